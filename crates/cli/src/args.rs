@@ -1,0 +1,116 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use cellblock_exec::packages::{InstallMode, PackageName};
+use clap::{Args, Parser, Subcommand, builder::Styles};
+
+use crate::{commands, units};
+
+/// Runs the code blocks of a language model's answer in a sandbox.
+#[derive(Debug, Parser)]
+#[command(name = "cellblock", version, styles = styles(), max_term_width = 100, after_help = EXIT_STATUS, after_long_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_STATUS: &str = "Exit status: 0 every block exited 0; 1 a block failed; 2 usage; 124 out of time; 125 cellblock \
+itself failed; 126 refused by policy or unsupported; 130 interrupted";
+
+const EXAMPLES: &str = "\
+Examples:
+  Run all blocks of an answer, with input files, and get its charts in ./cellblock-out:
+    cellblock run answer.md --workspace data/
+
+  Run an answer from the clipboard or from another program, and read the result as JSON:
+    xclip -o | cellblock run --json - | jq .blocks[0].outcome
+
+  Run one piece of code:
+    cellblock exec -c 'print(6 * 7)'
+
+  See what would be run:
+    cellblock extract answer.md --json
+
+Exit status:
+  0    every block exited 0
+  1    a block failed
+  2    usage, or input that is no answer (not UTF-8, empty, without a code block)
+  124  a block ran out of wall time
+  125  cellblock itself failed
+  126  refused by policy, or unsupported
+  130  interrupted by Ctrl-C";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run all code blocks of a Markdown answer, in order, in one session
+    Run(commands::run::RunArgs),
+    /// Run one piece of code
+    Exec(commands::exec::ExecArgs),
+    /// Show the code blocks of a Markdown answer without running them
+    Extract(commands::extract::ExtractArgs),
+    /// Fetch, list and remove the images that code runs in
+    #[command(subcommand)]
+    Image(commands::image::ImageCommand),
+    /// Tell what works on this machine, and what to do about what does not
+    Doctor,
+    /// Print a completion script for a shell
+    Completions(commands::completions::CompletionsArgs),
+    /// Print the manual page
+    Man,
+}
+
+/// Options of a session, for `run` and `exec`.
+#[derive(Debug, Args)]
+pub struct SessionArgs {
+    /// Directory whose files are copied into the workspace; links, devices and what is too large are left out, by name
+    #[arg(long, value_name = "DIR", help_heading = "Files")]
+    pub workspace: Option<PathBuf>,
+    /// Directory that artifacts are written to; made when there are any
+    #[arg(long, value_name = "DIR", default_value = "cellblock-out", help_heading = "Files")]
+    pub out: PathBuf,
+    /// File that every block reads as its standard input, each from the beginning
+    #[arg(long, value_name = "FILE", help_heading = "Files")]
+    pub stdin: Option<PathBuf>,
+    /// Where code runs: `wasi`, or `auto` for the strongest isolation that works here
+    #[arg(long, value_name = "NAME", default_value = "auto", help_heading = "Sandbox")]
+    pub executor: String,
+    /// Image that the session starts from; see `cellblock image list`
+    #[arg(long, value_name = "NAME", help_heading = "Sandbox")]
+    pub image: Option<String>,
+    /// Wall time for each block, sleeping included: `30s`, `500ms`, `2m`, or seconds
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration, help_heading = "Limits")]
+    pub timeout: std::time::Duration,
+    /// Memory of the session, interpreter included: `512m`, `1g`, or bytes
+    #[arg(long, value_name = "SIZE", default_value = "1g", value_parser = units::size, help_heading = "Limits")]
+    pub memory: u64,
+    /// Bytes of all files that the session writes
+    #[arg(long, value_name = "SIZE", default_value = "256m", value_parser = units::size, help_heading = "Limits")]
+    pub disk: u64,
+    /// Bytes kept of each of standard output and standard error of a block
+    #[arg(long, value_name = "SIZE", default_value = "1m", value_parser = units::size, help_heading = "Limits")]
+    pub output_limit: u64,
+    /// Which missing packages are installed: `never`, `known` (well-known ones), `ask`, or `any`
+    #[arg(long, value_name = "MODE", default_value = "known", value_parser = units::install_mode, help_heading = "Packages")]
+    pub install: InstallMode,
+    /// Package that is installed without a question; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = units::package, help_heading = "Packages")]
+    pub allow_package: Vec<PackageName>,
+    /// Package that is never installed; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = units::package, help_heading = "Packages")]
+    pub deny_package: Vec<PackageName>,
+    /// How often a block that lacked a package may run again
+    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Packages")]
+    pub retries: u32,
+    /// Print one JSON object on standard output, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn styles() -> Styles {
+    use anstyle::{AnsiColor, Style};
+    let strong = Style::new().bold();
+    Styles::styled().header(strong).usage(strong).literal(AnsiColor::Cyan.on_default()).placeholder(Style::new())
+}

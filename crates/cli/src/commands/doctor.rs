@@ -1,0 +1,21 @@
+//! `cellblock doctor`: what works here, and what to do about what does not.
+
+use std::io::Write as _;
+
+use anyhow::Result;
+
+use crate::render::{BAD, GOOD, NOTE, sanitize::one_line};
+
+/// Runs the command. The exit status is 1 when something does not work.
+pub fn doctor() -> Result<u8> {
+    let mut stdout = anstream::stdout().lock();
+    let checks = crate::executors::checks();
+    for check in &checks {
+        let (colour, word) = if check.ok { (GOOD, "ok  ") } else { (BAD, "no  ") };
+        writeln!(stdout, "{colour}{word}{colour:#}{}: {}", one_line(&check.name), one_line(&check.found))?;
+        if let Some(hint) = &check.hint {
+            writeln!(stdout, "    {NOTE}hint:{NOTE:#} {}", one_line(hint))?;
+        }
+    }
+    Ok(u8::from(checks.iter().any(|check| !check.ok)))
+}

@@ -1,0 +1,126 @@
+//! `cellblock image`: the images that code runs in.
+
+use std::io::Write as _;
+
+use anyhow::Result;
+use cellblock_exec::Requirement;
+use clap::Subcommand;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    executors::{ImageInfo, ImageState, images},
+    interrupt::{cancel_on_ctrl_c, until_cancelled},
+    render::{GOOD, progress::Steps, sanitize::one_line},
+    units,
+};
+
+/// Commands on images.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Fetch an image and make it ready, which `run` does on first use
+    Pull {
+        /// The image
+        #[arg(default_value = "python")]
+        name: String,
+    },
+    /// List the images that there are
+    List {
+        /// Print one JSON array: name, state, python, bytes and packages of each image
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove an image from the cache
+    Remove {
+        /// The image
+        name: String,
+    },
+    /// Read an image again and compare it with its hashes
+    Verify {
+        /// The image
+        #[arg(default_value = "python")]
+        name: String,
+    },
+    /// Make a new image: another one with packages installed and imported, so that they cost nothing later
+    #[command(after_help = "Example: cellblock image extend charts --from python plotnine humanize")]
+    Extend {
+        /// The new image
+        name: String,
+        /// The image to start from
+        #[arg(long, value_name = "NAME", default_value = "python")]
+        from: String,
+        /// Packages to install, such as `humanize` or `'plotnine>=0.14'`
+        #[arg(required = true, value_parser = requirement)]
+        packages: Vec<Requirement>,
+    },
+}
+
+fn requirement(text: &str) -> Result<Requirement, String> {
+    Requirement::try_from(text.to_owned()).map_err(|error| error.to_string())
+}
+
+/// Runs the command.
+pub async fn image(command: ImageCommand) -> Result<u8> {
+    let store = images()?;
+    let cancel = CancellationToken::new();
+    cancel_on_ctrl_c(&cancel);
+    let steps = Steps::new();
+    match command {
+        ImageCommand::Pull { name } => {
+            let info = until_cancelled(&cancel, store.pull(&name, &steps)).await?;
+            steps.finish();
+            tell(&format!("{name} is ready: {}", about(&info)))
+        }
+        ImageCommand::List { json: true } => {
+            let images: Vec<_> = store.list()?.iter().map(json).collect();
+            super::man::print(format!("{}\n", serde_json::Value::from(images)).as_bytes())
+        }
+        ImageCommand::List { json: false } => {
+            for info in store.list()? {
+                tell(&format!("{}: {}", info.name, about(&info)))?;
+            }
+            Ok(0)
+        }
+        ImageCommand::Remove { name } => {
+            let freed = store.remove(&name)?;
+            tell(&format!("{name} is removed; {} are free again", units::bytes(freed)))
+        }
+        ImageCommand::Verify { name } => {
+            let info = store.verify(&name)?;
+            tell(&format!("{name}: {}", about(&info)))?;
+            Ok(u8::from(!matches!(info.state, ImageState::Ready)))
+        }
+        ImageCommand::Extend { name, from, packages } => {
+            let info = until_cancelled(&cancel, store.extend(&from, &name, &packages, &steps)).await?;
+            steps.finish();
+            tell(&format!("{name} is ready: {}", about(&info)))
+        }
+    }
+}
+
+/// The state of an image in words.
+fn state(state: &ImageState) -> String {
+    match state {
+        ImageState::Ready => "ready".into(),
+        ImageState::Available => "not pulled".into(),
+        ImageState::Stale { why } => format!("to be made ready again on next use: {why}"),
+        ImageState::Corrupt { why } => format!("damaged, to be fetched again on next use: {why}"),
+    }
+}
+
+fn about(info: &ImageInfo) -> String {
+    let packages = info.packages.len();
+    let python = if info.python.is_empty() { String::new() } else { format!(", Python {}", info.python) };
+    format!("{}{python}, {packages} packages, {}", state(&info.state), units::bytes(info.bytes))
+}
+
+fn json(info: &ImageInfo) -> serde_json::Value {
+    let packages: Vec<_> = info.packages.iter().map(|(name, version)| format!("{name}=={version}")).collect();
+    serde_json::json!({
+        "name": info.name, "state": state(&info.state), "python": info.python, "bytes": info.bytes, "packages": packages
+    })
+}
+
+fn tell(text: &str) -> Result<u8> {
+    writeln!(anstream::stdout(), "{GOOD}{}{GOOD:#}", one_line(text))?;
+    Ok(0)
+}

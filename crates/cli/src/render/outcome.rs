@@ -1,0 +1,71 @@
+//! Outcomes in words.
+
+use cellblock_exec::{
+    Limit, Outcome,
+    run::{BlockReport, RunReport},
+};
+
+/// What became of a block, and what could be done about it; `None` for success.
+pub fn words(outcome: &Outcome) -> Option<String> {
+    Some(match outcome {
+        Outcome::Exited { code: 0 } => return None,
+        Outcome::Exited { code } => format!("failed: exit code {code}"),
+        Outcome::Signaled { signal } => format!("crashed: {}", signal_name(*signal)),
+        Outcome::LimitExceeded { limit } => format!("stopped: {}", limit_words(*limit)),
+        Outcome::Denied { what } => format!("denied: {what}"),
+        Outcome::Unsupported { what } => format!("unsupported: {what}"),
+        Outcome::Cancelled => "cancelled".into(),
+        Outcome::Skipped => "skipped".into(),
+        other => format!("ended: {other:?}"),
+    })
+}
+
+/// The limit that was reached, with the option that raises it.
+fn limit_words(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Wall => "out of wall time; --timeout gives more",
+        Limit::Cpu => "out of processor time",
+        Limit::Memory => "out of memory; --memory gives more",
+        Limit::Output => "it writes without end; --output-limit allows more",
+        Limit::Disk => "the disk quota is used up; --disk gives more",
+        Limit::Files => "it makes too many files",
+        Limit::Processes => "it starts too many processes",
+    }
+}
+
+/// The signals that crashes end with, by their numbers on Linux (signal(7)).
+fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        4 => "illegal instruction (SIGILL)",
+        6 => "aborted (SIGABRT)",
+        7 => "bus error (SIGBUS)",
+        8 => "arithmetic error (SIGFPE)",
+        9 => "killed (SIGKILL)",
+        11 => "bad memory access or stack overflow (SIGSEGV)",
+        _ => return format!("signal {signal}"),
+    };
+    name.into()
+}
+
+/// Whether a block is there to be read and not to be run.
+pub fn is_data(block: &BlockReport) -> bool {
+    block.language.as_ref().is_some_and(|language| !language.is_program())
+}
+
+/// How many blocks came to which end, such as `3 blocks: 1 succeeded, 1 failed, 1 skipped`.
+pub fn summary(report: &RunReport) -> String {
+    let count = |is: fn(&BlockReport) -> bool| report.blocks.iter().filter(|block| is(block)).count();
+    let succeeded = count(|block| block.outcome.is_success());
+    let cancelled = count(|block| block.outcome == Outcome::Cancelled);
+    let data = count(|block| block.outcome == Outcome::Skipped && is_data(block));
+    let skipped = count(|block| block.outcome == Outcome::Skipped && !is_data(block));
+    let failed = report.blocks.len() - succeeded - cancelled - data - skipped;
+    let parts: Vec<_> =
+        [(succeeded, "succeeded"), (failed, "failed"), (cancelled, "cancelled"), (data, "data"), (skipped, "skipped")]
+            .into_iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, what)| format!("{number} {what}"))
+            .collect();
+    let blocks = if report.blocks.len() == 1 { "1 block".into() } else { format!("{} blocks", report.blocks.len()) };
+    format!("{blocks}: {}", parts.join(", "))
+}

@@ -1,0 +1,104 @@
+//! Starting the command in a directory of its own.
+
+use std::{
+    fmt,
+    io::Write as _,
+    path::Path,
+    process::{Command, Stdio},
+    sync::Once,
+};
+
+/// A directory to run the command in.
+pub struct Place(tempfile::TempDir);
+
+/// What the command gave.
+pub struct Gave {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl fmt::Display for Gave {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = self.code.map_or("none".into(), |code| code.to_string());
+        write!(f, "exit status: {code}\n----- stdout -----\n{}\n----- stderr -----\n{}", self.stdout, self.stderr)
+    }
+}
+
+impl Gave {
+    /// The one JSON value on standard output.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not one JSON value: {error}\n{self}"))
+    }
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> &Self {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+        self
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// The command, with nothing of the tester's preferences.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cellblock"));
+        command
+            .args(args)
+            .current_dir(&self.0)
+            .env_remove("NO_COLOR")
+            .env_remove("CLICOLOR_FORCE")
+            .env("COLUMNS", "100");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs the command with this standard input.
+    pub fn run_with(&self, args: &[&str], stdin: &[u8]) -> Gave {
+        let mut child = self.command(args).spawn().unwrap();
+        // A command that does not read its input closes the pipe.
+        let _ = child.stdin.take().unwrap().write_all(stdin);
+        let output = child.wait_with_output().unwrap();
+        Gave {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    pub fn run(&self, args: &[&str]) -> Gave {
+        self.run_with(args, b"")
+    }
+}
+
+/// Makes sure that the image is there, so that no test shows its steps.
+pub fn need_image() {
+    static PULL: Once = Once::new();
+    PULL.call_once(|| {
+        let gave = Place::new().run(&["image", "pull", "python"]);
+        assert_eq!(gave.code, Some(0), "{gave}");
+    });
+}
+
+/// Asserts that a directory holds exactly these files.
+#[track_caller]
+pub fn assert_files(directory: &Path, expected: &[&str]) {
+    let mut names: Vec<_> = std::fs::read_dir(directory)
+        .map(|entries| entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect())
+        .unwrap_or_default();
+    names.sort();
+    assert_eq!(names, expected);
+}

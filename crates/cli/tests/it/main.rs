@@ -1,0 +1,9 @@
+//! The command as a person or a program meets it: exit status, standard output and standard error.
+//!
+//! Tests that run code need the image `python`; the first of them pulls it into the user's cache.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod command;
+mod runs;
+mod signals;
+mod texts;

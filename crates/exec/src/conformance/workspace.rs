@@ -1,0 +1,267 @@
+//! Files in, files out, and nothing else of the host.
+
+use super::steps::{
+    artifact, artifact_paths, assert_outcome, assert_sound, enforces, file, limits, marker, open, open_files,
+    open_spec, run, run_request, succeed,
+};
+use crate::{Error, ExecutionRequest, Executor, Isolation, Limit, Limits, MAX_ARTIFACT_BYTES, Outcome, SessionSpec};
+
+/// Input files are in the workspace. Only a changed one is an artifact; one that is only read, or removed, is not.
+pub async fn input_files(executor: &dyn Executor) {
+    let binary: Vec<u8> = (0..=255).collect();
+    let files = vec![
+        file("data.csv", "a,b\n1,2\n"),
+        file("in/deep/raw.bin", &binary),
+        file("changed.txt", "old"),
+        file("removed.txt", "x"),
+        file("in/ünï code.txt", "ü"),
+    ];
+    let mut session = open_files(executor, files).await;
+    let code = "import os\nprint(open('data.csv').read(), end='')\n\
+                print(open('in/deep/raw.bin', 'rb').read() == bytes(range(256)))\n\
+                print(open('in/ünï code.txt', encoding='utf-8').read())\n\
+                with open('changed.txt', 'w') as f: n = f.write('new')\n\
+                os.remove('removed.txt')";
+    let result = run(session.as_mut(), code).await;
+    assert_outcome(&result, &Outcome::Exited { code: 0 });
+    assert_eq!(result.stdout.text(), "a,b\n1,2\nTrue\nü\n");
+    assert_eq!(artifact_paths(&result), ["changed.txt"]);
+    assert_eq!(*artifact(&result, "changed.txt").content, b"new");
+    let result = run(session.as_mut(), "print(open('changed.txt').read())").await;
+    assert_eq!(artifact_paths(&result), [""; 0], "the second block changed nothing");
+}
+
+/// A file can be put into a live session, its directories too, and may replace another.
+pub async fn files_can_be_added_later(executor: &dyn Executor) {
+    let mut session = open(executor).await;
+    for content in ["first", "second, longer", "3"] {
+        if let Err(error) = session.write_file(file("late/data.txt", content)).await {
+            panic!("cannot write the file: {error:?}");
+        }
+        let result = run(session.as_mut(), "print(open('late/data.txt').read())").await;
+        assert_outcome(&result, &Outcome::Exited { code: 0 });
+        assert_eq!(result.stdout.text(), format!("{content}\n"));
+        assert_eq!(artifact_paths(&result), [""; 0], "an input file is no artifact");
+    }
+}
+
+/// No input file can be put outside the workspace, neither when a session opens nor later.
+pub async fn input_files_stay_inside(executor: &dyn Executor) {
+    let host = host_directory();
+    let target = host.path().join("planted.txt");
+    let mut session = open(executor).await;
+    let absolute = target.display().to_string();
+    let climbing = format!("{}{absolute}", "../".repeat(30).trim_end_matches('/'));
+    for path in [absolute.as_str(), climbing.as_str(), "../planted.txt", "a/../../planted.txt", "", ".", "nul\0byte"] {
+        match session.write_file(file(path, "planted")).await {
+            Err(Error::Invalid { .. }) => {}
+            other => panic!("writing {path:?} gave {other:?}"),
+        }
+        let spec = SessionSpec { limits: limits(executor), files: vec![file(path, "x")], ..SessionSpec::default() };
+        assert!(executor.open(spec).await.is_err(), "a session with the file {path:?} was opened");
+    }
+    assert!(!target.exists());
+    assert_eq!(succeed(session.as_mut(), "import os; print(os.listdir('.'))").await, "[]\n");
+}
+
+/// New files are artifacts: exact bytes, paths with their directories, media types by name.
+pub async fn artifacts(executor: &dyn Executor) {
+    let code = "import os\nos.makedirs('charts/2024')\nos.makedirs('empty/dir')\n\
+                for name in ['charts/2024/a.png', 'table.csv', 'data.json', 'page.html', 'notes.txt', 'thing.unknownext', 'ünï.txt']:\n    \
+                with open(name, 'wb') as f: n = f.write(bytes(range(256)) + name.encode())\n\
+                open('nothing.txt', 'w').close()";
+    let mut session = open(executor).await;
+    let result = run(session.as_mut(), code).await;
+    assert_outcome(&result, &Outcome::Exited { code: 0 });
+    for (path, media_type) in [
+        ("charts/2024/a.png", "image/png"),
+        ("table.csv", "text/csv"),
+        ("data.json", "application/json"),
+        ("page.html", "text/html"),
+        ("notes.txt", "text/plain"),
+        ("thing.unknownext", "application/octet-stream"),
+        ("ünï.txt", "text/plain"),
+    ] {
+        let artifact = artifact(&result, path);
+        assert_eq!(artifact.media_type, media_type, "{path}");
+        let expected: Vec<u8> = (0..=255).chain(path.bytes()).collect();
+        assert_eq!(*artifact.content, expected, "{path}");
+    }
+    assert_eq!(artifact(&result, "nothing.txt").bytes, 0);
+    assert_eq!(result.artifacts.len(), 8, "{:?}", artifact_paths(&result));
+
+    let code = "with open('notes.txt', 'a') as f: n = f.write('more')\nprint(open('table.csv', 'rb').read(1))";
+    let result = run(session.as_mut(), code).await;
+    assert_eq!(artifact_paths(&result), ["notes.txt"], "only what the second block changed");
+}
+
+/// A failing program's files are artifacts, too.
+pub async fn artifacts_of_a_failure(executor: &dyn Executor) {
+    let code = "with open('partial.txt', 'w') as f: n = f.write('so far')\nraise SystemExit(4)";
+    let result = run(open(executor).await.as_mut(), code).await;
+    assert_outcome(&result, &Outcome::Exited { code: 4 });
+    assert_eq!(*artifact(&result, "partial.txt").content, b"so far");
+}
+
+/// A directory of the host, with a file that a program could look for.
+fn host_directory() -> tempfile::TempDir {
+    match tempfile::tempdir() {
+        Ok(directory) => directory,
+        Err(error) => panic!("cannot make a directory: {error}"),
+    }
+}
+
+/// Makes a file of the host that no program may see.
+fn host_secret(directory: &tempfile::TempDir, content: &str) -> String {
+    let path = directory.path().join("secret.txt");
+    if let Err(error) = std::fs::write(&path, content) {
+        panic!("cannot make {}: {error}", path.display());
+    }
+    path.display().to_string()
+}
+
+/// Reads what it can by every way to write the path, then tries to overwrite it and to plant a file beside it.
+const ESCAPE: &str = r"
+import os
+def attempt(act):
+    try:
+        print(act())
+    except Exception as error:
+        print(type(error).__name__)
+def overwrite(path):
+    with open(path, 'w') as f: return f.write('overwritten')
+climb = '../' * 30 + target.lstrip('/')
+ways = [target, climb, './' + climb, 'x/../' + climb, '/proc/self/root' + target, '/proc/1/root' + target, '//' + target]
+for number, way in enumerate(ways):
+    attempt(lambda: open(way).read())
+    attempt(lambda: os.listdir(os.path.dirname(way)))
+    attempt(lambda: os.symlink(way, f'link-{number}'))
+    attempt(lambda: open(f'link-{number}').read())
+    attempt(lambda: os.link(way, f'hard-{number}'))
+    attempt(lambda: open(f'hard-{number}').read())
+    attempt(lambda: os.rename(way, f'moved-{number}'))
+    attempt(lambda: open(f'moved-{number}').read())
+    attempt(lambda: overwrite(way))
+    attempt(lambda: overwrite(os.path.join(os.path.dirname(way), 'planted.txt')))
+attempt(lambda: os.symlink(os.path.dirname(target), 'directory'))
+attempt(lambda: os.listdir('directory'))
+attempt(lambda: open('directory/secret.txt').read())
+for number in range(3, 64):
+    attempt(lambda: os.listdir(number))
+    attempt(lambda: open(os.path.basename(target), opener=lambda name, flags: os.open(name, flags, dir_fd=number)).read())
+";
+
+/// No way of writing a path leads to a file of the host: its content is neither read nor changed, and nothing appears
+/// beside it. The control is the same program on a file of the workspace.
+pub async fn host_files_are_out_of_reach(executor: &dyn Executor) {
+    let secret = marker();
+    let host = host_directory();
+    let path = host_secret(&host, &secret);
+    let result = run(open(executor).await.as_mut(), &format!("target = {path:?}\n{ESCAPE}")).await;
+    assert_outcome(&result, &Outcome::Exited { code: 0 });
+    let shown = result.stdout.text() + &result.stderr.text();
+    let taken = result.artifacts.iter().any(|artifact| String::from_utf8_lossy(&artifact.content).contains(&secret));
+    if executor.capabilities().isolation == Isolation::None {
+        assert!(shown.contains(&secret), "an ordinary process reads what its user reads");
+    } else {
+        assert!(!shown.contains(&secret) && !taken, "the program has read the host's file:\n{shown}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), secret, "the host's file has changed");
+        assert!(!host.path().join("planted.txt").exists(), "the program wrote beside the host's file");
+    }
+
+    let mut control = open_files(executor, vec![file("secret.txt", &secret)]).await;
+    let shown =
+        succeed(control.as_mut(), &format!("import os\ntarget = os.path.abspath('secret.txt')\n{ESCAPE}")).await;
+    assert!(shown.contains(&secret), "the control cannot read its own file:\n{shown}");
+}
+
+/// A symbolic link is not followed when artifacts are taken: it is refused by name. A plain file beside it is taken.
+pub async fn symlinks_are_no_artifacts(executor: &dyn Executor) {
+    let secret = marker();
+    let host = host_directory();
+    let path = host_secret(&host, &secret);
+    let code = format!(
+        "import os\nwith open('plain.txt', 'w') as f: n = f.write('plain')\n\
+         for name, target in [('leak.txt', {path:?}), ('up', '../../../etc'), ('etc', '/etc')]:\n    \
+         try: os.symlink(target, name)\n    except (OSError, AttributeError): pass\n    else: print(name)"
+    );
+    let result = run(open(executor).await.as_mut(), &code).await;
+    assert_outcome(&result, &Outcome::Exited { code: 0 });
+    assert_eq!(artifact_paths(&result), ["plain.txt"]);
+    for made in result.stdout.text().lines() {
+        let refused = result.refused.iter().find(|refused| refused.path == made);
+        assert!(refused.is_some_and(|refused| !refused.reason.is_empty()), "{made}: {:?}", result.refused);
+    }
+}
+
+/// A FIFO or a device is refused by name and holds nobody up.
+pub async fn special_files_are_no_artifacts(executor: &dyn Executor) {
+    let code = "import os, stat\nwith open('plain.txt', 'w') as f: n = f.write('plain')\n\
+                for name, make in [('pipe', lambda: os.mkfifo('pipe')), ('device', lambda: os.mknod('device', stat.S_IFCHR | 0o600, os.makedev(1, 5)))]:\n    \
+                try: make()\n    except (OSError, AttributeError): pass\n    else: print(name)";
+    let result = run(open(executor).await.as_mut(), code).await;
+    assert_outcome(&result, &Outcome::Exited { code: 0 });
+    assert_eq!(artifact_paths(&result), ["plain.txt"]);
+    for made in result.stdout.text().lines() {
+        assert!(result.refused.iter().any(|refused| refused.path == made), "{made}: {:?}", result.refused);
+    }
+}
+
+/// A file over the size that a caller can be expected to hold is refused by name; one below is taken.
+pub async fn oversized_artifacts(executor: &dyn Executor) {
+    let code = format!(
+        "for name, size in [('large.bin', {MAX_ARTIFACT_BYTES} + 1), ('small.bin', 1 << 20)]:\n    \
+         with open(name, 'wb') as f:\n        while size > 0: size -= f.write(b'x' * min(size, 1 << 20))"
+    );
+    let mut limits = limits(executor);
+    limits.disk = limits.disk.max(4 * MAX_ARTIFACT_BYTES);
+    let mut session = open_spec(executor, SessionSpec { limits, ..SessionSpec::default() }).await;
+    let result = run(session.as_mut(), &code).await;
+    assert_outcome(&result, &Outcome::Exited { code: 0 });
+    assert_eq!(artifact_paths(&result), ["small.bin"]);
+    let refused: Vec<_> = result.refused.iter().map(|refused| refused.path.as_str()).collect();
+    assert_eq!(refused, ["large.bin"]);
+}
+
+/// A block whose name lies outside the workspace does not run, and is written nowhere.
+pub async fn file_names_stay_inside(executor: &dyn Executor) {
+    let host = host_directory();
+    let target = host.path().join("planted.py");
+    let absolute = target.display().to_string();
+    let mut session = open(executor).await;
+    for name in [absolute.as_str(), "../planted.py", "a/../../planted.py"] {
+        let request = ExecutionRequest { filename: Some(name.into()), ..ExecutionRequest::python("print('ran')") };
+        match session.execute(request).await {
+            Err(Error::Invalid { .. }) => {}
+            Ok(result) => {
+                assert!(matches!(result.outcome, Outcome::Denied { .. }), "{name}: {:?}", result.outcome);
+                assert!(result.stdout.bytes.is_empty());
+            }
+            Err(error) => panic!("{name}: {error:?}"),
+        }
+    }
+    assert!(!target.exists());
+    let request = ExecutionRequest { filename: Some("inside.py".into()), ..ExecutionRequest::python("print('ran')") };
+    assert_eq!(run_request(session.as_mut(), request).await.stdout.text(), "ran\n");
+}
+
+/// Input files count against the quota of the disk.
+pub async fn input_files_count_against_the_quota(executor: &dyn Executor) {
+    let small = Limits { disk: 64 * 1024, ..limits(executor) };
+    if !enforces(executor, Limit::Disk, &small).await {
+        return;
+    }
+    let spec = |bytes| SessionSpec {
+        limits: small.clone(),
+        files: vec![file("input.bin", vec![0; bytes])],
+        ..SessionSpec::default()
+    };
+    assert!(executor.open(spec(256 * 1024)).await.is_err(), "a file larger than the quota was taken");
+    let mut session = open_spec(executor, spec(16 * 1024)).await;
+    assert_eq!(succeed(session.as_mut(), "print(len(open('input.bin', 'rb').read()))").await, "16384\n");
+    match session.write_file(file("more.bin", vec![0; 256 * 1024])).await {
+        Err(Error::Invalid { .. }) => {}
+        other => panic!("a file over the quota gave {other:?}"),
+    }
+    assert_sound(executor).await;
+}

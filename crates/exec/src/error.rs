@@ -1,0 +1,61 @@
+//! Our failures. A failing program is an [`Outcome`](crate::Outcome), not one of these.
+
+/// What went wrong on our side.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The executor cannot enforce or do what was asked.
+    #[error("unsupported: {0}")]
+    Unsupported(String),
+    /// What was asked makes no sense; the message says what to change.
+    #[error("invalid {what}: {why}")]
+    Invalid {
+        /// The value at fault.
+        what: &'static str,
+        /// Why it is refused.
+        why: String,
+    },
+    /// The sandbox did not start.
+    #[error("cannot start {what}")]
+    Start {
+        /// What did not start.
+        what: String,
+        /// The cause.
+        #[source]
+        source: Cause,
+    },
+    /// The sandbox broke while it ran.
+    #[error("lost the session: {what}")]
+    Lost {
+        /// What happened to it.
+        what: String,
+        /// The cause.
+        #[source]
+        source: Cause,
+    },
+    /// A file of ours could not be read or written.
+    #[error("cannot {doing} {path}")]
+    Storage {
+        /// What was tried, as a verb.
+        doing: &'static str,
+        /// The file or directory.
+        path: String,
+        /// The cause.
+        #[source]
+        source: Cause,
+    },
+    /// Packages could not be installed.
+    #[error("cannot install {packages}: {why}")]
+    Install {
+        /// The packages.
+        packages: String,
+        /// The installer's reason.
+        why: String,
+    },
+}
+
+/// The cause of an [`Error`].
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// A result with our [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,31 @@
+//! What code execution is, for every backend: code blocks out of a model's answer, limits, outcomes, and the
+//! [`Executor`] and [`Session`] contract.
+//!
+//! This crate knows no backend. It starts no program, opens no socket and prints nothing.
+
+mod block;
+mod capture;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod error;
+mod executor;
+pub mod filename;
+pub mod language;
+mod limits;
+pub mod markdown;
+pub mod packages;
+mod result;
+pub mod run;
+
+pub use block::{CodeBlock, Language};
+pub use capture::Capture;
+pub use error::{Cause, Error, Result};
+pub use executor::{
+    Capabilities, ExecutionRequest, Executor, InputFile, OutputSink, Session, SessionSpec, Stream,
+};
+pub use limits::{FLOOD_FACTOR, HostRule, Limit, Limits, Network};
+pub use markdown::code_blocks;
+pub use packages::{InstallReport, Requirement};
+pub use result::{
+    Artifact, Captured, ExecutionResult, Isolation, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, Outcome, RefusedFile, Usage, media_type,
+};

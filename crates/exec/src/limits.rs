@@ -1,0 +1,142 @@
+//! How much a session may use, and what it may reach.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// One mebibyte, in bytes.
+const MIB: u64 = 1024 * 1024;
+
+/// What a program may use. An executor enforces each limit or refuses it when the session opens; it never ignores one.
+///
+/// The defaults fit a data-analysis answer on a laptop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Time on the clock for one block, sleeping included. Default 60 s.
+    #[serde(with = "millis")]
+    pub wall: Duration,
+    /// Processor time for one block; `None` leaves it to `wall`. Default `None`.
+    #[serde(with = "optional_millis")]
+    pub cpu: Option<Duration>,
+    /// Memory of the session, interpreter included, in bytes. Default 1 GiB.
+    pub memory: u64,
+    /// Bytes kept of each of stdout and stderr: half from the head, half from the tail, the rest is counted and dropped.
+    /// A block that writes [`FLOOD_FACTOR`] times as much is stopped. Default 1 MiB.
+    pub output: u64,
+    /// Bytes of all files that the session writes. Default 256 MiB.
+    pub disk: u64,
+    /// Number of files and directories that the session makes. Default 4,096.
+    pub files: u32,
+    /// Number of processes alive at once. Default 64.
+    pub processes: u32,
+}
+
+/// A stream that has written this many times [`Limits::output`] is a flood, and the program is stopped.
+///
+/// A chatty program should succeed with its output shortened; one that writes without end should not hold a core until
+/// the deadline.
+pub const FLOOD_FACTOR: u64 = 128;
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            wall: Duration::from_secs(60),
+            cpu: None,
+            memory: 1024 * MIB,
+            output: MIB,
+            disk: 256 * MIB,
+            files: 4096,
+            processes: 64,
+        }
+    }
+}
+
+/// The name of a limit, as results report it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// Time on the clock.
+    Wall,
+    /// Processor time.
+    Cpu,
+    /// Memory.
+    Memory,
+    /// Bytes written to stdout or stderr.
+    Output,
+    /// Bytes in files.
+    Disk,
+    /// Number of files.
+    Files,
+    /// Number of processes.
+    Processes,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Limit::Wall => "wall",
+            Limit::Cpu => "cpu",
+            Limit::Memory => "memory",
+            Limit::Output => "output",
+            Limit::Disk => "disk",
+            Limit::Files => "files",
+            Limit::Processes => "processes",
+        })
+    }
+}
+
+/// What a session may reach on the network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// Nothing. The default.
+    #[default]
+    Denied,
+    /// Only these hosts.
+    Allow(Vec<HostRule>),
+}
+
+/// A host, and optionally one port of it, that a session may connect to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostRule {
+    /// A host name or an address.
+    pub host: String,
+    /// The only port allowed; `None` allows all.
+    pub port: Option<u16>,
+}
+
+/// Durations in JSON are milliseconds.
+pub(crate) mod millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        // Microsecond resolution is enough, and it keeps the text short.
+        serializer.serialize_f64(duration.as_micros() as f64 / 1000.0)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        let millis = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(millis / 1000.0).map_err(serde::de::Error::custom)
+    }
+}
+
+/// As [`millis`], for a duration that may be absent.
+mod optional_millis {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Millis(#[serde(with = "super::millis")] Duration);
+
+    pub fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(Millis).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<Millis>::deserialize(deserializer)?.map(|millis| millis.0))
+    }
+}

@@ -1,0 +1,148 @@
+"""The guest's side of a turn: runs a block in `__main__` as a notebook would, and tells the host how it ended.
+
+It lives in the memory image as the module `_cellblock`. The host calls `run`; everything else here serves it.
+"""
+
+import ast
+import builtins
+import gc
+import io
+import json
+import linecache
+import os
+import random
+import sys
+import traceback
+
+_CONTROL = os.open("/dev/cellblock", os.O_WRONLY)
+_MAIN = sys.modules["__main__"].__dict__
+_FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+_COROUTINE = 0x80  # inspect.CO_COROUTINE
+_figures = 0
+
+
+def prepare(environment, workspace):
+    """Once, before the memory image is taken."""
+    os.environ.update(environment)
+    os.chdir(workspace)
+    # Unbuffered: what a program has printed is out, also when it is stopped a moment later.
+    sys.stdout = sys.__stdout__ = io.TextIOWrapper(io.FileIO(1, "w", False), "utf-8", write_through=True)
+    sys.stderr = sys.__stderr__ = io.TextIOWrapper(
+        io.FileIO(2, "w", False), "utf-8", errors="backslashreplace", write_through=True
+    )
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, "")
+    builtins.exit = builtins.quit = sys.exit
+
+
+def settle():
+    """Last of all before the memory image is taken: moves all that lives out of the collector's sight, so that a
+    collection in a copy does not write to every object's header."""
+    for name in [name for name in _MAIN if not (name.startswith("__") and name.endswith("__"))]:
+        del _MAIN[name]
+    gc.collect()
+    gc.freeze()
+
+
+def begin(environment):
+    """First thing in a fresh session: what must not be the same in every copy of the image."""
+    random.seed()
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None:
+        numpy.seed(int.from_bytes(os.urandom(4)))
+    os.environ.update(environment)
+
+
+def run(source, filename):
+    """Runs a block. The value of a last expression is shown."""
+    status = {"code": 0}
+    linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
+    try:
+        _execute(source, filename)
+    except SystemExit as end:
+        status["code"] = _exit_code(end.code)
+    except BaseException as error:
+        status = _report(error)
+    try:
+        _save_figures()
+    except BaseException as error:
+        status = status if status["code"] else _report(error)
+    if status["code"]:
+        os.write(_CONTROL, json.dumps(status).encode())
+
+
+def _execute(source, filename):
+    tree = compile(source, filename, "exec", _FLAGS | ast.PyCF_ONLY_AST)
+    last = None
+    if tree.body and isinstance(tree.body[-1], ast.Expr) and not source.rstrip().endswith(";"):
+        last = ast.Expression(tree.body.pop().value)
+    if tree.body:
+        _evaluate(compile(tree, filename, "exec", _FLAGS))
+    if last is not None:
+        sys.displayhook(_evaluate(compile(last, filename, "eval", _FLAGS)))
+
+
+def _evaluate(code):
+    value = eval(code, _MAIN)
+    if code.co_flags & _COROUTINE:
+        import asyncio
+
+        return asyncio.run(value)
+    return value
+
+
+def _exit_code(code):
+    """As CPython's `sys.exit` documents it."""
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _report(error):
+    """Shows an exception without the frames of this module."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals is globals():
+        trace = trace.tb_next
+    try:
+        traceback.print_exception(type(error), error, trace)
+    except BaseException:
+        # Out of memory, or an exception that cannot be shown.
+        os.write(2, f"{type(error).__name__}\n".encode())
+    return {"code": 1, "exception": type(error).__name__}
+
+
+def hook_figures():
+    """Makes `plt.show()` write pictures. Called once matplotlib is imported, before the memory image is taken."""
+    from matplotlib import pyplot
+    from matplotlib.figure import Figure
+
+    save = Figure.savefig
+
+    def savefig(self, *arguments, **options):
+        result = save(self, *arguments, **options)
+        self._cellblock_saved = True
+        return result
+
+    def show(*_arguments, **_options):
+        _save_figures()
+
+    Figure.savefig = savefig
+    Figure.show = show
+    pyplot.show = show
+
+
+def _save_figures():
+    """Writes the open figures as `figure-1.png` and so on, except those that the program saved itself."""
+    global _figures
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is None or not pyplot.get_fignums():
+        return
+    for number in pyplot.get_fignums():
+        figure = pyplot.figure(number)
+        if not getattr(figure, "_cellblock_saved", False):
+            _figures += 1
+            figure.savefig(f"figure-{_figures}.png")
+    pyplot.close("all")

@@ -1,0 +1,72 @@
+//! What a program leaves in its workspace.
+
+use cellblock_exec::{Artifact, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, RefusedFile};
+
+use super::{
+    WORKSPACE,
+    tree::{Fs, Inode, Kind, Node},
+};
+
+/// The files that are new or changed, and those that are not handed out.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    pub(crate) artifacts: Vec<Artifact>,
+    pub(crate) refused: Vec<RefusedFile>,
+}
+
+impl Fs {
+    /// The files of the workspace that changed after `since`, by path.
+    pub(crate) fn changed_since(&self, since: u64) -> Collected {
+        let mut collected = Collected::default();
+        if self.changes == since {
+            return collected;
+        }
+        let Ok(workspace) = self.lookup(Node::ROOT, WORKSPACE, true) else { return collected };
+        // Not recursive: a guest can nest directories deeper than a host's stack.
+        let mut directories = vec![(String::new(), workspace)];
+        while let Some((prefix, directory)) = directories.pop() {
+            let Some(Inode { kind: Kind::Directory { entries, .. }, .. }) = self.inode(directory) else { continue };
+            for (name, node) in entries.iter() {
+                let Some(inode) = self.inode(node) else { continue };
+                let path = format!("{prefix}{name}");
+                match &inode.kind {
+                    Kind::Directory { .. } => directories.push((format!("{path}/"), node)),
+                    _ if inode.changed <= since => {}
+                    kind => collected.take(path, kind),
+                }
+            }
+        }
+        collected.artifacts.sort_by(|a, b| a.path.cmp(&b.path));
+        collected.refused.sort_by(|a, b| a.path.cmp(&b.path));
+        collected
+    }
+}
+
+impl Collected {
+    fn take(&mut self, path: String, kind: &Kind) {
+        let reason = match kind {
+            Kind::File { content } if content.0.len() as u64 > MAX_ARTIFACT_BYTES => {
+                format!("{} bytes, more than the {MAX_ARTIFACT_BYTES} of an artifact", content.0.len())
+            }
+            Kind::File { .. } if self.artifacts.len() >= MAX_ARTIFACTS => {
+                format!("more than {MAX_ARTIFACTS} artifacts in one block")
+            }
+            Kind::File { content } => {
+                self.artifacts.push(Artifact {
+                    media_type: cellblock_exec::media_type(&path),
+                    path,
+                    bytes: content.0.len() as u64,
+                    content: content.0.clone(),
+                });
+                return;
+            }
+            Kind::Link { target } => format!("a symbolic link, to {target}"),
+            Kind::Device(_) => "a device".to_owned(),
+            Kind::Directory { .. } => return,
+        };
+        // The list of refusals is bounded too; the first ones tell the story.
+        if self.refused.len() < MAX_ARTIFACTS {
+            self.refused.push(RefusedFile { path, reason });
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Walking paths.
+
+use super::{
+    abi::Errno,
+    tree::{Fs, Kind, Node},
+};
+
+/// The longest path, in bytes (Linux's `PATH_MAX`).
+const LONGEST_PATH: usize = 4096;
+/// The longest name, in bytes (Linux's `NAME_MAX`).
+const LONGEST_NAME: usize = 255;
+/// How many symbolic links one walk follows (Linux's `MAXSYMLINKS`).
+const MOST_LINKS: u32 = 40;
+
+/// The place that a path names, which may not exist yet.
+pub(crate) struct Place<'p> {
+    pub(crate) directory: Node,
+    pub(crate) name: &'p str,
+    /// The path ended in a slash: only a directory will do.
+    pub(crate) must_be_directory: bool,
+}
+
+/// A path as the guest gave it, checked for length and encoding.
+pub(crate) fn parse(bytes: &[u8]) -> Result<&str, Errno> {
+    if bytes.len() > LONGEST_PATH {
+        return Err(Errno::Nametoolong);
+    }
+    if bytes.contains(&0) {
+        return Err(Errno::Inval);
+    }
+    std::str::from_utf8(bytes).map_err(|_| Errno::Ilseq)
+}
+
+impl Fs {
+    /// The node at `path`, seen from `base`. A link at its end is followed if `follow` is set.
+    pub(crate) fn lookup(&self, base: Node, path: &str, follow: bool) -> Result<Node, Errno> {
+        if path.is_empty() {
+            return Err(Errno::Noent);
+        }
+        let mut links = MOST_LINKS;
+        let node = self.walk(base, path, follow || path.ends_with('/'), &mut links)?;
+        if self.is_hidden(node) {
+            return Err(Errno::Noent);
+        }
+        if path.ends_with('/') && !self.is_directory(node) {
+            return Err(Errno::Notdir);
+        }
+        Ok(node)
+    }
+
+    /// The place that `path` names, seen from `base`; its parent has to exist.
+    pub(crate) fn place<'p>(&self, base: Node, path: &'p str) -> Result<Place<'p>, Errno> {
+        let trimmed = path.trim_end_matches('/');
+        if trimmed.is_empty() {
+            return Err(if path.is_empty() { Errno::Noent } else { Errno::Exist });
+        }
+        let (parent, name) = trimmed.rsplit_once('/').unwrap_or(("", trimmed));
+        if name == "." || name == ".." {
+            return Err(Errno::Inval);
+        }
+        if name.len() > LONGEST_NAME {
+            return Err(Errno::Nametoolong);
+        }
+        let base = if path.starts_with('/') { Node::ROOT } else { base };
+        let directory = self.walk(base, parent, true, &mut MOST_LINKS.clone())?;
+        if !self.is_directory(directory) {
+            return Err(Errno::Notdir);
+        }
+        Ok(Place { directory, name, must_be_directory: trimmed.len() != path.len() })
+    }
+
+    fn walk(&self, base: Node, path: &str, follow_last: bool, links: &mut u32) -> Result<Node, Errno> {
+        let mut at = if path.starts_with('/') { Node::ROOT } else { base };
+        let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
+        while let Some(name) = names.next() {
+            if name.len() > LONGEST_NAME {
+                return Err(Errno::Nametoolong);
+            }
+            let next = match name {
+                // The root is its own parent: there is nothing above it.
+                ".." => self.parent(at)?,
+                "." if self.is_directory(at) => at,
+                "." => return Err(Errno::Notdir),
+                name => self.child(at, name)?,
+            };
+            at = match self.link_target(next) {
+                Some(target) if follow_last || names.peek().is_some() => {
+                    *links = links.checked_sub(1).ok_or(Errno::Loop)?;
+                    // Each level of recursion uses up one of the links that a walk may follow.
+                    self.walk(at, target, true, links)?
+                }
+                _ => next,
+            };
+        }
+        Ok(at)
+    }
+
+    fn link_target(&self, node: Node) -> Option<&str> {
+        match &self.inode(node)?.kind {
+            Kind::Link { target } => Some(target),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The host's side of a guest: what belongs to its instance, and the calls that it can make.
+//!
+//! Files are ours ([`crate::fs`]); clocks, arguments and environment are `wasmtime-wasi`'s, whose context is given no
+//! directory, no stream and no socket. Everything a guest can call is in [`linker`].
+
+use std::time::Duration;
+
+use cellblock_exec::{Capture, Limit, OutputSink, Stream};
+use serde::Deserialize;
+use wasmtime::{Caller, Engine, Linker, Memory, ResourceLimiter};
+use wasmtime_wasi::{WasiCtxBuilder, p1::WasiP1Ctx};
+
+use crate::{
+    clock,
+    fs::{self, Errno, Fs},
+};
+
+/// The import module of WASI preview 1.
+pub(crate) const WASI_P1: &str = "wasi_snapshot_preview1";
+
+/// What the host keeps for one instance.
+pub(crate) struct Host {
+    wasi: WasiP1Ctx,
+    /// The guest's memory, once it is instantiated.
+    pub(crate) memory: Option<Memory>,
+    pub(crate) fs: Fs,
+    pub(crate) turn: Turn,
+    /// The most that the guest's memory may grow to, in bytes.
+    pub(crate) memory_limit: u64,
+    /// Whether growth was denied since the caller reset it.
+    pub(crate) memory_denied: bool,
+}
+
+impl Host {
+    pub(crate) fn new() -> Self {
+        Self {
+            wasi: WasiCtxBuilder::new().monotonic_clock(clock::Monotonic).build_p1(),
+            memory: None,
+            fs: Fs::default(),
+            turn: Turn::default(),
+            memory_limit: u64::MAX,
+            memory_denied: false,
+        }
+    }
+
+    /// The limit that a failing program ran into, if any.
+    pub(crate) fn limit_hit(&mut self) -> Option<Limit> {
+        let memory = std::mem::take(&mut self.memory_denied).then_some(Limit::Memory);
+        self.fs.hit.take().or(memory)
+    }
+}
+
+impl ResourceLimiter for Host {
+    fn memory_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let allowed = desired as u64 <= self.memory_limit && maximum.is_none_or(|maximum| desired <= maximum);
+        self.memory_denied |= !allowed;
+        Ok(allowed)
+    }
+
+    fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // No guest's code can grow a table (`images::strip` refuses it); this is the initial size.
+        Ok(maximum.is_none_or(|maximum| desired <= maximum))
+    }
+}
+
+/// What one turn reads and writes.
+#[derive(Default)]
+pub(crate) struct Turn {
+    pub(crate) stdin: std::sync::Arc<Vec<u8>>,
+    pub(crate) stdin_at: usize,
+    pub(crate) stdout: Capture,
+    pub(crate) stderr: Capture,
+    pub(crate) sink: Option<OutputSink>,
+    /// What the guest said of the turn's end.
+    pub(crate) status: Option<Status>,
+}
+
+/// How the driver in the guest says that a turn ended. A guest can lie about its own exit code; it gains nothing by it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Status {
+    /// The exit code.
+    pub(crate) code: i32,
+    /// The type of the exception that ended the program.
+    #[serde(default)]
+    pub(crate) exception: Option<String>,
+}
+
+impl Turn {
+    pub(crate) fn read_stdin(&mut self, buffer: &mut [u8]) -> usize {
+        let rest = &self.stdin[self.stdin_at..];
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.stdin_at += count;
+        count
+    }
+
+    pub(crate) fn write_stdout(&mut self, bytes: &[u8]) {
+        deliver(&self.sink, Stream::Stdout, bytes, self.stdout.room());
+        self.stdout.push(bytes);
+    }
+
+    pub(crate) fn write_stderr(&mut self, bytes: &[u8]) {
+        deliver(&self.sink, Stream::Stderr, bytes, self.stderr.room());
+        self.stderr.push(bytes);
+    }
+
+    pub(crate) fn is_flood(&self) -> bool {
+        self.stdout.is_flood() || self.stderr.is_flood()
+    }
+
+    /// Takes a message of the driver. What cannot be read is ignored: the turn's own return value then counts.
+    pub(crate) fn control(&mut self, message: &[u8]) {
+        const LONGEST: usize = 1024;
+        if message.len() <= LONGEST {
+            self.status = serde_json::from_slice(message).ok();
+        }
+    }
+}
+
+/// Passes on what arrives, as far as the limit lets it be kept.
+fn deliver(sink: &Option<OutputSink>, stream: Stream, bytes: &[u8], room: usize) {
+    if let (Some(sink), 1..) = (sink, room) {
+        sink(stream, &bytes[..bytes.len().min(room)]);
+    }
+}
+
+/// Why the host ended a guest, as the error of a trap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Stop {
+    #[error("the program writes without end")]
+    Flood,
+}
+
+/// The guest's memory, with checked access.
+pub(crate) struct GuestMemory<'m>(pub(crate) &'m mut [u8]);
+
+impl GuestMemory<'_> {
+    pub(crate) fn slice(&self, pointer: u32, len: u32) -> Result<&[u8], Errno> {
+        self.0.get(pointer as usize..).and_then(|rest| rest.get(..len as usize)).ok_or(Errno::Fault)
+    }
+
+    pub(crate) fn slice_mut(&mut self, pointer: u32, len: u32) -> Result<&mut [u8], Errno> {
+        self.0.get_mut(pointer as usize..).and_then(|rest| rest.get_mut(..len as usize)).ok_or(Errno::Fault)
+    }
+
+    pub(crate) fn write(&mut self, pointer: u32, bytes: &[u8]) -> Result<(), Errno> {
+        self.slice_mut(pointer, bytes.len() as u32)?.copy_from_slice(bytes);
+        Ok(())
+    }
+
+    pub(crate) fn read_u32(&self, pointer: u32) -> Result<u32, Errno> {
+        let bytes = self.slice(pointer, 4)?;
+        Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+
+    fn read_u64(&self, pointer: u32) -> Result<u64, Errno> {
+        let high = self.read_u32(pointer.checked_add(4).ok_or(Errno::Fault)?)?;
+        Ok(u64::from(high) << 32 | u64::from(self.read_u32(pointer)?))
+    }
+}
+
+/// Runs `call` with the guest's memory and turns its result into an error number for the guest.
+pub(crate) fn guest_call(
+    caller: &mut Caller<'_, Host>,
+    call: impl FnOnce(&mut Host, &mut GuestMemory<'_>) -> Result<(), Errno>,
+) -> i32 {
+    let Some(memory) = caller.data().memory else { return Errno::Fault as i32 };
+    let (bytes, host) = memory.data_and_store_mut(caller);
+    match call(host, &mut GuestMemory(bytes)) {
+        Ok(()) => Errno::Success as i32,
+        Err(errno) => errno as i32,
+    }
+}
+
+/// Everything that a guest can call.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p1::add_to_linker_async(&mut linker, |host: &mut Host| &mut host.wasi)?;
+    linker.allow_shadowing(true);
+    fs::calls::add_to_linker(&mut linker)?;
+    linker.func_wrap_async(WASI_P1, "random_get", |caller, (pointer, len): (u32, u32)| {
+        Box::new(random_get(caller, pointer, len))
+    })?;
+    linker.func_wrap_async(WASI_P1, "poll_oneoff", |caller, (list, events, count, out): (u32, u32, u32, u32)| {
+        Box::new(poll_oneoff(caller, list, events, count, out))
+    })?;
+    // The door for host tools; there are none yet.
+    linker.func_wrap("host", "call", |_: u32, _: u32, _: u32, _: u32| -> i32 { -1 })?;
+    Ok(linker)
+}
+
+/// Fills memory with random bytes, in pieces: a guest that asks for gigabytes must not hold its thread meanwhile.
+async fn random_get(mut caller: Caller<'_, Host>, pointer: u32, len: u32) -> i32 {
+    const PIECE: u32 = 256 * 1024;
+    let mut done = 0;
+    while done < len {
+        let piece = PIECE.min(len - done);
+        let result = guest_call(&mut caller, |_, memory| {
+            let start = pointer.checked_add(done).ok_or(Errno::Fault)?;
+            getrandom::fill(memory.slice_mut(start, piece)?).map_err(|_| Errno::Again)
+        });
+        if result != Errno::Success as i32 {
+            return result;
+        }
+        done += piece;
+        if done < len {
+            tokio::task::yield_now().await;
+        }
+    }
+    Errno::Success as i32
+}
+
+/// How many things one `poll_oneoff` may wait for.
+const MOST_SUBSCRIPTIONS: u32 = 1024;
+
+/// One thing that `poll_oneoff` waits for.
+struct Subscription {
+    userdata: [u8; 8],
+    event: u8,
+    /// How long until it happens; files and streams are always ready.
+    after: Duration,
+}
+
+/// Waits for the first of the guest's subscriptions without holding the thread.
+async fn poll_oneoff(mut caller: Caller<'_, Host>, list: u32, events: u32, count: u32, out: u32) -> i32 {
+    if count == 0 || count > MOST_SUBSCRIPTIONS {
+        return Errno::Inval as i32;
+    }
+    let mut subscriptions = Vec::with_capacity(count as usize);
+    let parsed = guest_call(&mut caller, |_, memory| {
+        for index in 0..count {
+            subscriptions.push(Subscription::parse(memory, list, index)?);
+        }
+        Ok(())
+    });
+    if parsed != Errno::Success as i32 {
+        return parsed;
+    }
+    let first = subscriptions.iter().map(|subscription| subscription.after).min().unwrap_or_default();
+    if !first.is_zero() {
+        tokio::time::sleep(first).await;
+    }
+    guest_call(&mut caller, |_, memory| {
+        let mut at = events;
+        let mut happened = 0u32;
+        for subscription in subscriptions.iter().filter(|subscription| subscription.after <= first) {
+            let mut event = [0; 32];
+            event[..8].copy_from_slice(&subscription.userdata);
+            event[10] = subscription.event;
+            memory.write(at, &event)?;
+            at = at.checked_add(32).ok_or(Errno::Fault)?;
+            happened += 1;
+        }
+        memory.write(out, &happened.to_le_bytes())
+    })
+}
+
+impl Subscription {
+    /// Reads the `index`th `subscription` record (48 bytes) of the list.
+    fn parse(memory: &GuestMemory<'_>, list: u32, index: u32) -> Result<Self, Errno> {
+        const CLOCK: u8 = 0;
+        const ABSOLUTE: u32 = 1;
+        let at = list.checked_add(index * 48).ok_or(Errno::Fault)?;
+        let record = memory.slice(at, 48)?;
+        let (mut userdata, event) = ([0; 8], record[8]);
+        userdata.copy_from_slice(&record[..8]);
+        if event != CLOCK {
+            return Ok(Self { userdata, event, after: Duration::ZERO });
+        }
+        let clock = memory.read_u32(at + 16)?;
+        let timeout = memory.read_u64(at + 24)?;
+        let absolute = memory.read_u32(at + 40)? & ABSOLUTE != 0;
+        let now = match clock {
+            0 => clock::realtime(),
+            1 => clock::monotonic(),
+            _ => return Err(Errno::Notsup),
+        };
+        let after = if absolute { timeout.saturating_sub(now) } else { timeout };
+        Ok(Self { userdata, event, after: Duration::from_nanos(after) })
+    }
+}

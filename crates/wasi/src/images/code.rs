@@ -1,0 +1,90 @@
+//! Compiling a guest to native code.
+
+use std::{
+    borrow::Cow,
+    fs,
+    hash::{Hash, Hasher},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use cellblock_exec::{Error, Result};
+use wasmtime::{CacheStore, Engine};
+
+use super::{
+    guest,
+    objects::{object_id, storage},
+    progress::Progress,
+};
+use crate::engine;
+
+/// The file of a code object.
+pub(crate) const CODE: &str = "code.cwasm";
+
+/// The name of the code object for a module: code fits one version of wasmtime, its settings and this processor.
+pub(crate) fn id(module: &str, engine: &Engine) -> String {
+    let mut fingerprint = Fingerprint(blake3::Hasher::new());
+    engine.precompile_compatibility_hash().hash(&mut fingerprint);
+    object_id("code", &[module.as_bytes(), fingerprint.0.finalize().as_bytes()])
+}
+
+/// Compiles the guest in `guest` into `directory`, on all cores.
+pub(crate) async fn make(directory: &Path, guest: &Path, fuel: bool, progress: &dyn Progress) -> Result<()> {
+    progress.step("compiling");
+    let functions = guest::facts(guest)?.functions;
+    let path = guest.join(guest::MODULE);
+    let module = fs::read(&path).map_err(|source| storage("read", &path, source))?;
+    let counter = Arc::new(Counter::default());
+    let mut config = engine::config(fuel);
+    config.enable_incremental_compilation(counter.clone()).map_err(failed)?;
+    let compiler = Engine::new(&config).map_err(failed)?;
+    let mut work = tokio::task::spawn_blocking(move || compiler.precompile_module(&module));
+    let code = loop {
+        tokio::select! {
+            result = &mut work => break result.map_err(|error| failed(error.into()))?.map_err(failed)?,
+            () = tokio::time::sleep(Duration::from_millis(200)) => {
+                progress.advance(counter.compiled.load(Ordering::Relaxed).min(functions), functions);
+            }
+        }
+    };
+    let path = directory.join(CODE);
+    fs::write(&path, code).map_err(|source| storage("write", &path, source))
+}
+
+fn failed(error: wasmtime::Error) -> Error {
+    Error::Start { what: "the compilation of the guest".to_owned(), source: error.into_boxed_dyn_error() }
+}
+
+/// Stores nothing, but sees every function go by: the compiler has no other way to tell how far it is.
+#[derive(Debug, Default)]
+struct Counter {
+    compiled: AtomicU64,
+}
+
+impl CacheStore for Counter {
+    fn get(&self, _key: &[u8]) -> Option<Cow<'_, [u8]>> {
+        self.compiled.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
+    fn insert(&self, _key: &[u8], _value: Vec<u8>) -> bool {
+        true
+    }
+}
+
+/// A hash that is the same in every build, unlike the standard library's.
+struct Fingerprint(blake3::Hasher);
+
+impl Hasher for Fingerprint {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    fn finish(&self) -> u64 {
+        0
+    }
+}

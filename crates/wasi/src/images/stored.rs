@@ -1,0 +1,66 @@
+//! A memory image on disk: an image of the cache, or a frozen session.
+
+use std::{
+    fs::{self, File},
+    path::Path,
+    sync::Arc,
+};
+
+use cellblock_exec::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::{objects::storage, strip::RestGlobal};
+use crate::{
+    fs::{Fs, Layer},
+    memory::{MemoryImage, write_sparse},
+};
+
+const MEMORY: &str = "memory.img";
+const STATE: &str = "state.postcard";
+
+/// All of an image but its memory.
+#[derive(Serialize, Deserialize)]
+struct State {
+    /// The code object's guest: the only one whose code fits this memory.
+    guest: String,
+    globals: Vec<RestGlobal>,
+    fs: Fs,
+}
+
+/// Writes a guest at rest into `directory`.
+pub(crate) fn write(directory: &Path, guest: &str, memory: &[u8], globals: &[RestGlobal], fs: &Fs) -> Result<()> {
+    let path = directory.join(MEMORY);
+    File::create_new(&path)
+        .and_then(|mut file| write_sparse(&mut file, memory))
+        .map_err(|source| storage("write", &path, source))?;
+    let path = directory.join(STATE);
+    let state = State { guest: guest.to_owned(), globals: globals.to_vec(), fs: fs.clone() };
+    let bytes = postcard::to_allocvec(&state).map_err(|error| storage("write", &path, std::io::Error::other(error)))?;
+    fs::write(&path, bytes).map_err(|source| storage("write", &path, source))
+}
+
+/// Reads what [`write()`] wrote for the guest `guest`. `layer` gives the layers that were mounted, by key.
+pub(crate) fn read(
+    directory: &Path,
+    guest: &str,
+    mut layer: impl FnMut(&str) -> Result<Arc<Layer>>,
+) -> Result<MemoryImage> {
+    let path = directory.join(STATE);
+    let bytes = fs::read(&path).map_err(|source| storage("read", &path, source))?;
+    let mut state: State =
+        postcard::from_bytes(&bytes).map_err(|error| storage("understand", &path, std::io::Error::other(error)))?;
+    if state.guest != guest {
+        let why = format!("it was made with the guest {}, this executor runs {guest}", state.guest);
+        return Err(Error::Invalid { what: "frozen session", why });
+    }
+    for mount in state.fs.mounts_mut() {
+        mount.layer = Some(layer(&mount.key)?);
+    }
+    let path = directory.join(MEMORY);
+    let open = || {
+        let file = File::open(&path)?;
+        let len = file.metadata()?.len() as usize;
+        MemoryImage::new(file, len, state.globals.into(), state.fs)
+    };
+    open().map_err(|source| storage("read", &path, source))
+}

@@ -1,0 +1,205 @@
+//! Takes a guest module apart: the code on one side, the initial content of its memory on the other.
+//!
+//! The stripped module has no active data segments and exports its mutable globals, so the memory image is the only
+//! source of an instance's memory: one compilation serves every image made from the guest, and a reset needs no
+//! knowledge of the module. See the module documentation of [`crate::memory`] for why this state is all there is.
+
+use wasm_encoder::{DataSection, ExportKind, ExportSection, GlobalSection, RawSection, SectionId};
+use wasmparser::{DataKind, ElementKind, ExternalKind, Operator, Parser, Payload, TypeRef, ValType};
+
+/// WebAssembly's page, in bytes.
+pub const WASM_PAGE: u64 = 64 * 1024;
+
+/// A guest, taken apart.
+pub struct Stripped {
+    /// The module without data.
+    pub wasm: Vec<u8>,
+    /// The initial content of its memory; what lies beyond is zero.
+    pub memory: Vec<u8>,
+    /// The exports of its mutable globals and their values at rest.
+    pub globals: Vec<RestGlobal>,
+    /// How many functions it defines; the unit of the compiler's progress.
+    pub functions: u64,
+}
+
+/// A mutable global of the guest and the value that it has whenever no call into the guest is active.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct RestGlobal {
+    /// The name under which the stripped module exports it.
+    pub export: String,
+    /// Its value at rest.
+    pub value: i32,
+}
+
+/// Why a module cannot serve as a guest.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StripError {
+    /// It is not a valid WebAssembly module.
+    #[error("not a valid WebAssembly module")]
+    Parse(#[from] wasmparser::BinaryReaderError),
+    /// It has state outside its memory and its `i32` globals.
+    #[error("the guest keeps state that a memory image cannot hold: {0}")]
+    State(&'static str),
+}
+
+/// Takes `wasm` apart.
+///
+/// # Errors
+/// [`StripError`] for a module whose whole state is not one memory and mutable `i32` globals.
+pub fn strip(wasm: &[u8]) -> Result<Stripped, StripError> {
+    let mut module = wasm_encoder::Module::new();
+    let mut stripped = Stripped { wasm: Vec::new(), memory: Vec::new(), globals: Vec::new(), functions: 0 };
+    let mut memories = 0;
+    let mut exports = ExportSection::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        let payload = payload?;
+        match &payload {
+            Payload::ImportSection(reader) => {
+                for import in reader.clone().into_imports() {
+                    match import?.ty {
+                        TypeRef::Func(_) => {}
+                        _ => return Err(StripError::State("it imports something that is not a function")),
+                    }
+                }
+            }
+            Payload::MemorySection(reader) => {
+                for memory in reader.clone() {
+                    let memory = memory?;
+                    if memory.shared || memory.memory64 {
+                        return Err(StripError::State("its memory is shared or 64-bit"));
+                    }
+                    memories += 1;
+                }
+            }
+            Payload::GlobalSection(reader) => {
+                module.section(&copy_globals(reader.clone(), &mut stripped.globals, &mut exports)?);
+                continue;
+            }
+            Payload::ExportSection(reader) => {
+                for export in reader.clone() {
+                    let export = export?;
+                    exports.export(export.name, export_kind(export.kind)?, export.index);
+                }
+                module.section(&exports);
+                continue;
+            }
+            Payload::ElementSection(reader) => {
+                for element in reader.clone() {
+                    if matches!(element?.kind, ElementKind::Passive) {
+                        return Err(StripError::State("it has passive element segments"));
+                    }
+                }
+            }
+            Payload::CodeSectionStart { range, count, .. } => {
+                stripped.functions = u64::from(*count);
+                module.section(&RawSection { id: SectionId::Code as u8, data: &wasm[range.clone()] });
+                continue;
+            }
+            Payload::CodeSectionEntry(body) => {
+                refuse_table_writes(body)?;
+                continue;
+            }
+            Payload::DataSection(reader) => {
+                module.section(&empty_data(reader.clone(), &mut stripped.memory)?);
+                continue;
+            }
+            // Names and build notes: megabytes that nothing here reads.
+            Payload::CustomSection(_) => continue,
+            _ => {}
+        }
+        if let Some((id, range)) = payload.as_section() {
+            module.section(&RawSection { id, data: &wasm[range] });
+        }
+    }
+    if memories != 1 {
+        return Err(StripError::State("it does not define exactly one memory"));
+    }
+    stripped.wasm = module.finish();
+    Ok(stripped)
+}
+
+/// Copies the globals and exports the mutable ones under names of their own.
+fn copy_globals(
+    reader: wasmparser::GlobalSectionReader<'_>,
+    rest: &mut Vec<RestGlobal>,
+    exports: &mut ExportSection,
+) -> Result<GlobalSection, StripError> {
+    let mut section = GlobalSection::new();
+    for (index, global) in (0u32..).zip(reader) {
+        let global = global?;
+        let value = match (global.ty.content_type, global.init_expr.get_operators_reader().read()?) {
+            (ValType::I32, Operator::I32Const { value }) => value,
+            _ => return Err(StripError::State("a global is not an i32 constant")),
+        };
+        section.global(
+            wasm_encoder::GlobalType {
+                val_type: wasm_encoder::ValType::I32,
+                mutable: global.ty.mutable,
+                shared: global.ty.shared,
+            },
+            &wasm_encoder::ConstExpr::i32_const(value),
+        );
+        if global.ty.mutable {
+            let export = format!("cellblock:global:{index}");
+            exports.export(&export, ExportKind::Global, index);
+            rest.push(RestGlobal { export, value });
+        }
+    }
+    Ok(section)
+}
+
+/// Writes active segments into `memory`, and leaves an empty passive segment in place of each so that indices stay.
+fn empty_data(reader: wasmparser::DataSectionReader<'_>, memory: &mut Vec<u8>) -> Result<DataSection, StripError> {
+    let mut section = DataSection::new();
+    for data in reader {
+        let data = data?;
+        match data.kind {
+            DataKind::Passive => {
+                // Whether a segment was dropped is state, and `data.drop` is how start-up code leaves it behind.
+                if !data.data.is_empty() {
+                    return Err(StripError::State("it has passive data segments with content"));
+                }
+            }
+            DataKind::Active { offset_expr, .. } => {
+                let Operator::I32Const { value } = offset_expr.get_operators_reader().read()? else {
+                    return Err(StripError::State("the place of a data segment is not a constant"));
+                };
+                let start = value as u32 as usize;
+                let end = start + data.data.len();
+                if memory.len() < end {
+                    memory.resize(end, 0);
+                }
+                memory[start..end].copy_from_slice(data.data);
+            }
+        }
+        section.passive([]);
+    }
+    Ok(section)
+}
+
+/// A table that code can write to would be state outside the memory image.
+fn refuse_table_writes(body: &wasmparser::FunctionBody<'_>) -> Result<(), StripError> {
+    let mut operators = body.get_operators_reader()?;
+    while !operators.eof() {
+        match operators.read()? {
+            Operator::TableSet { .. }
+            | Operator::TableGrow { .. }
+            | Operator::TableFill { .. }
+            | Operator::TableCopy { .. }
+            | Operator::TableInit { .. } => return Err(StripError::State("its code writes to a table")),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn export_kind(kind: ExternalKind) -> Result<ExportKind, StripError> {
+    Ok(match kind {
+        ExternalKind::Func | ExternalKind::FuncExact => ExportKind::Func,
+        ExternalKind::Table => ExportKind::Table,
+        ExternalKind::Memory => ExportKind::Memory,
+        ExternalKind::Global => ExportKind::Global,
+        ExternalKind::Tag => ExportKind::Tag,
+    })
+}

@@ -1,0 +1,280 @@
+//! Installing packages for the guest: pure-Python wheels, as a read-only layer.
+//!
+//! The user's installer resolves and fetches; it runs no package code. What is linked into the guest counts as installed:
+//! each such package is offered to the resolver as an empty wheel. The result is stored as a layer, named by what was
+//! asked for, so the next session that asks for the same gets it without a resolver.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, Weak},
+};
+
+use cellblock_exec::{Error, Requirement, Result, packages::PackageName};
+use serde::{Deserialize, Serialize};
+use zip::{ZipWriter, write::SimpleFileOptions};
+
+use crate::{
+    fs::Layer,
+    images::{
+        LayerWriter, Loaded,
+        installer::{self, Installer, Job},
+        objects::{Objects, object_id, storage},
+    },
+    python::literal,
+};
+
+/// Raised when the way packages are stored changes.
+const FORMAT: &[u8] = b"1";
+/// The most bytes that one installation may bring: what a host can be expected to keep mapped.
+const MOST_BYTES: u64 = 512 * 1024 * 1024;
+
+const LAYER: &str = "layer.zip";
+const SET: &str = "set.json";
+const LIST: &str = "packages.json";
+
+/// Packages that were installed together: one layer.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PackageSet {
+    /// The layer's object.
+    pub(crate) key: String,
+    /// What is in it.
+    pub(crate) packages: Vec<Package>,
+}
+
+/// An installed package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// The modules that it brings.
+    pub(crate) modules: Vec<String>,
+}
+
+impl PackageSet {
+    /// `name==version` of each package.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = String> {
+        self.packages.iter().map(|package| format!("{}=={}", package.name, package.version))
+    }
+
+    /// Where the layer is mounted.
+    pub(crate) fn directory(&self, packages: &str) -> String {
+        format!("{packages}/{}", self.key)
+    }
+
+    /// Python that makes the packages importable.
+    pub(crate) fn use_in_python(&self, packages: &str) -> String {
+        format!("__import__('sys').path.append({})\n", literal(&self.directory(packages)))
+    }
+}
+
+/// Installs `packages` for the guest of `loaded`, beside what is there already. The set is empty if nothing is new.
+pub(crate) async fn install(
+    loaded: &Loaded,
+    present: &[PackageSet],
+    packages: &[Requirement],
+) -> Result<PackageSet> {
+    let mut requirements: Vec<String> = packages.iter().map(Requirement::to_string).collect();
+    requirements.sort();
+    requirements.dedup();
+    let asked = requirements.join(" ");
+    let present_keys: Vec<&str> = present.iter().map(|set| set.key.as_str()).collect();
+    let id = object_id(
+        "packages",
+        &[FORMAT, loaded.guest_id.as_bytes(), asked.as_bytes(), present_keys.join(" ").as_bytes()],
+    );
+    let mut provided = loaded.packages.clone();
+    let installed = present.iter().flat_map(|set| &set.packages);
+    provided.extend(installed.map(|package| (package.name.clone(), package.version.clone())));
+    let objects = loaded.objects();
+    let directory = objects
+        .get_or_make(&id, async |into| {
+            let work = objects.temporary()?;
+            let target = resolve(work.path(), &loaded.python, &provided, &requirements).await?;
+            store(into, &target, &provided, &id, &asked)
+        })
+        .await?;
+    let path = directory.join(SET);
+    let text = fs::read(&path).map_err(|source| storage("read", &path, source))?;
+    serde_json::from_slice(&text).map_err(|source| storage("understand", &path, source.into()))
+}
+
+/// The layer of an installed set. It is mapped once in a process, however many sessions use it.
+pub(crate) fn open_layer(objects: &Objects, key: &str) -> Result<Arc<Layer>> {
+    static OPEN: Mutex<BTreeMap<String, Weak<Layer>>> = Mutex::new(BTreeMap::new());
+    let path = objects.path(key).join(LAYER);
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let name = path.display().to_string();
+    if let Some(layer) = open.get(&name).and_then(Weak::upgrade) {
+        return Ok(layer);
+    }
+    let layer = Arc::new(Layer::open(&path).map_err(|source| storage("read", &path, source))?);
+    open.retain(|_, layer| layer.strong_count() > 0);
+    open.insert(name, Arc::downgrade(&layer));
+    Ok(layer)
+}
+
+/// Writes down which sets a frozen session uses.
+pub(crate) fn write_list(directory: &Path, sets: &[PackageSet]) -> Result<()> {
+    let path = directory.join(LIST);
+    serde_json::to_vec_pretty(sets)
+        .map_err(io::Error::from)
+        .and_then(|text| fs::write(&path, text))
+        .map_err(|source| storage("write", &path, source))
+}
+
+/// Reads what [`write_list`] wrote.
+pub(crate) fn read_list(directory: &Path) -> Result<Vec<PackageSet>> {
+    let path = directory.join(LIST);
+    let text = fs::read(&path).map_err(|source| storage("read", &path, source))?;
+    serde_json::from_slice(&text).map_err(|source| storage("understand", &path, source.into()))
+}
+
+/// Lets the installer choose, fetch and unpack; gives the directory with what it unpacked.
+async fn resolve(
+    work: &Path,
+    python: &str,
+    provided: &[(String, String)],
+    requirements: &[String],
+) -> Result<std::path::PathBuf> {
+    let wheels = work.join("provided");
+    offer(&wheels, provided).map_err(|source| storage("write", &wheels, source))?;
+    let list = work.join("requirements.txt");
+    fs::write(&list, requirements.join("\n") + "\n").map_err(|source| storage("write", &list, source))?;
+    let wheels_argument = wheels.display().to_string();
+    let mut why = None;
+    for installer in Installer::find_all().await {
+        let target = work.join(installer.name());
+        let arguments = ["--find-links", &wheels_argument];
+        let job = Job { target: &target, python, requirements: &list, arguments: &arguments };
+        let result = installer.install(&job).await;
+        match result.and_then(|()| native_module(&target).map_or(Ok(()), |file| Err(not_pure(&file)))) {
+            Ok(()) => return Ok(target),
+            Err(error) => why = Some(error),
+        }
+    }
+    let packages = requirements.join(" ");
+    Err(match why {
+        Some(why) => Error::Install { packages, why },
+        None => installer::none_found(&packages),
+    })
+}
+
+fn not_pure(file: &str) -> String {
+    format!("it brings native code ({file}), which WebAssembly cannot load; only pure-Python wheels work here")
+}
+
+/// A native module in the tree, if there is one: uv may choose a wheel for the host where a pure one exists.
+fn native_module(directory: &Path) -> Option<String> {
+    let native = |name: &str| [".so", ".pyd", ".dylib", ".dll"].iter().any(|ending| name.ends_with(ending));
+    let mut found = None;
+    let _ = walk(directory, "", &mut |name, _| {
+        if native(name) && found.is_none() {
+            found = Some(name.to_owned());
+        }
+        Ok(())
+    });
+    found
+}
+
+/// Makes an empty wheel for each package that the guest has.
+fn offer(directory: &Path, provided: &[(String, String)]) -> io::Result<()> {
+    fs::create_dir(directory)?;
+    for (name, version) in provided {
+        let escaped = normalised(name).replace('-', "_");
+        let info = format!("{escaped}-{version}.dist-info");
+        let mut wheel = ZipWriter::new(File::create(directory.join(format!("{escaped}-{version}-py3-none-any.whl")))?);
+        let files = [
+            ("METADATA", format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")),
+            ("WHEEL", "Wheel-Version: 1.0\nGenerator: cellblock\nRoot-Is-Purelib: true\nTag: py3-none-any\n".to_owned()),
+            ("RECORD", format!("{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")),
+        ];
+        for (file, content) in files {
+            wheel.start_file(format!("{info}/{file}"), SimpleFileOptions::default())?;
+            wheel.write_all(content.as_bytes())?;
+        }
+        wheel.finish()?;
+    }
+    Ok(())
+}
+
+/// Packs what was unpacked into `target` as a layer, without the empty wheels.
+fn store(into: &Path, target: &Path, provided: &[(String, String)], key: &str, asked: &str) -> Result<()> {
+    let provided: Vec<String> = provided.iter().map(|(name, _)| normalised(name)).collect();
+    let layer = into.join(LAYER);
+    let mut packages = Vec::new();
+    let mut pack = || {
+        let mut writer = LayerWriter::create(&layer)?;
+        let mut bytes = 0;
+        walk(target, "", &mut |name, path| {
+            let top = name.split('/').next().unwrap_or(name);
+            if let Some((package, version)) = top.strip_suffix(".dist-info").and_then(|info| info.rsplit_once('-')) {
+                let package = normalised(package);
+                if provided.contains(&package) {
+                    return Ok(());
+                }
+                if name.ends_with(".dist-info/RECORD") {
+                    let modules = modules(&fs::read_to_string(path)?);
+                    packages.push(Package { name: package, version: version.to_owned(), modules });
+                }
+            }
+            // Programs for a host's shell, and bytecode of another Python.
+            if top == "bin" || name.ends_with(".pyc") {
+                return Ok(());
+            }
+            bytes += fs::metadata(path)?.len();
+            if bytes > MOST_BYTES {
+                return Err(io::Error::other(format!("{asked} is larger than {MOST_BYTES} bytes")));
+            }
+            writer.add(name, &fs::read(path)?)
+        })?;
+        writer.finish()
+    };
+    pack().map_err(|source| storage("write", &layer, source))?;
+    packages.sort_by(|a, b| a.name.cmp(&b.name));
+    // A set without packages has no layer to mount; its key is kept all the same.
+    let path = into.join(SET);
+    serde_json::to_vec_pretty(&PackageSet { key: key.to_owned(), packages })
+        .map_err(io::Error::from)
+        .and_then(|text| fs::write(&path, text))
+        .map_err(|source| storage("write", &path, source))
+}
+
+/// The top-level modules in a wheel's RECORD.
+fn modules(record: &str) -> Vec<String> {
+    let mut modules: Vec<String> = record
+        .lines()
+        .filter_map(|line| {
+            let path = line.split(',').next()?.trim_matches('"');
+            path.strip_suffix("/__init__.py").or_else(|| path.strip_suffix(".py")).filter(|name| !name.contains('/'))
+        })
+        .map(str::to_owned)
+        .collect();
+    modules.sort();
+    modules.dedup();
+    modules
+}
+
+/// A package's name in the form that PyPA defines; a name that is not one stays as it is.
+fn normalised(name: &str) -> String {
+    name.parse::<PackageName>().map_or_else(|_| name.to_owned(), String::from)
+}
+
+/// Visits the regular files below `directory`, in order, with their paths relative to it. Links are not followed: a
+/// wheel has none.
+fn walk(directory: &Path, prefix: &str, visit: &mut dyn FnMut(&str, &Path) -> io::Result<()>) -> io::Result<()> {
+    let mut entries: Vec<fs::DirEntry> = fs::read_dir(directory)?.collect::<io::Result<_>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            walk(&entry.path(), &format!("{name}/"), visit)?;
+        } else if kind.is_file() {
+            visit(&name, &entry.path())?;
+        }
+    }
+    Ok(())
+}

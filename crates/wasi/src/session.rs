@@ -1,0 +1,336 @@
+//! A session: one live interpreter, its files, and what was installed for it.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use cellblock_exec::{
+    Capture, Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Language, Limits, Outcome,
+    Requirement, Result, Session, Usage, filename,
+};
+
+use crate::{
+    executor::Shared,
+    fs::{Errno, Fs, Quota, WORKSPACE},
+    host,
+    images::{PACKAGES_DIRECTORY, objects::storage, stored},
+    memory::{MemoryImage, Slot, Template, write_sparse},
+    packages::{self, PackageSet},
+    python::{dictionary, literal},
+    turn::{self, Bounds, Ended},
+};
+
+/// The name that tracebacks show for a block without one.
+const UNNAMED: &str = "<code>";
+/// A session that has written more than this, in bytes, is frozen before it is forked, so that the fork copies little.
+const FORK_BY_COPYING: usize = 8 * 1024 * 1024;
+
+/// A live interpreter in WebAssembly.
+#[derive(Debug)]
+pub(crate) struct WasiSession {
+    shared: Arc<Shared>,
+    /// What the slot was made from, and where it goes back to.
+    template: Arc<Template>,
+    /// `None` once the interpreter is lost; the next block gets a fresh one.
+    slot: Option<Slot>,
+    /// The files of a session whose interpreter is lost.
+    files: Option<Fs>,
+    /// A turn began and has not ended: if this is still so at the next call, its future was dropped.
+    running: bool,
+    /// Whether this copy of the image has had its first turn.
+    begun: bool,
+    limits: Limits,
+    environment: BTreeMap<String, String>,
+    installed: Vec<PackageSet>,
+}
+
+impl WasiSession {
+    /// A session on a slot that equals its image.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        template: Arc<Template>,
+        slot: Slot,
+        limits: Limits,
+        environment: BTreeMap<String, String>,
+    ) -> Self {
+        let mut session = Self {
+            shared,
+            template,
+            slot: None,
+            files: None,
+            running: false,
+            begun: false,
+            limits,
+            environment,
+            installed: Vec::new(),
+        };
+        session.take_slot(slot);
+        session
+    }
+
+    /// A session that goes on from a frozen one.
+    pub(crate) fn resumed(
+        shared: Arc<Shared>,
+        template: Arc<Template>,
+        slot: Slot,
+        limits: Limits,
+        installed: Vec<PackageSet>,
+    ) -> Self {
+        let mut session = Self::new(shared, template, slot, limits, BTreeMap::new());
+        session.begun = true;
+        session.installed = installed;
+        let quota = session.quota();
+        if let Some(slot) = &mut session.slot {
+            // With what it had used: a frozen session cannot win a new quota by being resumed.
+            let mut fs = slot.image.fs.clone();
+            fs.quota = quota;
+            slot.store.data_mut().fs = fs;
+        }
+        session
+    }
+
+    fn take_slot(&mut self, mut slot: Slot) {
+        let host = slot.store.data_mut();
+        host.memory_limit = self.limits.memory;
+        host.fs.set_quota(self.quota());
+        self.slot = Some(slot);
+    }
+
+    fn quota(&self) -> Quota {
+        Quota { bytes: self.limits.disk, files: u64::from(self.limits.files) }
+    }
+
+    /// A live slot: a fresh one, with the session's files, if the interpreter was lost.
+    async fn slot(&mut self) -> Result<&mut Slot> {
+        if std::mem::take(&mut self.running) {
+            self.lose_interpreter();
+        }
+        if self.slot.is_none() {
+            // A lost fork starts over from the image that all sessions start from, not from the state it was forked at.
+            self.template = self.shared.template.clone();
+            let slot = self.template.acquire().await.map_err(lost)?;
+            self.take_slot(slot);
+            self.begun = false;
+            if let (Some(slot), Some(mut files)) = (&mut self.slot, self.files.take()) {
+                files.restart(&slot.image.fs);
+                slot.store.data_mut().fs = files;
+            }
+        }
+        self.slot.as_mut().ok_or_else(|| lost(wasmtime::Error::msg("there is no interpreter")))
+    }
+
+    /// Keeps the files of an interpreter that cannot go on.
+    fn lose_interpreter(&mut self) {
+        if let Some(mut slot) = self.slot.take() {
+            self.files = Some(std::mem::take(&mut slot.store.data_mut().fs));
+        }
+    }
+
+    /// The session's files.
+    async fn fs(&mut self) -> Result<&mut Fs> {
+        Ok(&mut self.slot().await?.store.data_mut().fs)
+    }
+
+    /// Runs driver code, with what a fresh copy has to do first.
+    async fn turn(&mut self, source: &str, turn: host::Turn, bounds: &Bounds) -> Result<Ended> {
+        let fuel = self.template.guest.fuel;
+        let environment = dictionary(&self.environment);
+        self.slot().await?;
+        let first = if self.begun { String::new() } else { self.first_words(&environment) };
+        self.begun = true;
+        let running = self.shared.loaded.ticking.turn();
+        let slot = self.slot().await?;
+        slot.store.data_mut().turn = turn;
+        self.running = true;
+        let slot = self.slot.as_mut().ok_or_else(|| lost(wasmtime::Error::msg("there is no interpreter")))?;
+        let ended = turn::run(slot, format!("{first}{source}").as_bytes(), bounds, fuel).await;
+        self.running = false;
+        drop(running);
+        ended
+    }
+
+    fn first_words(&self, environment: &str) -> String {
+        let mut words = format!("__import__('_cellblock').begin({environment})\n");
+        for set in &self.installed {
+            words += &set.use_in_python(PACKAGES_DIRECTORY);
+        }
+        words
+    }
+
+    /// The session's memory and files as an image of their own; the session goes on as a copy of it.
+    fn freeze_in_memory(&mut self) -> Result<()> {
+        let Some(slot) = &mut self.slot else { return Ok(()) };
+        let image = memory_file(slot).map_err(|source| storage("write", Path::new("a memory file"), source))?;
+        let image = Arc::new(image);
+        slot.rebase(image.clone()).map_err(|error| lost(error.into()))?;
+        self.template = Arc::new(Template::new(self.template.guest.clone(), image, 0));
+        Ok(())
+    }
+}
+
+/// A copy of the slot's state in a file without a name.
+fn memory_file(slot: &Slot) -> std::io::Result<MemoryImage> {
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    let mut file = std::fs::File::from(memfd_create(c"cellblock-fork", MFdFlags::MFD_CLOEXEC)?);
+    write_sparse(&mut file, slot.bytes())?;
+    MemoryImage::new(file, slot.bytes().len(), slot.image.globals.clone(), slot.store.data().fs.clone())
+}
+
+#[async_trait]
+impl Session for WasiSession {
+    async fn execute(&mut self, request: ExecutionRequest) -> Result<ExecutionResult> {
+        if request.language.as_ref() != Some(&Language::PYTHON) {
+            let language = request.language.as_ref().map_or("code of unknown language", Language::as_str);
+            let what = format!("{language}: the wasi executor runs python");
+            return Ok(not_run(Outcome::Unsupported { what }));
+        }
+        if let Some(name) = &request.filename {
+            let path = filename::workspace_path(name)
+                .map_err(|why| Error::Invalid { what: "file name", why: why.to_string() })?;
+            self.write_file(InputFile { path, content: Arc::new(request.code.clone().into_bytes()) }).await?;
+        }
+        let since = self.fs().await?.changes;
+        let name = request.filename.as_deref().unwrap_or(UNNAMED);
+        let source = format!("__import__('_cellblock').run({}, {})\n", literal(&request.code), literal(name));
+        let turn = host::Turn {
+            stdin: request.stdin,
+            stdout: Capture::new(self.limits.output),
+            stderr: Capture::new(self.limits.output),
+            sink: request.sink,
+            ..host::Turn::default()
+        };
+        let wall = request.wall.map_or(self.limits.wall, |wall| wall.min(self.limits.wall));
+        let bounds = Bounds { wall, cpu: self.limits.cpu, cancel: request.cancel };
+        let ended = match self.turn(&source, turn, &bounds).await {
+            Ok(ended) => ended,
+            Err(error) => {
+                self.lose_interpreter();
+                return Err(error);
+            }
+        };
+        let slot = self.slot().await?;
+        let memory = slot.bytes().len() as u64;
+        let host = slot.store.data_mut();
+        let collected = host.fs.changed_since(since);
+        let turn = std::mem::take(&mut host.turn);
+        if !ended.alive {
+            self.lose_interpreter();
+        }
+        Ok(ExecutionResult {
+            outcome: ended.outcome,
+            stdout: turn.stdout.finish(),
+            stderr: turn.stderr.finish(),
+            artifacts: collected.artifacts,
+            refused: collected.refused,
+            usage: Usage { wall: ended.wall, cpu: ended.cpu, memory, fuel: ended.fuel },
+            isolation: Isolation::Wasm,
+            state_lost: !ended.alive,
+        })
+    }
+
+    async fn write_file(&mut self, file: InputFile) -> Result<()> {
+        let path = filename::workspace_path(&file.path)
+            .map_err(|why| Error::Invalid { what: "file name", why: why.to_string() })?;
+        let put = self.fs().await?.put_file(&format!("{WORKSPACE}/{path}"), file.content);
+        put.map_err(|errno| Error::Invalid {
+            what: "workspace file",
+            why: match errno {
+                Errno::Nospc => format!("{path} does not fit into the session's disk or file limit; raise it"),
+                errno => format!("{path} cannot be put there ({errno:?})"),
+            },
+        })
+    }
+
+    async fn install(&mut self, packages: &[Requirement]) -> Result<InstallReport> {
+        let set = packages::install(&self.shared.loaded, &self.installed, packages).await?;
+        let installed: Vec<String> = set.versions().collect();
+        if installed.is_empty() {
+            return Ok(InstallReport { installed });
+        }
+        let layer = self.shared.loaded.layer(&set.key)?;
+        let path = set.directory(PACKAGES_DIRECTORY);
+        self.fs().await?.mount(&path, &set.key, layer).map_err(|errno| Error::Install {
+            packages: installed.join(" "),
+            why: format!("the session has no room for another layer ({errno:?})"),
+        })?;
+        if self.begun {
+            let bounds = Bounds { wall: self.limits.wall, cpu: None, cancel: Default::default() };
+            let source = set.use_in_python(PACKAGES_DIRECTORY);
+            self.turn(&source, host::Turn::default(), &bounds).await?;
+        }
+        self.installed.push(set);
+        Ok(InstallReport { installed })
+    }
+
+    async fn fork(&mut self) -> Result<Box<dyn Session>> {
+        self.slot().await?;
+        let copyable = |slot: &Slot| {
+            let ranges = slot.written()?;
+            (ranges.iter().map(ExactSizeIterator::len).sum::<usize>() <= FORK_BY_COPYING).then_some(ranges)
+        };
+        let mut ranges = self.slot.as_ref().and_then(copyable);
+        if ranges.is_none() {
+            self.freeze_in_memory()?;
+            ranges = Some(Vec::new());
+        }
+        let mut slot = self.template.acquire().await.map_err(lost)?;
+        let (Some(own), Some(ranges)) = (&self.slot, ranges) else {
+            return Err(lost(wasmtime::Error::msg("there is no interpreter to fork")));
+        };
+        slot.copy_from(own, &ranges);
+        let host = slot.store.data_mut();
+        host.fs = own.store.data().fs.clone();
+        host.memory_limit = self.limits.memory;
+        Ok(Box::new(Self {
+            shared: self.shared.clone(),
+            template: self.template.clone(),
+            slot: Some(slot),
+            files: None,
+            running: false,
+            begun: self.begun,
+            limits: self.limits.clone(),
+            environment: self.environment.clone(),
+            installed: self.installed.clone(),
+        }))
+    }
+
+    async fn freeze(&mut self, into: &Path) -> Result<()> {
+        let guest = self.shared.loaded.guest_id.clone();
+        let slot = self.slot().await?;
+        let mut builder = std::fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(into).map_err(|source| storage("create", into, source))?;
+        stored::write(into, &guest, slot.bytes(), &slot.image.globals, &slot.store.data().fs)?;
+        packages::write_list(into, &self.installed)
+    }
+
+    async fn close(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for WasiSession {
+    fn drop(&mut self) {
+        // A turn whose future was dropped left the guest in the middle of something: such a slot is not used again.
+        if let (Some(slot), false) = (self.slot.take(), self.running) {
+            self.template.release(slot);
+        }
+    }
+}
+
+/// The result of a block that this executor does not run.
+fn not_run(outcome: Outcome) -> ExecutionResult {
+    ExecutionResult {
+        outcome,
+        stdout: Default::default(),
+        stderr: Default::default(),
+        artifacts: Vec::new(),
+        refused: Vec::new(),
+        usage: Usage::default(),
+        isolation: Isolation::Wasm,
+        state_lost: false,
+    }
+}
+
+fn lost(error: wasmtime::Error) -> Error {
+    Error::Lost { what: "the interpreter".to_owned(), source: error.into() }
+}
