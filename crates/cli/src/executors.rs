@@ -56,8 +56,8 @@ impl cellblock_wasi::Progress for Steps {
 }
 
 /// What every executor found out about this machine.
-pub fn checks() -> Vec<Check> {
-    cellblock_wasi::checks()
+pub async fn checks() -> Vec<Check> {
+    cellblock_wasi::checks().await
 }
 
 /// The row of a name.

@@ -20,12 +20,11 @@ pub mod run;
 pub use block::{CodeBlock, Language};
 pub use capture::Capture;
 pub use error::{Cause, Error, Result};
-pub use executor::{
-    Capabilities, ExecutionRequest, Executor, InputFile, OutputSink, Session, SessionSpec, Stream,
-};
+pub use executor::{Capabilities, ExecutionRequest, Executor, InputFile, OutputSink, Session, SessionSpec, Stream};
 pub use limits::{FLOOD_FACTOR, HostRule, Limit, Limits, Network};
 pub use markdown::code_blocks;
 pub use packages::{InstallReport, Requirement};
 pub use result::{
-    Artifact, Captured, ExecutionResult, Isolation, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, Outcome, RefusedFile, Usage, media_type,
+    Artifact, Captured, ExecutionResult, Isolation, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, Outcome, RefusedFile, Usage,
+    media_type,
 };

@@ -48,8 +48,8 @@ struct Fence {
 /// ```
 pub fn code_blocks(text: &str) -> Vec<CodeBlock> {
     let text = &with_newlines(text);
-    let mut fences = commonmark_fences(text);
-    let more = overindented::fences(text, fences.iter().map(|fence| fence.range.clone()));
+    let Parsed { mut fences, taken } = parse(text);
+    let more = overindented::fences(text, taken);
     if !more.is_empty() {
         fences.extend(more);
         fences.sort_by_key(|fence| fence.range.start);
@@ -65,15 +65,25 @@ pub fn code_blocks(text: &str) -> Vec<CodeBlock> {
         .collect()
 }
 
-fn commonmark_fences(text: &str) -> Vec<Fence> {
+/// What the CommonMark parser finds.
+struct Parsed {
+    fences: Vec<Fence>,
+    /// Where fences and blocks of HTML stand. In these nothing else is a fence.
+    taken: Vec<Range<usize>>,
+}
+
+fn parse(text: &str) -> Parsed {
     let mut fences = Vec::new();
+    let mut taken = Vec::new();
     let mut open: Option<Fence> = None;
     let parsed = nesting::bounded(text);
     for (event, range) in Parser::new_ext(&parsed, Options::empty()).into_offset_iter() {
         match event {
             Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info))) => {
+                taken.push(range.clone());
                 open = Some(Fence { range, info: info.into_string(), code: String::new() });
             }
+            Event::Start(Tag::HtmlBlock) => taken.push(range),
             Event::Text(code) => {
                 if let Some(fence) = &mut open {
                     // The parser's text may have letters for markers; ours has not.
@@ -85,7 +95,7 @@ fn commonmark_fences(text: &str) -> Vec<Fence> {
             _ => {}
         }
     }
-    fences
+    Parsed { fences, taken }
 }
 
 fn block(index: usize, line: usize, fence: Fence) -> CodeBlock {

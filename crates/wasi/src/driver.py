@@ -30,9 +30,25 @@ def prepare(environment, workspace):
     sys.stderr = sys.__stderr__ = io.TextIOWrapper(
         io.FileIO(2, "w", False), "utf-8", errors="backslashreplace", write_through=True
     )
+    _make_asyncio_work()
     sys.dont_write_bytecode = True
     sys.path.insert(0, "")
     builtins.exit = builtins.quit = sys.exit
+
+
+def _make_asyncio_work():
+    """An event loop wakes itself up from other threads through a pair of sockets. Here are neither threads nor sockets."""
+    from asyncio.selector_events import BaseSelectorEventLoop
+
+    def make(loop):
+        loop._ssock = loop._csock = None
+        loop._internal_fds += 1
+
+    def close(loop):
+        loop._internal_fds -= 1
+
+    BaseSelectorEventLoop._make_self_pipe = make
+    BaseSelectorEventLoop._close_self_pipe = close
 
 
 def settle():

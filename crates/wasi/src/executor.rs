@@ -118,7 +118,9 @@ impl Executor for WasiExecutor {
     async fn open(&self, spec: SessionSpec) -> Result<Box<dyn Session>> {
         self.check(&spec.limits)?;
         if spec.network != Network::Denied {
-            return Err(Error::Unsupported("the wasi executor has no network to allow; use another executor".to_owned()));
+            return Err(Error::Unsupported(
+                "the wasi executor has no network to allow; use another executor".to_owned(),
+            ));
         }
         if let Some(image) = spec.image.filter(|image| *image != self.image) {
             let why = format!("this executor was started with image {}, not {image}", self.image);

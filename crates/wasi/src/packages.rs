@@ -71,11 +71,7 @@ impl PackageSet {
 }
 
 /// Installs `packages` for the guest of `loaded`, beside what is there already. The set is empty if nothing is new.
-pub(crate) async fn install(
-    loaded: &Loaded,
-    present: &[PackageSet],
-    packages: &[Requirement],
-) -> Result<PackageSet> {
+pub(crate) async fn install(loaded: &Loaded, present: &[PackageSet], packages: &[Requirement]) -> Result<PackageSet> {
     let mut requirements: Vec<String> = packages.iter().map(Requirement::to_string).collect();
     requirements.sort();
     requirements.dedup();
@@ -188,7 +184,10 @@ fn offer(directory: &Path, provided: &[(String, String)]) -> io::Result<()> {
         let mut wheel = ZipWriter::new(File::create(directory.join(format!("{escaped}-{version}-py3-none-any.whl")))?);
         let files = [
             ("METADATA", format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")),
-            ("WHEEL", "Wheel-Version: 1.0\nGenerator: cellblock\nRoot-Is-Purelib: true\nTag: py3-none-any\n".to_owned()),
+            (
+                "WHEEL",
+                "Wheel-Version: 1.0\nGenerator: cellblock\nRoot-Is-Purelib: true\nTag: py3-none-any\n".to_owned(),
+            ),
             ("RECORD", format!("{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")),
         ];
         for (file, content) in files {

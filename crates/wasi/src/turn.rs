@@ -39,7 +39,8 @@ pub(crate) struct Ended {
 /// Dropping the future stops the guest at its next yield, within milliseconds.
 pub(crate) async fn run(slot: &mut Slot, source: &[u8], bounds: &Bounds, fuel: Option<u64>) -> Result<Ended> {
     let started = Instant::now();
-    let failed = |source: wasmtime::Error| Error::Lost { what: "the turn did not start".to_owned(), source: source.into() };
+    let failed =
+        |source: wasmtime::Error| Error::Lost { what: "the turn did not start".to_owned(), source: source.into() };
     if let Some(fuel) = fuel {
         slot.store.set_fuel(fuel).map_err(failed)?;
     }

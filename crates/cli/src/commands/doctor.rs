@@ -7,9 +7,9 @@ use anyhow::Result;
 use crate::render::{BAD, GOOD, NOTE, sanitize::one_line};
 
 /// Runs the command. The exit status is 1 when something does not work.
-pub fn doctor() -> Result<u8> {
+pub async fn doctor() -> Result<u8> {
+    let checks = crate::executors::checks().await;
     let mut stdout = anstream::stdout().lock();
-    let checks = crate::executors::checks();
     for check in &checks {
         let (colour, word) = if check.ok { (GOOD, "ok  ") } else { (BAD, "no  ") };
         writeln!(stdout, "{colour}{word}{colour:#}{}: {}", one_line(&check.name), one_line(&check.found))?;

@@ -102,8 +102,8 @@ fn state(state: &ImageState) -> String {
     match state {
         ImageState::Ready => "ready".into(),
         ImageState::Available => "not pulled".into(),
-        ImageState::Stale { why } => format!("to be made ready again on next use: {why}"),
-        ImageState::Corrupt { why } => format!("damaged, to be fetched again on next use: {why}"),
+        ImageState::Corrupt { why } => format!("damaged, to be made again on next use: {why}"),
+        other => format!("{other:?}"),
     }
 }
 

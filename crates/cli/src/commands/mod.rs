@@ -19,7 +19,7 @@ pub async fn dispatch(command: Command) -> Result<u8> {
         Command::Exec(args) => exec::exec(args).await,
         Command::Extract(args) => extract::extract(&args),
         Command::Image(command) => image::image(command).await,
-        Command::Doctor => doctor::doctor(),
+        Command::Doctor => doctor::doctor().await,
         Command::Completions(args) => completions::completions(&args),
         Command::Man => man::man(),
     }

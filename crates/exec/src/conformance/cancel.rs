@@ -17,7 +17,7 @@ use crate::{ExecutionRequest, Executor, Outcome};
 /// Cancellation takes 100 ms; a busy machine may add to that.
 const PROMPT: Duration = Duration::from_secs(1);
 
-/// A token ends a loop, a sleep and a blocked read within [`PROMPT`]; partial output stays and the session goes on.
+/// A token ends a loop, a sleep and many short sleeps within a second; partial output stays and the session goes on.
 pub async fn a_token_cancels(executor: &dyn Executor) {
     let mut session = open(executor).await;
     for endless in ["while True: pass", "time.sleep(3600)", "for i in iter(int, 1): time.sleep(0.001)"] {

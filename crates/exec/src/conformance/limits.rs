@@ -252,7 +252,7 @@ pub async fn a_limit_is_enforced_or_refused(executor: &dyn Executor) {
     }
 }
 
-/// A deadline of zero makes no sense, for a session and for a request.
+/// A deadline of zero makes no sense.
 pub async fn a_zero_deadline_is_invalid(executor: &dyn Executor) {
     let spec = SessionSpec { limits: Limits { wall: Duration::ZERO, ..limits(executor) }, ..SessionSpec::default() };
     match executor.open(spec).await {

@@ -77,18 +77,21 @@ mod tests {
     #[test]
     fn every_case_is_named() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/conformance");
-        let named = include_str!("mod.rs");
+        let macro_text = include_str!("mod.rs").split_whitespace().collect::<Vec<_>>().join(" ");
         let mut cases = 0;
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
-            let list = named.lines().find_map(|line| line.trim().strip_prefix(&format!("{module}: ")));
+            if module == "steps" {
+                continue;
+            }
+            let list = macro_text.split_once(&format!(" {module}: ")).and_then(|(_, after)| after.split_once(';'));
             let text = std::fs::read_to_string(&path).unwrap();
             for line in text.lines().filter(|line| line.ends_with("(executor: &dyn Executor) {")) {
                 let Some(rest) = line.strip_prefix("pub async fn ") else { continue };
                 let case = rest.split('(').next().unwrap();
-                let list = list.unwrap_or_else(|| panic!("no list for the module {module}"));
-                assert!(list.trim_end_matches(';').split(", ").any(|named| named == case), "{module}::{case}");
+                let (list, _) = list.unwrap_or_else(|| panic!("no list for the module {module}"));
+                assert!(list.split(", ").any(|named| named == case), "{module}::{case}");
                 cases += 1;
             }
         }

@@ -73,9 +73,9 @@ fn from_first_line(line: &str) -> Option<Language> {
 
 /// Elements that an HTML text or fragment starts with.
 const HTML_TAGS: [&str; 33] = [
-    "!--", "!doctype", "a", "article", "aside", "body", "button", "canvas", "details", "div", "footer", "form", "h1", "h2",
-    "h3", "head", "header", "html", "img", "input", "label", "link", "main", "meta", "nav", "ol", "p", "script", "section",
-    "span", "style", "table", "ul",
+    "!--", "!doctype", "a", "article", "aside", "body", "button", "canvas", "details", "div", "footer", "form", "h1",
+    "h2", "h3", "head", "header", "html", "img", "input", "label", "link", "main", "meta", "nav", "ol", "p", "script",
+    "section", "span", "style", "table", "ul",
 ];
 
 /// Whether what follows a `<` is an HTML element.
@@ -161,8 +161,24 @@ fn raise(
 
 /// Words of English sentences that are neither keywords nor likely names in a program.
 const PROSE_WORDS: [&str; 18] = [
-    "the", "an", "are", "of", "that", "this", "you", "your", "we", "will", "to", "should", "these", "following", "which",
-    "can", "be", "has",
+    "the",
+    "an",
+    "are",
+    "of",
+    "that",
+    "this",
+    "you",
+    "your",
+    "we",
+    "will",
+    "to",
+    "should",
+    "these",
+    "following",
+    "which",
+    "can",
+    "be",
+    "has",
 ];
 
 /// Whether a line is a sentence: four or more words of letters alone, at least one of them from [`PROSE_WORDS`].

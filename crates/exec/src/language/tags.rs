@@ -35,7 +35,11 @@ const fn data(name: &'static str, extension: &'static str, aliases: &'static [&'
 /// their own: what is written for them does not mean the same in bash. A `console` block is a transcript, with prompts
 /// and output among the commands, so it is not a program; a `pycon` block likewise.
 pub(super) const LANGUAGES: &[Row] = &[
-    program("python", "py", &["python3", "py3", "ipython", "ipython3", "cpython", "python-3", "python_3", "pyw", "sage"]),
+    program(
+        "python",
+        "py",
+        &["python3", "py3", "ipython", "ipython3", "cpython", "python-3", "python_3", "pyw", "sage"],
+    ),
     program("bash", "bash", &["shell", "shellscript", "shell-script"]),
     program("sh", "sh", &["posix", "dash", "ash"]),
     program("zsh", "zsh", &[]),
@@ -90,7 +94,11 @@ pub(super) const LANGUAGES: &[Row] = &[
     program("wat", "wat", &["wast"]),
     program("solidity", "sol", &[]),
     program("cuda", "cu", &[]),
-    program("sql", "sql", &["sqlite", "sqlite3", "mysql", "postgres", "postgresql", "psql", "plsql", "pgsql", "tsql", "duckdb"]),
+    program(
+        "sql",
+        "sql",
+        &["sqlite", "sqlite3", "mysql", "postgres", "postgresql", "psql", "plsql", "pgsql", "tsql", "duckdb"],
+    ),
     program("gnuplot", "gp", &["plt"]),
     program("makefile", "mk", &["make", "gnumakefile"]),
     program("cmake", "cmake", &[]),
@@ -127,8 +135,16 @@ pub(super) const LANGUAGES: &[Row] = &[
     data("http", "http", &["https"]),
     data("log", "log", &["logs"]),
     data("output", "txt", &["out", "stdout", "stderr", "result", "results"]),
-    data("text", "txt", &["txt", "plain", "plaintext", "plain-text", "none", "nohighlight", "ascii", "tree", "pseudocode", "pseudo"]),
+    data(
+        "text",
+        "txt",
+        &["txt", "plain", "plaintext", "plain-text", "none", "nohighlight", "ascii", "tree", "pseudocode", "pseudo"],
+    ),
     data("traceback", "txt", &["pytb", "py3tb", "python-traceback", "error"]),
-    data("console", "txt", &["shell-session", "shellsession", "sh-session", "bash-session", "terminal", "session", "tty"]),
+    data(
+        "console",
+        "txt",
+        &["shell-session", "shellsession", "sh-session", "bash-session", "terminal", "session", "tty"],
+    ),
     data("pycon", "txt", &["python-console", "python-repl", "pythonrepl", "doctest"]),
 ];

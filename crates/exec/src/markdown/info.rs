@@ -73,7 +73,9 @@ impl Info {
 
 /// Whether a word with no key is a file name: it has a known extension, or a directory, and is not itself a tag.
 fn is_lone_filename(word: &str) -> bool {
-    looks_like_filename(word) && (Language::from_filename(word).is_some() || word.contains('/')) && !Language::is_tag(word)
+    looks_like_filename(word)
+        && (Language::from_filename(word).is_some() || word.contains('/'))
+        && !Language::is_tag(word)
 }
 
 /// The words of an info string. Blanks, commas and braces separate them, except between quotes; the quotes are dropped.

@@ -26,9 +26,8 @@ struct Open<'a> {
     code: String,
 }
 
-/// The over-indented fences outside the fences that CommonMark found, whose ranges are `taken`, in order. One without
-/// a closing line is passed over.
-pub(super) fn fences(text: &str, taken: impl Iterator<Item = Range<usize>>) -> Vec<Fence> {
+/// The over-indented fences outside the ranges `taken`, which are in order. One without a closing line is passed over.
+pub(super) fn fences(text: &str, taken: Vec<Range<usize>>) -> Vec<Fence> {
     let mut found = Vec::new();
     let mut start = 0;
     for range in taken {
@@ -71,8 +70,14 @@ fn opening(start: usize, indent: usize, rest: &str) -> Option<Open<'_>> {
     let info = rest.trim_start_matches(marker);
     let length = rest.len() - info.len();
     let info = info.trim();
-    (length >= 3 && !(marker == '`' && info.contains('`')))
-        .then(|| Open { start, indent, marker, length, info, code: String::new() })
+    (length >= 3 && !(marker == '`' && info.contains('`'))).then(|| Open {
+        start,
+        indent,
+        marker,
+        length,
+        info,
+        code: String::new(),
+    })
 }
 
 fn closes(fence: &Open<'_>, rest: &str) -> bool {

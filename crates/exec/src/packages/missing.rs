@@ -131,8 +131,11 @@ fn raised(traceback: &str, link: Link) -> Option<Raised<'_>> {
     let is_frame = |line: &str| line.trim().is_empty() || line.starts_with([' ', '\t']);
     let (start, _) = lines(traceback).find(|(_, line)| !is_frame(line))?;
     let (class, message) = traceback.get(start..end)?.split_once(':')?;
-    (!class.contains(char::is_whitespace))
-        .then(|| Raised { class: class.rsplit('.').next().unwrap_or(class), message: message.trim(), link })
+    (!class.contains(char::is_whitespace)).then(|| Raised {
+        class: class.rsplit('.').next().unwrap_or(class),
+        message: message.trim(),
+        link,
+    })
 }
 
 /// The lines of a text with their line ends, each with its offset.
@@ -171,7 +174,8 @@ fn module_in(message: &str) -> Option<Missing> {
         _ => name.split([';', ' ', '\n']).next()?.trim_end_matches(['.', ',']),
     };
     let is_identifier = |part: &str| {
-        part.starts_with(|c: char| c.is_alphabetic() || c == '_') && part.chars().all(|c| c.is_alphanumeric() || c == '_')
+        part.starts_with(|c: char| c.is_alphabetic() || c == '_')
+            && part.chars().all(|c| c.is_alphanumeric() || c == '_')
     };
     name.split('.').all(is_identifier).then(|| Missing::Module(name.to_owned()))
 }

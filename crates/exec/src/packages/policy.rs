@@ -65,7 +65,9 @@ impl InstallPolicy {
         }
         match self.mode {
             InstallMode::Never => Decision::Deny {
-                why: format!("`{name}` is not installed because the install mode is `never`; `known` allows well-known packages"),
+                why: format!(
+                    "`{name}` is not installed because the install mode is `never`; `known` allows well-known packages"
+                ),
             },
             _ if listed(&self.allow) => Decision::Allow,
             InstallMode::Known if is_known(name) => Decision::Allow,

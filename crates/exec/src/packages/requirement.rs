@@ -99,7 +99,8 @@ impl FromStr for Requirement {
         let (extras, rest) = match rest.trim_start().strip_prefix('[') {
             None => (Vec::new(), rest),
             Some(rest) => {
-                let (list, rest) = rest.split_once(']').ok_or_else(|| refused("the `[` of its extras is not closed"))?;
+                let (list, rest) =
+                    rest.split_once(']').ok_or_else(|| refused("the `[` of its extras is not closed"))?;
                 (extras(list).ok_or_else(|| refused("an extra is a name, such as `[excel]`"))?, rest)
             }
         };
@@ -110,9 +111,7 @@ impl FromStr for Requirement {
         } else {
             VersionSpecifiers::from_str(version)
                 .map_err(|_| {
-                    refused(
-                        "after the name only a version specifier is allowed, such as `==4.9`, `>=4,<5` or `~=4.9`",
-                    )
+                    refused("after the name only a version specifier is allowed, such as `==4.9`, `>=4,<5` or `~=4.9`")
                 })?
                 .iter()
                 .map(|specifier| specifier.to_string().replace(' ', ""))

@@ -207,14 +207,7 @@ fn add_path_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         WASI_P1,
         "path_filestat_set_times",
-        |mut caller: C<'_>,
-         fd: u32,
-         lookup: u32,
-         path: u32,
-         len: u32,
-         accessed: u64,
-         modified: u64,
-         flags: u32| {
+        |mut caller: C<'_>, fd: u32, lookup: u32, path: u32, len: u32, accessed: u64, modified: u64, flags: u32| {
             guest_call(&mut caller, |host, memory| {
                 let follow = lookup & LOOKUP_SYMLINK_FOLLOW != 0;
                 let node = host.fs.lookup(host.fs.node(fd)?, memory.path(path, len)?, follow)?;

@@ -1,8 +1,7 @@
 //! Images that users make: another image with packages installed and imported, so that using them is free.
 
 use std::{
-    fs,
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -107,12 +106,7 @@ pub(super) fn remove(store: &ImageStore, name: &str) -> Result<u64> {
     recipe.and_then(|recipe| store.objects.remove(&image_id(&recipe)?))
 }
 
-pub(super) async fn load(
-    store: &ImageStore,
-    name: &str,
-    fuel: Option<u64>,
-    progress: &dyn Progress,
-) -> Result<Loaded> {
+pub(super) async fn load(store: &ImageStore, name: &str, fuel: Option<u64>, progress: &dyn Progress) -> Result<Loaded> {
     let recipe = read(store, name)?;
     let mut loaded = Box::pin(store.load(&recipe.base, fuel, progress)).await?;
     let directory = take(store, &loaded, &recipe, progress).await?;
@@ -146,11 +140,13 @@ pub(super) fn info(store: &ImageStore, name: &str, check: Check) -> Result<Image
 /// Takes the memory image, if it is not there: the base's, with the packages mounted and imported.
 async fn take(store: &ImageStore, loaded: &Loaded, recipe: &Recipe, progress: &dyn Progress) -> Result<PathBuf> {
     let id = image_id(recipe)?;
-    store.objects.get_or_make(&id, async |into| {
-        progress.step("importing");
-        write_image(into, loaded, recipe).await
-    })
-    .await
+    store
+        .objects
+        .get_or_make(&id, async |into| {
+            progress.step("importing");
+            write_image(into, loaded, recipe).await
+        })
+        .await
 }
 
 async fn write_image(into: &Path, loaded: &Loaded, recipe: &Recipe) -> Result<()> {

@@ -70,13 +70,16 @@ impl Installer {
             }
             Installer::Pip(program, arguments) => {
                 let mut command = Command::new(program);
-                command.args(*arguments).args(["install", "--quiet", "--no-input", "--disable-pip-version-check"]).args([
-                    "--no-compile",
-                    "--only-binary=:all:",
-                    "--platform=any",
-                    "--implementation=py",
-                    "--abi=none",
-                ]);
+                command
+                    .args(*arguments)
+                    .args(["install", "--quiet", "--no-input", "--disable-pip-version-check"])
+                    .args([
+                        "--no-compile",
+                        "--only-binary=:all:",
+                        "--platform=any",
+                        "--implementation=py",
+                        "--abi=none",
+                    ]);
                 command
             }
         };
@@ -117,10 +120,8 @@ pub(crate) fn none_found(packages: &str) -> Error {
 fn last_words(output: &str) -> String {
     const MOST_LINES: usize = 6;
     let lines: Vec<&str> = output.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-    let errors: Vec<&str> = lines
-        .iter()
-        .filter_map(|line| line.strip_prefix("ERROR: ").or_else(|| line.strip_prefix("error: ")))
-        .collect();
+    let errors: Vec<&str> =
+        lines.iter().filter_map(|line| line.strip_prefix("ERROR: ").or_else(|| line.strip_prefix("error: "))).collect();
     let chosen = if errors.is_empty() { &lines } else { &errors };
     chosen[chosen.len().saturating_sub(MOST_LINES)..].join("; ")
 }

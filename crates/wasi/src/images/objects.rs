@@ -79,7 +79,11 @@ impl Objects {
         }
         let metadata = fs::metadata(&root).map_err(|source| storage("read", &root, source))?;
         if metadata.uid() != nix::unistd::geteuid().as_raw() {
-            return Err(storage("use", &root, io::Error::other("it belongs to another user, who could replace code in it")));
+            return Err(storage(
+                "use",
+                &root,
+                io::Error::other("it belongs to another user, who could replace code in it"),
+            ));
         }
         if metadata.permissions().mode() & 0o077 != 0 {
             fs::set_permissions(&root, fs::Permissions::from_mode(0o700))

@@ -175,7 +175,8 @@ impl ImageStore {
         let linker = host::linker(&ticking.engine).map_err(failed)?;
         let guest = Guest { instances: linker.instantiate_pre(&module).map_err(failed)?, fuel };
         let library_path = directory.join(guest::LIBRARY);
-        let layer = Layer::open(&library_path).map_err(|source| super::objects::storage("read", &library_path, source))?;
+        let layer =
+            Layer::open(&library_path).map_err(|source| super::objects::storage("read", &library_path, source))?;
         let library = (ids.guest.clone(), Arc::new(layer));
         let image_path = objects
             .get_or_make(&ids.image, async |into| {
@@ -220,11 +221,8 @@ impl ImageStore {
                 }
             }
         }
-        let packages = if state == ImageState::Ready {
-            guest::packages(&self.objects.path(&ids.guest))?
-        } else {
-            Vec::new()
-        };
+        let packages =
+            if state == ImageState::Ready { guest::packages(&self.objects.path(&ids.guest))? } else { Vec::new() };
         let bytes = all.into_iter().map(|id| self.objects.size(id)).sum();
         Ok(ImageInfo { name: name.to_owned(), state, bytes, packages, python: manifest.python })
     }

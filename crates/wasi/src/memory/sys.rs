@@ -8,8 +8,8 @@ use std::{
     fs::File,
     io,
     num::NonZeroUsize,
-    os::fd::{AsFd, AsRawFd},
     ops::Range,
+    os::fd::{AsFd, AsRawFd},
     path::Path,
     ptr::NonNull,
     sync::OnceLock,
@@ -105,38 +105,48 @@ pub(crate) enum Written {
 
 /// Which pages of an instance's memory were written since it was mapped.
 ///
-/// In a private mapping of a file, a written page is anonymous: present or swapped out, and not the file's. One
-/// `PAGEMAP_SCAN` call (Linux 6.7) lists them. A scan that fails, or that finds more than `most` ranges, is
+/// In a private mapping of a file, a written page is anonymous: present or swapped out, and not the file's. The
+/// `PAGEMAP_SCAN` request (Linux 6.7) lists them. A scan that fails, or that finds more than `most` ranges, is
 /// [`Written::Unknown`].
 pub(crate) fn written_pages(store: impl AsContext, memory: Memory, most: usize) -> Written {
     let Some(pagemap) = pagemap() else { return Written::Unknown };
     let base = memory.data_ptr(&store) as u64;
-    let len = memory.data_size(&store) as u64;
-    let mut regions = vec![PageRegion::default(); most];
     let mut scan = ScanArguments {
         size: size_of::<ScanArguments>() as u64,
         start: base,
-        end: base + len,
-        regions: regions.as_mut_ptr() as u64,
-        regions_len: most as u64,
+        end: base + memory.data_size(&store) as u64,
+        regions_len: REGIONS_AT_ONCE as u64,
         category_inverted: PAGE_IS_FILE,
         category_mask: PAGE_IS_FILE,
         category_anyof_mask: PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
-        // Without a category to return, neighbouring pages that differ in nothing else come as one region.
+        // Pages that differ in nothing that is returned come as one region.
         return_mask: PAGE_IS_FILE,
         ..ScanArguments::default()
     };
-    // SAFETY: the argument is the structure that this request takes, with its own size in it; `regions` has room for
-    // `regions_len` entries and outlives the call. The scan only reads page tables of this process.
-    let found = match unsafe { pagemap_scan(pagemap.as_raw_fd(), &raw mut scan) } {
-        // The kernel stops early when the list is full; then some written page may be missing from it.
-        Ok(found) if scan.walk_end == scan.end => found as usize,
-        _ => return Written::Unknown,
-    };
-    Written::Ranges(
-        regions[..found].iter().map(|region| (region.start - base) as usize..(region.end - base) as usize).collect(),
-    )
+    let mut ranges = Vec::new();
+    let mut regions = [PageRegion::default(); REGIONS_AT_ONCE];
+    while scan.start < scan.end {
+        scan.regions = regions.as_mut_ptr() as u64;
+        // SAFETY: the argument is the structure that this request takes, with its own size in it; `regions` has room for
+        // `regions_len` entries and outlives the call. The scan only reads page tables of this process.
+        let found = match unsafe { pagemap_scan(pagemap.as_raw_fd(), &raw mut scan) } {
+            // It says where it stopped, which is where the next call goes on.
+            Ok(found) if scan.walk_end > scan.start && scan.walk_end <= scan.end => found as usize,
+            _ => return Written::Unknown,
+        };
+        let found = regions.iter().take(found);
+        ranges.extend(found.map(|region| (region.start - base) as usize..(region.end - base) as usize));
+        if ranges.len() > most {
+            return Written::Unknown;
+        }
+        scan.start = scan.walk_end;
+    }
+    Written::Ranges(ranges)
 }
+
+/// How many regions one scan lists. The kernel collects this many at a time, and when it is given room for more it tells
+/// wrongly where it stopped (seen on Linux 6.18).
+const REGIONS_AT_ONCE: usize = 512;
 
 /// Whether this kernel can list written pages.
 pub(crate) fn can_list_written_pages() -> bool {

@@ -4,10 +4,29 @@ use crate::packages::Requirement;
 
 /// Options that change nothing about which packages are installed, or nothing that a session has.
 const IGNORED: &[&str] = &[
-    "--break-system-packages", "--compile", "--disable-pip-version-check", "--force-reinstall", "--ignore-installed",
-    "--isolated", "--no-cache", "--no-cache-dir", "--no-color", "--no-compile", "--no-input", "--no-python-version-warning",
-    "--no-warn-conflicts", "--no-warn-script-location", "--prefer-binary", "--quiet", "--require-virtualenv", "--system",
-    "--upgrade", "--use-pep517", "--user", "--verbose", "--yes",
+    "--break-system-packages",
+    "--compile",
+    "--disable-pip-version-check",
+    "--force-reinstall",
+    "--ignore-installed",
+    "--isolated",
+    "--no-cache",
+    "--no-cache-dir",
+    "--no-color",
+    "--no-compile",
+    "--no-input",
+    "--no-python-version-warning",
+    "--no-warn-conflicts",
+    "--no-warn-script-location",
+    "--prefer-binary",
+    "--quiet",
+    "--require-virtualenv",
+    "--system",
+    "--upgrade",
+    "--use-pep517",
+    "--user",
+    "--verbose",
+    "--yes",
 ];
 
 /// The letters of ignored one-letter options.
@@ -15,19 +34,40 @@ const IGNORED_LETTERS: &str = "qvUIy";
 
 /// Ignored options with a value.
 const IGNORED_WITH_VALUE: &[&str] = &[
-    "--cache-dir", "--default-timeout", "--progress-bar", "--retries", "--root-user-action", "--timeout",
+    "--cache-dir",
+    "--default-timeout",
+    "--progress-bar",
+    "--retries",
+    "--root-user-action",
+    "--timeout",
     "--upgrade-strategy",
 ];
 
 /// Options that fetch from elsewhere or put packages elsewhere, and what to do instead.
 const REFUSED: &[(&[&str], &str)] = &[
-    (&["-r", "--requirement", "--requirements", "-c", "--constraint"], "files of requirements are not read; name the packages"),
     (
-        &["-i", "--index-url", "--extra-index-url", "--index", "--default-index", "-f", "--find-links", "--no-index", "--trusted-host"],
+        &["-r", "--requirement", "--requirements", "-c", "--constraint"],
+        "files of requirements are not read; name the packages",
+    ),
+    (
+        &[
+            "-i",
+            "--index-url",
+            "--extra-index-url",
+            "--index",
+            "--default-index",
+            "-f",
+            "--find-links",
+            "--no-index",
+            "--trusted-host",
+        ],
         "packages come from the configured index alone; leave the option out",
     ),
     (&["-e", "--editable"], "packages are not installed from a path; write the name it has on the package index"),
-    (&["-t", "--target", "--prefix", "--root", "--python"], "where packages go is not the program's choice; leave the option out"),
+    (
+        &["-t", "--target", "--prefix", "--root", "--python"],
+        "where packages go is not the program's choice; leave the option out",
+    ),
     (&["--pre"], "for a pre-release write its version, as in `name==2.0rc1`"),
 ];
 

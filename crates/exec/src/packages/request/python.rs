@@ -24,11 +24,12 @@ pub(super) fn split(code: &str) -> Result<Split, RequestRefused> {
             continue;
         }
         let mut command = line.to_owned();
-        while command.trim_end().ends_with('\\') {
-            match lines.next() {
-                Some((_, line)) => command.push_str(line),
-                None => break,
-            }
+        let mut last = line;
+        while last.trim_end().ends_with('\\')
+            && let Some((_, next)) = lines.next()
+        {
+            command.push_str(next);
+            last = next;
         }
         match request(&command, index + 1)? {
             Some(mut found) => {

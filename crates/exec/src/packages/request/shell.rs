@@ -19,7 +19,7 @@ const FILTERS: [&str; 6] = ["tail", "head", "grep", "cat", "tee", "sed"];
 pub(super) struct Command {
     /// From its first word to its last, redirections included.
     pub range: Range<usize>,
-    /// Its words without their quotes; redirections are left out.
+    /// Its words without their quotes. Of redirections only `<<` is there.
     pub words: Vec<String>,
     /// Whether it reads the output of the one before.
     pub piped: bool,
@@ -90,8 +90,13 @@ fn newlines(text: &str) -> usize {
 
 /// The simple commands of a script, in order, without the reserved words before them.
 pub(super) fn commands(code: &str) -> Vec<Command> {
-    let mut lexer =
-        Lexer { code, chars: code.char_indices().peekable(), commands: Vec::new(), open: None, here_documents: Vec::new() };
+    let mut lexer = Lexer {
+        code,
+        chars: code.char_indices().peekable(),
+        commands: Vec::new(),
+        open: None,
+        here_documents: Vec::new(),
+    };
     lexer.run();
     lexer.commands
 }
@@ -273,7 +278,12 @@ impl Lexer<'_> {
             self.here_documents.push((target, dash));
         }
         let end = self.position();
-        self.command(at, piped).range.end = end;
+        let command = self.command(at, piped);
+        command.range.end = end;
+        if is_here_document {
+            // A word that no install command accepts: its body would be left behind.
+            command.words.push("<<".into());
+        }
     }
 
     fn skip_here_documents(&mut self) {

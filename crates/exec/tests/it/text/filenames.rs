@@ -37,6 +37,7 @@ fn paths_outside_are_refused() {
         ("//host/share", PathFault::Absolute),
         ("C:\\x", PathFault::Absolute),
         ("c:x", PathFault::Absolute),
+        ("./c:x", PathFault::Absolute),
         ("..", PathFault::LeavesWorkspace),
         ("../x", PathFault::LeavesWorkspace),
         ("a/../b", PathFault::LeavesWorkspace),

@@ -72,10 +72,7 @@ fn every_form_of_the_command() {
 fn versions_and_extras() {
     for language in ["bash", "python"] {
         let command = "pip install 'pandas[excel]>=2,<3' numpy==1.26.4 humanize>=4 \"x<2\"\n";
-        assert_eq!(
-            split(language, command),
-            parts(&[(1, "pandas[excel]>=2,<3 numpy==1.26.4 humanize>=4 x<2")], None)
-        );
+        assert_eq!(split(language, command), parts(&[(1, "pandas[excel]>=2,<3 numpy==1.26.4 humanize>=4 x<2")], None));
     }
 }
 
@@ -216,6 +213,7 @@ fn requests_for_more_than_packages_are_refused() {
         ("--pre x", "pre-release"),
         ("--no-such-option x", "`--no-such-option` is not supported"),
         ("x -- -r", "options"),
+        ("x <<EOF\ny\nEOF", "\"<<\""),
         ("", "names no package"),
     ] {
         for language in ["bash", "python"] {
@@ -237,7 +235,22 @@ fn requests_for_more_than_packages_are_refused() {
 /// Texts that never end what they begin.
 #[test]
 fn unterminated_syntax_is_no_failure() {
-    for code in ["echo '", "echo \"", "echo `", "echo $(", "cat <<EOF\nx", "((", "echo \\", "<", "2>", "|", "&&", "\"$(\"", "<(", "<<"] {
+    for code in [
+        "echo '",
+        "echo \"",
+        "echo `",
+        "echo $(",
+        "cat <<EOF\nx",
+        "((",
+        "echo \\",
+        "<",
+        "2>",
+        "|",
+        "&&",
+        "\"$(\"",
+        "<(",
+        "<<",
+    ] {
         assert_eq!(split("bash", code), parts(&[], Some(code)), "{code}");
         assert_eq!(split("python", code), parts(&[], Some(code)), "{code}");
         assert!(split("bash", &format!("pip install x\n{code}")).is_ok());

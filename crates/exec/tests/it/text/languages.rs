@@ -68,7 +68,9 @@ fn blocks_that_are_there_to_be_read_are_no_programs() {
 
 #[test]
 fn extensions_lead_to_a_language_and_back() {
-    for name in ["python", "bash", "sh", "javascript", "typescript", "ruby", "powershell", "html", "css", "sql", "r", "json"] {
+    for name in
+        ["python", "bash", "sh", "javascript", "typescript", "ruby", "powershell", "html", "css", "sql", "r", "json"]
+    {
         let language = Language::from_tag(name).unwrap();
         let file = format!("dir.d/file.{}", file_extension(&language));
         assert_eq!(Language::from_filename(&file), Some(language), "{file}");

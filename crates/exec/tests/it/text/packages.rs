@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use cellblock_exec::{
     Language, Requirement,
     packages::{
-        Decision, InstallMode, InstallPolicy, Missing, PackageName, command_names, distribution, distribution_of_command,
-        import_names, is_known, is_standard_library, known_packages, missing,
+        Decision, InstallMode, InstallPolicy, Missing, PackageName, command_names, distribution,
+        distribution_of_command, import_names, is_known, is_standard_library, known_packages, missing,
     },
 };
 
@@ -118,7 +118,9 @@ fn import_names_lead_to_distributions() {
 
 #[test]
 fn the_standard_library_is_never_installed() {
-    for module in ["os", "os.path", "json", "tkinter", "_sqlite3", "distutils", "imp", "tomllib", "zoneinfo", "curses.panel"] {
+    for module in
+        ["os", "os.path", "json", "tkinter", "_sqlite3", "distutils", "imp", "tomllib", "zoneinfo", "curses.panel"]
+    {
         assert!(is_standard_library(module.split('.').next().unwrap()));
         assert_eq!(distribution(module), None, "{module}");
     }
@@ -149,7 +151,9 @@ fn the_tables_are_in_order() {
         assert_eq!(name.parse::<PackageName>().unwrap().as_str(), *name, "normalised");
     }
     let known: HashSet<_> = known.into_iter().collect();
-    for name in ["numpy", "pandas", "matplotlib", "scipy", "requests", "humanize", "scikit-learn", "seaborn", "yfinance"] {
+    for name in
+        ["numpy", "pandas", "matplotlib", "scipy", "requests", "humanize", "scikit-learn", "seaborn", "yfinance"]
+    {
         assert!(known.contains(name), "{name}");
     }
 }
@@ -182,7 +186,10 @@ fn a_missing_module_is_named_by_the_last_error() {
     assert_eq!(in_python(&traceback("ModuleNotFoundError: No module named yaml")), module("yaml"));
     assert_eq!(in_python(&traceback("ModuleNotFoundError: No module named \"yaml\"")), module("yaml"));
     assert_eq!(in_python(&traceback("ImportError: No module named yaml")), module("yaml"));
-    assert_eq!(in_python(&traceback("ModuleNotFoundError: No module named 'maths'. Did you mean: 'math'?")), module("maths"));
+    assert_eq!(
+        in_python(&traceback("ModuleNotFoundError: No module named 'maths'. Did you mean: 'math'?")),
+        module("maths")
+    );
     assert_eq!(in_python("noise\n/usr/bin/python3: No module named pytest\n"), module("pytest"));
     let with_noise = format!("warning: x\n{}bye\n", traceback("ModuleNotFoundError: No module named 'a'"));
     assert_eq!(in_python(&with_noise), module("a"));
@@ -274,7 +281,12 @@ fn missing_commands() {
     }
     let two = "a.sh: line 1: jq: command not found\na.sh: line 2: yq: command not found\na.sh: line 3: jq: command not found\n";
     assert_eq!(in_shell(two), [command("jq"), command("yq")]);
-    for line in ["jq: command not found, they said", "the command not found", "cat: x: No such file or directory", "x: not found y"] {
+    for line in [
+        "jq: command not found, they said",
+        "the command not found",
+        "cat: x: No such file or directory",
+        "x: not found y",
+    ] {
         assert_eq!(in_shell(line), [], "{line}");
     }
     assert_eq!(in_shell(&traceback("ModuleNotFoundError: No module named 'yaml'")), module("yaml"));

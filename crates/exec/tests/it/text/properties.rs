@@ -14,9 +14,43 @@ use proptest::{collection::vec, prelude::*, sample::select};
 fn markdown() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         select(vec![
-            "```", "````", "~~~", "~~~~~", "```python", "``` py title=\"a\"", "~~~ {.python}", "`", "\n", "\n\n", "\r\n", "\r",
-            "    ", "\t", "   ", "> ", ">", "- ", "* ", "1. ", "# ", "<div>", "<!--", "-->", "| a | b |", "---", "===", "\\", "&amp;",
-            "[a]: b", "print(1)", "# filename: a.py", "# filename: ../a", "x = 1", "é🦀", "\u{feff}", "\0",
+            "```",
+            "````",
+            "~~~",
+            "~~~~~",
+            "```python",
+            "``` py title=\"a\"",
+            "~~~ {.python}",
+            "`",
+            "\n",
+            "\n\n",
+            "\r\n",
+            "\r",
+            "    ",
+            "\t",
+            "   ",
+            "> ",
+            ">",
+            "- ",
+            "* ",
+            "1. ",
+            "# ",
+            "<div>",
+            "<!--",
+            "-->",
+            "| a | b |",
+            "---",
+            "===",
+            "\\",
+            "&amp;",
+            "[a]: b",
+            "print(1)",
+            "# filename: a.py",
+            "# filename: ../a",
+            "x = 1",
+            "é🦀",
+            "\u{feff}",
+            "\0",
         ])
         .prop_map(str::to_owned),
         "[ -~]{0,12}",
@@ -35,12 +69,12 @@ fn longest_run(code: &str, marker: char) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn blocks_come_from_the_text(text in markdown()) {
         let blocks = code_blocks(&text);
-        let lines: Vec<_> = text.split('\n').flat_map(|line| line.trim_end_matches('\r').split('\r')).collect();
+        let lines: Vec<_> = text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r')).collect();
         let mut last_line = 0;
         for (index, block) in blocks.iter().enumerate() {
             prop_assert_eq!(block.index, index);
@@ -120,7 +154,7 @@ proptest! {
             prop_assert!(
                 path.starts_with('/') || path.split('/').any(|part| part == "..") || path.ends_with('/') || path.ends_with("/.")
                     || path.split('/').all(|part| part.is_empty() || part == ".")
-                    || path.contains(['\\', '\0']) || path.as_bytes().get(1) == Some(&b':')
+                    || path.contains(['\\', '\0']) || path.trim_start_matches(['.', '/']).as_bytes().get(1) == Some(&b':')
                     || path.chars().any(|c| ('\u{2028}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c)),
                 "refused without a reason: {:?}", path
             );
@@ -157,7 +191,7 @@ proptest! {
     #[test]
     fn splitting_keeps_lines_and_other_code(
         lines in vec(select(vec![
-            "pip install x", "!pip install x", "    %pip install y", "pip install x \\", "  y", "x = 1", "s = '''", "'''", "f(", ")",
+            "pip install x", "!pip install x", "    %pip install y", "pip install x \\\n  y", "x = 1", "s = '''", "'''", "f(", ")",
             "cat <<EOF", "EOF", "ls | tail", "echo 'a", "# c", "", "if x; then", "fi", "pip install x | tail", "a && pip install z",
         ]), 0..12),
         language in select(vec!["python", "bash", "sh"]),
@@ -167,10 +201,8 @@ proptest! {
         let Some(rest) = split.code else { return Ok(()) };
         prop_assert_eq!(rest.lines().count(), code.lines().count());
         prop_assert_eq!(split.requests.is_empty(), rest == code);
-        let mut goes_on = false;
         for (old, new) in code.lines().zip(rest.lines()) {
-            prop_assert!(old == new || old.contains("pip install") || goes_on, "{:?} became {:?}", old, new);
-            goes_on = old.ends_with('\\');
+            prop_assert!(old == new || old.contains("pip install") || old == "  y", "{:?} became {:?}", old, new);
         }
         let again = split_installs(&Language::from_static(language), &rest).unwrap();
         prop_assert!(again.requests.is_empty(), "nothing is left to install in {:?}", rest);
