@@ -12,11 +12,27 @@ fn report(name: &str, mut v: Vec<Duration>) {
     v.sort();
     println!("{name:28} median {:?} p99 {:?}", v[v.len() / 2], v[v.len() * 99 / 100]);
 }
+async fn only(ex: &WasiExecutor, what: &str, n: usize) {
+    for _ in 0..n {
+        fresh(ex, what).await;
+    }
+}
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let ex = std::sync::Arc::new(
         WasiExecutor::start(ImageStore::in_user_cache().unwrap(), Options::default(), &Silent).await.unwrap(),
     );
+    if let Some(code) = std::env::args().nth(1) {
+        only(&ex, &code, 4000).await;
+        let mut v = Vec::new();
+        for _ in 0..2000 {
+            let t = Instant::now();
+            fresh(&ex, &code).await;
+            v.push(t.elapsed());
+        }
+        report(&code, v);
+        return;
+    }
     for (name, code, n) in [
         ("pass", "pass", 2000),
         ("print", "print('hi')", 2000),

@@ -71,6 +71,9 @@ pub(crate) struct Turn {
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
     pub(crate) sink: Option<OutputSink>,
+    /// What the driver in the guest is to run: a name, a line end, and the source.
+    pub(crate) request: Vec<u8>,
+    pub(crate) request_at: usize,
     /// What the guest said of the turn's end.
     pub(crate) status: Option<Status>,
 }
@@ -87,10 +90,14 @@ pub(crate) struct Status {
 
 impl Turn {
     pub(crate) fn read_stdin(&mut self, buffer: &mut [u8]) -> usize {
-        let rest = &self.stdin[self.stdin_at..];
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
+        let count = copy_rest(&self.stdin, self.stdin_at, buffer);
         self.stdin_at += count;
+        count
+    }
+
+    pub(crate) fn read_request(&mut self, buffer: &mut [u8]) -> usize {
+        let count = copy_rest(&self.request, self.request_at, buffer);
+        self.request_at += count;
         count
     }
 
@@ -115,6 +122,13 @@ impl Turn {
             self.status = serde_json::from_slice(message).ok();
         }
     }
+}
+
+fn copy_rest(source: &[u8], from: usize, buffer: &mut [u8]) -> usize {
+    let rest = source.get(from..).unwrap_or_default();
+    let count = rest.len().min(buffer.len());
+    buffer[..count].copy_from_slice(&rest[..count]);
+    count
 }
 
 /// Passes on what arrives, as far as the limit lets it be kept.

@@ -15,12 +15,10 @@ use crate::{
     images::{PACKAGES_DIRECTORY, objects::storage, stored},
     memory::{MemoryImage, Slot, Template, write_sparse},
     packages::{self, PackageSet},
-    python::{dictionary, literal},
+    python::dictionary,
     turn::{self, Bounds, Ended},
 };
 
-/// The name that tracebacks show for a block without one.
-const UNNAMED: &str = "<code>";
 /// A session that has written more than this, in bytes, is frozen before it is forked, so that the fork copies little.
 const FORK_BY_COPYING: usize = 8 * 1024 * 1024;
 
@@ -36,8 +34,10 @@ pub(crate) struct WasiSession {
     files: Option<Fs>,
     /// A turn began and has not ended: if this is still so at the next call, its future was dropped.
     running: bool,
-    /// Whether this copy of the image has had its first turn.
+    /// Whether this copy of the image has had its first block.
     begun: bool,
+    /// How many blocks have run; a block without a name is called by its number.
+    blocks: u64,
     limits: Limits,
     environment: BTreeMap<String, String>,
     installed: Vec<PackageSet>,
@@ -59,6 +59,7 @@ impl WasiSession {
             files: None,
             running: false,
             begun: false,
+            blocks: 0,
             limits,
             environment,
             installed: Vec::new(),
@@ -130,26 +131,33 @@ impl WasiSession {
         Ok(&mut self.slot().await?.store.data_mut().fs)
     }
 
-    /// Runs driver code, with what a fresh copy has to do first.
-    async fn turn(&mut self, source: &str, turn: host::Turn, bounds: &Bounds) -> Result<Ended> {
-        let fuel = self.template.guest.fuel;
-        let environment = dictionary(&self.environment);
+    /// Runs a block that `turn` holds as its request.
+    async fn run_request(&mut self, turn: host::Turn, bounds: &Bounds) -> Result<Ended> {
         self.slot().await?;
-        let first = if self.begun { String::new() } else { self.first_words(&environment) };
+        if !self.begun && !(self.environment.is_empty() && self.installed.is_empty()) {
+            self.run_source(&self.first_words(), host::Turn::default(), bounds).await?;
+        }
+        let source = format!("__cellblock__({}{})", turn.request.len(), if self.begun { "" } else { ",True" });
         self.begun = true;
-        let running = self.shared.loaded.ticking.turn();
-        let slot = self.slot().await?;
-        slot.store.data_mut().turn = turn;
-        self.running = true;
+        self.run_source(&source, turn, bounds).await
+    }
+
+    /// Runs Python in the interpreter itself, not as a block.
+    async fn run_source(&mut self, source: &str, turn: host::Turn, bounds: &Bounds) -> Result<Ended> {
+        let fuel = self.template.guest.fuel;
+        let _running = self.shared.loaded.ticking.turn();
+        self.slot().await?.store.data_mut().turn = turn;
         let slot = self.slot.as_mut().ok_or_else(|| lost(wasmtime::Error::msg("there is no interpreter")))?;
-        let ended = turn::run(slot, format!("{first}{source}").as_bytes(), bounds, fuel).await;
+        self.running = true;
+        let ended = turn::run(slot, source.as_bytes(), bounds, fuel).await;
         self.running = false;
-        drop(running);
         ended
     }
 
-    fn first_words(&self, environment: &str) -> String {
-        let mut words = format!("__import__('_cellblock').begin({environment})\n");
+    /// What a fresh copy of the image has to know of this session.
+    fn first_words(&self) -> String {
+        let environment = dictionary(&self.environment);
+        let mut words = format!("__import__('os').environ.update({environment})\n");
         for set in &self.installed {
             words += &set.use_in_python(PACKAGES_DIRECTORY);
         }
@@ -189,9 +197,10 @@ impl Session for WasiSession {
             self.write_file(InputFile { path, content: Arc::new(request.code.clone().into_bytes()) }).await?;
         }
         let since = self.fs().await?.changes;
-        let name = request.filename.as_deref().unwrap_or(UNNAMED);
-        let source = format!("__import__('_cellblock').run({}, {})\n", literal(&request.code), literal(name));
+        self.blocks += 1;
+        let name = request.filename.unwrap_or_else(|| format!("<block {}>", self.blocks));
         let turn = host::Turn {
+            request: format!("{name}\n{}", request.code).into_bytes(),
             stdin: request.stdin,
             stdout: Capture::new(self.limits.output),
             stderr: Capture::new(self.limits.output),
@@ -200,7 +209,7 @@ impl Session for WasiSession {
         };
         let wall = request.wall.map_or(self.limits.wall, |wall| wall.min(self.limits.wall));
         let bounds = Bounds { wall, cpu: self.limits.cpu, cancel: request.cancel };
-        let ended = match self.turn(&source, turn, &bounds).await {
+        let ended = match self.run_request(turn, &bounds).await {
             Ok(ended) => ended,
             Err(error) => {
                 self.lose_interpreter();
@@ -255,7 +264,7 @@ impl Session for WasiSession {
         if self.begun {
             let bounds = Bounds { wall: self.limits.wall, cpu: None, cancel: Default::default() };
             let source = set.use_in_python(PACKAGES_DIRECTORY);
-            self.turn(&source, host::Turn::default(), &bounds).await?;
+            self.run_source(&source, host::Turn::default(), &bounds).await?;
         }
         self.installed.push(set);
         Ok(InstallReport { installed })
@@ -287,6 +296,7 @@ impl Session for WasiSession {
             files: None,
             running: false,
             begun: self.begun,
+            blocks: self.blocks,
             limits: self.limits.clone(),
             environment: self.environment.clone(),
             installed: self.installed.clone(),

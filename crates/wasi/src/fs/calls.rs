@@ -327,6 +327,7 @@ fn read(
         let buffer = memory.slice_mut(pointer, len)?;
         let read = match target {
             Target::Stdin => host.turn.read_stdin(buffer),
+            Target::Node(node) if host.fs.is_control(node) => host.turn.read_request(buffer),
             Target::Node(node) => host.fs.read_at(node, start + total, buffer)?,
             Target::Stdout | Target::Stderr => return Err(Errno::Badf),
         };
@@ -405,8 +406,8 @@ fn write_vector(host: &mut Host, target: Target, offset: u64, bytes: &[u8]) -> R
         Target::Stdout => host.turn.write_stdout(bytes),
         Target::Stderr => host.turn.write_stderr(bytes),
         Target::Stdin => return Err(Errno::Badf),
+        Target::Node(node) if host.fs.is_control(node) => host.turn.control(bytes),
         Target::Node(node) => match host.fs.inode(node).map(|inode| &inode.kind) {
-            Some(Kind::Device(Device::Control)) => host.turn.control(bytes),
             Some(Kind::Device(_)) => {}
             _ => host.fs.write_at(node, offset, bytes)?,
         },
@@ -435,6 +436,10 @@ impl Fs {
             Target::Node(node) => Ok(node),
             _ => Err(Errno::Notdir),
         }
+    }
+
+    fn is_control(&self, node: Node) -> bool {
+        self.inode(node).is_some_and(|inode| matches!(inode.kind, Kind::Device(Device::Control)))
     }
 
     fn writable(&self, fd: u32) -> Result<Node, Errno> {

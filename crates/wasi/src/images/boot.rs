@@ -55,8 +55,12 @@ pub(crate) async fn boot(
     run(&mut slot, &format!("import {}\n", manifest.warmup.imports.join(", "))).await?;
     run(&mut slot, "sys.modules['_cellblock'].hook_figures()\n").await?;
     run(&mut slot, &format!("exec(compile({}, '<warm-up>', 'exec'), {{}})\n", literal(WARMUP))).await?;
-    // One turn as programs take it, so that its own first use is paid for, too.
-    run(&mut slot, "sys.modules['_cellblock'].run('print(\"ready\")\\n1 + 1', '<code>')\n").await?;
+    // Two turns as programs take them, so that their own first use is paid for, too.
+    for source in ["<warm-up>\nprint('ready')", "<warm-up>\n[1 + 1]"] {
+        slot.store.data_mut().turn.request = source.as_bytes().to_vec();
+        run(&mut slot, &format!("__cellblock__({}, True)", source.len())).await?;
+        slot.store.data_mut().turn = crate::host::Turn::default();
+    }
     run(&mut slot, &format!("bytearray({}) and None\n", manifest.warmup.headroom)).await?;
     settle(&mut slot).await?;
     Ok(slot)

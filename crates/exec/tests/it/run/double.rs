@@ -202,6 +202,7 @@ impl DoubleSession {
                     content,
                 });
             }
+            "pass" => {}
             "exit" => return Ok(Err(Outcome::Exited { code: rest.parse().unwrap() })),
             "timeout" => return Ok(Err(Outcome::LimitExceeded { limit: Limit::Wall })),
             "break" => return Err(Error::Lost { what: "the double".into(), source: "it was told to break".into() }),

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use cellblock_exec::{
-    CodeBlock, Language, Outcome, Requirement, Stream,
-    run::{BlockReport, Observer, RunOptions, RunReport, run_blocks},
+    CodeBlock, Executor as _, Language, Outcome, Requirement, SessionSpec, Stream,
+    run::{BlockReport, Observer, RunOptions, RunReport, run_blocks, run_blocks_in},
 };
 use double::Double;
 
@@ -92,6 +92,17 @@ async fn blocks_share_a_session() {
     assert_eq!((report.exit_code, report.blocks[1].stdout.as_str()), (0, "hello\n"));
     assert_eq!(report.blocks[1].attempts.len(), 1);
     assert_eq!(executor.opened.load(std::sync::atomic::Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_session_can_go_on_over_several_answers() {
+    let executor = Double::default();
+    let mut session = executor.open(SessionSpec::default()).await.unwrap();
+    let options = RunOptions::default();
+    for (code, stdout) in [("x = hello", ""), ("print x", "hello\n"), ("exit 1", ""), ("print x", "hello\n")] {
+        let report = run_blocks_in(session.as_mut(), &executor, &python(&[code]), &options, Arc::new(())).await;
+        assert_eq!((report.blocks[0].stdout.as_str(), report.exit_code), (stdout, u8::from(code == "exit 1")));
+    }
 }
 
 #[tokio::test]
