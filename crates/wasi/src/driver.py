@@ -56,12 +56,34 @@ def _make_asyncio_work():
 
 
 def settle():
-    """Last of all before the memory image is taken: moves all that lives out of the collector's sight, so that a
-    collection in a copy does not write to every object's header."""
+    """Last of all before the memory image is taken. Two things would make a copy write to pages all over the image only to
+    keep count of objects that are in it for good: reference counts, and the collector's marks. Both stop here."""
     for name in [name for name in _MAIN if not (name.startswith("__") and name.endswith("__"))]:
         del _MAIN[name]
     gc.collect()
+    _immortalize()
     gc.freeze()
+
+
+def _immortalize():
+    """Tells the host where all living objects are; it makes them immortal (PEP 683) while they are held here. The first
+    one is None, which shows how an immortal object looks in this interpreter."""
+    from array import array
+    from types import CodeType, FrameType
+
+    living = [thing for thing in gc.get_objects() if not isinstance(thing, FrameType)]
+    for start in range(0, len(living), 1000):
+        held = living[start : start + 1000]
+        held += gc.get_referents(*held)
+        # The collector does not look into code.
+        codes = [thing for thing in held if isinstance(thing, CodeType)]
+        while codes:
+            code = codes.pop()
+            parts = [code.co_consts, code.co_names, code.co_varnames, code.co_name, code.co_qualname, code.co_filename]
+            parts += [*code.co_consts, *code.co_names, *code.co_varnames, code.co_linetable, code.co_exceptiontable]
+            codes += [part for part in code.co_consts if isinstance(part, CodeType)]
+            held += parts
+        os.write(_CONTROL, array("I", [id(None), *map(id, held)]).tobytes())
 
 
 def _reseed():
@@ -72,14 +94,17 @@ def _reseed():
         numpy.seed(int.from_bytes(os.urandom(4)))
 
 
-def run(length, fresh=False):
+def run(length, fresh=False, stdin=False):
     """Runs the block that the host has ready: `length` bytes, the first line of which is its name. With `fresh`, it is the
-    first one in this copy of the image. The value of a last expression is shown."""
+    first one in this copy of the image; with `stdin`, there is new input. The value of a last expression is shown."""
     filename, _, source = os.read(_CONTROL, length).decode().partition("\n")
     status = {"code": 0}
     try:
         if fresh:
             _reseed()
+        if stdin:
+            # What an earlier block left in the old one's buffer is gone with it.
+            sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", False)), "utf-8")
         linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
         _execute(source, filename)
     except SystemExit as end:

@@ -83,6 +83,11 @@ impl WasiExecutor {
         &self.shared.loaded.packages
     }
 
+    #[cfg(test)]
+    pub(crate) fn template(&self) -> &Template {
+        &self.shared.template
+    }
+
     fn check(&self, limits: &Limits) -> Result<()> {
         let invalid = |what, why: String| Err(Error::Invalid { what, why });
         if limits.wall.is_zero() {

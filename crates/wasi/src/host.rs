@@ -74,6 +74,8 @@ pub(crate) struct Turn {
     /// What the driver in the guest is to run: a name, a line end, and the source.
     pub(crate) request: Vec<u8>,
     pub(crate) request_at: usize,
+    /// While an image is made: addresses of objects that the guest wants to be immortal.
+    pub(crate) immortals: Option<Vec<u8>>,
     /// What the guest said of the turn's end.
     pub(crate) status: Option<Status>,
 }
@@ -118,7 +120,9 @@ impl Turn {
     /// Takes a message of the driver. What cannot be read is ignored: the turn's own return value then counts.
     pub(crate) fn control(&mut self, message: &[u8]) {
         const LONGEST: usize = 1024;
-        if message.len() <= LONGEST {
+        if let Some(immortals) = &mut self.immortals {
+            immortals.extend_from_slice(message);
+        } else if message.len() <= LONGEST {
             self.status = serde_json::from_slice(message).ok();
         }
     }
@@ -170,6 +174,17 @@ impl GuestMemory<'_> {
     fn read_u64(&self, pointer: u32) -> Result<u64, Errno> {
         let high = self.read_u32(pointer.checked_add(4).ok_or(Errno::Fault)?)?;
         Ok(u64::from(high) << 32 | u64::from(self.read_u32(pointer)?))
+    }
+}
+
+impl GuestMemory<'_> {
+    /// Gives the objects at `addresses` (little-endian, 32 bits each) the reference count of the first one, which is
+    /// immortal. On 32-bit CPython the count is the first word of an object.
+    pub(crate) fn immortalize(&mut self, addresses: &[u8]) -> Result<(), Errno> {
+        let (addresses, _) = addresses.as_chunks::<4>();
+        let mut addresses = addresses.iter().map(|address| u32::from_le_bytes(*address));
+        let model = self.read_u32(addresses.next().ok_or(Errno::Inval)?)?;
+        addresses.try_for_each(|address| self.write(address, &model.to_le_bytes()))
     }
 }
 

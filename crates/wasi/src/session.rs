@@ -36,6 +36,8 @@ pub(crate) struct WasiSession {
     running: bool,
     /// Whether this copy of the image has had its first block.
     begun: bool,
+    /// Whether the last block had input.
+    had_stdin: bool,
     /// How many blocks have run; a block without a name is called by its number.
     blocks: u64,
     limits: Limits,
@@ -59,6 +61,7 @@ impl WasiSession {
             files: None,
             running: false,
             begun: false,
+            had_stdin: false,
             blocks: 0,
             limits,
             environment,
@@ -137,7 +140,13 @@ impl WasiSession {
         if !self.begun && !(self.environment.is_empty() && self.installed.is_empty()) {
             self.run_source(&self.first_words(), host::Turn::default(), bounds).await?;
         }
-        let source = format!("__cellblock__({}{})", turn.request.len(), if self.begun { "" } else { ",True" });
+        // New input, or the end of the old one.
+        let has_stdin = !turn.stdin.is_empty();
+        let stdin = std::mem::replace(&mut self.had_stdin, has_stdin) || has_stdin;
+        let source = match (self.begun, stdin) {
+            (true, false) => format!("__cellblock__({})", turn.request.len()),
+            (begun, stdin) => format!("__cellblock__({},{},{})", turn.request.len(), u8::from(!begun), u8::from(stdin)),
+        };
         self.begun = true;
         self.run_source(&source, turn, bounds).await
     }
@@ -296,6 +305,7 @@ impl Session for WasiSession {
             files: None,
             running: false,
             begun: self.begun,
+            had_stdin: self.had_stdin,
             blocks: self.blocks,
             limits: self.limits.clone(),
             environment: self.environment.clone(),

@@ -224,16 +224,13 @@ fn add_path_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(WASI_P1, "path_remove_directory", |mut caller: C<'_>, fd: u32, path: u32, len: u32| {
         guest_call(&mut caller, |host, memory| {
             let place = host.fs.place(host.fs.node(fd)?, memory.path(path, len)?)?;
-            host.fs.remove(place.directory, place.name, true)
+            host.fs.remove(&place, true)
         })
     })?;
     linker.func_wrap(WASI_P1, "path_unlink_file", |mut caller: C<'_>, fd: u32, path: u32, len: u32| {
         guest_call(&mut caller, |host, memory| {
             let place = host.fs.place(host.fs.node(fd)?, memory.path(path, len)?)?;
-            if place.must_be_directory {
-                return Err(Errno::Notdir);
-            }
-            host.fs.remove(place.directory, place.name, false)
+            host.fs.remove(&place, false)
         })
     })?;
     linker.func_wrap(
@@ -243,7 +240,7 @@ fn add_path_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             guest_call(&mut caller, |host, memory| {
                 let from = host.fs.place(host.fs.node(from_fd)?, memory.path(from, from_len)?)?;
                 let to = host.fs.place(host.fs.node(to_fd)?, memory.path(to, to_len)?)?;
-                host.fs.rename((from.directory, from.name), (to.directory, to.name))
+                host.fs.rename(&from, &to)
             })
         },
     )?;
@@ -254,7 +251,8 @@ fn add_path_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             guest_call(&mut caller, |host, memory| {
                 let target = memory.path(target, target_len)?;
                 let place = host.fs.place(host.fs.node(fd)?, memory.path(path, len)?)?;
-                if target.is_empty() {
+                let is_new = host.fs.child(place.directory, place.name).is_err();
+                if target.is_empty() || (place.must_be_directory && is_new) {
                     return Err(Errno::Noent);
                 }
                 host.fs.link(place.directory, place.name, target)
@@ -328,7 +326,7 @@ fn read(
         let read = match target {
             Target::Stdin => host.turn.read_stdin(buffer),
             Target::Node(node) if host.fs.is_control(node) => host.turn.read_request(buffer),
-            Target::Node(node) => host.fs.read_at(node, start + total, buffer)?,
+            Target::Node(node) => host.fs.read_at(node, start.saturating_add(total), buffer)?,
             Target::Stdout | Target::Stderr => return Err(Errno::Badf),
         };
         total += read as u64;
@@ -337,7 +335,7 @@ fn read(
         }
     }
     if at.is_none() {
-        host.fs.descriptors.get_mut(fd)?.offset = start + total;
+        host.fs.descriptors.get_mut(fd)?.offset = start.saturating_add(total);
     }
     u32::try_from(total).map_err(|_| Errno::Inval)
 }
@@ -352,6 +350,9 @@ fn write_call(
 ) -> wasmtime::Result<i32> {
     let result = guest_call(caller, |host, memory| {
         let written = write(host, memory, fd, vectors, count, at)?;
+        if let Some(addresses) = host.turn.immortals.as_mut().map(std::mem::take).filter(|list| !list.is_empty()) {
+            memory.immortalize(&addresses)?;
+        }
         memory.write(out, &written.to_le_bytes())
     });
     // A flood has no end of its own, and to report an error to it would not stop it.
@@ -389,14 +390,14 @@ fn write(
             break;
         }
         let bytes = memory.slice(pointer, len)?;
-        match write_vector(host, target, start + total, bytes) {
+        match write_vector(host, target, start.saturating_add(total), bytes) {
             Ok(()) => total += u64::from(len),
             Err(error) if total == 0 => return Err(error),
             Err(_) => break,
         }
     }
-    if at.is_none() && matches!(target, Target::Node(_)) {
-        host.fs.descriptors.get_mut(fd)?.offset = start + total;
+    if total > 0 && at.is_none() && matches!(target, Target::Node(_)) {
+        host.fs.descriptors.get_mut(fd)?.offset = start.saturating_add(total);
     }
     Ok(total as u32)
 }
@@ -496,11 +497,17 @@ impl Fs {
         rights: u64,
         fdflags: u32,
     ) -> Result<u32, Errno> {
+        // First of all: a call that fails for this must not have made or truncated a file.
+        if self.descriptors.is_full() {
+            return Err(Errno::Mfile);
+        }
         let write = rights & rights::FD_WRITE != 0;
-        let node = match self.lookup(base, path, follow) {
-            Ok(_) if oflags & oflags::CREATE != 0 && oflags & oflags::EXCLUSIVE != 0 => return Err(Errno::Exist),
+        let create = oflags & oflags::CREATE != 0;
+        let exclusive = create && oflags & oflags::EXCLUSIVE != 0;
+        let node = match self.lookup(base, path, follow && !exclusive) {
+            Ok(_) if exclusive => return Err(Errno::Exist),
             Ok(node) => node,
-            Err(Errno::Noent) if oflags & oflags::CREATE != 0 => {
+            Err(Errno::Noent) if create => {
                 let place = self.place(base, path)?;
                 if place.must_be_directory || oflags & oflags::DIRECTORY != 0 {
                     return Err(Errno::Isdir);
@@ -512,9 +519,9 @@ impl Fs {
         };
         let stat = self.stat(node)?;
         match stat.kind {
-            FileType::SymbolicLink => return Err(Errno::Loop),
-            FileType::Directory if oflags & oflags::TRUNCATE != 0 => return Err(Errno::Isdir),
             kind if kind != FileType::Directory && oflags & oflags::DIRECTORY != 0 => return Err(Errno::Notdir),
+            FileType::SymbolicLink => return Err(Errno::Loop),
+            FileType::Directory if create || write || oflags & oflags::TRUNCATE != 0 => return Err(Errno::Isdir),
             FileType::RegularFile if write && matches!(node, Node::Layer(..)) => return Err(Errno::Rofs),
             FileType::RegularFile if oflags & oflags::TRUNCATE != 0 => self.set_len(node, 0)?,
             _ => {}

@@ -54,6 +54,11 @@ impl Descriptors {
         self.0.get_mut(fd as usize).and_then(Option::as_mut).ok_or(Errno::Badf)
     }
 
+    /// Whether no more can be opened.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.len() >= MOST && self.0.iter().all(Option::is_some)
+    }
+
     /// Takes the lowest free number, as POSIX does.
     pub(crate) fn insert(&mut self, descriptor: Descriptor) -> Result<u32, Errno> {
         let free = self.0.iter().position(Option::is_none);

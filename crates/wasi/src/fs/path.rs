@@ -5,10 +5,10 @@ use super::{
     tree::{Fs, Kind, Node},
 };
 
-/// The longest path, in bytes (Linux's `PATH_MAX`).
-const LONGEST_PATH: usize = 4096;
+/// The longest path, in bytes (Linux's `PATH_MAX`, which counts a zero at the end).
+pub(super) const LONGEST_PATH: usize = 4095;
 /// The longest name, in bytes (Linux's `NAME_MAX`).
-const LONGEST_NAME: usize = 255;
+pub(super) const LONGEST_NAME: usize = 255;
 /// How many symbolic links one walk follows (Linux's `MAXSYMLINKS`).
 const MOST_LINKS: u32 = 40;
 
@@ -42,9 +42,6 @@ impl Fs {
         if self.is_hidden(node) {
             return Err(Errno::Noent);
         }
-        if path.ends_with('/') && !self.is_directory(node) {
-            return Err(Errno::Notdir);
-        }
         Ok(node)
     }
 
@@ -77,10 +74,10 @@ impl Fs {
                 return Err(Errno::Nametoolong);
             }
             let next = match name {
+                "." | ".." if !self.is_directory(at) => return Err(Errno::Notdir),
+                "." => at,
                 // The root is its own parent: there is nothing above it.
                 ".." => self.parent(at)?,
-                "." if self.is_directory(at) => at,
-                "." => return Err(Errno::Notdir),
                 name => self.child(at, name)?,
             };
             at = match self.link_target(next) {
@@ -91,6 +88,9 @@ impl Fs {
                 }
                 _ => next,
             };
+        }
+        if path.ends_with('/') && !self.is_directory(at) {
+            return Err(Errno::Notdir);
         }
         Ok(at)
     }

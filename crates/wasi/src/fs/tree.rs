@@ -9,6 +9,7 @@ use super::{
     abi::{Errno, FileType, Stat},
     descriptors::Descriptors,
     layer::Layer,
+    path::Place,
 };
 use crate::clock::realtime;
 
@@ -253,8 +254,10 @@ impl Fs {
 
     pub(super) fn parent(&self, node: Node) -> Result<Node, Errno> {
         match node {
-            Node::Own(_) => match &self.inode(node).ok_or(Errno::Noent)?.kind {
-                Kind::Directory { parent, .. } => Ok(*parent),
+            Node::Own(_) => match self.inode(node).ok_or(Errno::Noent)? {
+                // What was above a removed directory may be gone, too, and its number may be another's.
+                Inode { kind: Kind::Directory { .. }, linked: false, .. } => Err(Errno::Noent),
+                Inode { kind: Kind::Directory { parent, .. }, .. } => Ok(*parent),
                 _ => Err(Errno::Notdir),
             },
             Node::Layer(layer, 0) => self.mounts.get(layer as usize).map(|mount| mount.parent).ok_or(Errno::Noent),
@@ -304,7 +307,7 @@ impl Fs {
     }
 
     /// The entries of a directory that come after `cookie`, each with the cookie that it is continued from, until `take`
-    /// says no.
+    /// says no. A removed directory that is still open has none, as POSIX has it.
     pub(super) fn list(
         &self,
         directory: Node,
@@ -312,6 +315,12 @@ impl Fs {
         mut take: impl FnMut(u64, &str, Node) -> bool,
     ) -> Result<(), Errno> {
         const DOTS: u64 = 2;
+        if !self.is_directory(directory) {
+            return Err(Errno::Notdir);
+        }
+        if self.inode(directory).is_some_and(|inode| !inode.linked) {
+            return Ok(());
+        }
         if cookie == 0 && !take(1, ".", directory) {
             return Ok(());
         }
@@ -369,11 +378,8 @@ impl Fs {
             return Ok(());
         }
         let end = offset.checked_add(bytes.len() as u64).ok_or(Errno::Fbig)?;
-        let old = self.file_len(node)?;
-        self.charge(old, end.max(old))?;
-        self.touch(node)?;
-        let content = self.content_mut(node)?;
-        // The quota bounds `end`, so it fits.
+        let content = self.make_room(node, end.max(self.file_len(node)?))?;
+        // There is room for `end` bytes in memory, so the number fits.
         let (start, end) = (offset as usize, end as usize);
         if content.len() == start {
             content.extend_from_slice(bytes);
@@ -387,10 +393,7 @@ impl Fs {
     }
 
     pub(super) fn set_len(&mut self, node: Node, len: u64) -> Result<(), Errno> {
-        let old = self.file_len(node)?;
-        self.charge(old, len)?;
-        self.touch(node)?;
-        let content = self.content_mut(node)?;
+        let content = self.make_room(node, len)?;
         content.resize(len as usize, 0);
         content.shrink_to_fit();
         Ok(())
@@ -400,10 +403,10 @@ impl Fs {
     pub(crate) fn put_file(&mut self, path: &str, content: Arc<Vec<u8>>) -> Result<(), Errno> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         let directory = self.make_directories(parent)?;
-        let node = match self.child(directory, name) {
-            Ok(node) => self.lookup(directory, name, true).unwrap_or(node),
-            Err(_) => self.add(directory, name, Kind::File { content: Content::default() })?,
-        };
+        if self.child(directory, name) == Err(Errno::Noent) {
+            return self.add(directory, name, Kind::File { content: Content(content) }).map(drop);
+        }
+        let node = self.lookup(directory, name, true)?;
         self.charge(self.file_len(node)?, content.len() as u64)?;
         self.touch(node)?;
         match &mut self.inode_mut(node)?.kind {
@@ -462,7 +465,8 @@ impl Fs {
     }
 
     /// Removes a file (or, with `directory`, an empty directory).
-    pub(super) fn remove(&mut self, parent: Node, name: &str, directory: bool) -> Result<(), Errno> {
+    pub(super) fn remove(&mut self, place: &Place<'_>, directory: bool) -> Result<(), Errno> {
+        let Place { directory: parent, name, must_be_directory } = *place;
         let node = self.child(parent, name)?;
         self.entries_mut(parent)?;
         match (&self.inode(node).ok_or(Errno::Rofs)?.kind, directory) {
@@ -476,6 +480,7 @@ impl Fs {
                 }
             }
             (_, true) => return Err(Errno::Notdir),
+            (_, false) if must_be_directory => return Err(Errno::Notdir),
             (_, false) => {}
         }
         self.entries_mut(parent)?.remove(name);
@@ -486,45 +491,48 @@ impl Fs {
     }
 
     /// Moves an entry, replacing a file or an empty directory of the same kind.
-    pub(super) fn rename(&mut self, from: (Node, &str), to: (Node, &str)) -> Result<(), Errno> {
-        let node = self.child(from.0, from.1)?;
-        self.entries_mut(from.0)?;
-        self.entries_mut(to.0)?;
+    pub(super) fn rename(&mut self, from: &Place<'_>, to: &Place<'_>) -> Result<(), Errno> {
+        let node = self.child(from.directory, from.name)?;
+        self.entries_mut(from.directory)?;
+        self.entries_mut(to.directory)?;
         let is_directory = match &self.inode(node).ok_or(Errno::Rofs)?.kind {
             Kind::Directory { sealed: true, .. } => return Err(Errno::Rofs),
             kind => matches!(kind, Kind::Directory { .. }),
         };
-        match self.child(to.0, to.1) {
-            Ok(old) if old == node => return Ok(()),
-            Ok(old) => match (is_directory, self.is_directory(old)) {
-                (true, false) => return Err(Errno::Notdir),
-                (false, true) => return Err(Errno::Isdir),
-                _ => {}
-            },
-            Err(Errno::Noent) => {}
-            Err(error) => return Err(error),
+        if !is_directory && (from.must_be_directory || to.must_be_directory) {
+            return Err(Errno::Notdir);
         }
         // A directory cannot become its own descendant.
-        let mut ancestor = to.0;
+        let mut ancestor = to.directory;
         while is_directory && ancestor != Node::ROOT {
             if ancestor == node {
                 return Err(Errno::Inval);
             }
             ancestor = self.parent(ancestor)?;
         }
-        if self.child(to.0, to.1).is_ok() {
-            self.remove(to.0, to.1, is_directory)?;
+        let replaced = match self.child(to.directory, to.name) {
+            Ok(old) if old == node => return Ok(()),
+            Ok(old) => match (is_directory, self.is_directory(old)) {
+                (true, false) => return Err(Errno::Notdir),
+                (false, true) => return Err(Errno::Isdir),
+                _ => true,
+            },
+            Err(Errno::Noent) => false,
+            Err(error) => return Err(error),
+        };
+        if replaced {
+            self.remove(to, is_directory)?;
         }
-        self.entries_mut(from.0)?.remove(from.1);
-        self.entries_mut(to.0)?.insert(to.1, node);
-        self.entries_changed(from.0);
-        self.entries_changed(to.0);
+        self.entries_mut(from.directory)?.remove(from.name);
+        self.entries_mut(to.directory)?.insert(to.name, node);
+        self.entries_changed(from.directory);
+        self.entries_changed(to.directory);
         self.changes += 1;
         let changes = self.changes;
         let inode = self.inode_mut(node)?;
         inode.changed = changes;
         if let Kind::Directory { parent, .. } = &mut inode.kind {
-            *parent = to.0;
+            *parent = to.directory;
         }
         Ok(())
     }
@@ -574,8 +582,12 @@ impl Fs {
         Ok(())
     }
 
-    /// The entries of a directory that the guest may change.
+    /// The entries of a directory that the guest may change. Nothing can be put into a directory that was removed while
+    /// it was open: nothing would lead there, and a path through it could come back to itself.
     fn entries_mut(&mut self, directory: Node) -> Result<&mut Entries, Errno> {
+        if self.inode(directory).is_some_and(|inode| !inode.linked) {
+            return Err(Errno::Noent);
+        }
         match self.directory_mut(directory)? {
             (_, true) => Err(Errno::Rofs),
             (entries, false) => Ok(entries),
@@ -603,6 +615,21 @@ impl Fs {
             Kind::Directory { .. } => Err(Errno::Isdir),
             _ => Err(Errno::Inval),
         }
+    }
+
+    /// Charges for a file's new length and makes room for it in memory; the length itself stays as it is.
+    fn make_room(&mut self, node: Node, len: u64) -> Result<&mut Vec<u8>, Errno> {
+        let old = self.file_len(node)?;
+        self.charge(old, len)?;
+        let more = usize::try_from(len.saturating_sub(old)).unwrap_or(usize::MAX);
+        if self.content_mut(node)?.try_reserve(more).is_err() {
+            // The quota is larger than the host's memory.
+            self.charge(len, old)?;
+            self.hit = Some(Limit::Disk);
+            return Err(Errno::Nospc);
+        }
+        self.touch(node)?;
+        self.content_mut(node)
     }
 
     fn content_mut(&mut self, node: Node) -> Result<&mut Vec<u8>, Errno> {

@@ -77,7 +77,9 @@ pub(crate) async fn import(slot: &mut Slot, directory: &str, modules: &[String])
 
 /// Brings a guest to rest: what is written down now is what every copy starts with.
 async fn settle(slot: &mut Slot) -> Result<()> {
+    slot.store.data_mut().turn.immortals = Some(Vec::new());
     run(slot, "__import__('_cellblock').settle()\n").await?;
+    slot.store.data_mut().turn.immortals = None;
     if !slot.is_at_rest() {
         return Err(failed("coming to rest", "its globals are not what they were at the start".into()));
     }

@@ -9,6 +9,8 @@
 //! All `unsafe` code of this crate is in [`sys`].
 
 mod image;
+#[cfg(test)]
+mod image_tests;
 mod pool;
 mod slot;
 pub(crate) mod sys;

@@ -38,6 +38,9 @@ pub(crate) struct Slot {
     globals: Vec<Global>,
     turn: TypedFunc<(u32, u32), i32>,
     allocate: TypedFunc<u32, u32>,
+    /// Whether it has served a session before.
+    #[cfg(test)]
+    pub(crate) was_used: bool,
 }
 
 impl std::fmt::Debug for Slot {
@@ -68,7 +71,16 @@ impl Slot {
             .collect::<wasmtime::Result<_>>()?;
         let turn = instance.get_typed_func(&mut store, "turn")?;
         let allocate = instance.get_typed_func(&mut store, "host_alloc")?;
-        let mut slot = Self { store, image, memory, globals, turn, allocate };
+        let mut slot = Self {
+            store,
+            image,
+            memory,
+            globals,
+            turn,
+            allocate,
+            #[cfg(test)]
+            was_used: false,
+        };
         slot.start_over();
         Ok(slot)
     }
@@ -123,6 +135,10 @@ impl Slot {
             _ => return false,
         }
         self.start_over();
+        #[cfg(test)]
+        {
+            self.was_used = true;
+        }
         true
     }
 

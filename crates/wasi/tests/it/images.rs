@@ -1,0 +1,48 @@
+use cellblock_exec::{Error, Executor, SessionSpec};
+use cellblock_wasi::{ImageState, ImageStore, Options, Silent, WasiExecutor};
+
+use crate::{executor, output};
+
+#[tokio::test]
+async fn the_shipped_image_is_ready_after_a_pull_and_verifies() {
+    let store = ImageStore::in_user_cache().unwrap();
+    let info = store.pull("python", &Silent).await.unwrap();
+    assert_eq!(info.state, ImageState::Ready);
+    assert!(info.packages.iter().any(|(name, _)| name == "pandas"), "{:?}", info.packages);
+    assert_eq!(store.verify("python").unwrap().state, ImageState::Ready);
+    assert!(store.list().unwrap().iter().any(|image| image.name == "python"));
+}
+
+#[tokio::test]
+async fn unknown_images_and_bad_names_are_refused() {
+    let store = ImageStore::in_user_cache().unwrap();
+    for name in ["nonsense", "../../etc", ""] {
+        assert!(matches!(store.pull(name, &Silent).await, Err(Error::Invalid { .. })), "{name:?}");
+        assert!(matches!(store.verify(name), Err(Error::Invalid { .. })), "{name:?}");
+        assert!(matches!(store.remove(name), Err(Error::Invalid { .. })), "{name:?}");
+    }
+    for name in ["python", "Upper", "../x", ""] {
+        let refused = store.extend("python", name, &["humanize".parse().unwrap()], &Silent).await;
+        assert!(matches!(refused, Err(Error::Invalid { .. })), "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_image_can_be_extended_with_packages() {
+    let store = ImageStore::in_user_cache().unwrap();
+    let name = format!("test-{}", std::process::id());
+    let info = store.extend("python", &name, &["humanize".parse().unwrap()], &Silent).await.unwrap();
+    assert_eq!(info.state, ImageState::Ready);
+    let options = Options { image: name.clone(), ..Options::default() };
+    let extended = WasiExecutor::start(store.clone(), options, &Silent).await.unwrap();
+    let mut session = extended.open(SessionSpec::default()).await.unwrap();
+    // It is imported already: using it costs nothing.
+    assert_eq!(output(&mut session, "import sys; 'humanize' in sys.modules").await, "True\n");
+    assert_eq!(output(&mut session, "import humanize; print(humanize.ordinal(3))").await, "3rd\n");
+    drop(session);
+    store.remove(&name).unwrap();
+    assert!(store.list().unwrap().iter().all(|image| image.name != name));
+    // The image it was made from is as it was.
+    let mut plain = executor().await.open(SessionSpec::default()).await.unwrap();
+    assert_eq!(output(&mut plain, "import sys; 'humanize' in sys.modules").await, "False\n");
+}

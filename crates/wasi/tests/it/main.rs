@@ -1,0 +1,30 @@
+//! What a caller of the WebAssembly executor sees: the conformance suite, and what only this executor does.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod images;
+mod packages;
+mod sessions;
+
+use cellblock_exec::{ExecutionRequest, ExecutionResult, Session};
+use cellblock_wasi::{ImageStore, Options, Silent, WasiExecutor};
+
+/// An executor on the shipped image, in the user's cache.
+async fn executor() -> WasiExecutor {
+    WasiExecutor::start(ImageStore::in_user_cache().unwrap(), Options::default(), &Silent).await.unwrap()
+}
+
+/// Runs Python in a session.
+async fn run(session: &mut Box<dyn Session>, code: &str) -> ExecutionResult {
+    session.execute(ExecutionRequest::python(code)).await.unwrap()
+}
+
+/// Runs Python that has to succeed, and gives what it printed.
+async fn output(session: &mut Box<dyn Session>, code: &str) -> String {
+    let result = run(session, code).await;
+    assert!(result.outcome.is_success(), "{code}: {:?}\n{}", result.outcome, result.stderr.text());
+    result.stdout.text()
+}
+
+mod conformance {
+    cellblock_exec::conformance!(crate::executor().await);
+}
