@@ -148,7 +148,10 @@ def _shows_nothing(source):
         return False
     if line.count("{") != line.count("}"):
         return False
-    return _ASSIGNMENT.match(line) is not None or (_PRINT.match(line) is not None and "print" not in _MAIN)
+    if _ASSIGNMENT.match(line):
+        return True
+    only_called = source.count("print") == source.count("print(") and "def print(" not in source
+    return _PRINT.match(line) is not None and only_called and "print" not in _MAIN
 
 
 def _evaluate(code):
@@ -176,13 +179,23 @@ def _report(error):
     while trace is not None and trace.tb_frame.f_globals is globals():
         trace = trace.tb_next
     try:
-        traceback.print_exception(type(error), error, trace)
+        shown = traceback.TracebackException(type(error), error, trace)
+        _drop_site_hint(shown)
+        shown.print()
     except BaseException:
         # Out of memory, or an exception that cannot be shown.
         os.write(2, f"{type(error).__name__}\n".encode())
     # The host has seen which limits were hit; with the kind of the error it can tell whether one ended the program.
     kinds = [kind.__name__ for kind in (MemoryError, OSError) if isinstance(error, kind)]
     return {"code": 1, "exception": kinds[0] if kinds else type(error).__name__}
+
+
+def _drop_site_hint(shown):
+    """A missing module has nothing to do with site initialisation, which there is none of here."""
+    while shown is not None:
+        if isinstance(shown._str, str):
+            shown._str = shown._str.partition(". Site initialization is disabled")[0]
+        shown = shown.__cause__ or shown.__context__
 
 
 def hook_figures():

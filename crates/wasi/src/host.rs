@@ -8,7 +8,7 @@ use std::time::Duration;
 use cellblock_exec::{Capture, Limit, OutputSink, Stream};
 use serde::Deserialize;
 use wasmtime::{Caller, Engine, Linker, Memory, ResourceLimiter};
-use wasmtime_wasi::{WasiCtxBuilder, p1::WasiP1Ctx};
+use wasmtime_wasi::{I32Exit, WasiCtxBuilder, p1::WasiP1Ctx};
 
 use crate::{
     clock,
@@ -212,6 +212,10 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     })?;
     linker.func_wrap_async(WASI_P1, "poll_oneoff", |caller, (list, events, count, out): (u32, u32, u32, u32)| {
         Box::new(poll_oneoff(caller, list, events, count, out))
+    })?;
+    // As exit codes of processes: the lowest byte. The one of `wasmtime-wasi` takes only codes below 126.
+    linker.func_wrap(WASI_P1, "proc_exit", |code: u32| -> wasmtime::Result<()> {
+        Err(I32Exit((code & 0xFF) as i32).into())
     })?;
     // The door for host tools; there are none yet.
     linker.func_wrap("host", "call", |_: u32, _: u32, _: u32, _: u32| -> i32 { -1 })?;

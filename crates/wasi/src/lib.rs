@@ -27,6 +27,8 @@ mod images;
 mod memory;
 mod packages;
 mod python;
+#[cfg(test)]
+mod rerun;
 mod session;
 mod turn;
 

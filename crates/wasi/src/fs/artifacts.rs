@@ -4,6 +4,7 @@ use cellblock_exec::{Artifact, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, RefusedFile};
 
 use super::{
     WORKSPACE,
+    path::LONGEST_PATH,
     tree::{Fs, Inode, Kind, Node},
 };
 
@@ -23,14 +24,23 @@ impl Fs {
         }
         let Ok(workspace) = self.lookup(Node::ROOT, WORKSPACE, true) else { return collected };
         // Not recursive: a guest can nest directories deeper than a host's stack.
-        let mut directories = vec![(String::new(), workspace)];
-        while let Some((prefix, directory)) = directories.pop() {
+        let mut directories = vec![(String::new(), workspace, since)];
+        while let Some((prefix, directory, since)) = directories.pop() {
             let Some(Inode { kind: Kind::Directory { entries, .. }, .. }) = self.inode(directory) else { continue };
             for (name, node) in entries.iter() {
                 let Some(inode) = self.inode(node) else { continue };
                 let path = format!("{prefix}{name}");
                 match &inode.kind {
-                    Kind::Directory { .. } => directories.push((format!("{path}/"), node)),
+                    // A guest makes such paths step by step; many of them together would fill the host's memory, and no
+                    // host could write them.
+                    _ if path.len() > LONGEST_PATH => {
+                        collected.refuse(name.to_owned(), format!("a path of {} bytes", path.len()));
+                    }
+                    Kind::Directory { .. } => {
+                        // What is in a directory that came from elsewhere has new names, too.
+                        let since = if inode.changed > since { 0 } else { since };
+                        directories.push((format!("{path}/"), node, since));
+                    }
                     _ if inode.changed <= since => {}
                     kind => collected.take(path, kind),
                 }
@@ -64,6 +74,10 @@ impl Collected {
             Kind::Device(_) => "a device".to_owned(),
             Kind::Directory { .. } => return,
         };
+        self.refuse(path, reason);
+    }
+
+    fn refuse(&mut self, path: String, reason: String) {
         // The list of refusals is bounded too; the first ones tell the story.
         if self.refused.len() < MAX_ARTIFACTS {
             self.refused.push(RefusedFile { path, reason });

@@ -250,9 +250,11 @@ fn add_path_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         |mut caller: C<'_>, target: u32, target_len: u32, fd: u32, path: u32, len: u32| {
             guest_call(&mut caller, |host, memory| {
                 let target = memory.path(target, target_len)?;
+                if target.is_empty() {
+                    return Err(Errno::Noent);
+                }
                 let place = host.fs.place(host.fs.node(fd)?, memory.path(path, len)?)?;
-                let is_new = host.fs.child(place.directory, place.name).is_err();
-                if target.is_empty() || (place.must_be_directory && is_new) {
+                if place.must_be_directory && host.fs.child(place.directory, place.name).is_err() {
                     return Err(Errno::Noent);
                 }
                 host.fs.link(place.directory, place.name, target)

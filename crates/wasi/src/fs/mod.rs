@@ -13,6 +13,8 @@ pub(crate) mod calls;
 mod descriptors;
 mod layer;
 mod path;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub(crate) use abi::Errno;

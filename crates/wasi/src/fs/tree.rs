@@ -1,5 +1,8 @@
 //! The tree: inodes that the session owns, with read-only layers mounted into it.
 
+#[cfg(test)]
+mod audit;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use cellblock_exec::Limit;

@@ -41,6 +41,9 @@ pub enum StripError {
     /// It has state outside its memory and its `i32` globals.
     #[error("the guest keeps state that a memory image cannot hold: {0}")]
     State(&'static str),
+    /// A data segment does not fit into its memory, so no instance of it could start.
+    #[error("a data segment of the guest lies outside its memory")]
+    Outside,
 }
 
 /// Takes `wasm` apart.
@@ -50,7 +53,7 @@ pub enum StripError {
 pub fn strip(wasm: &[u8]) -> Result<Stripped, StripError> {
     let mut module = wasm_encoder::Module::new();
     let mut stripped = Stripped { wasm: Vec::new(), memory: Vec::new(), globals: Vec::new(), functions: 0 };
-    let mut memories = 0;
+    let mut memories = Vec::new();
     let mut exports = ExportSection::new();
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload?;
@@ -69,9 +72,11 @@ pub fn strip(wasm: &[u8]) -> Result<Stripped, StripError> {
                     if memory.shared || memory.memory64 {
                         return Err(StripError::State("its memory is shared or 64-bit"));
                     }
-                    memories += 1;
+                    memories.push(memory.initial * WASM_PAGE);
                 }
             }
+            // It would run again in every instance, on an empty memory that the image then hides.
+            Payload::StartSection { .. } => return Err(StripError::State("it runs code when it is instantiated")),
             Payload::GlobalSection(reader) => {
                 module.section(&copy_globals(reader.clone(), &mut stripped.globals, &mut exports)?);
                 continue;
@@ -101,7 +106,9 @@ pub fn strip(wasm: &[u8]) -> Result<Stripped, StripError> {
                 continue;
             }
             Payload::DataSection(reader) => {
-                module.section(&empty_data(reader.clone(), &mut stripped.memory)?);
+                // Memories come before data.
+                let bytes = memories.first().copied().unwrap_or_default();
+                module.section(&empty_data(reader.clone(), bytes, &mut stripped.memory)?);
                 continue;
             }
             // Names and build notes: megabytes that nothing here reads.
@@ -112,7 +119,7 @@ pub fn strip(wasm: &[u8]) -> Result<Stripped, StripError> {
             module.section(&RawSection { id, data: &wasm[range] });
         }
     }
-    if memories != 1 {
+    if memories.len() != 1 {
         return Err(StripError::State("it does not define exactly one memory"));
     }
     stripped.wasm = module.finish();
@@ -128,8 +135,8 @@ fn copy_globals(
     let mut section = GlobalSection::new();
     for (index, global) in (0u32..).zip(reader) {
         let global = global?;
-        let value = match (global.ty.content_type, global.init_expr.get_operators_reader().read()?) {
-            (ValType::I32, Operator::I32Const { value }) => value,
+        let value = match (global.ty.content_type, constant(&global.init_expr)?) {
+            (ValType::I32, Some(value)) => value,
             _ => return Err(StripError::State("a global is not an i32 constant")),
         };
         section.global(
@@ -149,8 +156,21 @@ fn copy_globals(
     Ok(section)
 }
 
-/// Writes active segments into `memory`, and leaves an empty passive segment in place of each so that indices stay.
-fn empty_data(reader: wasmparser::DataSectionReader<'_>, memory: &mut Vec<u8>) -> Result<DataSection, StripError> {
+/// The value of an expression that is one `i32.const`.
+fn constant(expression: &wasmparser::ConstExpr<'_>) -> Result<Option<i32>, StripError> {
+    let mut operators = expression.get_operators_reader();
+    Ok(match (operators.read()?, operators.read()?) {
+        (Operator::I32Const { value }, Operator::End) => Some(value),
+        _ => None,
+    })
+}
+
+/// Writes active segments into `memory`, which may become `bytes` long, and leaves an empty passive segment in place of each so that indices stay.
+fn empty_data(
+    reader: wasmparser::DataSectionReader<'_>,
+    bytes: u64,
+    memory: &mut Vec<u8>,
+) -> Result<DataSection, StripError> {
     let mut section = DataSection::new();
     for data in reader {
         let data = data?;
@@ -162,11 +182,14 @@ fn empty_data(reader: wasmparser::DataSectionReader<'_>, memory: &mut Vec<u8>) -
                 }
             }
             DataKind::Active { offset_expr, .. } => {
-                let Operator::I32Const { value } = offset_expr.get_operators_reader().read()? else {
+                let Some(value) = constant(&offset_expr)? else {
                     return Err(StripError::State("the place of a data segment is not a constant"));
                 };
                 let start = value as u32 as usize;
                 let end = start + data.data.len();
+                if end as u64 > bytes {
+                    return Err(StripError::Outside);
+                }
                 if memory.len() < end {
                     memory.resize(end, 0);
                 }

@@ -24,7 +24,7 @@ async fn the_scientific_stack_works() {
                 frame = pd.DataFrame({'x': range(10)}).assign(y=lambda f: 2 * f.x + 1)\n\
                 model = sklearn.linear_model.LinearRegression().fit(frame[['x']], frame.y)\n\
                 root = scipy.optimize.brentq(lambda x: x * x - 2, 0, 2)\n\
-                print(round(float(model.coef_[0]), 6), round(root, 6), sympy.integrate('2*x', 'x'))";
+                print(round(float(model.coef_[0]), 6), round(root, 6), sympy.integrate('2*x', sympy.Symbol('x')))";
     assert_eq!(output(&mut session, code).await, "2.0 1.414214 x**2\n");
 }
 

@@ -1,0 +1,92 @@
+//! A whole answer of a model: its blocks in order, a missing package installed, artifacts written to a directory.
+//!
+//! `cargo run --release -p cellblock-wasi --example answer`
+#![allow(clippy::print_stdout)] // An example shows what it got.
+
+use std::{error::Error, fs, path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use cellblock_exec::{
+    Artifact, CodeBlock, Requirement, code_blocks,
+    filename::workspace_path,
+    packages::{InstallMode, InstallPolicy},
+    run::{Observer, RunOptions, run_blocks},
+};
+use cellblock_wasi::{ImageStore, Options, Silent, WasiExecutor};
+
+const ANSWER: &str = "
+First the numbers:
+
+```python
+import humanize
+sizes = [1500, 2_000_000, 3_700_000_000]
+labels = [humanize.naturalsize(size) for size in sizes]
+print(labels)
+```
+
+And the chart:
+
+```python
+import matplotlib.pyplot as plt
+plt.bar(labels, sizes, log=True)
+plt.show()
+```
+
+It should look like this:
+
+```text
+three bars
+```
+";
+
+/// Sees what happens while it happens; each method has a default that does nothing.
+struct Person;
+
+#[async_trait]
+impl Observer for Person {
+    fn started(&self, block: &CodeBlock) {
+        println!("block {} in line {}", block.index, block.line);
+    }
+
+    /// Asked where the policy does not decide. The default is no.
+    async fn approve(&self, packages: &[Requirement]) -> bool {
+        println!("may {packages:?} be installed? yes");
+        true
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let executor = WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
+
+    let blocks = code_blocks(ANSWER);
+    let options = RunOptions {
+        install: InstallPolicy {
+            mode: InstallMode::Ask,
+            deny: vec!["requests".parse()?], // Never, whatever the person says.
+            ..InstallPolicy::default()
+        },
+        ..RunOptions::default()
+    };
+    let report = run_blocks(&executor, &blocks, &options, Arc::new(Person)).await?;
+
+    let directory = tempfile::tempdir()?;
+    for block in &report.blocks {
+        println!("block {}: {:?} {:?} {:?}", block.index, block.outcome, block.installed, block.stdout);
+        for artifact in &block.artifacts {
+            write(directory.path(), artifact)?;
+            println!("wrote {}", artifact.path);
+        }
+    }
+    println!("exit status {}", report.exit_code);
+    // `serde_json::to_string(&report)` is what `cellblock run --json` prints.
+    Ok(())
+}
+
+/// Writes an artifact into a directory that nothing else has written to. The name comes from a program that nobody
+/// trusts, so it is checked. In a directory that may hold links, also open each parent without following them.
+fn write(directory: &Path, artifact: &Artifact) -> Result<(), Box<dyn Error>> {
+    let path = directory.join(workspace_path(&artifact.path)?);
+    fs::create_dir_all(path.parent().unwrap_or(directory))?;
+    Ok(fs::write(path, &*artifact.content)?)
+}

@@ -1,0 +1,55 @@
+//! One session: files in, limits, state between blocks, output and artifacts out.
+//!
+//! `cargo run --release -p cellblock-wasi --example quick_start`
+#![allow(clippy::print_stdout)] // An example shows what it got.
+
+use std::{sync::Arc, time::Duration};
+
+use cellblock_exec::{ExecutionRequest, Executor as _, InputFile, Limit, Limits, Outcome, Result, SessionSpec};
+use cellblock_wasi::{ImageStore, Options, Silent, WasiExecutor};
+
+const CITIES: &str = "city,degrees\nOslo,4\nRome,15\nCairo,24\n";
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    // Fetches and compiles the image if it is not there, which takes minutes; afterwards this takes milliseconds.
+    let executor = WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
+
+    let mut session = executor
+        .open(SessionSpec {
+            limits: Limits { wall: Duration::from_secs(10), memory: 512 * 1024 * 1024, ..Limits::default() },
+            files: vec![InputFile { path: "cities.csv".into(), content: Arc::new(CITIES.into()) }],
+            ..SessionSpec::default()
+        })
+        .await?;
+
+    // Like a notebook cell: the value of a last expression is shown.
+    let code = "import pandas as pd\ncities = pd.read_csv('cities.csv')\ncities.degrees.mean()";
+    let result = session.execute(ExecutionRequest::python(code)).await?;
+    println!("{}", result.stdout.text().trim_end());
+
+    // The next block finds the variables of the one before. A figure that is shown comes out as a file.
+    let code = "import matplotlib.pyplot as plt\nplt.bar(cities.city, cities.degrees)\nplt.show()";
+    let result = session.execute(ExecutionRequest::python(code)).await?;
+    for artifact in &result.artifacts {
+        println!("{} ({}, {} bytes)", artifact.path, artifact.media_type, artifact.bytes);
+    }
+
+    // A program that fails is an `Ok` with an outcome. `Err` would mean that the sandbox failed.
+    let result = session.execute(ExecutionRequest::python("cities.rainfall")).await?;
+    let stderr = result.stderr.text();
+    println!("{:?}: {}", result.outcome, stderr.lines().last().unwrap_or_default());
+
+    // One block may have less time than the session's limit.
+    let wall = Some(Duration::from_millis(200));
+    let result = session.execute(ExecutionRequest { wall, ..ExecutionRequest::python("while True: pass") }).await?;
+    assert_eq!(result.outcome, Outcome::LimitExceeded { limit: Limit::Wall });
+    println!("{:?} after {} ms; variables lost: {}", result.outcome, result.usage.wall.as_millis(), result.state_lost);
+
+    // The session goes on with a fresh interpreter; the files of its workspace are still there.
+    let code = "import os\nos.listdir(), 'cities' in globals()";
+    let result = session.execute(ExecutionRequest::python(code)).await?;
+    println!("{}", result.stdout.text().trim_end());
+
+    session.close().await
+}

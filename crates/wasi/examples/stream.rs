@@ -1,0 +1,63 @@
+//! Output while it arrives, and ending a program early.
+//!
+//! `cargo run --release -p cellblock-wasi --example stream`
+#![allow(clippy::print_stdout)] // An example shows what it got.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cellblock_exec::{ExecutionRequest, Executor as _, Outcome, Result, SessionSpec, Stream};
+use cellblock_wasi::{ImageStore, Options, Silent, WasiExecutor};
+use tokio_util::sync::CancellationToken;
+
+const CODE: &str = "
+import sys, time
+for second in range(10):
+    print('working', second)
+    if second == 1:
+        print('slowly', file=sys.stderr)
+    time.sleep(0.5)
+";
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let executor = WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
+    let mut session = executor.open(SessionSpec::default()).await?;
+
+    // The sink is called on the thread that runs the guest, so it only passes the bytes on.
+    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let sink = Arc::new(move |stream: Stream, bytes: &[u8]| {
+        let _ = sender.send((stream, bytes.to_vec()));
+    });
+    let start = Instant::now();
+    let reader = tokio::spawn(async move {
+        while let Some((stream, bytes)) = receiver.recv().await {
+            let text = String::from_utf8_lossy(&bytes);
+            println!("{:4} ms {stream:?}: {}", start.elapsed().as_millis(), text.trim_end());
+        }
+    });
+
+    // Somebody loses patience. The token may be cancelled from any thread; a sleeping guest is ended, too.
+    let cancel = CancellationToken::new();
+    let impatient = cancel.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        impatient.cancel();
+    });
+
+    let request = ExecutionRequest { sink: Some(sink), cancel, ..ExecutionRequest::python(CODE) };
+    let result = session.execute(request).await?;
+    assert_eq!(result.outcome, Outcome::Cancelled);
+    println!("{:4} ms {:?}", start.elapsed().as_millis(), result.outcome);
+
+    // What was printed until then is in the result as well. The sink is dropped, so the reader ends.
+    println!("kept: {:?}", result.stdout.text());
+    let _ = reader.await;
+
+    // Dropping the future of a call ends the program, too: here through a timeout of tokio.
+    let sleep = session.execute(ExecutionRequest::python("import time; time.sleep(60)"));
+    println!("in time: {}", tokio::time::timeout(Duration::from_millis(100), sleep).await.is_ok());
+    session.close().await
+}

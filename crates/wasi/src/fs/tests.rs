@@ -1,0 +1,5 @@
+//! Tests of the file system through its WASI calls.
+
+mod differential;
+mod guest;
+mod operations;
