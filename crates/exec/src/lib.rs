@@ -14,6 +14,7 @@ pub mod language;
 mod limits;
 pub mod markdown;
 pub mod packages;
+mod pattern;
 mod result;
 pub mod run;
 

@@ -19,7 +19,7 @@ First the numbers:
 
 ```python
 import humanize
-sizes = [1500, 2_000_000, 3_700_000_000]
+sizes = [1.5e3, 2e6, 3.7e9]
 labels = [humanize.naturalsize(size) for size in sizes]
 print(labels)
 ```
@@ -50,7 +50,8 @@ impl Observer for Person {
 
     /// Asked where the policy does not decide. The default is no.
     async fn approve(&self, packages: &[Requirement]) -> bool {
-        println!("may {packages:?} be installed? yes");
+        let names: Vec<String> = packages.iter().map(ToString::to_string).collect();
+        println!("may {} be installed? yes", names.join(", "));
         true
     }
 }

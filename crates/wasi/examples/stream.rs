@@ -26,7 +26,8 @@ async fn main() -> Result<()> {
     let executor = WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
     let mut session = executor.open(SessionSpec::default()).await?;
 
-    // The sink is called on the thread that runs the guest, so it only passes the bytes on.
+    // The sink is called on the thread that runs the guest, so it only passes the bytes on. Pieces come as the program
+    // writes them, not line by line.
     let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
     let sink = Arc::new(move |stream: Stream, bytes: &[u8]| {
         let _ = sender.send((stream, bytes.to_vec()));
@@ -35,7 +36,7 @@ async fn main() -> Result<()> {
     let reader = tokio::spawn(async move {
         while let Some((stream, bytes)) = receiver.recv().await {
             let text = String::from_utf8_lossy(&bytes);
-            println!("{:4} ms {stream:?}: {}", start.elapsed().as_millis(), text.trim_end());
+            println!("{:4} ms {stream:?} {text:?}", start.elapsed().as_millis());
         }
     });
 

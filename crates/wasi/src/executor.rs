@@ -8,10 +8,10 @@ use cellblock_exec::{
 };
 
 use crate::{
-    images::{ImageStore, Loaded, Progress, stored},
+    images::{ImageStore, Progress, stored},
     memory::Template,
     packages,
-    session::WasiSession,
+    session::{Shared, WasiSession},
 };
 
 /// How an executor is set up.
@@ -39,13 +39,6 @@ pub struct WasiExecutor {
     shared: Arc<Shared>,
     capabilities: Capabilities,
     image: String,
-}
-
-/// What the sessions of one executor share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) loaded: Loaded,
-    pub(crate) template: Arc<Template>,
 }
 
 impl WasiExecutor {

@@ -5,11 +5,9 @@
 //! asked for, so the next session that asks for the same gets it without a resolver.
 
 use std::{
-    collections::BTreeMap,
     fs::{self, File},
     io::{self, Write},
     path::Path,
-    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use cellblock_exec::{Error, Requirement, Result, packages::PackageName};
@@ -17,11 +15,11 @@ use serde::{Deserialize, Serialize};
 use zip::{ZipWriter, write::SimpleFileOptions};
 
 use crate::{
-    fs::Layer,
     images::{
-        LayerWriter, Loaded,
+        Loaded,
         installer::{self, Installer, Job},
-        objects::{Objects, object_id, storage},
+        layers::{LAYER, LayerWriter},
+        objects::{object_id, storage},
     },
     python::literal,
 };
@@ -31,7 +29,6 @@ const FORMAT: &[u8] = b"1";
 /// The most bytes that one installation may bring: what a host can be expected to keep mapped.
 const MOST_BYTES: u64 = 512 * 1024 * 1024;
 
-const LAYER: &str = "layer.zip";
 const SET: &str = "set.json";
 const LIST: &str = "packages.json";
 
@@ -95,21 +92,6 @@ pub(crate) async fn install(loaded: &Loaded, present: &[PackageSet], packages: &
     let path = directory.join(SET);
     let text = fs::read(&path).map_err(|source| storage("read", &path, source))?;
     serde_json::from_slice(&text).map_err(|source| storage("understand", &path, source.into()))
-}
-
-/// The layer of an installed set. It is mapped once in a process, however many sessions use it.
-pub(crate) fn open_layer(objects: &Objects, key: &str) -> Result<Arc<Layer>> {
-    static OPEN: Mutex<BTreeMap<String, Weak<Layer>>> = Mutex::new(BTreeMap::new());
-    let path = objects.path(key).join(LAYER);
-    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-    let name = path.display().to_string();
-    if let Some(layer) = open.get(&name).and_then(Weak::upgrade) {
-        return Ok(layer);
-    }
-    let layer = Arc::new(Layer::open(&path).map_err(|source| storage("read", &path, source))?);
-    open.retain(|_, layer| layer.strong_count() > 0);
-    open.insert(name, Arc::downgrade(&layer));
-    Ok(layer)
 }
 
 /// Writes down which sets a frozen session uses.

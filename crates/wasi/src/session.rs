@@ -9,10 +9,9 @@ use cellblock_exec::{
 };
 
 use crate::{
-    executor::Shared,
     fs::{Errno, Fs, Quota, WORKSPACE},
     host,
-    images::{PACKAGES_DIRECTORY, objects::storage, stored},
+    images::{Loaded, PACKAGES_DIRECTORY, objects::storage, stored},
     memory::{MemoryImage, Slot, Template, write_sparse},
     packages::{self, PackageSet},
     python::dictionary,
@@ -21,6 +20,13 @@ use crate::{
 
 /// A session that has written more than this, in bytes, is frozen before it is forked, so that the fork copies little.
 const FORK_BY_COPYING: usize = 8 * 1024 * 1024;
+
+/// What the sessions of one executor share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) loaded: Loaded,
+    pub(crate) template: Arc<Template>,
+}
 
 /// A live interpreter in WebAssembly.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use serde::de::IgnoredAny;
 
 use super::features::{FEATURES, Feature, OTHER, SHELL, TYPESCRIPT};
 use super::shell;
-use crate::Language;
+use crate::{Language, pattern::ascii};
 
 /// How many lines that are not blank are looked at. The first ones tell as much as all of them.
 const LINES: usize = 400;
@@ -111,7 +111,7 @@ fn from_features(code: &str) -> Option<Language> {
 
 /// The table's patterns. A pattern that does not compile would leave the set empty; a test sees to that.
 static PATTERNS: LazyLock<RegexSet> = LazyLock::new(|| {
-    RegexSet::new(FEATURES.iter().map(|feature| feature.pattern)).unwrap_or_else(|_| RegexSet::empty())
+    RegexSet::new(FEATURES.iter().map(|feature| ascii(feature.pattern))).unwrap_or_else(|_| RegexSet::empty())
 });
 
 #[derive(Default)]

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use crate::Language;
+use crate::{Language, pattern::ascii};
 
 /// Something that a program needs and did not find.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -193,7 +193,7 @@ static ASKS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r#"\bpip3? install (?:(?:-U|--upgrade) )?['"`]?([A-Za-z0-9][\w.-]*)"#,
     ]
     .into_iter()
-    .filter_map(|pattern| Regex::new(pattern).ok())
+    .filter_map(|pattern| Regex::new(&ascii(pattern)).ok())
     .collect()
 });
 
@@ -236,7 +236,7 @@ static NOT_FOUND: LazyLock<Vec<Regex>> = LazyLock::new(|| {
         r"^(?:/usr/bin/)?env: ['‘]?([\w.+-]+)['’]?: No such file or directory$",
     ]
     .into_iter()
-    .filter_map(|pattern| Regex::new(pattern).ok())
+    .filter_map(|pattern| Regex::new(&ascii(pattern)).ok())
     .collect()
 });
 

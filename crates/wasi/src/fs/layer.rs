@@ -33,7 +33,7 @@ impl Layer {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let content = Mapped::new(&file, file.metadata()?.len() as usize)?;
-        let mut archive = zip::ZipArchive::new(io::BufReader::new(&file))?;
+        let mut archive = zip::ZipArchive::new(io::Cursor::new(content.bytes()))?;
         let mut nodes = vec![LayerNode::default()];
         for index in 0..archive.len() {
             let member = archive.by_index_raw(index)?;
@@ -51,6 +51,7 @@ impl Layer {
             nodes[node as usize].content = Some(range);
             nodes[node as usize].hidden = false;
         }
+        drop(archive);
         Ok(Self { nodes, content })
     }
 

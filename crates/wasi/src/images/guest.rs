@@ -1,8 +1,8 @@
 //! From the source package to the parts of a guest: stripped module, initial memory, library layer.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read, Write},
+    fs,
+    io::{self, Read},
     path::Path,
     time::Duration,
 };
@@ -10,10 +10,11 @@ use std::{
 use cellblock_exec::{Error, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use zip::{CompressionMethod, ZipArchive, ZipWriter, write::SimpleFileOptions};
+use zip::ZipArchive;
 
 use super::{
     installer::{self, Installer, Job},
+    layers::LayerWriter,
     manifest::{Manifest, SourceFile},
     objects::{object_id, storage},
     progress::Progress,
@@ -177,29 +178,6 @@ fn write_library(path: &Path, library: &[u8], manifest: &Manifest) -> io::Result
         }
     }
     layer.finish()
-}
-
-/// Writes a layer's archive.
-pub(crate) struct LayerWriter(ZipWriter<File>);
-
-impl LayerWriter {
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        Ok(Self(ZipWriter::new(File::create_new(path)?)))
-    }
-
-    pub(crate) fn add(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
-        let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
-        self.0.start_file(name, options)?;
-        self.0.write_all(content)
-    }
-
-    pub(crate) fn add_directory(&mut self, name: &str) -> io::Result<()> {
-        Ok(self.0.add_directory(name, SimpleFileOptions::default())?)
-    }
-
-    pub(crate) fn finish(self) -> io::Result<()> {
-        self.0.finish()?.sync_all()
-    }
 }
 
 /// A file of the source package, if it is the one that the manifest means.

@@ -11,18 +11,22 @@
 
 mod boot;
 mod code;
-mod extend;
+mod extended;
 mod guest;
+mod info;
 pub(crate) mod installer;
+pub(crate) mod layers;
+mod loaded;
 mod manifest;
 pub(crate) mod objects;
 mod progress;
+mod shipped;
 mod store;
 pub(crate) mod stored;
 pub(crate) mod strip;
 
 pub(crate) use boot::PACKAGES as PACKAGES_DIRECTORY;
-pub(crate) use guest::LayerWriter;
+pub use info::{ImageInfo, ImageState};
+pub(crate) use loaded::Loaded;
 pub use progress::{Progress, Silent};
-pub(crate) use store::Loaded;
-pub use store::{ImageInfo, ImageState, ImageStore};
+pub use store::ImageStore;

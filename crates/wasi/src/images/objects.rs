@@ -24,7 +24,7 @@ const INDEX: &str = "object.json";
 /// A cache directory.
 #[derive(Debug, Clone)]
 pub(crate) struct Objects {
-    root: PathBuf,
+    pub(super) root: PathBuf,
 }
 
 /// An object's index.

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc};
 
-use wasmtime::{Global, InstancePre, Memory, Store, TypedFunc};
+use wasmtime::{Global, InstancePre, Memory, Store, Trap, TypedFunc};
 
 use super::{
     MemoryImage,
@@ -90,7 +90,14 @@ impl Slot {
         let len = u32::try_from(source.len())?;
         self.store.set_epoch_deadline(1);
         let pointer = self.allocate.call_async(&mut self.store, len).await?;
-        self.memory.write(&mut self.store, pointer as usize, source)?;
+        if pointer == 0 {
+            // No memory left; a C library in this place aborts.
+            return Err(Trap::UnreachableCodeReached.into());
+        }
+        // A program can have broken the guest's allocator, and then it gives any address.
+        self.memory
+            .write(&mut self.store, pointer as usize, source)
+            .map_err(|_| Trap::MemoryOutOfBounds)?;
         self.turn.call_async(&mut self.store, (pointer, len)).await
     }
 
@@ -118,13 +125,19 @@ impl Slot {
 
     /// Makes the slot equal to its image again. `false`: it cannot be reused, and has to be dropped.
     pub(crate) fn reset(&mut self) -> bool {
+        let written = self.written();
+        self.reset_knowing(written)
+    }
+
+    /// [`Slot::reset`], knowing what was written, or not knowing it.
+    pub(super) fn reset_knowing(&mut self, written: Option<Vec<std::ops::Range<usize>>>) -> bool {
         // An instance's memory cannot shrink, so one that has grown is not the image any more. And a guest that was
         // stopped in the middle of a call may have left its stack pointer anywhere.
         if self.bytes().len() != self.image.bytes().len() || !self.is_at_rest() {
             return false;
         }
         let image = self.image.clone();
-        match self.written() {
+        match written {
             Some(ranges) if ranges.iter().map(ExactSizeIterator::len).sum::<usize>() <= KEEP_RESIDENT => {
                 let memory = self.memory.data_mut(&mut self.store);
                 for range in ranges {

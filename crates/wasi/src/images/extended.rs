@@ -1,0 +1,171 @@
+//! Images that users make: another image with packages installed and imported, so that using them is free.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use cellblock_exec::{Error, Requirement, Result};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    boot, guest,
+    info::{ImageInfo, ImageState},
+    loaded::Loaded,
+    objects::{Check, Objects, object_id, storage},
+    progress::Progress,
+    shipped, stored,
+};
+use crate::{
+    fs::Quota,
+    memory::Slot,
+    packages::{self, PackageSet},
+};
+
+/// What an extended image is made from.
+#[derive(Debug, Serialize, Deserialize)]
+struct Recipe {
+    base: String,
+    requirements: Vec<Requirement>,
+    set: PackageSet,
+}
+
+/// Makes the image `name`: `base` with `packages` installed and imported.
+pub(super) async fn make(
+    objects: &Objects,
+    base: &str,
+    name: &str,
+    packages: &[Requirement],
+    progress: &dyn Progress,
+) -> Result<()> {
+    let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || name.len() > 64 || !name.chars().all(valid) {
+        let why = format!("{name:?}: use lower-case letters, digits and dashes, at most 64");
+        return Err(Error::Invalid { what: "image name", why });
+    }
+    if shipped::find(name).is_ok() {
+        let why = format!("{name} is the name of an image that cellblock ships; choose another");
+        return Err(Error::Invalid { what: "image name", why });
+    }
+    // On top of a shipped image only: an image's layers then have one order that can be seen from its recipe.
+    let loaded = shipped::load(objects, base, None, progress).await?;
+    progress.step("installing");
+    let set = packages::install(&loaded, &[], packages).await?;
+    let recipe = Recipe { base: base.to_owned(), requirements: packages.to_vec(), set };
+    take(objects, &loaded, &recipe, progress).await?;
+    let path = path(objects, name);
+    let write = || {
+        fs::create_dir_all(directory(objects))?;
+        let mut file = tempfile::NamedTempFile::new_in(directory(objects))?;
+        io::Write::write_all(&mut file, &serde_json::to_vec_pretty(&recipe)?)?;
+        file.persist(&path)?;
+        Ok(())
+    };
+    write().map_err(|source| storage("write", &path, source))
+}
+
+/// The names of the extended images.
+pub(super) fn names(objects: &Objects) -> Result<Vec<String>> {
+    let directory = directory(objects);
+    let entries = match fs::read_dir(&directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(storage("read", &directory, source)),
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json").map(str::to_owned))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+pub(super) fn exists(objects: &Objects, name: &str) -> bool {
+    !name.contains('/') && path(objects, name).is_file()
+}
+
+/// The image that an extended one is made from.
+pub(super) fn base(objects: &Objects, name: &str) -> Result<String> {
+    read(objects, name).map(|recipe| recipe.base)
+}
+
+pub(super) fn remove(objects: &Objects, name: &str) -> Result<u64> {
+    let recipe = read(objects, name);
+    let path = path(objects, name);
+    fs::remove_file(&path).map_err(|source| storage("remove", &path, source))?;
+    // The package layer stays: sessions may be using it, and others may have asked for the same packages.
+    recipe.and_then(|recipe| objects.remove(&image_id(&recipe)?))
+}
+
+pub(super) async fn load(objects: &Objects, name: &str, fuel: Option<u64>, progress: &dyn Progress) -> Result<Loaded> {
+    let recipe = read(objects, name)?;
+    let mut loaded = shipped::load(objects, &recipe.base, fuel, progress).await?;
+    let directory = take(objects, &loaded, &recipe, progress).await?;
+    loaded.image = Arc::new(stored::read(&directory, &loaded.guest_id, |key| loaded.layer(key))?);
+    loaded.packages.extend(recipe.set.packages.into_iter().map(|package| (package.name, package.version)));
+    loaded.packages.sort();
+    Ok(loaded)
+}
+
+pub(super) fn info(objects: &Objects, name: &str, check: Check) -> Result<ImageInfo> {
+    let recipe = read(objects, name)?;
+    let (manifest, text) = shipped::find(&recipe.base)?;
+    let ids = shipped::ids(&manifest, text, false)?;
+    let image = image_id(&recipe)?;
+    let state = ImageState::of(objects, &[&ids.guest, &ids.code, &recipe.set.key, &image], check);
+    let mut packages = guest::packages(&objects.path(&ids.guest)).unwrap_or_default();
+    packages.extend(recipe.set.packages.iter().map(|package| (package.name.clone(), package.version.clone())));
+    packages.sort();
+    let bytes = objects.size(&image) + objects.size(&recipe.set.key);
+    Ok(ImageInfo { name: name.to_owned(), state, bytes, packages, python: manifest.python })
+}
+
+/// Takes the memory image, if it is not there: the base's, with the packages mounted and imported.
+async fn take(objects: &Objects, loaded: &Loaded, recipe: &Recipe, progress: &dyn Progress) -> Result<PathBuf> {
+    let id = image_id(recipe)?;
+    objects
+        .get_or_make(&id, async |into| {
+            progress.step("importing");
+            write_image(into, loaded, recipe).await
+        })
+        .await
+}
+
+async fn write_image(into: &Path, loaded: &Loaded, recipe: &Recipe) -> Result<()> {
+    let failed = |source: wasmtime::Error| Error::Start { what: "the guest".to_owned(), source: source.into() };
+    let mut slot = Slot::new(&loaded.guest, loaded.image.clone()).await.map_err(failed)?;
+    let directory = recipe.set.directory(boot::PACKAGES);
+    let layer = loaded.layer(&recipe.set.key)?;
+    let fs = &mut slot.store.data_mut().fs;
+    fs.set_quota(Quota::UNLIMITED);
+    fs.mount(&directory, &recipe.set.key, layer).map_err(|errno| Error::Start {
+        what: "the guest".to_owned(),
+        source: format!("the packages cannot be mounted ({errno:?})").into(),
+    })?;
+    let asked: Vec<&str> = recipe.requirements.iter().map(|requirement| requirement.name.as_str()).collect();
+    let packages = recipe.set.packages.iter().filter(|package| asked.contains(&package.name.as_str()));
+    let modules: Vec<String> = packages.flat_map(|package| package.modules.clone()).collect();
+    boot::import(&mut slot, &directory, &modules).await?;
+    stored::write(into, &loaded.guest_id, slot.bytes(), &slot.image.globals, &slot.store.data().fs)
+}
+
+fn image_id(recipe: &Recipe) -> Result<String> {
+    let (manifest, text) = shipped::find(&recipe.base)?;
+    let base= shipped::ids(&manifest, text, false)?.image;
+    Ok(object_id("image", &[base.as_bytes(), recipe.set.key.as_bytes()]))
+}
+
+fn read(objects: &Objects, name: &str) -> Result<Recipe> {
+    let path = path(objects, name);
+    let text = fs::read(&path).map_err(|source| storage("read", &path, source))?;
+    serde_json::from_slice(&text).map_err(|source| storage("understand", &path, source.into()))
+}
+
+fn directory(objects: &Objects) -> PathBuf {
+    objects.root.join("images")
+}
+
+fn path(objects: &Objects, name: &str) -> PathBuf {
+    directory(objects).join(format!("{name}.json"))
+}
