@@ -24,6 +24,7 @@ mod executor;
 mod fs;
 mod host;
 mod images;
+mod imports;
 mod memory;
 mod packages;
 mod python;

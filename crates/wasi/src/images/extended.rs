@@ -152,7 +152,7 @@ async fn write_image(into: &Path, loaded: &Loaded, recipe: &Recipe) -> Result<()
 
 fn image_id(recipe: &Recipe) -> Result<String> {
     let (manifest, text) = shipped::find(&recipe.base)?;
-    let base= shipped::ids(&manifest, text, false)?.image;
+    let base = shipped::ids(&manifest, text, false)?.image;
     Ok(object_id("image", &[base.as_bytes(), recipe.set.key.as_bytes()]))
 }
 

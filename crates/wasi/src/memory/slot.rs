@@ -95,9 +95,7 @@ impl Slot {
             return Err(Trap::UnreachableCodeReached.into());
         }
         // A program can have broken the guest's allocator, and then it gives any address.
-        self.memory
-            .write(&mut self.store, pointer as usize, source)
-            .map_err(|_| Trap::MemoryOutOfBounds)?;
+        self.memory.write(&mut self.store, pointer as usize, source).map_err(|_| Trap::MemoryOutOfBounds)?;
         self.turn.call_async(&mut self.store, (pointer, len)).await
     }
 

@@ -10,7 +10,8 @@ use crate::{
         Errno, Fs,
         abi::{FileType, LOOKUP_SYMLINK_FOLLOW, rights},
     },
-    host::{self, Host, WASI_P1},
+    host::{Host, WASI_P1},
+    imports,
 };
 
 const ERRNOS: [Errno; 19] = [
@@ -78,7 +79,7 @@ impl Guest {
         static LINKER: OnceLock<(Engine, Linker<Host>)> = OnceLock::new();
         let (engine, linker) = LINKER.get_or_init(|| {
             let engine = Engine::new(&engine::config(false)).unwrap();
-            let linker = host::linker(&engine).unwrap();
+            let linker = imports::linker(&engine).unwrap();
             (engine, linker)
         });
         let mut store = Store::new(engine, Host::new());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::guest::{DIRECTORY, FILE, Guest, How};
 use crate::{
     fs::{Errno, Fs, Layer, Quota, abi::oflags, descriptors::ROOT},
-    images::LayerWriter,
+    images::layers::LayerWriter,
 };
 
 /// A library with an archive that is a file and has children, and an ordinary directory.

@@ -315,7 +315,7 @@ impl Bench {
         let stripped = strip::strip(&wasm).unwrap();
         let ticking = Ticking::start(&engine::config(fuel.is_some())).unwrap();
         let module = Module::new(&ticking.engine, &stripped.wasm).unwrap();
-        let instances = host::linker(&ticking.engine).unwrap().instantiate_pre(&module).unwrap();
+        let instances = imports::linker(&ticking.engine).unwrap().instantiate_pre(&module).unwrap();
         let image = image(&stripped.memory, BYTES, stripped.globals, files());
         Self { ticking, template: Template::new(Guest { instances, fuel }, Arc::new(image), 2) }
     }

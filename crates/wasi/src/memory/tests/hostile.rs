@@ -11,7 +11,8 @@ use proptest::{prelude::*, sample, strategy::ValueTree, test_runner::TestRunner}
 use super::guest::{ALLOCATOR, BYTES, Bench, CALLS, Fault, OUTPUT, Program, QUOTA, SOURCE};
 use crate::{
     fs::Errno,
-    host::{self, WASI_P1},
+    host::WASI_P1,
+    imports,
     rerun,
     turn::Bounds,
 };
@@ -47,7 +48,7 @@ enum Then {
 #[test]
 fn the_test_guest_knows_every_call() {
     let bench = Bench::new(None);
-    let linker = host::linker(&bench.ticking.engine).unwrap();
+    let linker = imports::linker(&bench.ticking.engine).unwrap();
     let mut store = wasmtime::Store::new(&bench.ticking.engine, host::Host::new());
     let linked: BTreeSet<(String, String)> =
         linker.iter(&mut store).map(|(module, name, _)| (module.to_owned(), name.to_owned())).collect();

@@ -1,0 +1,127 @@
+//! Everything that a guest can call.
+//!
+//! Files are ours ([`crate::fs`]), and so is what could hold a thread: random bytes and sleep. Clocks, arguments and
+//! environment are `wasmtime-wasi`'s, whose context is given no directory, no stream and no socket.
+
+use std::time::Duration;
+
+use wasmtime::{Caller, Engine, Linker};
+use wasmtime_wasi::I32Exit;
+
+use crate::{
+    clock,
+    fs::{self, Errno},
+    host::{GuestMemory, Host, WASI_P1, guest_call},
+};
+
+/// Everything that a guest can call.
+pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p1::add_to_linker_async(&mut linker, |host: &mut Host| &mut host.wasi)?;
+    linker.allow_shadowing(true);
+    fs::calls::add_to_linker(&mut linker)?;
+    linker.func_wrap_async(WASI_P1, "random_get", |caller, (pointer, len): (u32, u32)| {
+        Box::new(random_get(caller, pointer, len))
+    })?;
+    linker.func_wrap_async(WASI_P1, "poll_oneoff", |caller, (list, events, count, out): (u32, u32, u32, u32)| {
+        Box::new(poll_oneoff(caller, list, events, count, out))
+    })?;
+    // As exit codes of processes: the lowest byte. The one of `wasmtime-wasi` takes only codes below 126.
+    linker.func_wrap(WASI_P1, "proc_exit", |code: u32| -> wasmtime::Result<()> {
+        Err(I32Exit((code & 0xFF) as i32).into())
+    })?;
+    // The door for host tools; there are none yet.
+    linker.func_wrap("host", "call", |_: u32, _: u32, _: u32, _: u32| -> i32 { -1 })?;
+    Ok(linker)
+}
+
+/// Fills memory with random bytes, in pieces: a guest that asks for gigabytes must not hold its thread meanwhile.
+async fn random_get(mut caller: Caller<'_, Host>, pointer: u32, len: u32) -> i32 {
+    const PIECE: u32 = 256 * 1024;
+    let mut done = 0;
+    while done < len {
+        let piece = PIECE.min(len - done);
+        let result = guest_call(&mut caller, |_, memory| {
+            let start = pointer.checked_add(done).ok_or(Errno::Fault)?;
+            getrandom::fill(memory.slice_mut(start, piece)?).map_err(|_| Errno::Again)
+        });
+        if result != Errno::Success as i32 {
+            return result;
+        }
+        done += piece;
+        if done < len {
+            tokio::task::yield_now().await;
+        }
+    }
+    Errno::Success as i32
+}
+
+/// How many things one `poll_oneoff` may wait for.
+const MOST_SUBSCRIPTIONS: u32 = 1024;
+
+/// One thing that `poll_oneoff` waits for.
+struct Subscription {
+    userdata: [u8; 8],
+    event: u8,
+    /// How long until it happens; files and streams are always ready.
+    after: Duration,
+}
+
+/// Waits for the first of the guest's subscriptions without holding the thread.
+async fn poll_oneoff(mut caller: Caller<'_, Host>, list: u32, events: u32, count: u32, out: u32) -> i32 {
+    if count == 0 || count > MOST_SUBSCRIPTIONS {
+        return Errno::Inval as i32;
+    }
+    let mut subscriptions = Vec::with_capacity(count as usize);
+    let parsed = guest_call(&mut caller, |_, memory| {
+        for index in 0..count {
+            subscriptions.push(Subscription::parse(memory, list, index)?);
+        }
+        Ok(())
+    });
+    if parsed != Errno::Success as i32 {
+        return parsed;
+    }
+    let first = subscriptions.iter().map(|subscription| subscription.after).min().unwrap_or_default();
+    if !first.is_zero() {
+        tokio::time::sleep(first).await;
+    }
+    guest_call(&mut caller, |_, memory| {
+        let mut at = events;
+        let mut happened = 0u32;
+        for subscription in subscriptions.iter().filter(|subscription| subscription.after <= first) {
+            let mut event = [0; 32];
+            event[..8].copy_from_slice(&subscription.userdata);
+            event[10] = subscription.event;
+            memory.write(at, &event)?;
+            at = at.checked_add(32).ok_or(Errno::Fault)?;
+            happened += 1;
+        }
+        memory.write(out, &happened.to_le_bytes())
+    })
+}
+
+impl Subscription {
+    /// Reads the `index`th `subscription` record (48 bytes) of the list.
+    fn parse(memory: &GuestMemory<'_>, list: u32, index: u32) -> Result<Self, Errno> {
+        const CLOCK: u8 = 0;
+        const ABSOLUTE: u32 = 1;
+        let at = list.checked_add(index * 48).ok_or(Errno::Fault)?;
+        let record = memory.slice(at, 48)?;
+        let (mut userdata, event) = ([0; 8], record[8]);
+        userdata.copy_from_slice(&record[..8]);
+        if event != CLOCK {
+            return Ok(Self { userdata, event, after: Duration::ZERO });
+        }
+        let clock = memory.read_u32(at + 16)?;
+        let timeout = memory.read_u64(at + 24)?;
+        let absolute = memory.read_u32(at + 40)? & ABSOLUTE != 0;
+        let now = match clock {
+            0 => clock::realtime(),
+            1 => clock::monotonic(),
+            _ => return Err(Errno::Notsup),
+        };
+        let after = if absolute { timeout.saturating_sub(now) } else { timeout };
+        Ok(Self { userdata, event, after: Duration::from_nanos(after) })
+    }
+}
