@@ -83,6 +83,13 @@ pub struct SessionArgs {
     /// Wall time for each block, sleeping included: `30s`, `500ms`, `2m`, or seconds
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration, help_heading = "Limits")]
     pub timeout: std::time::Duration,
+    /// Processor time for each block; without it only `--timeout` counts
+    #[arg(long, value_name = "TIME", value_parser = units::duration, help_heading = "Limits")]
+    pub cpu: Option<std::time::Duration>,
+    /// Instructions for each block, counted one by one: a program then stops at the same place in every run. Slower, and the
+    /// image is compiled once more for it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..), help_heading = "Limits")]
+    pub fuel: Option<u64>,
     /// Memory of the session, interpreter included: `512m`, `1g`, or bytes
     #[arg(long, value_name = "SIZE", default_value = "1g", value_parser = units::size, help_heading = "Limits")]
     pub memory: u64,

@@ -17,8 +17,17 @@ pub struct Row {
     pub isolation: Isolation,
     /// Languages that it can run.
     pub languages: &'static [Language],
-    /// Starts it with this image, or with its default one.
-    start: fn(image: Option<String>, steps: Steps) -> Starting,
+    /// Starts it.
+    start: fn(choices: Choices, steps: Steps) -> Starting,
+}
+
+/// What the caller chose for an executor's start.
+#[derive(Debug, Clone, Default)]
+pub struct Choices {
+    /// The image; `None` is the executor's default one.
+    pub image: Option<String>,
+    /// Instructions that a block may use, counted one by one.
+    pub fuel: Option<u64>,
 }
 
 type Starting = Pin<Box<dyn Future<Output = Result<Arc<dyn Executor>>> + Send>>;
@@ -28,12 +37,12 @@ pub const EXECUTORS: &[Row] = &[Row {
     name: "wasi",
     isolation: Isolation::Wasm,
     languages: &[Language::PYTHON],
-    start: |image, steps| Box::pin(wasi(image, steps)),
+    start: |choices, steps| Box::pin(wasi(choices, steps)),
 }];
 
-async fn wasi(image: Option<String>, steps: Steps) -> Result<Arc<dyn Executor>> {
+async fn wasi(Choices { image, fuel }: Choices, steps: Steps) -> Result<Arc<dyn Executor>> {
     let defaults = Options::default();
-    let options = Options { image: image.unwrap_or(defaults.image), ..Options::default() };
+    let options = Options { image: image.unwrap_or(defaults.image), fuel, ..Options::default() };
     let executor = WasiExecutor::start(images()?, options, &steps).await?;
     Ok(Arc::new(executor))
 }
@@ -74,8 +83,8 @@ pub fn find(name: &str) -> Result<&'static Row> {
 
 impl Row {
     /// Starts the executor.
-    pub async fn start(&self, image: Option<String>, steps: Steps) -> Result<Arc<dyn Executor>> {
-        (self.start)(image, steps).await
+    pub async fn start(&self, choices: Choices, steps: Steps) -> Result<Arc<dyn Executor>> {
+        (self.start)(choices, steps).await
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::SessionArgs,
-    executors::{self, Row},
+    executors::{self, Choices, Row},
     failure, input,
     interrupt::{cancel_on_ctrl_c, until_cancelled},
     render::{
@@ -67,7 +67,9 @@ async fn reached(
     cancel_on_ctrl_c(&cancel);
     let blocks = blocks()?;
     let options = options(&args, row, fresh, cancel.clone())?;
-    let executor = until_cancelled(&cancel, row.start(args.image.clone(), Steps::new())).await?;
+    let executor =
+        until_cancelled(&cancel, row.start(Choices { image: args.image.clone(), fuel: args.fuel }, Steps::new()))
+            .await?;
 
     let style = if args.json { Style::Silent } else { style };
     let console = Arc::new(Console::start(style, args.out, args.output_limit, blocks.len(), cancel));
@@ -83,6 +85,7 @@ async fn reached(
 fn options(args: &SessionArgs, row: &Row, fresh: bool, cancel: CancellationToken) -> Result<RunOptions> {
     let limits = Limits {
         wall: args.timeout,
+        cpu: args.cpu,
         memory: args.memory,
         disk: args.disk,
         output: args.output_limit,

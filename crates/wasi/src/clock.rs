@@ -5,8 +5,6 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use wasmtime_wasi::HostMonotonicClock;
-
 /// The time of day, in nanoseconds since the epoch.
 pub(crate) fn realtime() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64)
@@ -20,17 +18,4 @@ pub(crate) fn monotonic() -> u64 {
     static START: OnceLock<(u64, Instant)> = OnceLock::new();
     let (origin, start) = START.get_or_init(|| (realtime(), Instant::now()));
     origin + start.elapsed().as_nanos() as u64
-}
-
-/// [`monotonic`] for `wasmtime-wasi`.
-pub(crate) struct Monotonic;
-
-impl HostMonotonicClock for Monotonic {
-    fn resolution(&self) -> u64 {
-        1
-    }
-
-    fn now(&self) -> u64 {
-        monotonic()
-    }
 }

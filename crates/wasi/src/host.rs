@@ -5,10 +5,7 @@ use serde::Deserialize;
 use wasmtime::{Caller, Memory, ResourceLimiter};
 use wasmtime_wasi::{WasiCtxBuilder, p1::WasiP1Ctx};
 
-use crate::{
-    clock,
-    fs::{Errno, Fs},
-};
+use crate::fs::{Errno, Fs};
 
 /// The import module of WASI preview 1.
 pub(crate) const WASI_P1: &str = "wasi_snapshot_preview1";
@@ -29,7 +26,7 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn new() -> Self {
         Self {
-            wasi: WasiCtxBuilder::new().monotonic_clock(clock::Monotonic).build_p1(),
+            wasi: WasiCtxBuilder::new().build_p1(),
             memory: None,
             fs: Fs::default(),
             turn: Turn::default(),

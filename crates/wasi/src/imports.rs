@@ -1,7 +1,8 @@
 //! Everything that a guest can call.
 //!
-//! Files are ours ([`crate::fs`]), and so is what could hold a thread: random bytes and sleep. Clocks, arguments and
-//! environment are `wasmtime-wasi`'s, whose context is given no directory, no stream and no socket.
+//! Files are ours ([`crate::fs`]), and so is what could hold a thread (random bytes and sleep) or takes a pointer: to
+//! `wasmtime-wasi` a wrong pointer is an error of the host, here it is the guest's `EFAULT`. The rest is `wasmtime-wasi`'s,
+//! whose context is given no directory, no stream and no socket.
 
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     linker.func_wrap_async(WASI_P1, "poll_oneoff", |caller, (list, events, count, out): (u32, u32, u32, u32)| {
         Box::new(poll_oneoff(caller, list, events, count, out))
     })?;
+    add_clock_calls(&mut linker)?;
+    add_empty_lists(&mut linker)?;
+    linker.func_wrap(WASI_P1, "proc_raise", |_: u32| Errno::Notsup as i32)?;
     // As exit codes of processes: the lowest byte. The one of `wasmtime-wasi` takes only codes below 126.
     linker.func_wrap(WASI_P1, "proc_exit", |code: u32| -> wasmtime::Result<()> {
         Err(I32Exit((code & 0xFF) as i32).into())
@@ -33,6 +37,45 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     // The door for host tools; there are none yet.
     linker.func_wrap("host", "call", |_: u32, _: u32, _: u32, _: u32| -> i32 { -1 })?;
     Ok(linker)
+}
+
+fn add_clock_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    type C<'a> = Caller<'a, Host>;
+    linker.func_wrap(WASI_P1, "clock_res_get", |mut caller: C<'_>, clock: u32, out: u32| {
+        guest_call(&mut caller, |_, memory| {
+            now(clock)?;
+            memory.write(out, &1u64.to_le_bytes())
+        })
+    })?;
+    linker.func_wrap(WASI_P1, "clock_time_get", |mut caller: C<'_>, clock: u32, _precision: u64, out: u32| {
+        guest_call(&mut caller, |_, memory| memory.write(out, &now(clock)?.to_le_bytes()))
+    })?;
+    Ok(())
+}
+
+/// What a clock shows, in nanoseconds: 0 is the time of day, 1 the clock that never goes back.
+fn now(clock: u32) -> Result<u64, Errno> {
+    match clock {
+        0 => Ok(clock::realtime()),
+        1 => Ok(clock::monotonic()),
+        _ => Err(Errno::Inval),
+    }
+}
+
+/// A guest starts without arguments and environment; a session tells its environment to the driver.
+fn add_empty_lists(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
+    for list in ["args_get", "environ_get"] {
+        linker.func_wrap(WASI_P1, list, |_: u32, _: u32| Errno::Success as i32)?;
+    }
+    for sizes in ["args_sizes_get", "environ_sizes_get"] {
+        linker.func_wrap(WASI_P1, sizes, |mut caller: Caller<'_, Host>, count: u32, bytes: u32| {
+            guest_call(&mut caller, |_, memory| {
+                memory.write(count, &[0; 4])?;
+                memory.write(bytes, &[0; 4])
+            })
+        })?;
+    }
+    Ok(())
 }
 
 /// Fills memory with random bytes, in pieces: a guest that asks for gigabytes must not hold its thread meanwhile.
@@ -116,11 +159,7 @@ impl Subscription {
         let clock = memory.read_u32(at + 16)?;
         let timeout = memory.read_u64(at + 24)?;
         let absolute = memory.read_u32(at + 40)? & ABSOLUTE != 0;
-        let now = match clock {
-            0 => clock::realtime(),
-            1 => clock::monotonic(),
-            _ => return Err(Errno::Notsup),
-        };
+        let now = now(clock)?;
         let after = if absolute { timeout.saturating_sub(now) } else { timeout };
         Ok(Self { userdata, event, after: Duration::from_nanos(after) })
     }

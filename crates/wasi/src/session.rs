@@ -143,7 +143,8 @@ impl WasiSession {
     /// Runs a block that `turn` holds as its request.
     async fn run_request(&mut self, turn: host::Turn, bounds: &Bounds) -> Result<Ended> {
         self.slot().await?;
-        if !self.begun && !(self.environment.is_empty() && self.installed.is_empty()) {
+        let has_first_words = !self.environment.is_empty() || !self.installed.is_empty();
+        if !self.begun && has_first_words {
             self.run_source(&self.first_words(), host::Turn::default(), bounds).await?;
         }
         // New input, or the end of the old one.

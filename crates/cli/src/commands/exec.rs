@@ -6,7 +6,7 @@ use anyhow::Result;
 use cellblock_exec::{CodeBlock, Language, filename::workspace_path, language};
 use clap::Args;
 
-use crate::{args::SessionArgs, failure::usage, input, render::console::Style, session};
+use crate::{args::SessionArgs, input, render::console::Style, session};
 
 /// Runs one piece of code: a file, an argument, or standard input.
 #[derive(Debug, Args)]
@@ -22,7 +22,7 @@ pub struct ExecArgs {
     /// The code itself
     #[arg(short, long, value_name = "CODE")]
     pub code: Option<String>,
-    /// Its language; told from the file's name or from the code itself when it is not given
+    /// Its language; when it is not given, told from the file's name or the code itself, else Python
     #[arg(short, long, value_name = "LANGUAGE")]
     pub language: Option<String>,
     /// Options of the session.
@@ -48,9 +48,7 @@ fn block(file: PathBuf, code: Option<String>, tag: Option<String>) -> Result<Cod
     let tagged = tag.as_deref().and_then(Language::from_tag);
     let inferred = tagged.is_none();
     let by_name = || filename.as_deref().and_then(Language::from_filename);
-    let language = tagged.or_else(by_name).or_else(|| language::infer(&code));
-    if language.is_none() {
-        return Err(usage("the language of the code is not known", "name it, as in: cellblock exec -l python"));
-    }
+    // Unlike a block of an answer, this was given to be run: what cannot be told is taken for Python.
+    let language = tagged.or_else(by_name).or_else(|| language::infer(&code)).or(Some(Language::PYTHON));
     Ok(CodeBlock { language, inferred, filename, line: 1, code, ..CodeBlock::default() })
 }

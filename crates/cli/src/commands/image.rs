@@ -25,7 +25,7 @@ pub enum ImageCommand {
     },
     /// List the images that there are
     List {
-        /// Print one JSON array: name, state, python, bytes and packages of each image
+        /// Print one JSON array: name, state (ready, not_pulled or damaged), why, python, bytes and packages of each image
         #[arg(long)]
         json: bool,
     },
@@ -68,7 +68,7 @@ pub async fn image(command: ImageCommand) -> Result<u8> {
         ImageCommand::Pull { name } => {
             let info = until_cancelled(&cancel, store.pull(&name, &steps)).await?;
             steps.finish();
-            tell(&format!("{name} is ready: {}", about(&info)))
+            tell(&format!("{name}: {}", about(&info)))
         }
         ImageCommand::List { json: true } => {
             let images: Vec<_> = store.list()?.iter().map(json).collect();
@@ -92,7 +92,7 @@ pub async fn image(command: ImageCommand) -> Result<u8> {
         ImageCommand::Extend { name, from, packages } => {
             let info = until_cancelled(&cancel, store.extend(&from, &name, &packages, &steps)).await?;
             steps.finish();
-            tell(&format!("{name} is ready: {}", about(&info)))
+            tell(&format!("{name}: {}", about(&info)))
         }
     }
 }
@@ -115,8 +115,14 @@ fn about(info: &ImageInfo) -> String {
 
 fn json(info: &ImageInfo) -> serde_json::Value {
     let packages: Vec<_> = info.packages.iter().map(|(name, version)| format!("{name}=={version}")).collect();
+    let (state, why) = match &info.state {
+        ImageState::Ready => ("ready", None),
+        ImageState::Available => ("not_pulled", None),
+        ImageState::Corrupt { why } => ("damaged", Some(why)),
+        _ => ("other", None),
+    };
     serde_json::json!({
-        "name": info.name, "state": state(&info.state), "python": info.python, "bytes": info.bytes, "packages": packages
+        "name": info.name, "state": state, "why": why, "python": info.python, "bytes": info.bytes, "packages": packages
     })
 }
 

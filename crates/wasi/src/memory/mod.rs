@@ -14,6 +14,8 @@ mod image_tests;
 mod pool;
 mod slot;
 pub(crate) mod sys;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use image::{MemoryImage, write_sparse};
 pub(crate) use pool::Template;

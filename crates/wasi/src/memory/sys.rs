@@ -156,6 +156,14 @@ pub(crate) fn can_list_written_pages() -> bool {
     unsafe { pagemap_scan(pagemap.as_raw_fd(), &raw mut scan) }.is_ok()
 }
 
+/// Asks the kernel to write an instance's memory to swap and to take its pages.
+#[cfg(test)]
+pub(crate) fn page_out(store: impl AsContext, memory: Memory) -> nix::Result<()> {
+    let base = NonNull::new(memory.data_ptr(&store)).ok_or(nix::errno::Errno::EINVAL)?;
+    // SAFETY: the range is the instance's own memory. The advice moves pages; it does not change what is in them.
+    unsafe { nix::sys::mman::madvise(base.cast(), memory.data_size(&store), nix::sys::mman::MmapAdvise::MADV_PAGEOUT) }
+}
+
 fn pagemap() -> Option<&'static File> {
     static PAGEMAP: OnceLock<Option<File>> = OnceLock::new();
     PAGEMAP.get_or_init(|| File::open("/proc/self/pagemap").ok()).as_ref()

@@ -11,6 +11,7 @@ use crate::{
     fs::{Fs, Quota, WORKSPACE},
     host,
     images::strip,
+    imports,
     memory::{Guest, MemoryImage, Slot, Template},
     turn::{self, Bounds, Ended},
 };
@@ -217,7 +218,8 @@ pub(crate) fn text() -> String {
         let types: Vec<&str> = parameters.chars().map(|p| if p == 'i' { "i32" } else { "i64" }).collect();
         let result = if name == "proc_exit" { "" } else { "(result i32)" };
         let types = types.join(" ");
-        writeln!(imports, r#"(import "wasi_snapshot_preview1" "{name}" (func ${name} (param {types}) {result}))"#).unwrap();
+        writeln!(imports, r#"(import "wasi_snapshot_preview1" "{name}" (func ${name} (param {types}) {result}))"#)
+            .unwrap();
         let mut call = format!("(call ${name}");
         for (index, parameter) in parameters.char_indices() {
             let offset = 8 + 8 * index;
@@ -225,7 +227,11 @@ pub(crate) fn text() -> String {
             write!(call, " ({load} offset={offset} (local.get $at))").unwrap();
         }
         call += ")";
-        calls.push(if result.is_empty() { format!("{call} (return (i32.const 0))") } else { format!("(return {call})") });
+        calls.push(if result.is_empty() {
+            format!("{call} (return (i32.const 0))")
+        } else {
+            format!("(return {call})")
+        });
     }
     let faults = [
         "(unreachable)",
@@ -362,6 +368,8 @@ fn files() -> Fs {
     fs.make_directories(WORKSPACE).unwrap();
     fs.make_directories("/tmp").unwrap();
     fs.put_file("/tmp/file", Arc::new(b"of the image".to_vec())).unwrap();
+    fs.make_directories("/directory").unwrap();
+    fs.make_link("/link", "tmp/file").unwrap();
     fs.put_device("/zero", crate::fs::Device::Zero).unwrap();
     fs
 }
