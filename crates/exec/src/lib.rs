@@ -29,3 +29,5 @@ pub use result::{
     Artifact, Captured, ExecutionResult, Isolation, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, Outcome, RefusedFile, Usage,
     media_type,
 };
+/// Ends an execution early; see [`ExecutionRequest::cancel`].
+pub use tokio_util::sync::CancellationToken;

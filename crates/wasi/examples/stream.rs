@@ -8,9 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cellblock_exec::{ExecutionRequest, Executor as _, Outcome, Result, SessionSpec, Stream};
+use cellblock_exec::{CancellationToken, ExecutionRequest, Executor as _, Outcome, Result, SessionSpec, Stream};
 use cellblock_wasi::{ImageStore, Options, Silent, WasiExecutor};
-use tokio_util::sync::CancellationToken;
 
 const CODE: &str = "
 import sys, time

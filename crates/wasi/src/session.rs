@@ -209,6 +209,10 @@ impl Session for WasiSession {
             let what = format!("{language}: the wasi executor runs python");
             return Ok(not_run(Outcome::Unsupported { what }));
         }
+        if request.cancel.is_cancelled() {
+            // Nothing has begun, so nothing is lost.
+            return Ok(not_run(Outcome::Cancelled));
+        }
         if let Some(name) = &request.filename {
             let path = filename::workspace_path(name)
                 .map_err(|why| Error::Invalid { what: "file name", why: why.to_string() })?;

@@ -3,9 +3,8 @@
 use std::io::Write as _;
 
 use anyhow::Result;
-use cellblock_exec::Requirement;
+use cellblock_exec::{CancellationToken, Requirement};
 use clap::Subcommand;
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     executors::{ImageInfo, ImageState, images},
@@ -34,6 +33,8 @@ pub enum ImageCommand {
         /// The image
         name: String,
     },
+    /// Remove what no image needs any more: leftovers of earlier versions, and packages installed for sessions
+    Prune,
     /// Read an image again and compare it with its hashes
     Verify {
         /// The image
@@ -84,6 +85,7 @@ pub async fn image(command: ImageCommand) -> Result<u8> {
             let freed = store.remove(&name)?;
             tell(&format!("{name} is removed; {} are free again", units::bytes(freed)))
         }
+        ImageCommand::Prune => tell(&format!("{} are free again", units::bytes(store.prune()?))),
         ImageCommand::Verify { name } => {
             let info = store.verify(&name)?;
             tell(&format!("{name}: {}", about(&info)))?;

@@ -91,13 +91,13 @@ async fn save(session: &mut dyn Session, block: &CodeBlock, report: &mut BlockRe
     report.outcome = Outcome::Skipped;
     let language = block.language.as_ref().map(Language::as_str).unwrap_or_default();
     let Some(path) = block.filename.clone() else {
-        report.notes.push(format!("a {language} block is there to be read; it was not run"));
+        report.notes.push(format!("{} is there to be read; it was not run", a_block(language)));
         return Ok(());
     };
     let content = Arc::new(block.code.clone().into_bytes());
     match session.write_file(InputFile { path: path.clone(), content: content.clone() }).await {
         Ok(()) => {
-            report.notes.push(format!("a {language} block is there to be read; it was saved as {path}"));
+            report.notes.push(format!("{} is there to be read; it was saved as {path}", a_block(language)));
             let (media_type, bytes) = (media_type(&path), content.len() as u64);
             report.artifacts.push(Artifact { path, media_type, bytes, content });
             Ok(())
@@ -265,4 +265,10 @@ fn take(report: &mut BlockReport, result: ExecutionResult, duration: Duration) {
         installed: Vec::new(),
         duration,
     });
+}
+
+/// A block of a language, with its article.
+fn a_block(language: &str) -> String {
+    let article = if language.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {language} block")
 }

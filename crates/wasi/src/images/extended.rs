@@ -98,9 +98,19 @@ pub(super) fn remove(objects: &Objects, name: &str) -> Result<u64> {
     recipe.and_then(|recipe| objects.remove(&image_id(&recipe)?))
 }
 
-pub(super) async fn load(objects: &Objects, name: &str, fuel: Option<u64>, progress: &dyn Progress) -> Result<Loaded> {
+/// The objects that an image has for itself.
+pub(super) fn objects_of(objects: &Objects, name: &str) -> Result<Vec<String>> {
     let recipe = read(objects, name)?;
+    Ok(vec![image_id(&recipe)?, recipe.set.key])
+}
+
+pub(super) async fn load(objects: &Objects, name: &str, fuel: Option<u64>, progress: &dyn Progress) -> Result<Loaded> {
+    let mut recipe = read(objects, name)?;
     let mut loaded = shipped::load(objects, &recipe.base, fuel, progress).await?;
+    if !matches!(objects.check(&recipe.set.key, Check::Stamps), Ok(true)) {
+        progress.step("installing");
+        recipe.set = packages::install(&loaded, &[], &recipe.requirements).await?;
+    }
     let directory = take(objects, &loaded, &recipe, progress).await?;
     loaded.image = Arc::new(stored::read(&directory, &loaded.guest_id, |key| loaded.layer(key))?);
     loaded.packages.extend(recipe.set.packages.into_iter().map(|package| (package.name, package.version)));

@@ -2,6 +2,9 @@
 //!
 //! Only wheels are ever installed, so no package code runs on the host.
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     path::{Path, PathBuf},
     process::Stdio,

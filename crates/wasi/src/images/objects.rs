@@ -1,12 +1,15 @@
 //! The cache directory: immutable objects, each a directory named by what it was made from.
 //!
 //! An object is made in a temporary directory and put in place by one rename, so a reader sees all of it or nothing and an
-//! interrupted build leaves nothing but garbage in `tmp`. A lock file per object keeps two processes from doing the same
+//! interrupted build leaves nothing but garbage in `tmp`, which the next attempt removes. A lock file per object keeps two processes from doing the same
 //! work. Each object has an index with the hash of every file.
 //!
 //! Checking a hash means reading hundreds of megabytes, so it is done when an object is made, on request
 //! (`cellblock image verify`), and whenever a file's size, inode, modification or change time is not what it was when
 //! its hash was last checked. Only the user can write here (0700).
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -18,6 +21,8 @@ use std::{
 use cellblock_exec::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+/// The directories of a cache.
+const DIRECTORIES: [&str; 3] = ["objects", "locks", "tmp"];
 /// The name of an object's index.
 const INDEX: &str = "object.json";
 
@@ -72,22 +77,24 @@ pub(crate) enum Check {
 
 impl Objects {
     /// The cache at `root`, made (0700) if it is not there.
+    ///
+    /// What is in it is the user's alone. A `root` that was there before may be anything, such as a home directory: only
+    /// others' right to replace what is in it is taken away.
     pub(crate) fn at(root: PathBuf) -> Result<Self> {
-        let make = |path: &Path| DirBuilder::new().recursive(true).mode(0o700).create(path);
-        for directory in ["objects", "locks", "tmp"] {
-            make(&root.join(directory)).map_err(|source| storage("create", &root.join(directory), source))?;
+        let own = DIRECTORIES.map(|directory| root.join(directory));
+        for directory in &own {
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+            made.map_err(|source| storage("create", directory, source))?;
         }
-        let metadata = fs::metadata(&root).map_err(|source| storage("read", &root, source))?;
-        if metadata.uid() != nix::unistd::geteuid().as_raw() {
-            return Err(storage(
-                "use",
-                &root,
-                io::Error::other("it belongs to another user, who could replace code in it"),
-            ));
+        let sticky = 0o1000;
+        let mode = mode_of_own(&root)?;
+        if mode & 0o022 != 0 && mode & sticky == 0 {
+            protect(&root, mode & !0o022)?;
         }
-        if metadata.permissions().mode() & 0o077 != 0 {
-            fs::set_permissions(&root, fs::Permissions::from_mode(0o700))
-                .map_err(|source| storage("protect", &root, source))?;
+        for directory in &own {
+            if mode_of_own(directory)? & 0o077 != 0 {
+                protect(directory, 0o700)?;
+            }
         }
         Ok(Self { root })
     }
@@ -132,8 +139,8 @@ impl Objects {
         Ok(true)
     }
 
-    /// The object `id`, made by `make` if it is not there or damaged. `make` gets an empty directory to fill, and what it
-    /// returns is passed on; `None` means that the object was there.
+    /// The directory of the object `id`, which is made by `make` if it is not there or damaged. `make` gets an empty
+    /// directory to fill.
     pub(crate) async fn get_or_make<F>(&self, id: &str, make: F) -> Result<PathBuf>
     where
         F: AsyncFnOnce(&Path) -> Result<()>,
@@ -149,10 +156,12 @@ impl Objects {
             Ok(false) => {}
             Err(_) => drop(self.remove(id)?),
         }
-        let directory = self.temporary()?;
+        let directory = self.begin(id)?;
         make(directory.path()).await?;
         seal(directory.path()).map_err(|source| storage("write", &path, source))?;
-        fs::rename(directory.keep(), &path).map_err(|source| storage("write", &path, source))?;
+        fs::rename(directory.path(), &path).map_err(|source| storage("write", &path, source))?;
+        // It is where it belongs; there is nothing left to remove.
+        let _ = directory.keep();
         Ok(path)
     }
 
@@ -169,6 +178,13 @@ impl Objects {
         }
     }
 
+    /// The names of all objects.
+    pub(crate) fn ids(&self) -> Result<Vec<String>> {
+        let path = self.root.join("objects");
+        let entries = fs::read_dir(&path).map_err(|source| storage("read", &path, source))?;
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+    }
+
     /// The size of an object in bytes; 0 if it is not there.
     pub(crate) fn size(&self, id: &str) -> u64 {
         size(&self.path(id))
@@ -178,6 +194,21 @@ impl Objects {
     pub(crate) fn temporary(&self) -> Result<tempfile::TempDir> {
         let path = self.root.join("tmp");
         tempfile::TempDir::new_in(&path).map_err(|source| storage("write in", &path, source))
+    }
+
+    /// The directory in which the object `id` is made, emptied of what a killed process left there. The caller holds the
+    /// object's lock.
+    fn begin(&self, id: &str) -> Result<tempfile::TempDir> {
+        let path = self.root.join("tmp").join(id);
+        match fs::remove_dir_all(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(storage("remove", &path, error)),
+            _ => {}
+        }
+        tempfile::Builder::new()
+            .prefix(id)
+            .rand_bytes(0)
+            .tempdir_in(self.root.join("tmp"))
+            .map_err(|source| storage("create", &path, source))
     }
 
     /// Waits for the lock of `id`; it is held until the file is dropped, or the process ends.
@@ -190,6 +221,21 @@ impl Objects {
             .map_err(|error| failed(io::Error::other(error)))?
             .map_err(failed)
     }
+}
+
+/// The permissions of a directory that has to be the user's own.
+fn mode_of_own(directory: &Path) -> Result<u32> {
+    let metadata = fs::metadata(directory).map_err(|source| storage("read", directory, source))?;
+    if metadata.uid() != nix::unistd::geteuid().as_raw() {
+        let why = io::Error::other("it belongs to another user, who could replace code in it");
+        return Err(storage("use", directory, why));
+    }
+    Ok(metadata.permissions().mode())
+}
+
+fn protect(directory: &Path, mode: u32) -> Result<()> {
+    fs::set_permissions(directory, fs::Permissions::from_mode(mode))
+        .map_err(|source| storage("protect", directory, source))
 }
 
 /// A storage error.

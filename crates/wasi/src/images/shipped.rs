@@ -86,17 +86,16 @@ pub(super) fn info(objects: &Objects, name: &str, check: Check) -> Result<ImageI
     Ok(ImageInfo { name: name.to_owned(), state, bytes, packages, python: manifest.python })
 }
 
+/// The objects of an image, with and without fuel.
+pub(super) fn objects_of(name: &str) -> Result<Vec<String>> {
+    let (manifest, text) = find(name)?;
+    let (plain, fuel) = (ids(&manifest, text, false)?, ids(&manifest, text, true)?);
+    Ok(vec![plain.image, plain.code, fuel.code, plain.guest])
+}
+
 /// Removes an image; gives the bytes freed.
 pub(super) fn remove(objects: &Objects, name: &str) -> Result<u64> {
-    let (manifest, text) = find(name)?;
-    let mut freed = 0;
-    for fuel in [false, true] {
-        let ids = ids(&manifest, text, fuel)?;
-        for id in [&ids.image, &ids.code, &ids.guest] {
-            freed += objects.remove(id)?;
-        }
-    }
-    Ok(freed)
+    objects_of(name)?.iter().map(|id| objects.remove(id)).sum()
 }
 
 /// The names of the objects of a shipped image.

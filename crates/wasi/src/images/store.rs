@@ -94,11 +94,28 @@ impl ImageStore {
         Ok(freed)
     }
 
-    /// Makes the image `name`: `base` with `packages` installed and imported, so that using them is free. Nothing is
-    /// compiled.
+    /// Removes what no image of this version of cellblock needs: objects of earlier versions, of other processors, and
+    /// packages that were installed for sessions. Gives the bytes freed. What a running session uses stays usable to it.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name that is taken or cannot be one; otherwise as [`ImageStore::pull`], and
+    /// [`Error::Storage`] when the cache cannot be read or changed.
+    pub fn prune(&self) -> Result<u64> {
+        let mut needed = Vec::new();
+        for name in shipped::names() {
+            needed.extend(shipped::objects_of(&name)?);
+        }
+        for name in extended::names(&self.objects)? {
+            needed.extend(extended::objects_of(&self.objects, &name)?);
+        }
+        let all = self.objects.ids()?;
+        all.iter().filter(|id| !needed.contains(id)).map(|id| self.objects.remove(id)).sum()
+    }
+
+    /// Makes the image `name`: `base` with `packages` installed and imported, so that using them is free. Nothing is
+    /// compiled. An extended image of that name is replaced.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that cannot be one or is a shipped image's; otherwise as [`ImageStore::pull`], and
     /// [`Error::Install`] for the packages.
     pub async fn extend(
         &self,

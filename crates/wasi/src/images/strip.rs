@@ -4,6 +4,9 @@
 //! source of an instance's memory: one compilation serves every image made from the guest, and a reset needs no
 //! knowledge of the module. See the module documentation of [`crate::memory`] for why this state is all there is.
 
+#[cfg(test)]
+mod tests;
+
 use wasm_encoder::{DataSection, ExportKind, ExportSection, GlobalSection, RawSection, SectionId};
 use wasmparser::{DataKind, ElementKind, ExternalKind, Operator, Parser, Payload, TypeRef, ValType};
 
@@ -98,7 +101,9 @@ pub fn strip(wasm: &[u8]) -> Result<Stripped, StripError> {
             }
             Payload::CodeSectionStart { range, count, .. } => {
                 stripped.functions = u64::from(*count);
-                module.section(&RawSection { id: SectionId::Code as u8, data: &wasm[range.clone()] });
+                // That the section is cut off is seen when its entries are read.
+                let data = wasm.get(range.clone()).unwrap_or_default();
+                module.section(&RawSection { id: SectionId::Code as u8, data });
                 continue;
             }
             Payload::CodeSectionEntry(body) => {

@@ -15,7 +15,7 @@ mod pool;
 mod slot;
 pub(crate) mod sys;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use image::{MemoryImage, write_sparse};
 pub(crate) use pool::Template;

@@ -46,3 +46,31 @@ async fn an_image_can_be_extended_with_packages() {
     let mut plain = executor().await.open(SessionSpec::default()).await.unwrap();
     assert_eq!(output(&mut plain, "import sys; 'humanize' in sys.modules").await, "False\n");
 }
+
+#[tokio::test]
+async fn pruning_removes_what_no_image_needs() {
+    // In a cache of its own: another test's objects must not vanish under it.
+    let directory = tempfile::tempdir().unwrap();
+    let store = ImageStore::at(directory.path()).unwrap();
+    let objects = directory.path().join("objects");
+    std::fs::create_dir(objects.join("code-of-an-earlier-version")).unwrap();
+    std::fs::write(objects.join("code-of-an-earlier-version").join("code.cwasm"), vec![1; 100_000]).unwrap();
+    assert!(store.prune().unwrap() >= 100_000);
+    assert_eq!(std::fs::read_dir(objects).unwrap().count(), 0);
+    assert_eq!(store.prune().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_extended_image_heals_when_its_packages_are_gone() {
+    let store = ImageStore::in_user_cache().unwrap();
+    let name = format!("heal-{}", std::process::id());
+    store.extend("python", &name, &["inflection".parse().unwrap()], &Silent).await.unwrap();
+    let recipe = std::fs::read_to_string(store.root.join("images").join(format!("{name}.json"))).unwrap();
+    let key = recipe.split('"').find(|word| word.starts_with("packages-")).unwrap();
+    std::fs::remove_dir_all(store.root.join("objects").join(key)).unwrap();
+    let options = Options { image: name.clone(), ..Options::default() };
+    let executor = WasiExecutor::start(store.clone(), options, &Silent).await.unwrap();
+    let mut session = executor.open(SessionSpec::default()).await.unwrap();
+    assert_eq!(output(&mut session, "import inflection; inflection.pluralize('cell')").await, "'cells'\n");
+    store.remove(&name).unwrap();
+}

@@ -34,7 +34,7 @@ fn guest() -> Guest {
 #[test]
 fn a_layer_can_be_read() {
     let mut guest = guest();
-    let cases: &[(&str, Result<(u8, u64), Errno>)] = &[
+    let cases = [
         ("lib/layer", Ok((DIRECTORY, 0))),
         ("lib/layer/", Ok((DIRECTORY, 0))),
         ("lib/layer/..", Ok((DIRECTORY, 0))),
@@ -56,7 +56,7 @@ fn a_layer_can_be_read() {
     ];
     for (path, expected) in cases {
         let stat = guest.stat_path(ROOT, path, true).map(|stat| (stat.kind, stat.size));
-        assert_eq!(stat, *expected, "{path}");
+        assert_eq!(stat, expected, "{path}");
     }
     let fd = guest.open(ROOT, "lib/layer/plain/module.py", How::READ).unwrap();
     assert_eq!(guest.read(fd, 4, None), Ok(b"x = ".to_vec()));
