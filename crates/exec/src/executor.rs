@@ -30,7 +30,7 @@ pub trait Executor: fmt::Debug + Send + Sync {
     /// no sense; [`Error::Start`] when the sandbox does not start.
     async fn open(&self, spec: SessionSpec) -> Result<Box<dyn Session>>;
 
-    /// Opens a session from what [`Session::freeze`] wrote.
+    /// Opens a session from what [`Session::freeze`] wrote. It is trusted: resume only what you froze yourself.
     ///
     /// # Errors
     /// [`Error::Unsupported`] where sessions cannot be frozen; [`Error::Start`] when the frozen session is damaged or was

@@ -116,6 +116,9 @@ fn sealed_directories_keep_what_is_in_them() {
     assert_eq!(guest.open(ROOT, "sealed/new", How::CREATE), Err(Errno::Rofs));
     assert_eq!(guest.mkdir(ROOT, "sealed/new"), rofs);
     assert_eq!(guest.symlink("x", ROOT, "sealed/new"), rofs);
+    for there in ["sealed", "sealed/file", "sealed/link", "sealed/open"] {
+        assert_eq!(guest.mkdir(ROOT, there), Err(Errno::Exist), "{there}");
+    }
     assert_eq!(guest.unlink(ROOT, "sealed/file"), rofs);
     assert_eq!(guest.unlink(ROOT, "sealed/link"), rofs);
     assert_eq!(guest.rmdir(ROOT, "sealed/open"), rofs);

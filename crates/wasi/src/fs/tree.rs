@@ -435,9 +435,11 @@ impl Fs {
 
     /// Adds an entry to a directory of the session's own.
     pub(super) fn add(&mut self, directory: Node, name: &str, kind: Kind) -> Result<Node, Errno> {
-        if self.entries_mut(directory)?.get(name).is_some() {
+        // Before anything else: a program that only makes sure that a directory is there expects this error.
+        if self.child(directory, name).is_ok() {
             return Err(Errno::Exist);
         }
+        self.entries_mut(directory)?;
         if self.used.files >= self.quota.files {
             self.hit = Some(Limit::Files);
             return Err(Errno::Nospc);

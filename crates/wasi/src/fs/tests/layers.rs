@@ -91,6 +91,7 @@ fn a_layer_cannot_be_changed() {
     assert_eq!(guest.open(ROOT, "lib/layer/library.zip/package", How::CREATE), Err(Errno::Notdir));
     assert_eq!(guest.open(ROOT, "lib/layer/library.zip/package/data/x", How::CREATE), Err(Errno::Rofs));
     assert_eq!(guest.mkdir(ROOT, "lib/layer/new"), Err(Errno::Rofs));
+    assert_eq!(guest.mkdir(ROOT, "lib/layer/plain"), Err(Errno::Exist));
     assert_eq!(guest.symlink("x", ROOT, "lib/layer/new"), Err(Errno::Rofs));
     assert_eq!(guest.unlink(ROOT, file), Err(Errno::Rofs));
     assert_eq!(guest.rmdir(ROOT, directory), Err(Errno::Rofs));

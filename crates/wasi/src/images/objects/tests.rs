@@ -105,11 +105,18 @@ async fn two_who_want_the_same_object_make_it_once() {
 #[tokio::test]
 async fn one_who_fails_lets_the_next_one_try() {
     let (_directory, objects) = cache();
+    let began = tokio::sync::Notify::new();
     let fails = objects.get_or_make(ID, async |into| {
         write(into)?;
+        began.notify_one();
+        tokio::time::sleep(Duration::from_millis(50)).await;
         Err(super::storage("write", into, std::io::Error::other("out of luck")))
     });
-    let (first, second) = tokio::join!(fails, make(&objects, ID));
+    let waits = async {
+        began.notified().await;
+        make(&objects, ID).await
+    };
+    let (first, second) = tokio::join!(fails, waits);
     assert!(why(first).ends_with("out of luck"));
     second.unwrap();
     assert!(objects.check(ID, Check::Hashes).unwrap());
@@ -263,12 +270,12 @@ async fn the_cache_is_its_users_alone() {
 
 #[test]
 fn the_cache_of_another_user_is_refused() {
-    const NOBODY: u32 = 65_534;
+    let other = nix::unistd::geteuid().as_raw() ^ 1;
     let directory = tempfile::tempdir().unwrap();
     for part in ["", "objects", "locks", "tmp"] {
         let root = directory.path().join(format!("cache-{part}"));
         Objects::at(root.clone()).unwrap();
-        if chown(root.join(part), Some(NOBODY), None).is_err() {
+        if chown(root.join(part), Some(other), None).is_err() {
             println!("skipped: only root can give a directory to another user");
             return;
         }

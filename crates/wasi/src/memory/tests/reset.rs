@@ -7,7 +7,7 @@ use proptest::{prelude::*, sample, test_runner::TestRunner};
 use super::guest::{BYTES, Bench, DATA, Program, SOURCE, image};
 use crate::memory::{
     Slot, Template,
-    sys::{self, PAGE},
+    sys::{self, PAGE, Written},
     write_sparse,
 };
 
@@ -81,6 +81,27 @@ fn any_writes_are_found_and_undone() {
             Ok(())
         })
         .unwrap();
+}
+
+#[tokio::test]
+async fn scattered_writes_are_found_however_many() {
+    let bench = Bench::new(None);
+    let page = PAGE as u64;
+    let start = SOURCE + (1 << 20);
+    // Around what one scan lists at most, what several do, and more than a slot keeps.
+    for count in [1, 400, 510, 511, 512, 513, 1023, 1024, 1025, 1500, 2500] {
+        let mut slot = bench.slot().await;
+        let writes: Vec<Write> = (0..count).map(|n| (start + 2 * n * page, 1, false)).collect();
+        let program = program(&writes);
+        assert!(bench.run(&mut slot, &program, WALL).await.alive);
+        if let Some(written) = slot.written() {
+            assert!(pages_of(&written).is_superset(&pages(&program, &writes)), "{count}");
+            let memory = slot.store.data().memory.unwrap();
+            assert!(matches!(sys::written_pages(&slot.store, memory, written.len()), Written::Ranges(_)));
+            assert!(matches!(sys::written_pages(&slot.store, memory, written.len() - 1), Written::Unknown));
+        }
+        assert!(bench.is_reused(slot).await, "{count}");
+    }
 }
 
 #[tokio::test]
