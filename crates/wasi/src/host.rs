@@ -167,9 +167,7 @@ impl GuestMemory<'_> {
         let high = self.read_u32(pointer.checked_add(4).ok_or(Errno::Fault)?)?;
         Ok(u64::from(high) << 32 | u64::from(self.read_u32(pointer)?))
     }
-}
 
-impl GuestMemory<'_> {
     /// Gives the objects at `addresses` (little-endian, 32 bits each) the reference count of the first one, which is
     /// immortal. On 32-bit CPython the count is the first word of an object.
     pub(crate) fn immortalize(&mut self, addresses: &[u8]) -> Result<(), Errno> {

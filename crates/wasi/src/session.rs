@@ -145,7 +145,10 @@ impl WasiSession {
         self.slot().await?;
         let has_first_words = !self.environment.is_empty() || !self.installed.is_empty();
         if !self.begun && has_first_words {
-            self.run_source(&self.first_words(), host::Turn::default(), bounds).await?;
+            let ended = self.run_source(&self.first_words(), host::Turn::default(), bounds).await?;
+            if !ended.alive {
+                return Ok(ended);
+            }
         }
         // New input, or the end of the old one.
         let has_stdin = !turn.stdin.is_empty();
@@ -214,9 +217,8 @@ impl Session for WasiSession {
             return Ok(not_run(Outcome::Cancelled));
         }
         if let Some(name) = &request.filename {
-            let path = filename::workspace_path(name)
-                .map_err(|why| Error::Invalid { what: "file name", why: why.to_string() })?;
-            self.write_file(InputFile { path, content: Arc::new(request.code.clone().into_bytes()) }).await?;
+            let content = Arc::new(request.code.clone().into_bytes());
+            self.write_file(InputFile { path: name.clone(), content }).await?;
         }
         let since = self.fs().await?.changes;
         self.blocks += 1;
@@ -286,7 +288,9 @@ impl Session for WasiSession {
         if self.begun {
             let bounds = Bounds { wall: self.limits.wall, cpu: None, cancel: Default::default() };
             let source = set.use_in_python(PACKAGES_DIRECTORY);
-            self.run_source(&source, host::Turn::default(), &bounds).await?;
+            if !self.run_source(&source, host::Turn::default(), &bounds).await?.alive {
+                self.lose_interpreter();
+            }
         }
         self.installed.push(set);
         Ok(InstallReport { installed })

@@ -18,7 +18,8 @@ use std::{
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use wasmtime::{AsContext, AsContextMut, Engine, Memory, Module};
 
-/// The host's page, in bytes. Fixed: the crate supports 64-bit Linux hosts with 4 KiB pages, and checks it.
+/// A page of x86-64, in bytes. Only a unit for finding zeros: what is mapped are whole WebAssembly pages, which are
+/// multiples of the pages of every Linux host.
 pub(crate) const PAGE: usize = 4096;
 
 /// A file of whole pages, mapped for reading.
