@@ -3,8 +3,10 @@
 //!
 //! This crate knows no backend. It starts no program, opens no socket and prints nothing.
 
+pub mod auto;
 mod block;
 mod capture;
+mod check;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
@@ -15,16 +17,20 @@ mod limits;
 pub mod markdown;
 pub mod packages;
 mod pattern;
+mod progress;
+pub mod python;
 mod result;
 pub mod run;
 
 pub use block::{CodeBlock, Language};
 pub use capture::Capture;
+pub use check::Check;
 pub use error::{Cause, Error, Result};
 pub use executor::{Capabilities, ExecutionRequest, Executor, InputFile, OutputSink, Session, SessionSpec, Stream};
 pub use limits::{FLOOD_FACTOR, HostRule, Limit, Limits, Network};
 pub use markdown::code_blocks;
 pub use packages::{InstallReport, Requirement};
+pub use progress::{Progress, Silent};
 pub use result::{
     Artifact, Captured, ExecutionResult, Isolation, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, Outcome, RefusedFile, Usage,
     media_type,

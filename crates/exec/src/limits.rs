@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Error, Result};
+
 /// One mebibyte, in bytes.
 const MIB: u64 = 1024 * 1024;
 
@@ -52,6 +54,23 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Refuses values that make no sense anywhere.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a deadline of zero.
+    pub fn check(&self) -> Result<()> {
+        let invalid = |what| Err(Error::Invalid { what, why: "a block needs some time; give more than 0".to_owned() });
+        if self.wall.is_zero() {
+            return invalid("wall limit");
+        }
+        if self.cpu.is_some_and(|cpu| cpu.is_zero()) {
+            return invalid("cpu limit");
+        }
+        Ok(())
+    }
+}
+
 /// The name of a limit, as results report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -70,6 +89,12 @@ pub enum Limit {
     Files,
     /// Number of processes.
     Processes,
+}
+
+impl Limit {
+    /// All of them.
+    pub const ALL: [Limit; 7] =
+        [Limit::Wall, Limit::Cpu, Limit::Memory, Limit::Output, Limit::Disk, Limit::Files, Limit::Processes];
 }
 
 impl fmt::Display for Limit {

@@ -21,11 +21,34 @@ pub struct ExecutionResult {
     pub refused: Vec<RefusedFile>,
     /// What it used.
     pub usage: Usage,
+    /// The executor that ran it, by its name.
+    pub executor: String,
     /// What stood between the program and the host.
     pub isolation: Isolation,
     /// Whether variables and imports were lost, as after a crash or a timeout. The next block of the session starts with a
     /// fresh interpreter; files of the workspace stay.
     pub state_lost: bool,
+    /// What a person should know besides, such as why this executor was chosen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+impl ExecutionResult {
+    /// The result of a block that did not run.
+    pub fn not_run(executor: &str, isolation: Isolation, outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            stdout: Captured::default(),
+            stderr: Captured::default(),
+            artifacts: Vec::new(),
+            refused: Vec::new(),
+            usage: Usage::default(),
+            executor: executor.to_owned(),
+            isolation,
+            state_lost: false,
+            notes: Vec::new(),
+        }
+    }
 }
 
 /// How a program ended.
@@ -157,8 +180,8 @@ pub struct Usage {
     pub fuel: Option<u64>,
 }
 
-/// What stands between a program and the host, from strongest to none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// What stands between a program and the host, from strongest to none: a stronger level is less than a weaker one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Isolation {

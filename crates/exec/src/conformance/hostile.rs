@@ -2,8 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::steps::{
-    assert_outcome, assert_sound, enforces, eventually, limits, marker, open, open_with, run, run_request, succeed,
+use super::{
+    processes::processes_with,
+    steps::{
+        assert_outcome, assert_sound, enforces, eventually, limits, marker, open, open_with, run, run_request, succeed,
+    },
 };
 use crate::{ExecutionRequest, Executor, Limit, Limits, Outcome};
 
@@ -78,15 +81,6 @@ pub async fn a_fork_bomb_is_contained(executor: &dyn Executor) {
     drop(session);
     eventually("the processes of the bomb are gone", || processes_with(&marker) == 0).await;
     assert_sound(executor).await;
-}
-
-/// The number of the host's processes with this text among their arguments.
-fn processes_with(text: &str) -> usize {
-    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    processes
-        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
-        .filter(|arguments| String::from_utf8_lossy(arguments).contains(text))
-        .count()
 }
 
 /// A program that opens files without closing them meets an end, and the host keeps its own descriptors.

@@ -165,6 +165,21 @@ pub async fn an_output_flood_is_stopped(executor: &dyn Executor) {
     assert_eq!(succeed(session.as_mut(), "print('x' * 1024)").await.len(), 1025);
 }
 
+/// A gigabyte of output is stopped under the usual limits, and costs neither its memory nor the minute until the deadline.
+pub async fn a_gigabyte_of_output_is_stopped(executor: &dyn Executor) {
+    if !enforces(executor, Limit::Output, &Limits::default()).await {
+        return;
+    }
+    let mut session = open(executor).await;
+    let start = Instant::now();
+    let code = "import sys\nfor _ in range(1024): n = sys.stdout.write('x' * (1 << 20))";
+    let result = run(session.as_mut(), code).await;
+    assert_limited(&result, Limit::Output);
+    assert!(result.stdout.bytes.len() as u64 <= Limits::default().output + 256);
+    assert!(start.elapsed() < Duration::from_secs(30), "it took {:?}", start.elapsed());
+    assert_eq!(succeed(session.as_mut(), "print('next')").await, "next\n");
+}
+
 /// The disk quota stops one large file, and many that are large together; what is removed can be used again.
 pub async fn disk_is_limited(executor: &dyn Executor) {
     let small = Limits { disk: 2 * MIB, ..limits(executor) };
@@ -189,6 +204,19 @@ pub async fn disk_is_limited(executor: &dyn Executor) {
         assert_outcome(&control, &Outcome::Exited { code: 0 });
         assert_eq!(control.artifacts.iter().map(|artifact| artifact.bytes).sum::<u64>(), 8 * MIB);
     }
+}
+
+/// Temporary files count, too: a program cannot fill the host through them.
+pub async fn temporary_files_are_limited(executor: &dyn Executor) {
+    let small = Limits { disk: 2 * MIB, ..limits(executor) };
+    if !enforces(executor, Limit::Disk, &small).await {
+        return;
+    }
+    let code = "import os, tempfile\npath = os.path.join(tempfile.gettempdir(), 'big.bin')\n\
+                with open(path, 'wb') as f:\n    for _ in range(64): n = f.write(b'x' * (128 << 10))\nprint(os.path.getsize(path))";
+    let result = run(open_with(executor, small).await.as_mut(), code).await;
+    assert_limited(&result, Limit::Disk);
+    assert_eq!(succeed(open(executor).await.as_mut(), code).await, format!("{}\n", 8 * MIB));
 }
 
 /// A file that is almost all hole counts by what the host must store or hand out: it neither fills the host nor passes
@@ -230,6 +258,26 @@ pub async fn files_are_limited(executor: &dyn Executor) {
         assert_eq!(succeed(session.as_mut(), "print('still here')").await, "still here\n");
         assert_eq!(succeed(open(executor).await.as_mut(), code).await, "all made\n");
     }
+}
+
+/// A hundred thousand files are stopped at the usual limit, soon, and the session goes on.
+pub async fn a_hundred_thousand_files(executor: &dyn Executor) {
+    let usual = limits(executor);
+    if !enforces(executor, Limit::Files, &Limits { files: 4096, ..usual.clone() }).await {
+        return;
+    }
+    let mut session = open_with(executor, usual).await;
+    let start = Instant::now();
+    let code = "for i in range(100_000): open(f'{i}.txt', 'w').close()";
+    let result = run(session.as_mut(), code).await;
+    assert_limited(&result, Limit::Files);
+    assert!(result.artifacts.len() <= crate::MAX_ARTIFACTS, "{} files", result.artifacts.len());
+    assert!(!result.refused.is_empty(), "files were left out without a word");
+    assert!(start.elapsed() < Duration::from_secs(20), "it took {:?}", start.elapsed());
+    assert_eq!(
+        succeed(session.as_mut(), "import os\nfor name in os.listdir('.'): os.remove(name)\nprint('ok')").await,
+        "ok\n"
+    );
 }
 
 /// A limit that the executor does not claim is refused when a session opens; all claimed ones together are accepted.

@@ -86,3 +86,54 @@ pub async fn network_can_be_granted(executor: &dyn Executor) {
     assert_outcome(&run(session.as_mut(), &program(other_port, udp_port)).await, &Outcome::Exited { code: 0 });
     assert!(other.accept().is_err(), "a port that was not allowed was reached");
 }
+
+/// A granted connection carries data in both directions, more than any buffer holds, and its end.
+pub async fn granted_connections_carry_data(executor: &dyn Executor) {
+    if !executor.capabilities().network {
+        return;
+    }
+    let (listener, _, port, _) = listen();
+    let echo = std::thread::spawn(move || -> std::io::Result<u64> {
+        listener.set_nonblocking(false)?;
+        let (mut stream, _) = listener.accept()?;
+        let mut writer = stream.try_clone()?;
+        let copied = std::io::copy(&mut stream, &mut writer)?;
+        writer.shutdown(std::net::Shutdown::Write)?;
+        Ok(copied)
+    });
+    let rules = vec![HostRule { host: "localhost".into(), port: Some(port) }];
+    let spec = SessionSpec { limits: limits(executor), network: Network::Allow(rules), ..SessionSpec::default() };
+    let code = format!(
+        r"
+import hashlib, os, socket, threading
+data = os.urandom(3_000_000)
+connection = socket.create_connection(('localhost', {port}))
+def send():
+    connection.sendall(data)
+    connection.shutdown(socket.SHUT_WR)
+sender = threading.Thread(target=send)
+sender.start()
+back = b''
+while piece := connection.recv(1 << 16): back += piece
+sender.join()
+print(len(back), hashlib.sha256(back).digest() == hashlib.sha256(data).digest())
+"
+    );
+    let result = run(open_spec(executor, spec).await.as_mut(), &code).await;
+    assert_outcome(&result, &Outcome::Exited { code: 0 });
+    assert_eq!(result.stdout.text(), "3000000 True\n");
+    assert!(matches!(echo.join(), Ok(Ok(3_000_000))));
+}
+
+/// A rule that cannot be kept to is refused when the session opens: all ports of a host, or no host at all.
+pub async fn odd_rules_are_refused(executor: &dyn Executor) {
+    for (host, port) in
+        [("example.org", None), ("", Some(80)), ("no host", Some(80)), ("a/b", Some(80)), ("::1", Some(80))]
+    {
+        let network = Network::Allow(vec![HostRule { host: host.into(), port }]);
+        match executor.open(SessionSpec { limits: limits(executor), network, ..SessionSpec::default() }).await {
+            Err(Error::Unsupported(_) | Error::Invalid { .. }) => {}
+            other => panic!("the rule {host:?}, {port:?} gave {other:?}"),
+        }
+    }
+}

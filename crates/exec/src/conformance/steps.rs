@@ -33,10 +33,7 @@ pub fn limits(executor: &dyn Executor) -> Limits {
 
 /// The limits that the executor does not enforce.
 pub fn unclaimed(capabilities: &Capabilities) -> Vec<Limit> {
-    [Limit::Wall, Limit::Cpu, Limit::Memory, Limit::Output, Limit::Disk, Limit::Files, Limit::Processes]
-        .into_iter()
-        .filter(|limit| !capabilities.limits.contains(limit))
-        .collect()
+    Limit::ALL.into_iter().filter(|limit| !capabilities.limits.contains(limit)).collect()
 }
 
 /// Whether the executor enforces `limit`. When it does not, asserts that it refuses a session `with` that limit, so that

@@ -207,6 +207,34 @@ pub async fn special_files_are_no_artifacts(executor: &dyn Executor) {
     }
 }
 
+/// Files and directories without any permission are artifacts or are refused by name; nothing hangs or breaks.
+pub async fn unreadable_files(executor: &dyn Executor) {
+    let code = "import os\nfor name in ['shut.txt', 'plain.txt']:\n    with open(name, 'w') as f: n = f.write(name)\n\
+                os.mkdir('shut')\nwith open('shut/inner.txt', 'w') as f: n = f.write('x')\n\
+                for name in ['shut.txt', 'shut']:\n    try: os.chmod(name, 0)\n    except (OSError, AttributeError): pass";
+    let mut session = open(executor).await;
+    let result = run(session.as_mut(), code).await;
+    assert_outcome(&result, &Outcome::Exited { code: 0 });
+    assert_eq!(*artifact(&result, "plain.txt").content, b"plain.txt");
+    let told = |path: &str| {
+        result.artifacts.iter().any(|artifact| artifact.path.starts_with(path))
+            || result.refused.iter().any(|refused| refused.path.starts_with(path) && !refused.reason.is_empty())
+    };
+    assert!(told("shut.txt") && told("shut"), "{result:?}");
+    assert_eq!(succeed(session.as_mut(), "print(open('plain.txt').read())").await, "plain.txt\n");
+}
+
+/// A file that gets another name, by itself or with its directory, is an artifact under the new one.
+pub async fn renamed_files_are_new(executor: &dyn Executor) {
+    let files = vec![file("old.txt", "one"), file("before/inner.txt", "two")];
+    let mut session = open_files(executor, files).await;
+    let code = "import os\nos.rename('old.txt', 'new.txt')\nos.rename('before', 'after')";
+    let result = run(session.as_mut(), code).await;
+    assert_outcome(&result, &Outcome::Exited { code: 0 });
+    assert_eq!(artifact_paths(&result), ["after/inner.txt", "new.txt"]);
+    assert_eq!(artifact_paths(&run(session.as_mut(), "print('nothing')").await), [""; 0]);
+}
+
 /// A file over the size that a caller can be expected to hold is refused by name; one below is taken.
 pub async fn oversized_artifacts(executor: &dyn Executor) {
     let code = format!(

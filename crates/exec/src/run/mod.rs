@@ -138,6 +138,8 @@ struct Run<'a> {
     text_left: u64,
     /// Whether the rest is to be skipped.
     stopped: bool,
+    /// The weakest isolation that a block ran in so far.
+    weakest: Option<crate::Isolation>,
     report: RunReport,
 }
 
@@ -158,6 +160,7 @@ impl<'a> Run<'a> {
             answers: BTreeMap::new(),
             text_left: options.report_bytes,
             stopped: false,
+            weakest: None,
             report: RunReport {
                 executor: executor.name().to_owned(),
                 isolation: executor.capabilities().isolation,
@@ -206,6 +209,10 @@ impl<'a> Run<'a> {
     }
 
     fn finish(&mut self, mut block: BlockReport) {
+        self.weakest = self.weakest.max(block.isolation);
+        if let Some(weakest) = self.weakest {
+            self.report.isolation = weakest;
+        }
         self.paths.extend(block.artifacts.iter().map(|artifact| artifact.path.clone()));
         self.observer.finished(&mut block);
         for attempt in &mut block.attempts {

@@ -5,6 +5,7 @@
 //!   "executor": "wasi", "isolation": "wasm", "exit_code": 0,
 //!   "blocks": [{
 //!     "index": 0, "language": "python", "inferred": false, "filename": "plot.py", "line": 3,
+//!     "executor": "wasi", "isolation": "wasm",
 //!     "outcome": {"kind": "exited", "code": 0},
 //!     "stdout": "done\n", "stderr": "", "dropped": {"stdout": 0, "stderr": 0},
 //!     "artifacts": [{"path": "figure-1.png", "media_type": "image/png", "bytes": 20314}],
@@ -19,7 +20,7 @@
 //! }
 //! ```
 //!
-//! Sizes are bytes, durations milliseconds. `language` and `filename` are `null` when there is none. A reader must accept
+//! Sizes are bytes, durations milliseconds. `language`, `filename`, `executor` and `isolation` of a block are `null` when there is none. A reader must accept
 //! fields and kinds that it does not know.
 
 use std::time::Duration;
@@ -37,7 +38,7 @@ use crate::{
 pub struct RunReport {
     /// The executor's name.
     pub executor: String,
-    /// What stood between the programs and the host.
+    /// What stood between the programs and the host; where blocks ran in different executors, the weakest that ran.
     pub isolation: Isolation,
     /// The exit status of the whole run: that of the first block that did not succeed, see [`exit_code`]; 125 when `error`
     /// is set.
@@ -62,6 +63,10 @@ pub struct BlockReport {
     pub filename: Option<String>,
     /// The line where its fence starts, from 1.
     pub line: usize,
+    /// The executor that ran it, the last time; `None` when it did not run.
+    pub executor: Option<String>,
+    /// What stood between it and the host; `None` when it did not run.
+    pub isolation: Option<Isolation>,
     /// How it ended; the last attempt's.
     pub outcome: Outcome,
     /// What the last attempt wrote to standard output, with U+FFFD for what is not UTF-8.
@@ -96,6 +101,8 @@ impl BlockReport {
             inferred: block.inferred,
             filename: block.filename.clone(),
             line: block.line,
+            executor: None,
+            isolation: None,
             outcome,
             stdout: String::new(),
             stderr: String::new(),

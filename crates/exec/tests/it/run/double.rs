@@ -13,12 +13,13 @@ use std::{
 use async_trait::async_trait;
 use cellblock_exec::{
     Artifact, Capabilities, Captured, Error, ExecutionRequest, ExecutionResult, Executor, InputFile, InstallReport,
-    Isolation, Language, Limit, Outcome, Requirement, Result, Session, SessionSpec, Stream, Usage, media_type,
+    Isolation, Language, Limit, Network, Outcome, Requirement, Result, Session, SessionSpec, Stream, Usage, media_type,
 };
 
 /// The executor. Tests set what its index has, and look at what was asked of it.
 #[derive(Debug)]
 pub struct Double {
+    pub name: &'static str,
     pub capabilities: Capabilities,
     /// Packages that can be installed, each with the modules that it brings.
     pub index: BTreeMap<&'static str, &'static [&'static str]>,
@@ -48,14 +49,21 @@ impl Default for Double {
             ("emoji", &["something_else"]),
             ("requests", &["requests"]),
         ];
-        Self { capabilities, index: index.into(), asked: Arc::default(), open: Arc::default(), opened: Arc::default() }
+        Self {
+            name: "double",
+            capabilities,
+            index: index.into(),
+            asked: Arc::default(),
+            open: Arc::default(),
+            opened: Arc::default(),
+        }
     }
 }
 
 #[async_trait]
 impl Executor for Double {
     fn name(&self) -> &'static str {
-        "double"
+        self.name
     }
 
     fn capabilities(&self) -> &Capabilities {
@@ -66,9 +74,14 @@ impl Executor for Double {
         if spec.limits.wall.is_zero() {
             return Err(Error::Invalid { what: "wall time", why: "0 leaves no time to run".into() });
         }
+        if spec.network != Network::Denied && !self.capabilities.network {
+            return Err(Error::Unsupported("it has no network".into()));
+        }
         self.open.fetch_add(1, Ordering::SeqCst);
         self.opened.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(DoubleSession {
+            name: self.name,
+            isolation: self.capabilities.isolation,
             index: self.index.clone(),
             asked: self.asked.clone(),
             open: self.open.clone(),
@@ -81,6 +94,8 @@ impl Executor for Double {
 
 #[derive(Debug)]
 struct DoubleSession {
+    name: &'static str,
+    isolation: Isolation,
     index: BTreeMap<&'static str, &'static [&'static str]>,
     asked: Arc<Mutex<Vec<String>>>,
     open: Arc<AtomicUsize>,
@@ -134,7 +149,9 @@ impl Session for DoubleSession {
             artifacts: given.artifacts,
             refused: Vec::new(),
             usage: Usage { wall: Duration::from_millis(1), ..Usage::default() },
-            isolation: Isolation::Wasm,
+            executor: self.name.to_owned(),
+            isolation: self.isolation,
+            notes: Vec::new(),
         })
     }
 
@@ -203,6 +220,10 @@ impl DoubleSession {
                 });
             }
             "pass" => {}
+            "read" => match self.files.get(rest) {
+                Some(content) => given.stdout.push_str(&format!("{}\n", String::from_utf8_lossy(content))),
+                None => return failed,
+            },
             "exit" => return Ok(Err(Outcome::Exited { code: rest.parse().unwrap() })),
             "timeout" => return Ok(Err(Outcome::LimitExceeded { limit: Limit::Wall })),
             "break" => return Err(Error::Lost { what: "the double".into(), source: "it was told to break".into() }),

@@ -1,5 +1,6 @@
 //! The run of a whole answer.
 
+mod auto;
 mod double;
 mod installs;
 mod reports;

@@ -23,6 +23,7 @@ async fn the_json_is_the_documented_one() {
         "blocks": [
             {
                 "index": 0, "language": "python", "inferred": false, "filename": "plot.py", "line": 1,
+                "executor": "double", "isolation": "wasm",
                 "outcome": {"kind": "exited", "code": 0},
                 "stdout": "done\n", "stderr": "", "dropped": {"stdout": 0, "stderr": 0},
                 "artifacts": [{"path": "chart.png", "media_type": "image/png", "bytes": 6}],
@@ -32,6 +33,7 @@ async fn the_json_is_the_documented_one() {
             },
             {
                 "index": 1, "language": "python", "inferred": false, "filename": null, "line": 11,
+                "executor": "double", "isolation": "wasm",
                 "outcome": {"kind": "exited", "code": 3},
                 "stdout": "", "stderr": "", "dropped": {"stdout": 0, "stderr": 0},
                 "artifacts": [], "refused": [], "installed": [],
@@ -40,6 +42,7 @@ async fn the_json_is_the_documented_one() {
             },
             {
                 "index": 2, "language": "python", "inferred": false, "filename": null, "line": 21,
+                "executor": null, "isolation": null,
                 "outcome": {"kind": "skipped"},
                 "stdout": "", "stderr": "", "dropped": {"stdout": 0, "stderr": 0},
                 "artifacts": [], "refused": [], "installed": [], "attempts": [],

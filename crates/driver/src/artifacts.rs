@@ -1,0 +1,130 @@
+//! Files that a driver hands out. It may have been made to lie: what it sends is checked and bounded.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use bytes::Bytes;
+use cellblock_exec::{Artifact, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, RefusedFile, media_type};
+
+use crate::wire::Message;
+
+/// Files that arrive.
+#[derive(Debug, Default)]
+pub(crate) struct Arriving {
+    pub(crate) artifacts: Vec<Artifact>,
+    pub(crate) refused: Vec<RefusedFile>,
+    paths: BTreeSet<String>,
+    /// The one that is arriving.
+    path: Option<String>,
+    content: Vec<u8>,
+    /// Bytes of all of them so far.
+    total: u64,
+    /// The most bytes of all of them.
+    most: u64,
+}
+
+impl Arriving {
+    /// No more than `most` bytes are taken in all.
+    pub(crate) fn new(most: u64) -> Self {
+        Self { most, ..Self::default() }
+    }
+
+    /// Takes a message about files.
+    pub(crate) fn take(&mut self, message: &Message) {
+        match message.kind {
+            b'a' => {
+                self.complete();
+                let name = message.fields.first().cloned().unwrap_or_default();
+                match inside(&name) {
+                    Some(path) if self.artifacts.len() < MAX_ARTIFACTS && !self.paths.contains(&path) => {
+                        self.path = Some(path);
+                    }
+                    Some(path) => self.refuse(path, "one artifact too many".to_owned()),
+                    None => self.refuse(lossy(&name), "its name is no UTF-8, or leads out of the workspace".to_owned()),
+                }
+            }
+            b'b' if self.path.is_some() => {
+                let data = message.field(0);
+                let size = (self.content.len() + data.len()) as u64;
+                if size > MAX_ARTIFACT_BYTES || self.total + size > self.most {
+                    let path = self.path.take().unwrap_or_default();
+                    self.content = Vec::new();
+                    self.refuse(path, "it is larger than it may be".to_owned());
+                } else {
+                    self.content.extend_from_slice(data);
+                }
+            }
+            b'f' => {
+                self.complete();
+                self.refuse(lossy(message.fields.first().unwrap_or(&Bytes::new())), message.text(1));
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends the file that is arriving.
+    pub(crate) fn complete(&mut self) {
+        let content = std::mem::take(&mut self.content);
+        let Some(path) = self.path.take() else { return };
+        self.total += content.len() as u64;
+        self.paths.insert(path.clone());
+        let bytes = content.len() as u64;
+        self.artifacts.push(Artifact { media_type: media_type(&path), path, bytes, content: Arc::new(content) });
+    }
+
+    fn refuse(&mut self, path: String, reason: String) {
+        // The list of refusals is bounded too; the first ones tell the story.
+        if self.refused.len() < MAX_ARTIFACTS {
+            self.refused.push(RefusedFile { path, reason });
+        }
+    }
+}
+
+/// A path that stays inside any directory.
+fn inside(name: &[u8]) -> Option<String> {
+    let path = std::str::from_utf8(name).ok()?;
+    let sound =
+        path.len() <= 4096 && path.split('/').all(|part| !matches!(part, "" | "." | "..")) && !path.contains('\0');
+    sound.then(|| path.to_owned())
+}
+
+fn lossy(name: &Bytes) -> String {
+    String::from_utf8_lossy(&name[..name.len().min(4096)]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u8, fields: &[&[u8]]) -> Message {
+        Message { kind, fields: fields.iter().map(|field| Bytes::copy_from_slice(field)).collect() }
+    }
+
+    #[test]
+    fn files_arrive_in_pieces() {
+        let mut arriving = Arriving::new(1 << 20);
+        for (kind, field) in [(b'a', b"a.txt".as_slice()), (b'b', b"one"), (b'b', b"two"), (b'a', b"d/empty")] {
+            arriving.take(&message(kind, &[field]));
+        }
+        arriving.complete();
+        let paths: Vec<_> = arriving.artifacts.iter().map(|file| (file.path.as_str(), file.bytes)).collect();
+        assert_eq!(paths, [("a.txt", 6), ("d/empty", 0)]);
+        assert_eq!(*arriving.artifacts[0].content, b"onetwo");
+    }
+
+    #[test]
+    fn a_driver_that_lies_gains_nothing() {
+        let mut arriving = Arriving::new(10);
+        for name in ["/etc/passwd", "../up", "a/../../b", "", ".", "a//b", "nul\0", "same", "same"] {
+            arriving.take(&message(b'a', &[name.as_bytes()]));
+        }
+        arriving.take(&message(b'a', &[b"\xff\xfe"]));
+        arriving.take(&message(b'b', &[b"belongs to none"]));
+        arriving.take(&message(b'a', &[b"large"]));
+        arriving.take(&message(b'b', &[b"more than ten bytes"]));
+        arriving.take(&message(b'b', &[b"and more"]));
+        arriving.complete();
+        let paths: Vec<_> = arriving.artifacts.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(paths, ["same"]);
+        assert_eq!(arriving.refused.len(), 10, "{:?}", arriving.refused);
+    }
+}

@@ -1,0 +1,168 @@
+//! The host's end of the connections that a driver relays.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    sync::{Semaphore, mpsc},
+    task::JoinSet,
+};
+
+use crate::{
+    Relay,
+    wire::{Message, Wire},
+};
+
+/// How long a host may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes that may be under way in one direction of a connection: the driver uses the same number.
+const WINDOW: usize = 1 << 18;
+/// Bytes that are passed on at once.
+const PIECE: usize = 1 << 16;
+/// The most connections at once; more are hung up. A program cannot make us hold more sockets than that.
+const MOST: usize = 256;
+
+/// All connections of a session.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    relays: Vec<Relay>,
+    open: BTreeMap<Bytes, Connection>,
+    tasks: JoinSet<()>,
+    events: mpsc::UnboundedSender<Event>,
+    heard: mpsc::UnboundedReceiver<Event>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    /// What the program sends; an empty piece is its end.
+    outgoing: mpsc::UnboundedSender<Bytes>,
+    /// Bytes that the host may still send before the program has taken the others.
+    room: Arc<Semaphore>,
+}
+
+/// What a connection's task tells.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The host has sent this; an empty piece is its end.
+    Data(Bytes, Vec<u8>),
+    /// So many bytes of the program's have been passed on.
+    Passed(Bytes, usize),
+    /// The connection is over.
+    Closed(Bytes),
+}
+
+impl Connections {
+    pub(crate) fn new(relays: Vec<Relay>) -> Self {
+        let (events, heard) = mpsc::unbounded_channel();
+        Self { relays, open: BTreeMap::new(), tasks: JoinSet::new(), events, heard }
+    }
+
+    /// The next thing that a connection tells; never, without connections.
+    pub(crate) async fn next(&mut self) -> Event {
+        match self.heard.recv().await {
+            Some(event) => event,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Tells the driver of an event.
+    pub(crate) fn tell(&mut self, event: Event, wire: &mut Wire) {
+        match event {
+            Event::Data(name, data) => wire.post(b'x', &[&name, &data]),
+            Event::Passed(name, bytes) => wire.post(b'v', &[&name, bytes.to_string().as_bytes()]),
+            Event::Closed(name) => {
+                self.open.remove(&name);
+                wire.post(b'z', &[&name]);
+            }
+        }
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    /// Takes a message about connections.
+    pub(crate) fn take(&mut self, message: &Message, wire: &mut Wire) {
+        let Some(name) = message.fields.first().cloned() else { return };
+        match message.kind {
+            b'c' => match message.number(1).and_then(|index: usize| self.relays.get(index)) {
+                Some(relay) if self.open.len() < MOST => {
+                    let address = (relay.host.clone(), relay.port);
+                    self.connect(name, address);
+                }
+                _ => wire.post(b'z', &[&name]),
+            },
+            b'x' => {
+                if let Some(connection) = self.open.get(&name) {
+                    // A task that has ended has said so.
+                    let _ = connection.outgoing.send(message.fields.get(1).cloned().unwrap_or_default());
+                }
+            }
+            b'v' => {
+                if let Some(connection) = self.open.get(&name) {
+                    let bytes: usize = message.number(1).unwrap_or_default();
+                    connection.room.add_permits(bytes.min(WINDOW.saturating_sub(connection.room.available_permits())));
+                }
+            }
+            b'z' => {
+                self.open.remove(&name);
+            }
+            _ => {}
+        }
+    }
+
+    fn connect(&mut self, name: Bytes, address: (String, u16)) {
+        let (outgoing, pieces) = mpsc::unbounded_channel();
+        let room = Arc::new(Semaphore::new(WINDOW));
+        self.open.insert(name.clone(), Connection { outgoing, room: room.clone() });
+        let events = self.events.clone();
+        self.tasks.spawn(async move {
+            let connected = tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await;
+            if let Ok(Ok(stream)) = connected {
+                let (reader, writer) = stream.into_split();
+                let receiving = receive(reader, room, name.clone(), events.clone());
+                let sending = send(writer, pieces, name.clone(), events.clone());
+                tokio::join!(receiving, sending);
+            }
+            // Nobody hears of it when the session has ended.
+            let _ = events.send(Event::Closed(name));
+        });
+    }
+}
+
+/// Passes on what the host sends.
+async fn receive(
+    mut reader: tokio::net::tcp::OwnedReadHalf,
+    room: Arc<Semaphore>,
+    name: Bytes,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    let mut buffer = vec![0; PIECE];
+    loop {
+        let read = reader.read(&mut buffer).await.unwrap_or(0);
+        // The read may be larger than what may be sent at once; permits come back as the program takes it.
+        let Ok(permits) = room.acquire_many(read as u32).await else { return };
+        permits.forget();
+        if events.send(Event::Data(name.clone(), buffer[..read].to_vec())).is_err() || read == 0 {
+            return;
+        }
+    }
+}
+
+/// Passes on what the program sends.
+async fn send(
+    mut writer: tokio::net::tcp::OwnedWriteHalf,
+    mut pieces: mpsc::UnboundedReceiver<Bytes>,
+    name: Bytes,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    while let Some(piece) = pieces.recv().await {
+        if piece.is_empty() {
+            // The host may have gone already.
+            let _ = writer.shutdown().await;
+            return;
+        }
+        if writer.write_all(&piece).await.is_err() || events.send(Event::Passed(name.clone(), piece.len())).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! A block that runs.
+
+use std::time::{Duration, Instant};
+
+use cellblock_exec::{
+    Capture, Error, ExecutionRequest, ExecutionResult, Limit, Outcome, OutputSink, Result, Stream as Standard, Usage,
+};
+use tokio::time::{Instant as Deadline, interval_at, sleep_until};
+
+use crate::{
+    Cell, DriverSession, Reading,
+    artifacts::Arriving,
+    session::Live,
+    verdict::verdict,
+    wire::{Ended, Message},
+};
+
+/// How often what a cell uses is looked at, where no control group counts it. A program can exceed a limit for that long.
+const WATCH: Duration = Duration::from_millis(20);
+/// How long a driver may take to stop a block and hand out its files, before the whole cell is killed.
+const GRACE: Duration = Duration::from_secs(10);
+/// A century: a time that never comes. The clock cannot be asked for much more.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// A block under way. Dropping it stops the block.
+struct Running<'s, C: Cell> {
+    session: &'s mut DriverSession<C>,
+    number: u64,
+    ended: bool,
+}
+
+impl<C: Cell> Drop for Running<'_, C> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.session.stop(self.number);
+            if let Some(live) = &mut self.session.live {
+                live.wire.pump();
+            }
+        }
+    }
+}
+
+/// What has come of a block so far.
+struct Seen {
+    stdout: Capture,
+    stderr: Capture,
+    files: Arriving,
+    sink: Option<OutputSink>,
+}
+
+impl Seen {
+    /// Takes output. Whether there is too much of it.
+    fn output(&mut self, stream: Standard, data: &[u8]) -> bool {
+        let capture = match stream {
+            Standard::Stdout => &mut self.stdout,
+            Standard::Stderr => &mut self.stderr,
+        };
+        let room = capture.room().min(data.len());
+        capture.push(data);
+        if let Some(sink) = self.sink.as_ref().filter(|_| room > 0) {
+            sink(stream, &data[..room]);
+        }
+        capture.is_flood()
+    }
+}
+
+impl<C: Cell> DriverSession<C> {
+    /// Runs a block that the driver has been told of, and whose number is `number`.
+    pub(crate) async fn watch(&mut self, number: u64, request: ExecutionRequest) -> Result<ExecutionResult> {
+        let started = Instant::now();
+        let before = self.cell.reading();
+        let limits = self.setup.limits.clone();
+        let wall = request.wall.map_or(limits.wall, |wall| wall.min(limits.wall));
+        let mut seen = Seen {
+            stdout: Capture::new(limits.output),
+            stderr: Capture::new(limits.output),
+            files: Arriving::new(limits.disk),
+            sink: request.sink,
+        };
+        let mut running = Running { session: self, number, ended: false };
+        let mut stopped: Option<Outcome> = None;
+        let mut deadline = Deadline::now() + wall.min(NEVER);
+        let mut ticks = interval_at(Deadline::now() + WATCH, WATCH);
+        let ended = loop {
+            let session = &mut *running.session;
+            let Some(live) = session.live.as_mut() else { return Err(gone("there is no driver")) };
+            let mut stop = None;
+            tokio::select! {
+                biased;
+                () = request.cancel.cancelled(), if stopped.is_none() => stop = Some(Outcome::Cancelled),
+                message = live.wire.next() => match message {
+                    Ok(message) => match message.kind {
+                        b'd' if message.number(0) == Some(number) => break Ok(Ended::of(&message)),
+                        b'o' | b'e' => {
+                            let stream = if message.kind == b'o' { Standard::Stdout } else { Standard::Stderr };
+                            if seen.output(stream, message.field(0)) {
+                                stop = Some(Outcome::LimitExceeded { limit: Limit::Output });
+                            }
+                        }
+                        _ => live.take(&message, &mut seen.files),
+                    },
+                    Err(error) => break Err(error),
+                },
+                event = live.connections.next() => live.connections.tell(event, &mut live.wire),
+                () = sleep_until(deadline) => {
+                    if stopped.is_some() {
+                        break Err(std::io::Error::other("the driver did not stop the program"));
+                    }
+                    stop = Some(Outcome::LimitExceeded { limit: Limit::Wall });
+                }
+                _ = ticks.tick(), if before.is_some() && stopped.is_none() => {
+                    let over = session.cell.reading().and_then(|now| exceeded(&limits, before, now));
+                    stop = over.map(|limit| Outcome::LimitExceeded { limit });
+                }
+            }
+            if let (Some(outcome), None) = (stop, &stopped) {
+                stopped = Some(outcome);
+                deadline = Deadline::now() + GRACE;
+                session.stop(number);
+            }
+        };
+        running.ended = true;
+        let session = &mut *running.session;
+        seen.files.complete();
+        let after = session.cell.reading();
+        let (outcome, lost, cpu, memory) = match ended {
+            Ok(ended) => {
+                let outcome = verdict(&ended, stopped, session.memory_is_refused);
+                let outside = before.zip(after).map(|(before, after)| after.cpu.saturating_sub(before.cpu));
+                let cpu = outside.unwrap_or(Duration::from_micros(ended.cpu_us));
+                (outcome, ended.lost, cpu, after.map_or(ended.memory, |reading| reading.memory))
+            }
+            Err(error) => (session.bury(stopped, error).await?, true, Duration::ZERO, 0),
+        };
+        Ok(ExecutionResult {
+            outcome,
+            stdout: seen.stdout.finish(),
+            stderr: seen.stderr.finish(),
+            artifacts: seen.files.artifacts,
+            refused: seen.files.refused,
+            usage: Usage { wall: started.elapsed(), cpu, memory, fuel: None },
+            executor: session.setup.executor.to_owned(),
+            isolation: session.setup.isolation,
+            state_lost: lost,
+            notes: Vec::new(),
+        })
+    }
+
+    /// Tells the driver to stop a block.
+    fn stop(&mut self, number: u64) {
+        self.cell.stop_programs();
+        if let Some(live) = &mut self.live {
+            live.wire.post(b'k', &[number.to_string().as_bytes()]);
+        }
+    }
+
+    /// What a block came to whose driver has ended, or had to be killed. The next block gets a new driver, where the files
+    /// outlive it.
+    async fn bury(&mut self, stopped: Option<Outcome>, error: std::io::Error) -> Result<Outcome> {
+        self.live = None;
+        self.cell.kill();
+        let limit = self.cell.limit_hit().map(|limit| Outcome::LimitExceeded { limit });
+        match self.cell.restart().await {
+            Ok(stream) => {
+                self.next = Some(stream);
+                // A program of the same user can kill its driver where it is not alone.
+                Ok(stopped.or(limit).unwrap_or(Outcome::Signaled { signal: 9 }))
+            }
+            Err(restart) => match stopped.or(limit) {
+                Some(outcome) => Ok(outcome),
+                None if error.kind() == std::io::ErrorKind::InvalidData => Err(Error::Lost {
+                    what: "what came from the cell is not from its driver".to_owned(),
+                    source: error.into(),
+                }),
+                None => Err(restart),
+            },
+        }
+    }
+}
+
+impl Live {
+    /// Takes a message that is not about the end of a block.
+    pub(crate) fn take(&mut self, message: &Message, files: &mut Arriving) {
+        match message.kind {
+            b'a' | b'b' | b'f' => files.take(message),
+            b'c' | b'x' | b'v' | b'z' => self.connections.take(message, &mut self.wire),
+            _ => {}
+        }
+    }
+}
+
+/// The limit that a cell exceeds.
+fn exceeded(limits: &cellblock_exec::Limits, before: Option<Reading>, now: Reading) -> Option<Limit> {
+    let used = now.cpu.saturating_sub(before.unwrap_or_default().cpu);
+    if limits.cpu.is_some_and(|cpu| used >= cpu) {
+        return Some(Limit::Cpu);
+    }
+    [
+        (now.memory > limits.memory, Limit::Memory),
+        (now.processes > limits.processes, Limit::Processes),
+        (now.disk > limits.disk, Limit::Disk),
+        (now.files > u64::from(limits.files), Limit::Files),
+    ]
+    .into_iter()
+    .find_map(|(is, limit)| is.then_some(limit))
+}
+
+/// That the session cannot go on.
+pub(crate) fn gone(why: &str) -> Error {
+    Error::Lost { what: "the cell".to_owned(), source: why.into() }
+}

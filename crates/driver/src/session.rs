@@ -1,0 +1,283 @@
+//! A session in a cell.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use cellblock_exec::{
+    Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Limits, Outcome, Requirement,
+    Result, Session, filename,
+};
+
+use crate::{
+    Cell, Driver, Program, Relay, Stream,
+    artifacts::Arriving,
+    connections::Connections,
+    running::gone,
+    wire::{Message, Wire},
+};
+
+/// How long a driver may take for what is no block: writing a file, stopping what a dropped call left.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a session is told about its cell.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// The executor's name.
+    pub executor: &'static str,
+    /// What stands between programs and the host.
+    pub isolation: Isolation,
+    /// The session's limits.
+    pub limits: Limits,
+    /// Environment variables for programs, besides those that the driver sets.
+    pub environment: BTreeMap<String, String>,
+    /// Files to put into the workspace.
+    pub files: Vec<InputFile>,
+    /// Where connections that the driver relays go to, as given to it in [`Config::relays`](crate::Config::relays).
+    pub relays: Vec<Relay>,
+    /// Packages that programs have from the start.
+    pub packages: Option<Packages>,
+    /// Whether a program that asks for too much memory is refused it
+    /// ([`Config::data`](crate::Config::data) is set), and not killed.
+    pub memory_is_refused: bool,
+    /// The driver's program for the cell's interpreter.
+    pub program: Program,
+}
+
+/// Installed packages, by their directories in the cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packages {
+    /// The directory of the modules.
+    pub modules: String,
+    /// The directory of the programs.
+    pub programs: String,
+}
+
+/// A session in a cell.
+#[derive(Debug)]
+pub struct DriverSession<C: Cell> {
+    pub(crate) cell: Box<C>,
+    pub(crate) setup: Setup,
+    /// `None` once the driver is lost.
+    pub(crate) live: Option<Live>,
+    /// The stream to the driver that takes the place of a lost one.
+    pub(crate) next: Option<Stream>,
+    pub(crate) memory_is_refused: bool,
+    /// How many blocks have run.
+    blocks: u64,
+    /// The block that runs; if it is set at the beginning of a call, the future of an earlier one was dropped.
+    running: Option<u64>,
+    /// Answers that earlier calls did not wait for.
+    owed: usize,
+}
+
+/// A driver at work.
+#[derive(Debug)]
+pub(crate) struct Live {
+    pub(crate) wire: Wire,
+    pub(crate) connections: Connections,
+    languages: Vec<String>,
+}
+
+impl<C: Cell> DriverSession<C> {
+    /// Starts a session in a cell whose driver has just been started: waits until it is up.
+    ///
+    /// # Errors
+    /// [`Error::Start`] when the driver does not come up; those of [`Session::write_file`] for the files.
+    pub async fn start(cell: C, stream: Stream, setup: Setup) -> Result<Self> {
+        let driver = Driver::start(stream, &setup.program).await?;
+        Self::new(cell, driver, setup).await
+    }
+
+    /// A session in a cell whose driver is up.
+    ///
+    /// # Errors
+    /// Those of [`Session::write_file`] for the files; [`Error::Lost`] when the driver has gone.
+    pub async fn new(cell: C, driver: Driver, setup: Setup) -> Result<Self> {
+        let memory_is_refused = setup.memory_is_refused;
+        let mut session = Self {
+            cell: Box::new(cell),
+            setup,
+            live: None,
+            next: None,
+            memory_is_refused,
+            blocks: 0,
+            running: None,
+            owed: 0,
+        };
+        session.go_live(driver);
+        for file in std::mem::take(&mut session.setup.files) {
+            session.write_file(file).await?;
+        }
+        Ok(session)
+    }
+
+    /// Takes a driver, and tells it what it has to know of this session.
+    fn go_live(&mut self, driver: Driver) {
+        let mut wire = driver.wire;
+        if !self.setup.environment.is_empty() {
+            let pairs: Vec<&[u8]> =
+                self.setup.environment.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]).collect();
+            wire.post(b's', &pairs);
+        }
+        self.owed = 0;
+        self.running = None;
+        if let Some(packages) = &self.setup.packages {
+            wire.post(b'u', &[packages.modules.as_bytes(), packages.programs.as_bytes()]);
+            self.owed = 1;
+        }
+        let connections = Connections::new(self.setup.relays.clone());
+        self.live = Some(Live { wire, connections, languages: driver.languages });
+    }
+
+    /// The driver, with nothing left to be done for earlier calls.
+    async fn live(&mut self) -> Result<&mut Live> {
+        if self.live.is_none() {
+            let stream = match self.next.take() {
+                Some(stream) => stream,
+                None => self.cell.restart().await?,
+            };
+            let driver = Driver::start(stream, &self.setup.program).await?;
+            self.go_live(driver);
+        }
+        if self.running.is_some() || self.owed > 0 {
+            self.settle().await?;
+        }
+        self.live.as_mut().ok_or_else(|| gone("there is no driver"))
+    }
+
+    /// Waits for the end of a block whose call was dropped, and for answers that nobody waited for.
+    async fn settle(&mut self) -> Result<()> {
+        let mut ignored = Arriving::new(0);
+        while self.running.is_some() || self.owed > 0 {
+            let message = self.message().await?;
+            match message.kind {
+                b'd' if message.number(0) == self.running => self.running = None,
+                b'y' => self.owed = self.owed.saturating_sub(1),
+                _ => {
+                    if let Some(live) = &mut self.live {
+                        live.take(&message, &mut ignored);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The driver's next message, which must come soon. One that fails is given up.
+    async fn message(&mut self) -> Result<Message> {
+        let Some(live) = &mut self.live else { return Err(gone("there is no driver")) };
+        let source = match tokio::time::timeout(PATIENCE, live.wire.next()).await {
+            Ok(Ok(message)) => return Ok(message),
+            Ok(Err(error)) => error.into(),
+            Err(_) => format!("its driver did not answer for {} s", PATIENCE.as_secs()).into(),
+        };
+        self.live = None;
+        self.cell.kill();
+        match self.cell.restart().await {
+            Ok(stream) => self.next = Some(stream),
+            // It knows better what happened to the cell.
+            Err(error) => return Err(error),
+        }
+        Err(Error::Lost { what: "the driver of the cell".to_owned(), source })
+    }
+
+    /// The answer to what was posted last.
+    async fn answer(&mut self) -> Result<Message> {
+        self.owed += 1;
+        let mut ignored = Arriving::new(0);
+        loop {
+            let message = self.message().await?;
+            if message.kind == b'y' {
+                self.owed -= 1;
+                return Ok(message);
+            }
+            if let Some(live) = &mut self.live {
+                live.take(&message, &mut ignored);
+            }
+        }
+    }
+
+    fn not_run(&self, outcome: Outcome) -> ExecutionResult {
+        ExecutionResult::not_run(self.setup.executor, self.setup.isolation, outcome)
+    }
+}
+
+#[async_trait]
+impl<C: Cell> Session for DriverSession<C> {
+    async fn execute(&mut self, request: ExecutionRequest) -> Result<ExecutionResult> {
+        if request.cancel.is_cancelled() {
+            // Nothing has begun, so nothing is lost.
+            return Ok(self.not_run(Outcome::Cancelled));
+        }
+        let executor = self.setup.executor;
+        let live = self.live().await?;
+        let known =
+            request.language.as_ref().filter(|language| live.languages.iter().any(|name| name == language.as_str()));
+        let Some(language) = known.cloned() else {
+            let language = request.language.as_ref().map_or("code of unknown language", |language| language.as_str());
+            let what = format!("{language}: the {executor} executor runs {} here", live.languages.join(", "));
+            return Ok(self.not_run(Outcome::Unsupported { what }));
+        };
+        let mut path = String::new();
+        if let Some(name) = &request.filename {
+            let content = Arc::new(request.code.clone().into_bytes());
+            path = workspace_path(name)?;
+            self.write_file(InputFile { path: path.clone(), content }).await?;
+        }
+        self.blocks += 1;
+        let number = self.blocks;
+        let name = if path.is_empty() { format!("<block {number}>") } else { path.clone() };
+        let live = self.live().await?;
+        live.wire.post(
+            b'r',
+            &[
+                number.to_string().as_bytes(),
+                language.as_str().as_bytes(),
+                path.as_bytes(),
+                name.as_bytes(),
+                request.code.as_bytes(),
+                &request.stdin,
+            ],
+        );
+        self.running = Some(number);
+        let result = self.watch(number, request).await;
+        self.running = None;
+        result
+    }
+
+    async fn write_file(&mut self, file: InputFile) -> Result<()> {
+        let path = workspace_path(&file.path)?;
+        self.live().await?.wire.post(b'w', &[path.as_bytes(), &file.content]);
+        let answer = self.answer().await?;
+        let Some(errno) = answer.number::<i32>(0) else { return Ok(()) };
+        let why = match (errno, answer.field(1)) {
+            (28, b"files") => format!("{path} is one file more than the session may have; raise its limit on files"),
+            (27 | 28 | 122, _) => format!("{path} does not fit into the session's disk limit; raise it"),
+            _ => format!("{path} cannot be put there: {}", std::io::Error::from_raw_os_error(errno)),
+        };
+        Err(Error::Invalid { what: "workspace file", why })
+    }
+
+    async fn install(&mut self, packages: &[Requirement]) -> Result<InstallReport> {
+        let installed = self.cell.install(packages).await?;
+        if let Some(directory) = installed.directory {
+            let packages = Packages { programs: format!("{directory}/bin"), modules: directory };
+            let live = self.live().await?;
+            live.wire.post(b'u', &[packages.modules.as_bytes(), packages.programs.as_bytes()]);
+            self.answer().await?;
+            self.setup.packages = Some(packages);
+        }
+        Ok(installed.report)
+    }
+
+    async fn close(self: Box<Self>) -> Result<()> {
+        let Self { cell, live, next, .. } = *self;
+        // The end of its stream ends the driver, if it is not dead before.
+        drop((live, next));
+        cell.close().await
+    }
+}
+
+fn workspace_path(path: &str) -> Result<String> {
+    filename::workspace_path(path).map_err(|why| Error::Invalid { what: "file name", why: why.to_string() })
+}

@@ -1,0 +1,140 @@
+//! A cell without walls.
+
+use std::{path::Path, process::Stdio, sync::LazyLock, time::Duration};
+
+use async_trait::async_trait;
+use cellblock_driver::{
+    Cell, Config, DriverSession, INTERPRETERS, Installed, Program, Reading, Setup, Stream, command,
+};
+use cellblock_exec::{
+    Capabilities, Error, Executor, Isolation, Language, Limit, Requirement, Result, Session, SessionSpec,
+};
+use tokio::process::{Child, Command};
+
+/// The host's control groups are not the cell's: the driver must not read them.
+const BEFORE: &str = "mount -t tmpfs none /sys/fs/cgroup && exec /usr/bin/python3 \"$@\"";
+
+/// Opens sessions without walls. They need the right to make a process namespace.
+#[derive(Debug)]
+pub struct Bare;
+
+static PROGRAM: LazyLock<Program> = LazyLock::new(Program::new);
+static CAPABILITIES: LazyLock<Capabilities> = LazyLock::new(|| Capabilities {
+    languages: languages(),
+    isolation: Isolation::None,
+    limits: vec![Limit::Wall, Limit::Output],
+    network: false,
+    state: true,
+    fork: false,
+    freeze: false,
+    install: false,
+});
+
+/// Python, and what this machine has an interpreter for.
+fn languages() -> Vec<Language> {
+    let is_there =
+        |program: &&str| ["/usr/local/bin", "/usr/bin", "/bin"].iter().any(|bin| Path::new(bin).join(program).exists());
+    let found = INTERPRETERS.iter().filter(|interpreter| interpreter.programs.iter().any(|program| is_there(&program)));
+    std::iter::once(Language::PYTHON).chain(found.map(|interpreter| Language::new(interpreter.language))).collect()
+}
+
+#[derive(Debug)]
+struct BareCell {
+    child: Child,
+    _directory: tempfile::TempDir,
+}
+
+#[async_trait]
+impl Executor for Bare {
+    fn name(&self) -> &'static str {
+        "bare"
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &CAPABILITIES
+    }
+
+    async fn open(&self, spec: SessionSpec) -> Result<Box<dyn Session>> {
+        if spec.limits.wall.is_zero() {
+            return Err(Error::Invalid { what: "wall limit", why: "it is 0".into() });
+        }
+        if let Some(image) = spec.image {
+            return Err(Error::Invalid { what: "image", why: image });
+        }
+        let greatest = u64::MAX;
+        let limits = &spec.limits;
+        if limits.cpu.is_some()
+            || [limits.memory, limits.disk].iter().any(|limit| *limit != greatest)
+            || [limits.files, limits.processes].iter().any(|limit| *limit != u32::MAX)
+            || spec.network != Default::default()
+        {
+            return Err(Error::Unsupported("there are no walls".into()));
+        }
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["workspace", "tmp"] {
+            std::fs::create_dir(directory.path().join(name)).unwrap();
+        }
+        let mut config = Config::new(&spec.limits);
+        config.workspace = directory.path().join("workspace").display().to_string();
+        config.temporary = directory.path().join("tmp").display().to_string();
+        let mut child = Command::new("unshare")
+            .args(["--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", BEFORE, "sh"])
+            .args(command(&config))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let (reader, writer) = (child.stdout.take().unwrap(), child.stdin.take().unwrap());
+        let stream = Stream { reader: Box::new(reader), writer: Box::new(writer) };
+        let setup = Setup {
+            executor: "bare",
+            isolation: Isolation::None,
+            limits: spec.limits,
+            environment: spec.environment,
+            files: spec.files,
+            relays: Vec::new(),
+            packages: None,
+            memory_is_refused: false,
+            program: PROGRAM.clone(),
+        };
+        let cell = BareCell { child, _directory: directory };
+        Ok(Box::new(DriverSession::start(cell, stream, setup).await?))
+    }
+}
+
+/// What a process and all below it use.
+fn tree(pid: u32, reading: &mut Reading) {
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let stat = read("stat");
+    let ticks = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    // 100 ticks a second, and pages of 4 KiB.
+    reading.cpu += Duration::from_millis(ticks.map(|ticks| ticks.parse::<u64>().unwrap_or(0) * 10).sum());
+    reading.memory +=
+        read("statm").split_whitespace().nth(1).map_or(0, |pages| pages.parse::<u64>().unwrap_or(0) * 4096);
+    for child in read(&format!("task/{pid}/children")).split_whitespace() {
+        tree(child.parse().unwrap(), reading);
+    }
+}
+
+#[async_trait]
+impl Cell for BareCell {
+    fn reading(&mut self) -> Option<Reading> {
+        let mut reading = Reading::default();
+        tree(self.child.id()?, &mut reading);
+        Some(reading)
+    }
+
+    fn kill(&mut self) {
+        let _ = self.child.start_kill();
+    }
+
+    async fn install(&mut self, _packages: &[Requirement]) -> Result<Installed> {
+        Err(Error::Unsupported("nothing can be installed here".into()))
+    }
+
+    async fn close(mut self: Box<Self>) -> Result<()> {
+        let _ = self.child.kill().await;
+        Ok(())
+    }
+}

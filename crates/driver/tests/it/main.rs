@@ -1,0 +1,10 @@
+//! The driver and its session, in a cell that is only a process namespace in a directory of the host: what stands between
+//! programs and host is the backends' affair, and is tested there.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod bare;
+mod sessions;
+
+mod conformance {
+    cellblock_exec::conformance!(crate::bare::Bare);
+}

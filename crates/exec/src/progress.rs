@@ -1,0 +1,21 @@
+//! Telling a person how far a long piece of work is.
+
+/// Follows a long piece of work, such as the pull of an image. Its methods are called from several threads and must not block.
+pub trait Progress: Send + Sync {
+    /// A step begins, such as `downloading`.
+    fn step(&self, step: &str);
+    /// The current step has done this much of its total, in a unit of its own.
+    fn advance(&self, done: u64, total: u64);
+    /// All is done.
+    fn finish(&self);
+}
+
+/// Tells nobody.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn step(&self, _step: &str) {}
+    fn advance(&self, _done: u64, _total: u64) {}
+    fn finish(&self) {}
+}

@@ -1,0 +1,300 @@
+"""How a block of Python is run as a notebook would: in `__main__`, whose variables stay, with `await` at the top level, the
+value of a last expression shown, and open figures written as files.
+
+This is the part that the drivers of all executors share. A driver is this text followed by its own, run in one namespace,
+which must not be `__main__`'s, before directories of the program's are added to `sys.path`. It calls `_run_block` for each
+block. Nothing is imported before it is needed: a session must not wait for what its program may never use.
+"""
+
+import sys
+
+_MAIN = sys.modules["__main__"].__dict__
+_FLAGS = 0x2000  # ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+_ONLY_AST = 0x400  # ast.PyCF_ONLY_AST
+_COROUTINE = 0x80  # inspect.CO_COROUTINE
+_PATH = list(sys.path)
+_sources = {}
+_figures = 0
+
+
+def _run_block(source, filename):
+    """Runs a block, which tracebacks call `filename`, and tells how it ended: `code`, the exit code, and after an exception
+    what `_report` adds."""
+    status = {"code": 0}
+    try:
+        _remember(source, filename)
+        _execute(source, filename)
+    except SystemExit as end:
+        status["code"] = _exit_code(end.code)
+    except BaseException as error:
+        status = _report(error)
+    try:
+        _save_figures()
+    except BaseException as error:
+        status = status if status["code"] else _report(error)
+    return status
+
+
+def _execute(source, filename):
+    if _shows_nothing(source):
+        _evaluate(compile(source, filename, "exec", _FLAGS))
+        return
+    import _ast
+
+    tree = compile(source, filename, "exec", _FLAGS | _ONLY_AST)
+    last = None
+    if tree.body and isinstance(tree.body[-1], _ast.Expr):
+        last = _ast.Expression(tree.body.pop().value)
+    if tree.body:
+        _evaluate(compile(tree, filename, "exec", _FLAGS))
+    if last is not None:
+        sys.displayhook(_evaluate(compile(last, filename, "eval", _FLAGS)))
+
+
+def _shows_nothing(source):
+    """Whether the block surely has no value to show, so that it need not be taken apart: its last line is an assignment,
+    or a call of `print` and nothing else. Only a guess that errs on the side of taking it apart: a line that could be the
+    end of something longer, or hold a second statement, is not trusted."""
+    source = source.rstrip()
+    if source.endswith(";"):
+        return True
+    start = source.rfind("\n") + 1
+    line = source[start:]
+    calls = line.count("(")
+    if calls != line.count(")") or line.count("[") != line.count("]") or line.count("{") != line.count("}"):
+        return False
+    if ";" in line or '"""' in line or "'''" in line or source[:start].rstrip("\r\n").endswith("\\"):
+        return False
+    if calls == 1 and line.startswith("print(") and line.endswith(")"):
+        only_called = source.count("print") == source.count("print(") and "def print(" not in source
+        return only_called and "print" not in _MAIN
+    target, equals, value = line.partition("=")
+    if not equals or value.startswith("="):
+        return False
+    if target.endswith(("+", "-", "*", "/")):
+        target = target[:-1]
+    return target.rstrip().replace(".", "_").isidentifier()
+
+
+def _evaluate(code):
+    value = eval(code, _MAIN)
+    if code.co_flags & _COROUTINE:
+        import asyncio
+
+        return asyncio.run(value)
+    return value
+
+
+def _exit_code(code):
+    """As CPython's `sys.exit` documents it."""
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return 1
+
+
+def _report(error):
+    """Shows an exception without the frames of the driver. Gives the status of a block that ended with it."""
+    trace = _without_own(error.__traceback__)
+    try:
+        shown = _traceback().TracebackException(type(error), error, trace)
+        _drop_site_hint(shown)
+        # Printing to no file would print to standard output.
+        shown.print(file=sys.stderr or sys.__stderr__)
+    except MemoryError:
+        _complain(type(error).__name__)
+    except BaseException:
+        # The program has a module in the way of the library's, or closed `sys.stderr`, or the exception cannot be shown.
+        _complain(_plain(error, trace))
+    # The host has seen which limits were hit; with the kind of the error it can tell whether one ended the program.
+    kinds = [kind.__name__ for kind in (MemoryError, OSError) if isinstance(error, kind)]
+    status = {"code": 1, "exception": kinds[0] if kinds else type(error).__name__}
+    if isinstance(error, OSError) and isinstance(error.errno, int):
+        status["errno"] = error.errno
+    return status
+
+
+def _without_own(trace):
+    """A traceback without the frames of the driver: those that it starts with, and those of our hooks further in."""
+    own = globals()
+    while trace is not None and trace.tb_frame.f_globals is own:
+        trace = trace.tb_next
+    last = trace
+    while last is not None:
+        following = last.tb_next
+        while following is not None and following.tb_frame.f_globals is own:
+            following = following.tb_next
+        if following is not last.tb_next:
+            last.tb_next = following
+        last = following
+    return trace
+
+
+def _traceback():
+    """The module `traceback`, and what it needs, from where modules were before the program added its own directories: a
+    program may have a file called `token.py`."""
+    if "traceback" not in sys.modules:
+        path, sys.path = sys.path, _PATH
+        try:
+            import traceback
+        finally:
+            sys.path = path
+    return sys.modules["traceback"]
+
+
+def _plain(error, trace):
+    """An exception as text, made without any module. The last frames will do."""
+    frames = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        frames.append(f'  File "{code.co_filename}", line {trace.tb_lineno}, in {code.co_name}')
+        trace = trace.tb_next
+    kind = type(error).__name__
+    try:
+        return "\n".join(["Traceback (most recent call last):", *frames[-20:], f"{kind}: {error}"])
+    except BaseException:
+        return kind
+
+
+def _complain(text):
+    """Writes to standard error, whatever the program did to `sys.stderr`."""
+    import os
+
+    try:
+        os.write(2, f"{text}\n".encode(errors="backslashreplace"))
+    except OSError:
+        pass
+
+
+def _drop_site_hint(shown):
+    """A missing module has nothing to do with site initialisation, which there is none of here."""
+    while shown is not None:
+        if isinstance(getattr(shown, "_str", None), str):
+            shown._str = shown._str.partition(". Site initialization is disabled")[0]
+        shown = shown.__cause__ or shown.__context__
+
+
+def _reseed():
+    """What must not be the same in every copy of a process."""
+    from os import urandom
+
+    random = sys.modules.get("random")
+    if random is not None:
+        random.seed(int.from_bytes(urandom(16), "big"))
+    numpy = sys.modules.get("numpy.random")
+    if numpy is not None:
+        numpy.seed(int.from_bytes(urandom(4), "big"))
+
+
+class _Watch:
+    """Calls a function once a module has been imported. It stands before the finders of modules and finds none itself."""
+
+    def __init__(self):
+        self.actions = {}
+
+    def upon(self, name, action):
+        """Calls `action` now if the module is there, else once it is. It must not fail the import: what it raises is lost."""
+        if name in sys.modules:
+            action()
+            return
+        self.actions[name] = action
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
+
+    def find_spec(self, name, path=None, target=None):
+        if name not in self.actions:
+            return None
+        for finder in sys.meta_path:
+            find = getattr(finder, "find_spec", None)
+            spec = find(name, path, target) if finder is not self and find is not None else None
+            if spec is not None:
+                self._wrap(spec.loader, name)
+                return spec
+        return None
+
+    def _wrap(self, loader, name):
+        # Some loaders are classes, and so are all modules' of their kind.
+        if isinstance(loader, type) or not hasattr(loader, "exec_module"):
+            return
+        load = loader.exec_module
+
+        def exec_module(module):
+            load(module)
+            if module.__name__ == name:
+                loader.__dict__.pop("exec_module", None)
+                self._imported(name)
+
+        try:
+            loader.exec_module = exec_module
+        except AttributeError:
+            pass
+
+    def _imported(self, name):
+        action = self.actions.pop(name, None)
+        if not self.actions and self in sys.meta_path:
+            sys.meta_path.remove(self)
+        try:
+            if action is not None:
+                action()
+        except Exception:
+            pass
+
+
+_watch = _Watch()
+
+
+def _remember(source, filename):
+    """Keeps a block's text for tracebacks, which find it in `linecache`."""
+    linecache = sys.modules.get("linecache")
+    cache = _sources if linecache is None else linecache.cache
+    cache[filename] = (len(source), None, source.splitlines(True), filename)
+
+
+def _pass_on_sources():
+    sys.modules["linecache"].cache.update(_sources)
+    _sources.clear()
+
+
+_watch.upon("linecache", _pass_on_sources)
+
+
+def hook_figures_on_import():
+    """Does what `hook_figures` does, as soon as the program imports pyplot. The environment should say `MPLBACKEND=agg`
+    before: else matplotlib tries every window system first."""
+    _watch.upon("matplotlib.pyplot", hook_figures)
+
+
+def hook_figures():
+    """Makes `plt.show()` write pictures. Called once `matplotlib.pyplot` is imported."""
+    pyplot = sys.modules["matplotlib.pyplot"]
+    Figure = pyplot.Figure
+    save = Figure.savefig
+
+    def savefig(self, *arguments, **options):
+        result = save(self, *arguments, **options)
+        self._cellblock_saved = True
+        return result
+
+    def show(*_arguments, **_options):
+        _save_figures()
+
+    Figure.savefig = savefig
+    Figure.show = show
+    Figure._cellblock_saved = False
+    pyplot.show = show
+
+
+def _save_figures():
+    """Writes the open figures as `figure-1.png` and so on, except those that the program saved itself."""
+    global _figures
+    pyplot = sys.modules.get("matplotlib.pyplot")
+    if pyplot is None or not pyplot._pylab_helpers.Gcf.figs:
+        return
+    for number in pyplot.get_fignums():
+        figure = pyplot.figure(number)
+        if not getattr(figure, "_cellblock_saved", False):
+            _figures += 1
+            figure.savefig(f"figure-{_figures}.png")
+    pyplot.close("all")
