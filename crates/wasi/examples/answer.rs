@@ -6,13 +6,14 @@
 use std::{error::Error, fs, path::Path, sync::Arc};
 
 use async_trait::async_trait;
+use cellblock_exec::Silent;
 use cellblock_exec::{
     Artifact, CodeBlock, Requirement, code_blocks,
     filename::workspace_path,
     packages::{InstallMode, InstallPolicy},
     run::{Observer, RunOptions, run_blocks},
 };
-use cellblock_wasi::{ImageStore, Options, Silent, WasiExecutor};
+use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
 const ANSWER: &str = "
 First the numbers:

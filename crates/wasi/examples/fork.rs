@@ -5,8 +5,8 @@
 
 use std::time::Instant;
 
-use cellblock_exec::{ExecutionRequest, Executor as _, Limits, Session, SessionSpec};
-use cellblock_wasi::{ImageStore, Options, Silent, WasiExecutor};
+use cellblock_exec::{ExecutionRequest, Executor as _, Limits, Session, SessionSpec, Silent};
+use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
 /// Runs Python and gives what it printed.
 async fn say(session: &mut Box<dyn Session>, code: &str) -> cellblock_exec::Result<String> {

@@ -13,9 +13,9 @@ use std::{
 use async_trait::async_trait;
 use cellblock_exec::{
     Capabilities, ExecutionRequest, ExecutionResult, Executor, InputFile, InstallReport, Limits, Requirement, Result,
-    Session, SessionSpec,
+    Session, SessionSpec, Silent,
 };
-use cellblock_wasi::{ImageStore, Options, Silent, WasiExecutor};
+use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
 /// What ran, and how it ended: one line for each block, shared by all sessions.
 type Log = Arc<Mutex<Vec<String>>>;

@@ -5,8 +5,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cellblock_exec::{ExecutionRequest, Executor as _, InputFile, Limit, Limits, Outcome, Result, SessionSpec};
-use cellblock_wasi::{ImageStore, Options, Silent, WasiExecutor};
+use cellblock_exec::{ExecutionRequest, Executor as _, InputFile, Limit, Limits, Outcome, Result, SessionSpec, Silent};
+use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
 const CITIES: &str = "city,degrees\nOslo,4\nRome,15\nCairo,24\n";
 

@@ -8,8 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cellblock_exec::{CancellationToken, ExecutionRequest, Executor as _, Outcome, Result, SessionSpec, Stream};
-use cellblock_wasi::{ImageStore, Options, Silent, WasiExecutor};
+use cellblock_exec::{
+    CancellationToken, ExecutionRequest, Executor as _, Outcome, Result, SessionSpec, Silent, Stream,
+};
+use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
 const CODE: &str = "
 import sys, time

@@ -1,19 +1,9 @@
 //! Looking whether this machine has what the executor needs.
 
-use crate::{images::installer::Installer, memory::sys};
+use cellblock_cache::Installer;
+use cellblock_exec::Check;
 
-/// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
-    /// What was looked at.
-    pub name: String,
-    /// Whether it is as it should be.
-    pub ok: bool,
-    /// What was found.
-    pub found: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
+use crate::{memory::sys, session::NAME};
 
 /// Looks at what the WebAssembly executor needs of this machine.
 pub async fn checks() -> Vec<Check> {
@@ -22,6 +12,7 @@ pub async fn checks() -> Vec<Check> {
     let lists_pages = sys::can_list_written_pages();
     vec![
         Check {
+            executor: NAME,
             name: "package installer".to_owned(),
             ok: has_installer,
             found: if has_installer { installers.join(", ") } else { "none".to_owned() },
@@ -29,6 +20,7 @@ pub async fn checks() -> Vec<Check> {
                 .then(|| "install uv or pip (Debian: apt-get install python3-pip); images cannot be pulled".to_owned()),
         },
         Check {
+            executor: NAME,
             name: "written pages".to_owned(),
             ok: lists_pages,
             found: if lists_pages { "the kernel lists them" } else { "the kernel cannot list them" }.to_owned(),

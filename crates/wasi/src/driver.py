@@ -1,27 +1,23 @@
-"""The guest's side of a turn: runs a block in `__main__` as a notebook would, and tells the host how it ended.
+"""The guest's side of a turn: runs a block as a notebook would, and tells the host how it ended.
 
-It lives in the memory image as the module `_cellblock`. The host calls `run`, under a name among the builtins that costs
-nothing to look up; everything else here serves it. A block comes in and its status goes out through the control device,
-because what the host passes to the guest as source has to be compiled first, and that is most of the cost of a short turn.
+It follows `notebook.py`, with which it lives in the memory image as the module `_cellblock`. The host calls `run`, under a
+name among the builtins that costs nothing to look up; everything else here serves it. A block comes in and its status goes
+out through the control device, because what the host passes to the guest as source has to be compiled first, and that is
+most of the cost of a short turn.
 """
 
-import ast
+# Some of these are only for the memory image to have them: no program shall wait for them when it fails.
+import ast  # noqa: F401
 import builtins
 import gc
 import io
 import json
-import linecache
+import linecache  # noqa: F401
 import os
-import random
-import re
-import sys
-import traceback
+import random  # noqa: F401
+import traceback  # noqa: F401
 
 _CONTROL = os.open("/dev/cellblock", os.O_RDWR)
-_MAIN = sys.modules["__main__"].__dict__
-_FLAGS = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-_COROUTINE = 0x80  # inspect.CO_COROUTINE
-_figures = 0
 
 
 def prepare(environment, workspace):
@@ -86,147 +82,19 @@ def _immortalize():
         os.write(_CONTROL, array("I", [id(None), *map(id, held)]).tobytes())
 
 
-def _reseed():
-    """What must not be the same in every copy of the image."""
-    random.seed(int.from_bytes(os.urandom(16)))
-    numpy = sys.modules.get("numpy.random")
-    if numpy is not None:
-        numpy.seed(int.from_bytes(os.urandom(4)))
-
-
 def run(length, fresh=False, stdin=False):
     """Runs the block that the host has ready: `length` bytes, the first line of which is its name. With `fresh`, it is the
     first one in this copy of the image; with `stdin`, there is new input. The value of a last expression is shown."""
     filename, _, source = os.read(_CONTROL, length).decode().partition("\n")
-    status = {"code": 0}
     try:
         if fresh:
             _reseed()
         if stdin:
             # What an earlier block left in the old one's buffer is gone with it.
             sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", False)), "utf-8")
-        linecache.cache[filename] = (len(source), None, source.splitlines(True), filename)
-        _execute(source, filename)
-    except SystemExit as end:
-        status["code"] = _exit_code(end.code)
     except BaseException as error:
         status = _report(error)
-    try:
-        _save_figures()
-    except BaseException as error:
-        status = status if status["code"] else _report(error)
+    else:
+        status = _run_block(source, filename)
     if status["code"]:
         os.write(_CONTROL, json.dumps(status).encode())
-
-
-def _execute(source, filename):
-    if _shows_nothing(source):
-        _evaluate(compile(source, filename, "exec", _FLAGS))
-        return
-    tree = compile(source, filename, "exec", _FLAGS | ast.PyCF_ONLY_AST)
-    last = None
-    if tree.body and isinstance(tree.body[-1], ast.Expr):
-        last = ast.Expression(tree.body.pop().value)
-    if tree.body:
-        _evaluate(compile(tree, filename, "exec", _FLAGS))
-    if last is not None:
-        sys.displayhook(_evaluate(compile(last, filename, "eval", _FLAGS)))
-
-
-# A last line that is an assignment, or a call of `print` and nothing else.
-_ASSIGNMENT = re.compile(r"[A-Za-z_][\w.]*\s*[-+*/]?=(?!=)")
-_PRINT = re.compile(r"print\([^()]*\)\s*$")
-
-
-def _shows_nothing(source):
-    """Whether the block surely has no value to show, so that it need not be taken apart. Only a guess that errs on the
-    side of taking it apart: a line that could be the end of something longer is not trusted."""
-    if source.rstrip().endswith(";"):
-        return True
-    line = source[source.rstrip().rfind("\n") + 1 :].rstrip()
-    if "\"\"\"" in line or "'''" in line or line.count("(") != line.count(")") or line.count("[") != line.count("]"):
-        return False
-    if line.count("{") != line.count("}"):
-        return False
-    if _ASSIGNMENT.match(line):
-        return True
-    only_called = source.count("print") == source.count("print(") and "def print(" not in source
-    return _PRINT.match(line) is not None and only_called and "print" not in _MAIN
-
-
-def _evaluate(code):
-    value = eval(code, _MAIN)
-    if code.co_flags & _COROUTINE:
-        import asyncio
-
-        return asyncio.run(value)
-    return value
-
-
-def _exit_code(code):
-    """As CPython's `sys.exit` documents it."""
-    if code is None:
-        return 0
-    if isinstance(code, int):
-        return code & 0xFF
-    print(code, file=sys.stderr)
-    return 1
-
-
-def _report(error):
-    """Shows an exception without the frames of this module."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_frame.f_globals is globals():
-        trace = trace.tb_next
-    try:
-        shown = traceback.TracebackException(type(error), error, trace)
-        _drop_site_hint(shown)
-        shown.print()
-    except BaseException:
-        # Out of memory, or an exception that cannot be shown.
-        os.write(2, f"{type(error).__name__}\n".encode())
-    # The host has seen which limits were hit; with the kind of the error it can tell whether one ended the program.
-    kinds = [kind.__name__ for kind in (MemoryError, OSError) if isinstance(error, kind)]
-    return {"code": 1, "exception": kinds[0] if kinds else type(error).__name__}
-
-
-def _drop_site_hint(shown):
-    """A missing module has nothing to do with site initialisation, which there is none of here."""
-    while shown is not None:
-        if isinstance(shown._str, str):
-            shown._str = shown._str.partition(". Site initialization is disabled")[0]
-        shown = shown.__cause__ or shown.__context__
-
-
-def hook_figures():
-    """Makes `plt.show()` write pictures. Called once matplotlib is imported, before the memory image is taken."""
-    from matplotlib import pyplot
-    from matplotlib.figure import Figure
-
-    save = Figure.savefig
-
-    def savefig(self, *arguments, **options):
-        result = save(self, *arguments, **options)
-        self._cellblock_saved = True
-        return result
-
-    def show(*_arguments, **_options):
-        _save_figures()
-
-    Figure.savefig = savefig
-    Figure.show = show
-    pyplot.show = show
-
-
-def _save_figures():
-    """Writes the open figures as `figure-1.png` and so on, except those that the program saved itself."""
-    global _figures
-    pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is None or not pyplot._pylab_helpers.Gcf.figs:
-        return
-    for number in pyplot.get_fignums():
-        figure = pyplot.figure(number)
-        if not getattr(figure, "_cellblock_saved", False):
-            _figures += 1
-            figure.savefig(f"figure-{_figures}.png")
-    pyplot.close("all")

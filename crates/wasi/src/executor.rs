@@ -4,14 +4,14 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use cellblock_exec::{
-    Capabilities, Error, Executor, Isolation, Language, Limit, Limits, Network, Result, Session, SessionSpec,
+    Capabilities, Error, Executor, Isolation, Language, Limit, Limits, Network, Progress, Result, Session, SessionSpec,
 };
 
 use crate::{
-    images::{ImageStore, Progress, stored},
+    images::{ImageStore, stored},
     memory::Template,
     packages,
-    session::{Shared, WasiSession},
+    session::{NAME, Shared, WasiSession},
 };
 
 /// How an executor is set up.
@@ -82,13 +82,7 @@ impl WasiExecutor {
     }
 
     fn check(&self, limits: &Limits) -> Result<()> {
-        let invalid = |what, why: String| Err(Error::Invalid { what, why });
-        if limits.wall.is_zero() {
-            return invalid("wall limit", "a block needs some time; give more than 0".to_owned());
-        }
-        if limits.cpu.is_some_and(|cpu| cpu.is_zero()) {
-            return invalid("cpu limit", "a block needs some time; give more than 0".to_owned());
-        }
+        limits.check()?;
         let least = self.shared.loaded.image.bytes().len() as u64;
         if limits.memory < least {
             let why = format!(
@@ -97,7 +91,7 @@ impl WasiExecutor {
                 self.image,
                 least.div_ceil(1024 * 1024)
             );
-            return invalid("memory limit", why);
+            return Err(Error::Invalid { what: "memory limit", why });
         }
         Ok(())
     }
@@ -106,7 +100,7 @@ impl WasiExecutor {
 #[async_trait]
 impl Executor for WasiExecutor {
     fn name(&self) -> &'static str {
-        "wasi"
+        NAME
     }
 
     fn capabilities(&self) -> &Capabilities {

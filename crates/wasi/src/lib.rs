@@ -5,8 +5,8 @@
 //! clocks, random numbers, and what it prints.
 //!
 //! ```no_run
-//! use cellblock_exec::{ExecutionRequest, Executor, SessionSpec};
-//! use cellblock_wasi::{ImageStore, Options, Silent, WasiExecutor};
+//! use cellblock_exec::{ExecutionRequest, Executor, SessionSpec, Silent};
+//! use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 //!
 //! # async fn example() -> cellblock_exec::Result<()> {
 //! let executor = WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
@@ -33,6 +33,6 @@ mod rerun;
 mod session;
 mod turn;
 
-pub use doctor::{Check, checks};
+pub use doctor::checks;
 pub use executor::{Options, WasiExecutor};
-pub use images::{ImageInfo, ImageState, ImageStore, Progress, Silent};
+pub use images::{ImageInfo, ImageState, ImageStore};

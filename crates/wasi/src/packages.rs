@@ -10,16 +10,15 @@ use std::{
     path::Path,
 };
 
-use cellblock_exec::{Error, Requirement, Result, packages::PackageName};
+use cellblock_cache::{Fit, Installers, Job, Package, files, installed, object_id, storage};
+use cellblock_exec::{Requirement, Result, packages::PackageName};
 use serde::{Deserialize, Serialize};
 use zip::{ZipWriter, write::SimpleFileOptions};
 
 use crate::{
     images::{
         Loaded,
-        installer::{self, Installer, Job},
         layers::{LAYER, LayerWriter},
-        objects::{object_id, storage},
     },
     python::literal,
 };
@@ -39,15 +38,6 @@ pub(crate) struct PackageSet {
     pub(crate) key: String,
     /// What is in it.
     pub(crate) packages: Vec<Package>,
-}
-
-/// An installed package.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Package {
-    pub(crate) name: String,
-    pub(crate) version: String,
-    /// The modules that it brings.
-    pub(crate) modules: Vec<String>,
 }
 
 impl PackageSet {
@@ -121,23 +111,19 @@ async fn resolve(
     offer(&wheels, provided).map_err(|source| storage("write", &wheels, source))?;
     let list = work.join("requirements.txt");
     fs::write(&list, requirements.join("\n") + "\n").map_err(|source| storage("write", &list, source))?;
-    let wheels_argument = wheels.display().to_string();
-    let mut why = None;
-    for installer in Installer::find_all().await {
+    let wheels = wheels.display().to_string();
+    let mut installers = Installers::new(Fit::Pure(python));
+    while let Some(installer) = installers.next().await {
         let target = work.join(installer.name());
-        let arguments = ["--find-links", &wheels_argument];
-        let job = Job { target: &target, python, requirements: &list, arguments: &arguments };
+        let arguments = ["--find-links", &wheels];
+        let job = Job { target: &target, fit: Fit::Pure(python), requirements: &list, arguments: &arguments };
         let result = installer.install(&job).await;
         match result.and_then(|()| native_module(&target).map_or(Ok(()), |file| Err(not_pure(&file)))) {
             Ok(()) => return Ok(target),
-            Err(error) => why = Some(error),
+            Err(why) => installers.failed(&installer, &why),
         }
     }
-    let packages = requirements.join(" ");
-    Err(match why {
-        Some(why) => Error::Install { packages, why },
-        None => installer::none_found(&packages),
-    })
+    Err(installers.error(&requirements.join(" ")))
 }
 
 fn not_pure(file: &str) -> String {
@@ -148,7 +134,7 @@ fn not_pure(file: &str) -> String {
 fn native_module(directory: &Path) -> Option<String> {
     let native = |name: &str| [".so", ".pyd", ".dylib", ".dll"].iter().any(|ending| name.ends_with(ending));
     let mut found = None;
-    let _ = walk(directory, "", &mut |name, _| {
+    let _ = files(directory, &mut |name, _| {
         if native(name) && found.is_none() {
             found = Some(name.to_owned());
         }
@@ -184,25 +170,19 @@ fn offer(directory: &Path, provided: &[(String, String)]) -> io::Result<()> {
 /// Packs what was unpacked into `target` as a layer, without the empty wheels.
 fn store(into: &Path, target: &Path, provided: &[(String, String)], key: &str, asked: &str) -> Result<()> {
     let provided: Vec<String> = provided.iter().map(|(name, _)| normalised(name)).collect();
+    let is_provided = |package: &str| provided.iter().any(|name| name == package);
     let layer = into.join(LAYER);
-    let mut packages = Vec::new();
-    let mut pack = || {
+    let pack = || {
         let mut writer = LayerWriter::create(&layer)?;
         let mut bytes = 0;
-        walk(target, "", &mut |name, path| {
+        files(target, &mut |name, path| {
             let top = name.split('/').next().unwrap_or(name);
-            if let Some((package, version)) = top.strip_suffix(".dist-info").and_then(|info| info.rsplit_once('-')) {
-                let package = normalised(package);
-                if provided.contains(&package) {
-                    return Ok(());
-                }
-                if name.ends_with(".dist-info/RECORD") {
-                    let modules = modules(&fs::read_to_string(path)?);
-                    packages.push(Package { name: package, version: version.to_owned(), modules });
-                }
-            }
-            // Programs for a host's shell, and bytecode of another Python.
-            if top == "bin" || name.ends_with(".pyc") {
+            let info = top.strip_suffix(".dist-info").and_then(|info| info.rsplit_once('-'));
+            // The empty wheels; programs for a host's shell; bytecode of another Python.
+            if info.is_some_and(|(package, _)| is_provided(&normalised(package)))
+                || top == "bin"
+                || name.ends_with(".pyc")
+            {
                 return Ok(());
             }
             bytes += fs::metadata(path)?.len();
@@ -211,10 +191,11 @@ fn store(into: &Path, target: &Path, provided: &[(String, String)], key: &str, a
             }
             writer.add(name, &fs::read(path)?)
         })?;
-        writer.finish()
+        writer.finish()?;
+        installed(target)
     };
-    pack().map_err(|source| storage("write", &layer, source))?;
-    packages.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut packages = pack().map_err(|source| storage("write", &layer, source))?;
+    packages.retain(|package| !is_provided(&package.name));
     // A set without packages has no layer to mount; its key is kept all the same.
     let path = into.join(SET);
     serde_json::to_vec_pretty(&PackageSet { key: key.to_owned(), packages })
@@ -223,39 +204,7 @@ fn store(into: &Path, target: &Path, provided: &[(String, String)], key: &str, a
         .map_err(|source| storage("write", &path, source))
 }
 
-/// The top-level modules in a wheel's RECORD.
-fn modules(record: &str) -> Vec<String> {
-    let mut modules: Vec<String> = record
-        .lines()
-        .filter_map(|line| {
-            let path = line.split(',').next()?.trim_matches('"');
-            path.strip_suffix("/__init__.py").or_else(|| path.strip_suffix(".py")).filter(|name| !name.contains('/'))
-        })
-        .map(str::to_owned)
-        .collect();
-    modules.sort();
-    modules.dedup();
-    modules
-}
-
 /// A package's name in the form that PyPA defines; a name that is not one stays as it is.
 fn normalised(name: &str) -> String {
     name.parse::<PackageName>().map_or_else(|_| name.to_owned(), String::from)
-}
-
-/// Visits the regular files below `directory`, in order, with their paths relative to it. Links are not followed: a
-/// wheel has none.
-fn walk(directory: &Path, prefix: &str, visit: &mut dyn FnMut(&str, &Path) -> io::Result<()>) -> io::Result<()> {
-    let mut entries: Vec<fs::DirEntry> = fs::read_dir(directory)?.collect::<io::Result<_>>()?;
-    entries.sort_by_key(fs::DirEntry::file_name);
-    for entry in entries {
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            walk(&entry.path(), &format!("{name}/"), visit)?;
-        } else if kind.is_file() {
-            visit(&name, &entry.path())?;
-        }
-    }
-    Ok(())
 }

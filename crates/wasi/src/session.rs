@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use async_trait::async_trait;
+use cellblock_cache::storage;
 use cellblock_exec::{
     Capture, Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Language, Limits, Outcome,
     Requirement, Result, Session, Usage, filename,
@@ -11,12 +12,15 @@ use cellblock_exec::{
 use crate::{
     fs::{Errno, Fs, Quota, WORKSPACE},
     host,
-    images::{Loaded, PACKAGES_DIRECTORY, objects::storage, stored},
+    images::{Loaded, PACKAGES_DIRECTORY, stored},
     memory::{MemoryImage, Slot, Template, write_sparse},
     packages::{self, PackageSet},
     python::dictionary,
     turn::{self, Bounds, Ended},
 };
+
+/// The executor's name.
+pub(crate) const NAME: &str = "wasi";
 
 /// A session that has written more than this, in bytes, is frozen before it is forked, so that the fork copies little.
 const FORK_BY_COPYING: usize = 8 * 1024 * 1024;
@@ -255,8 +259,10 @@ impl Session for WasiSession {
             artifacts: collected.artifacts,
             refused: collected.refused,
             usage: Usage { wall: ended.wall, cpu: ended.cpu, memory, fuel: ended.fuel },
+            executor: NAME.to_owned(),
             isolation: Isolation::Wasm,
             state_lost: !ended.alive,
+            notes: Vec::new(),
         })
     }
 
@@ -354,18 +360,9 @@ impl Drop for WasiSession {
     }
 }
 
-/// The result of a block that this executor does not run.
+/// The result of a block that does not run.
 fn not_run(outcome: Outcome) -> ExecutionResult {
-    ExecutionResult {
-        outcome,
-        stdout: Default::default(),
-        stderr: Default::default(),
-        artifacts: Vec::new(),
-        refused: Vec::new(),
-        usage: Usage::default(),
-        isolation: Isolation::Wasm,
-        state_lost: false,
-    }
+    ExecutionResult::not_run(NAME, Isolation::Wasm, outcome)
 }
 
 fn lost(error: wasmtime::Error) -> Error {

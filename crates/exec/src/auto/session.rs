@@ -199,9 +199,18 @@ impl Session for AutoSession {
             return Ok(ExecutionResult::not_run(NAME, self.candidates[0].isolation, Outcome::Unsupported { what }));
         };
         for index in first..candidates.len() {
-            let able = match candidates[index].runs(&language).await {
-                Ok(()) => self.reach(index).await?,
-                Err(why) => Err(why),
+            let ready = async {
+                match candidates[index].runs(&language).await {
+                    Ok(()) => self.reach(index).await,
+                    Err(why) => Ok(Err(why)),
+                }
+            };
+            let able = tokio::select! {
+                biased;
+                () = request.cancel.cancelled() => {
+                    return Ok(ExecutionResult::not_run(NAME, candidates[index].isolation, Outcome::Cancelled));
+                }
+                able = ready => able?,
             };
             let name = &candidates[index].name;
             if let Err(why) = able {

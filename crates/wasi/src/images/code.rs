@@ -12,14 +12,11 @@ use std::{
     time::Duration,
 };
 
-use cellblock_exec::{Error, Result};
+use cellblock_cache::{object_id, storage};
+use cellblock_exec::{Error, Progress, Result};
 use wasmtime::{CacheStore, Engine};
 
-use super::{
-    guest,
-    objects::{object_id, storage},
-    progress::Progress,
-};
+use super::guest;
 use crate::engine;
 
 /// The file of a code object.

@@ -6,15 +6,14 @@ use std::{
     sync::Arc,
 };
 
-use cellblock_exec::{Error, Requirement, Result};
+use cellblock_cache::{Care, Objects, object_id, storage};
+use cellblock_exec::{Error, Progress, Requirement, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{
     boot, guest,
     info::{ImageInfo, ImageState},
     loaded::Loaded,
-    objects::{Check, Objects, object_id, storage},
-    progress::Progress,
     shipped, stored,
 };
 use crate::{
@@ -107,7 +106,7 @@ pub(super) fn objects_of(objects: &Objects, name: &str) -> Result<Vec<String>> {
 pub(super) async fn load(objects: &Objects, name: &str, fuel: Option<u64>, progress: &dyn Progress) -> Result<Loaded> {
     let mut recipe = read(objects, name)?;
     let mut loaded = shipped::load(objects, &recipe.base, fuel, progress).await?;
-    if !matches!(objects.check(&recipe.set.key, Check::Stamps), Ok(true)) {
+    if !matches!(objects.check(&recipe.set.key, Care::Stamps), Ok(true)) {
         progress.step("installing");
         recipe.set = packages::install(&loaded, &[], &recipe.requirements).await?;
     }
@@ -118,12 +117,12 @@ pub(super) async fn load(objects: &Objects, name: &str, fuel: Option<u64>, progr
     Ok(loaded)
 }
 
-pub(super) fn info(objects: &Objects, name: &str, check: Check) -> Result<ImageInfo> {
+pub(super) fn info(objects: &Objects, name: &str, care: Care) -> Result<ImageInfo> {
     let recipe = read(objects, name)?;
     let (manifest, text) = shipped::find(&recipe.base)?;
     let ids = shipped::ids(&manifest, text, false)?;
     let image = image_id(&recipe)?;
-    let state = ImageState::of(objects, &[&ids.guest, &ids.code, &recipe.set.key, &image], check);
+    let state = ImageState::of(objects, &[&ids.guest, &ids.code, &recipe.set.key, &image], care);
     let mut packages = guest::packages(&objects.path(&ids.guest)).unwrap_or_default();
     packages.extend(recipe.set.packages.iter().map(|package| (package.name.clone(), package.version.clone())));
     packages.sort();

@@ -7,17 +7,15 @@ use std::{
     time::Duration,
 };
 
-use cellblock_exec::{Error, Result};
+use cellblock_cache::{Fit, Installers, Job, object_id, storage};
+use cellblock_exec::{Error, Progress, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 
 use super::{
-    installer::{self, Installer, Job},
     layers::LayerWriter,
     manifest::{Manifest, SourceFile},
-    objects::{object_id, storage},
-    progress::Progress,
     strip::{self, RestGlobal, StripError},
 };
 
@@ -90,10 +88,10 @@ async fn fetch(target: &Path, manifest: &Manifest, progress: &dyn Progress) -> R
     let requirements = target.with_extension("txt");
     let line = format!("{}=={} --hash=sha256:{}\n", source.package, source.version, source.sha256);
     fs::write(&requirements, line).map_err(|error| storage("write", &requirements, error))?;
-    let arguments = ["--no-deps", "--require-hashes"];
-    let job = Job { target, python: &manifest.python, requirements: &requirements, arguments: &arguments };
-    let mut why = None;
-    for installer in Installer::find_all().await {
+    let fit = Fit::Pure(&manifest.python);
+    let job = Job { target, fit, requirements: &requirements, arguments: &["--no-deps", "--require-hashes"] };
+    let mut installers = Installers::new(fit);
+    while let Some(installer) = installers.next().await {
         let watched = watch(target, source.bytes, progress);
         let result = tokio::select! {
             result = installer.install(&job) => result,
@@ -101,16 +99,12 @@ async fn fetch(target: &Path, manifest: &Manifest, progress: &dyn Progress) -> R
         };
         match result {
             Ok(()) => {
-                fs::remove_file(&requirements).map_err(|error| storage("remove", &requirements, error))?;
-                return Ok(());
+                return fs::remove_file(&requirements).map_err(|error| storage("remove", &requirements, error));
             }
-            Err(error) => why = Some(format!("{}: {error}", installer.name())),
+            Err(why) => installers.failed(&installer, &why),
         }
     }
-    Err(match why {
-        Some(why) => Error::Install { packages: wanted, why },
-        None => installer::none_found(&wanted),
-    })
+    Err(installers.error(&wanted))
 }
 
 /// Shows how much has been unpacked so far; the installers do not say how much they have downloaded.

@@ -1,6 +1,6 @@
 //! What can be told of an image without using it.
 
-use super::objects::{Check, Objects};
+use cellblock_cache::{Care, Objects};
 
 /// What is known of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,10 +45,10 @@ fn describe(error: &dyn std::error::Error) -> String {
 
 impl ImageState {
     /// The state of an image that needs all these objects.
-    pub(super) fn of(objects: &Objects, ids: &[&String], check: Check) -> Self {
+    pub(super) fn of(objects: &Objects, ids: &[&String], care: Care) -> Self {
         let mut state = Self::Ready;
         for id in ids {
-            match objects.check(id, check) {
+            match objects.check(id, care) {
                 Ok(true) => {}
                 Ok(false) => state = Self::Available,
                 Err(error) => return Self::Corrupt { why: describe(&error) },

@@ -8,10 +8,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
+use cellblock_cache::{Objects, storage};
 use cellblock_exec::Result;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
-use super::objects::{Objects, storage};
 use crate::fs::Layer;
 
 /// The layer's file in an object of packages.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use cellblock_cache::Objects;
 use cellblock_exec::Result;
 
-use super::{layers, objects::Objects};
+use super::layers;
 use crate::{
     engine::Ticking,
     fs::Layer,

@@ -6,7 +6,7 @@
 //!                      library layer ─────────────────┘   memory after warm-up
 //! ```
 //!
-//! Each object is named by a hash of what it is made from ([`objects`]), so a new version of cellblock, of wasmtime or of the
+//! Each object is named by a hash of what it is made from ([`cellblock_cache::Objects`]), so a new version of cellblock, of wasmtime or of the
 //! manifest, or another processor, makes new objects and touches none that is in use.
 
 mod boot;
@@ -14,12 +14,9 @@ mod code;
 mod extended;
 mod guest;
 mod info;
-pub(crate) mod installer;
 pub(crate) mod layers;
 mod loaded;
 mod manifest;
-pub(crate) mod objects;
-mod progress;
 mod shipped;
 mod store;
 pub(crate) mod stored;
@@ -28,5 +25,4 @@ pub(crate) mod strip;
 pub(crate) use boot::PACKAGES as PACKAGES_DIRECTORY;
 pub use info::{ImageInfo, ImageState};
 pub(crate) use loaded::Loaded;
-pub use progress::{Progress, Silent};
 pub use store::ImageStore;

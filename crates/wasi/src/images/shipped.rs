@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use cellblock_exec::{Error, Result};
+use cellblock_cache::{Care, Objects, object_id, storage};
+use cellblock_exec::{Error, Progress, Result};
 use wasmtime::Engine;
 
 use super::{
@@ -10,8 +11,6 @@ use super::{
     info::{ImageInfo, ImageState},
     loaded::Loaded,
     manifest::{self, Manifest},
-    objects::{Check, Objects, object_id, storage},
-    progress::Progress,
     stored,
 };
 use crate::{
@@ -73,11 +72,11 @@ pub(super) async fn load(objects: &Objects, name: &str, fuel: Option<u64>, progr
 }
 
 /// What is known of an image.
-pub(super) fn info(objects: &Objects, name: &str, check: Check) -> Result<ImageInfo> {
+pub(super) fn info(objects: &Objects, name: &str, care: Care) -> Result<ImageInfo> {
     let (manifest, text) = find(name)?;
     let ids = ids(&manifest, text, false)?;
     let all = [&ids.guest, &ids.code, &ids.image];
-    let state = ImageState::of(objects, &all, check);
+    let state = ImageState::of(objects, &all, care);
     let packages = match state {
         ImageState::Ready => guest::packages(&objects.path(&ids.guest))?,
         _ => Vec::new(),

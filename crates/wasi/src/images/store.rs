@@ -2,16 +2,12 @@
 
 use std::path::PathBuf;
 
-use cellblock_exec::{Error, Requirement, Result};
+use cellblock_cache::{Care, Objects, environments, user_directory};
+#[cfg(doc)]
+use cellblock_exec::Error;
+use cellblock_exec::{Progress, Requirement, Result};
 
-use super::{
-    extended,
-    info::ImageInfo,
-    loaded::Loaded,
-    objects::{Check, Objects},
-    progress::Progress,
-    shipped,
-};
+use super::{extended, info::ImageInfo, loaded::Loaded, shipped};
 
 /// The images of one cache directory.
 #[derive(Debug, Clone)]
@@ -28,15 +24,7 @@ impl ImageStore {
     /// [`Error::Storage`] when it cannot be made or is not the user's own; [`Error::Invalid`] when none of the variables
     /// and no home directory is set.
     pub fn in_user_cache() -> Result<Self> {
-        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-        let root = variable("CELLBLOCK_CACHE")
-            .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("cellblock")))
-            .or_else(|| variable("HOME").map(|home| home.join(".cache").join("cellblock")))
-            .ok_or_else(|| Error::Invalid {
-                what: "cache directory",
-                why: "neither CELLBLOCK_CACHE, XDG_CACHE_HOME nor HOME is set; set CELLBLOCK_CACHE".to_owned(),
-            })?;
-        Self::at(root)
+        Self::at(user_directory()?)
     }
 
     /// The cache at `root`, made if it is not there.
@@ -56,7 +44,7 @@ impl ImageStore {
     /// disk is full; [`Error::Start`] when the guest does not boot.
     pub async fn pull(&self, name: &str, progress: &dyn Progress) -> Result<ImageInfo> {
         self.load(name, None, progress).await?;
-        self.info(name, Check::Stamps)
+        self.info(name, Care::Stamps)
     }
 
     /// All images: those that cellblock ships and those made by [`ImageStore::extend`].
@@ -65,7 +53,7 @@ impl ImageStore {
     /// [`Error::Storage`] when the cache cannot be read.
     pub fn list(&self) -> Result<Vec<ImageInfo>> {
         let names = shipped::names().into_iter().chain(extended::names(&self.objects)?);
-        names.map(|name| self.info(&name, Check::Stamps)).collect()
+        names.map(|name| self.info(&name, Care::Stamps)).collect()
     }
 
     /// Reads an image whole and checks every hash.
@@ -73,7 +61,7 @@ impl ImageStore {
     /// # Errors
     /// [`Error::Invalid`] for an unknown image. Damage is not an error but a state of the result.
     pub fn verify(&self, name: &str) -> Result<ImageInfo> {
-        self.info(name, Check::Hashes)
+        self.info(name, Care::Hashes)
     }
 
     /// Removes an image; gives the bytes freed. What other images share with it stays.
@@ -94,13 +82,14 @@ impl ImageStore {
         Ok(freed)
     }
 
-    /// Removes what no image of this version of cellblock needs: objects of earlier versions, of other processors, and
-    /// packages that were installed for sessions. Gives the bytes freed. What a running session uses stays usable to it.
+    /// Removes what no image of this version of cellblock and no named environment needs: objects of earlier versions, of
+    /// other processors, and packages that were installed for sessions. Gives the bytes freed. What a running session uses
+    /// stays usable to it.
     ///
     /// # Errors
     /// [`Error::Storage`] when the cache cannot be read or changed.
     pub fn prune(&self) -> Result<u64> {
-        let mut needed = Vec::new();
+        let mut needed = environments::needed(&self.objects)?;
         for name in shipped::names() {
             needed.extend(shipped::objects_of(&name)?);
         }
@@ -126,7 +115,7 @@ impl ImageStore {
     ) -> Result<ImageInfo> {
         extended::make(&self.objects, base, name, packages, progress).await?;
         progress.finish();
-        self.info(name, Check::Stamps)
+        self.info(name, Care::Stamps)
     }
 
     /// Loads an image, making it first if it is not there. With `fuel`, turns are limited to that many instructions.
@@ -140,11 +129,11 @@ impl ImageStore {
         Ok(loaded)
     }
 
-    fn info(&self, name: &str, check: Check) -> Result<ImageInfo> {
+    fn info(&self, name: &str, care: Care) -> Result<ImageInfo> {
         if extended::exists(&self.objects, name) {
-            extended::info(&self.objects, name, check)
+            extended::info(&self.objects, name, care)
         } else {
-            shipped::info(&self.objects, name, check)
+            shipped::info(&self.objects, name, care)
         }
     }
 }

@@ -6,10 +6,11 @@ use std::{
     sync::Arc,
 };
 
+use cellblock_cache::storage;
 use cellblock_exec::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{objects::storage, strip::RestGlobal};
+use super::strip::RestGlobal;
 use crate::{
     fs::{Fs, Layer},
     memory::{MemoryImage, write_sparse},

@@ -2,7 +2,9 @@
 
 use cellblock_exec::{ExecutionRequest, Executor, SessionSpec};
 
-use crate::{ImageStore, Options, Silent, WasiExecutor};
+use cellblock_exec::Silent;
+
+use crate::{ImageStore, Options, WasiExecutor};
 
 /// Ordinary programs, and such that try to leave something behind.
 const PROGRAMS: &[&str] = &[

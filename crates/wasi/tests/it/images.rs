@@ -1,5 +1,5 @@
-use cellblock_exec::{Error, Executor, SessionSpec};
-use cellblock_wasi::{ImageState, ImageStore, Options, Silent, WasiExecutor};
+use cellblock_exec::{Error, Executor, SessionSpec, Silent};
+use cellblock_wasi::{ImageState, ImageStore, Options, WasiExecutor};
 
 use crate::{executor, output};
 
@@ -55,8 +55,14 @@ async fn pruning_removes_what_no_image_needs() {
     let objects = directory.path().join("objects");
     std::fs::create_dir(objects.join("code-of-an-earlier-version")).unwrap();
     std::fs::write(objects.join("code-of-an-earlier-version").join("code.cwasm"), vec![1; 100_000]).unwrap();
+    // What a named environment needs stays.
+    std::fs::create_dir(objects.join("wheels-kept")).unwrap();
+    std::fs::create_dir(directory.path().join("environments")).unwrap();
+    let environment = r#"{"requirements": ["humanize"], "objects": ["wheels-kept"]}"#;
+    std::fs::write(directory.path().join("environments/data.json"), environment).unwrap();
     assert!(store.prune().unwrap() >= 100_000);
-    assert_eq!(std::fs::read_dir(objects).unwrap().count(), 0);
+    let left: Vec<_> = std::fs::read_dir(objects).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["wheels-kept"]);
     assert_eq!(store.prune().unwrap(), 0);
 }
 

@@ -5,8 +5,8 @@ mod images;
 mod packages;
 mod sessions;
 
-use cellblock_exec::{ExecutionRequest, ExecutionResult, Session};
-use cellblock_wasi::{ImageStore, Options, Silent, WasiExecutor};
+use cellblock_exec::{ExecutionRequest, ExecutionResult, Session, Silent};
+use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
 /// An executor on the shipped image, in the user's cache.
 async fn executor() -> WasiExecutor {

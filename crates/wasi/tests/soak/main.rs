@@ -5,8 +5,8 @@
 
 use std::{fs, sync::Arc};
 
-use cellblock_exec::{ExecutionRequest, Executor, SessionSpec};
-use cellblock_wasi::{ImageStore, Options, Silent, WasiExecutor};
+use cellblock_exec::{ExecutionRequest, Executor, SessionSpec, Silent};
+use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
 const EXECUTIONS: usize = 100_000;
 const TASKS: usize = 2;

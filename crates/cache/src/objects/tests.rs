@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use super::{Check, INDEX, Objects, object_id};
-use crate::rerun;
+use super::{Care, Objects, object_id};
+use crate::{index::INDEX, rerun};
 
 const ID: &str = "object-1";
 const CONTENT: &[u8] = b"the content of a file";
@@ -56,7 +56,7 @@ fn why<T: std::fmt::Debug>(result: cellblock_exec::Result<T>) -> String {
 #[tokio::test]
 async fn an_object_is_made_once() {
     let (_directory, objects) = cache();
-    assert!(!objects.check(ID, Check::Hashes).unwrap());
+    assert!(!objects.check(ID, Care::Hashes).unwrap());
     let made = Cell::new(0);
     for _ in 0..3 {
         let build = async |into: &Path| {
@@ -69,13 +69,13 @@ async fn an_object_is_made_once() {
         assert_eq!(names(&path), ["first", INDEX, "second"]);
     }
     assert_eq!(made.get(), 1);
-    assert!(objects.check(ID, Check::Stamps).unwrap() && objects.check(ID, Check::Hashes).unwrap());
+    assert!(objects.check(ID, Care::Stamps).unwrap() && objects.check(ID, Care::Hashes).unwrap());
     assert!(names(&objects.root.join("tmp")).is_empty());
     assert!(objects.size(ID) > 0);
     assert!(objects.remove(ID).unwrap() > 0);
     assert_eq!(objects.remove(ID).unwrap(), 0);
     assert_eq!(objects.size(ID), 0);
-    assert!(!objects.check(ID, Check::Stamps).unwrap());
+    assert!(!objects.check(ID, Care::Stamps).unwrap());
     assert!(names(&objects.root.join("tmp")).is_empty());
     make(&objects, ID).await.unwrap();
 }
@@ -119,7 +119,7 @@ async fn one_who_fails_lets_the_next_one_try() {
     let (first, second) = tokio::join!(fails, waits);
     assert!(why(first).ends_with("out of luck"));
     second.unwrap();
-    assert!(objects.check(ID, Check::Hashes).unwrap());
+    assert!(objects.check(ID, Care::Hashes).unwrap());
     assert!(names(&objects.root.join("tmp")).is_empty());
 }
 
@@ -131,12 +131,12 @@ async fn an_interrupted_build_leaves_nothing() {
         std::future::pending().await
     });
     assert!(tokio::time::timeout(Duration::from_millis(100), build).await.is_err());
-    assert!(!objects.check(ID, Check::Stamps).unwrap());
+    assert!(!objects.check(ID, Care::Stamps).unwrap());
     assert!(names(&objects.root.join("objects")).is_empty() && names(&objects.root.join("tmp")).is_empty());
     make(&objects, ID).await.unwrap();
 }
 
-const KILLED: &str = "images::objects::tests::a_killed_build_leaves_only_what_the_next_one_removes";
+const KILLED: &str = "objects::tests::a_killed_build_leaves_only_what_the_next_one_removes";
 const KILLED_CACHE: &str = "CELLBLOCK_TEST_CACHE";
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn a_killed_build_leaves_only_what_the_next_one_removes() {
     let root = objects.root.display().to_string();
     let output = rerun::again(KILLED, &[], &[(KILLED_CACHE, &root)]).unwrap();
     assert!(!output.status.success());
-    assert!(!objects.check(ID, Check::Stamps).unwrap());
+    assert!(!objects.check(ID, Care::Stamps).unwrap());
     assert_eq!(names(&objects.root.join("tmp")).len(), 1);
     tokio::time::timeout(Duration::from_secs(5), make(&objects, ID)).await.unwrap().unwrap();
     assert_eq!(names(&objects.path(ID)), ["first", INDEX, "second"]);
@@ -181,12 +181,12 @@ async fn damage_is_seen_and_repaired() {
         let (_directory, objects) = cache();
         let path = make(&objects, ID).await.unwrap();
         damage(&path);
-        for check in [Check::Stamps, Check::Hashes] {
+        for check in [Care::Stamps, Care::Hashes] {
             let why = why(objects.check(ID, check));
             assert!(why.contains(said), "{what}: {why}");
         }
         make(&objects, ID).await.unwrap();
-        assert!(objects.check(ID, Check::Hashes).unwrap(), "{what}");
+        assert!(objects.check(ID, Care::Hashes).unwrap(), "{what}");
         assert_eq!(fs::read(path.join("first")).unwrap(), CONTENT, "{what}");
         assert!(names(&objects.root.join("tmp")).is_empty(), "{what}");
     }
@@ -238,10 +238,10 @@ async fn what_was_only_touched_is_good() {
     // A copy with other times, as after the cache was moved.
     fs::copy(path.join("first"), path.join("copy")).unwrap();
     fs::rename(path.join("copy"), path.join("first")).unwrap();
-    assert!(objects.check(ID, Check::Stamps).unwrap());
+    assert!(objects.check(ID, Care::Stamps).unwrap());
     let after = fs::read(path.join(INDEX)).unwrap();
     assert!(before != after, "it would be hashed again each time");
-    assert!(objects.check(ID, Check::Stamps).unwrap());
+    assert!(objects.check(ID, Care::Stamps).unwrap());
     assert_eq!(fs::read(path.join(INDEX)).unwrap(), after);
     assert!(names(&objects.root.join("tmp")).is_empty());
 }
@@ -297,7 +297,7 @@ fn a_cache_that_cannot_be_made_says_why() {
     assert!(why.starts_with("cannot create"), "{why}");
 }
 
-const FULL: &str = "images::objects::tests::a_full_disk_leaves_the_cache_sound";
+const FULL: &str = "objects::tests::a_full_disk_leaves_the_cache_sound";
 
 #[tokio::test]
 async fn a_full_disk_leaves_the_cache_sound() {
@@ -328,12 +328,12 @@ async fn a_full_disk_leaves_the_cache_sound() {
     for attempt in [make(&objects, ID).await, objects.get_or_make(ID, async |_| Ok(())).await] {
         assert!(why(attempt).contains(full));
     }
-    assert!(!objects.check(ID, Check::Stamps).unwrap());
-    assert!(objects.check("small", Check::Hashes).unwrap());
-    assert!(objects.remove("small").unwrap_or_default() > 0 || objects.check("small", Check::Hashes).unwrap());
+    assert!(!objects.check(ID, Care::Stamps).unwrap());
+    assert!(objects.check("small", Care::Hashes).unwrap());
+    assert!(objects.remove("small").unwrap_or_default() > 0 || objects.check("small", Care::Hashes).unwrap());
     fs::remove_file(&filler).unwrap();
     make(&objects, ID).await.unwrap();
-    assert!(objects.check(ID, Check::Hashes).unwrap());
+    assert!(objects.check(ID, Care::Hashes).unwrap());
     assert!(names(&objects.root.join("tmp")).is_empty());
 }
 

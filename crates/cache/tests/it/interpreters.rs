@@ -1,0 +1,62 @@
+use std::{os::unix::fs::PermissionsExt, path::Path, process::Command};
+
+use cellblock_cache::Interpreter;
+use cellblock_exec::Error;
+
+use crate::{cache, python};
+
+#[tokio::test]
+async fn an_interpreter_says_what_it_is_once() {
+    let (directory, objects) = cache();
+    let found = python(&objects).await;
+    assert!(found.path.is_absolute() && found.version.starts_with("3."), "{found:?}");
+    assert!(found.platform.contains("python-3") || found.platform.contains("cpython-3"), "{found:?}");
+    let asked = Interpreter::ask(&objects, &found.path).await.unwrap();
+    assert_eq!(asked, found);
+    // The answer is kept: what is asked now is a file that says something else.
+    let kept = std::fs::read_dir(objects.root.join("interpreters")).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(&kept).unwrap().replace(&found.version, "3.0.0");
+    std::fs::write(&kept, text).unwrap();
+    assert_eq!(Interpreter::ask(&objects, &found.path).await.unwrap().version, "3.0.0");
+    // It is no longer good for another program in its place.
+    let venv = directory.path().join("venv");
+    let made = Command::new(&found.path).args(["-m", "venv", "--without-pip"]).arg(&venv).status();
+    assert!(made.unwrap().success());
+    let own = venv.join("bin/python3");
+    let before = Interpreter::ask(&objects, &own).await.unwrap();
+    assert_eq!((&before.path, &before.version), (&own, &found.version));
+    std::fs::remove_file(&own).unwrap();
+    script(&own, &format!("echo {}; echo 3.99.1; echo other", own.display()));
+    assert_eq!(Interpreter::ask(&objects, &own).await.unwrap().version, "3.99.1");
+}
+
+#[tokio::test]
+async fn the_answer_of_a_stand_in_is_not_kept() {
+    let (directory, objects) = cache();
+    let found = python(&objects).await;
+    let (shim, choice) = (directory.path().join("python3"), directory.path().join("choice"));
+    script(&shim, &format!("echo {}; cat {}; echo other", found.path.display(), choice.display()));
+    for version in ["3.10.1", "3.12.1"] {
+        std::fs::write(&choice, format!("{version}\n")).unwrap();
+        assert_eq!(Interpreter::ask(&objects, &shim).await.unwrap().version, version);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_python_is_refused() {
+    let (directory, objects) = cache();
+    let other = directory.path().join("other");
+    script(&other, "echo hello");
+    for program in [other.as_path(), Path::new("/bin/true"), Path::new("/bin/false"), Path::new("/gone")] {
+        let error = Interpreter::ask(&objects, program).await.unwrap_err();
+        assert!(matches!(error, Error::Start { .. }), "{error}");
+        assert!(error.to_string().contains(&program.display().to_string()), "{error}");
+    }
+}
+
+fn script(path: &Path, body: &str) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, format!("#!/bin/sh\n{body}\n")).unwrap();
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::rename(new, path).unwrap();
+}
