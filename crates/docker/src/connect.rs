@@ -1,0 +1,230 @@
+//! Which engine to talk to: the one that the `docker` command would.
+//!
+//! `DOCKER_HOST` comes first, then the context (`DOCKER_CONTEXT`, or the current one of `config.json`), then the sockets
+//! that engines make: the system's Docker, a rootless Docker, Docker Desktop, Podman.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use cellblock_exec::{Error, Result};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// What decides which engine is meant: the part of the environment that the `docker` command looks at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// `DOCKER_HOST`.
+    pub host: Option<String>,
+    /// `DOCKER_CONTEXT`.
+    pub context: Option<String>,
+    /// `DOCKER_CONFIG`: the directory of `config.json` and `contexts`; by default `.docker` in the home directory.
+    pub config: Option<PathBuf>,
+    /// Whether `DOCKER_TLS_VERIFY` is set: `DOCKER_HOST` is then reached through TLS.
+    pub tls: bool,
+    /// `DOCKER_CERT_PATH`: the directory of `ca.pem`, `cert.pem` and `key.pem`; by default the one of `config.json`.
+    pub certificates: Option<PathBuf>,
+    /// The home directory.
+    pub home: Option<PathBuf>,
+    /// `XDG_RUNTIME_DIR`.
+    pub runtime: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub fn here() -> Self {
+        // The docker command takes an empty variable for one that is not set.
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let directory = |name| variable(name).map(PathBuf::from);
+        Self {
+            host: variable("DOCKER_HOST"),
+            context: variable("DOCKER_CONTEXT"),
+            config: directory("DOCKER_CONFIG"),
+            tls: variable("DOCKER_TLS_VERIFY").is_some(),
+            certificates: directory("DOCKER_CERT_PATH"),
+            home: directory("HOME"),
+            runtime: directory("XDG_RUNTIME_DIR"),
+        }
+    }
+
+    fn config_directory(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(|| Some(self.home.as_ref()?.join(".docker")))
+    }
+}
+
+/// How an engine is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// Through a Unix socket.
+    Socket(PathBuf),
+    /// Through TCP, without encryption: `host:port`.
+    Tcp(String),
+    /// Through TLS.
+    Tls {
+        /// `host:port`.
+        address: String,
+        /// The directory with `ca.pem`, `cert.pem` and `key.pem`.
+        certificates: PathBuf,
+    },
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Socket(path) => write!(f, "unix://{}", path.display()),
+            Address::Tcp(address) => write!(f, "tcp://{address}"),
+            Address::Tls { address, .. } => write!(f, "tcp://{address} (TLS)"),
+        }
+    }
+}
+
+/// An engine that may be meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// How it is reached.
+    pub address: Address,
+    /// What named it, such as `DOCKER_HOST`; for messages.
+    pub origin: String,
+}
+
+/// The engines that may be meant, in the order in which they are tried. When somebody named one it is the only one;
+/// otherwise these are the usual sockets, whether they exist or not.
+///
+/// # Errors
+/// [`Error::Unsupported`] for a way to reach an engine that we do not have; [`Error::Invalid`] for a host or a context that
+/// makes no sense; [`Error::Storage`] for a configuration that cannot be read.
+pub fn endpoints(surroundings: &Surroundings) -> Result<Vec<Endpoint>> {
+    if let Some(host) = &surroundings.host {
+        let certificates = || surroundings.certificates.clone().or_else(|| surroundings.config_directory());
+        let tls = if surroundings.tls { certificates() } else { None };
+        let address = address(host, tls)?;
+        return Ok(vec![Endpoint { address, origin: "DOCKER_HOST".to_owned() }]);
+    }
+    match context_name(surroundings)? {
+        Some(name) => context(surroundings, &name).map(|endpoint| vec![endpoint]),
+        None => Ok(usual_sockets(surroundings)),
+    }
+}
+
+fn usual_sockets(surroundings: &Surroundings) -> Vec<Endpoint> {
+    let mut sockets = vec![(PathBuf::from("/var/run/docker.sock"), "Docker")];
+    if let Some(runtime) = &surroundings.runtime {
+        sockets.push((runtime.join("docker.sock"), "rootless Docker"));
+    }
+    if let Some(home) = &surroundings.home {
+        sockets.push((home.join(".docker/run/docker.sock"), "Docker Desktop"));
+    }
+    if let Some(runtime) = &surroundings.runtime {
+        sockets.push((runtime.join("podman/podman.sock"), "rootless Podman"));
+    }
+    sockets.push((PathBuf::from("/run/podman/podman.sock"), "Podman"));
+    let endpoint =
+        |(path, origin): (PathBuf, &str)| Endpoint { address: Address::Socket(path), origin: origin.to_owned() };
+    sockets.into_iter().map(endpoint).collect()
+}
+
+/// Understands a host as `DOCKER_HOST` has it; `tls` is the directory of the certificates.
+fn address(host: &str, tls: Option<PathBuf>) -> Result<Address> {
+    let (scheme, rest) = host.split_once("://").unwrap_or(("tcp", host));
+    let network = |tls: Option<PathBuf>| {
+        let address = rest.split('/').next().unwrap_or_default();
+        if address.is_empty() {
+            return Err(Error::Invalid { what: "DOCKER_HOST", why: format!("{host:?} names no host") });
+        }
+        let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        // The ports that the docker command takes.
+        let port = if tls.is_some() { 2376 } else { 2375 };
+        let address = if has_port { address.to_owned() } else { format!("{address}:{port}") };
+        Ok(match tls {
+            Some(certificates) => Address::Tls { address, certificates },
+            None => Address::Tcp(address),
+        })
+    };
+    match scheme {
+        "unix" if rest.starts_with('/') => Ok(Address::Socket(PathBuf::from(rest))),
+        "unix" => {
+            let why = format!("{host:?} names no absolute path; write it as unix:///run/docker.sock");
+            Err(Error::Invalid { what: "DOCKER_HOST", why })
+        }
+        "tcp" | "http" => network(tls),
+        "https" => match tls {
+            Some(certificates) => network(Some(certificates)),
+            None => {
+                let why = format!("{host:?} needs certificates; set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH");
+                Err(Error::Invalid { what: "DOCKER_HOST", why })
+            }
+        },
+        "ssh" => Err(Error::Unsupported(format!(
+            "{host}: an engine is not reached through ssh; forward its socket with \
+             `ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST` and set DOCKER_HOST=unix:///tmp/docker.sock"
+        ))),
+        _ => Err(Error::Unsupported(format!(
+            "{host}: engines are reached through unix:// and tcp:// only; set DOCKER_HOST to one of them"
+        ))),
+    }
+}
+
+/// The part of `config.json` that names the current context.
+#[derive(Deserialize)]
+struct ConfigFile {
+    #[serde(rename = "currentContext")]
+    current_context: Option<String>,
+}
+
+/// The context in use; `None` is the default one, which is no context at all.
+fn context_name(surroundings: &Surroundings) -> Result<Option<String>> {
+    let mut name = surroundings.context.clone();
+    if let (None, Some(directory)) = (&name, surroundings.config_directory()) {
+        name = read::<ConfigFile>(&directory.join("config.json"))?.and_then(|config| config.current_context);
+    }
+    Ok(name.filter(|name| !name.is_empty() && name != "default"))
+}
+
+/// What a context's `meta.json` says.
+#[derive(Deserialize)]
+struct Meta {
+    #[serde(rename = "Endpoints", default)]
+    endpoints: Endpoints,
+}
+
+#[derive(Deserialize, Default)]
+struct Endpoints {
+    docker: Option<DockerEndpoint>,
+}
+
+#[derive(Deserialize)]
+struct DockerEndpoint {
+    #[serde(rename = "Host")]
+    host: Option<String>,
+}
+
+fn context(surroundings: &Surroundings, name: &str) -> Result<Endpoint> {
+    let invalid = |why: String| Error::Invalid { what: "Docker context", why };
+    let unknown = || invalid(format!("there is no context {name}; `docker context ls` shows those there are"));
+    let directory = surroundings.config_directory().ok_or_else(unknown)?.join("contexts");
+    // The docker command names a context's directory by a hash, so that any name will do.
+    let hash = hex(&Sha256::digest(name.as_bytes()));
+    let meta: Meta = read(&directory.join("meta").join(&hash).join("meta.json"))?.ok_or_else(unknown)?;
+    let host = meta.endpoints.docker.and_then(|endpoint| endpoint.host);
+    let host = host.ok_or_else(|| invalid(format!("the context {name} has no Docker endpoint")))?;
+    let certificates = directory.join("tls").join(&hash).join("docker");
+    let tls = certificates.is_dir().then_some(certificates);
+    Ok(Endpoint { address: address(&host, tls)?, origin: format!("the context {name}") })
+}
+
+/// Reads a JSON file; `None` if it does not exist.
+fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
+    let storage = |doing, source| Error::Storage { doing, path: path.display().to_string(), source };
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(storage("read", error.into())),
+    };
+    serde_json::from_slice(&text).map(Some).map_err(|error| storage("understand", error.into()))
+}
+
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,83 @@
+//! A program of ours that runs to its end in a container of its own: a probe, an installation.
+
+use std::time::Duration;
+
+use bollard::{
+    container::LogOutput, errors::Error as ApiError, models::ContainerCreateBody,
+    query_parameters::WaitContainerOptions,
+};
+use bytes::Bytes;
+use cellblock_exec::{Error, Result};
+use futures_util::StreamExt;
+use tokio::io::AsyncWriteExt;
+
+use crate::{
+    container::Container,
+    engine::{Engine, start},
+};
+
+/// The most that is kept of each of its streams, in bytes: the end.
+const KEPT: usize = 1024 * 1024;
+
+/// A job that has ended. Its container is still there, for its files.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) container: Container,
+    pub(crate) code: i64,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+}
+
+/// Runs a job with `input` as its standard input, for `deadline` at most. `files` is an archive that is unpacked in its
+/// root before.
+pub(crate) async fn run(
+    engine: &Engine,
+    mut body: ContainerCreateBody,
+    files: Option<Bytes>,
+    input: Vec<u8>,
+    deadline: Duration,
+) -> Result<Finished> {
+    body.open_stdin = Some(true);
+    body.stdin_once = Some(true);
+    let (container, mut attached) = Container::start(engine, body, files).await?;
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let work = async {
+        let writing = async {
+            // A job that has heard enough may end before it has read all.
+            let _ = attached.input.write_all(&input).await;
+            let _ = attached.input.shutdown().await;
+        };
+        let reading = async {
+            while let Some(output) = attached.output.next().await {
+                match output {
+                    Ok(LogOutput::StdErr { message }) => keep_end(&mut stderr, &message),
+                    Ok(output) => keep_end(&mut stdout, output.as_ref()),
+                    Err(_) => break,
+                }
+            }
+        };
+        tokio::join!(writing, reading);
+        let options = WaitContainerOptions { condition: "not-running".to_owned() };
+        match engine.patient().wait_container(&container.id, Some(options)).next().await {
+            Some(Ok(response)) => Ok(response.status_code),
+            Some(Err(ApiError::DockerContainerWaitError { code, .. })) => Ok(code),
+            Some(Err(error)) => Err(start("a container to its end", &error)),
+            None => Err(gone("the engine was stopped")),
+        }
+    };
+    match tokio::time::timeout(deadline, work).await {
+        Ok(code) => Ok(Finished { container, code: code?, stdout, stderr }),
+        Err(_) => Err(gone(&format!("it takes longer than {} seconds", deadline.as_secs()))),
+    }
+}
+
+fn gone(why: &str) -> Error {
+    Error::Start { what: "a container to its end".to_owned(), source: why.into() }
+}
+
+fn keep_end(kept: &mut Vec<u8>, bytes: &[u8]) {
+    kept.extend_from_slice(bytes);
+    if kept.len() > 2 * KEPT {
+        kept.drain(..kept.len() - KEPT);
+    }
+}

@@ -1,0 +1,15 @@
+//! The executor against a real engine, and what can be tested without one.
+//!
+//! Tests that need an engine fail without one when `CELLBLOCK_REQUIRE_DOCKER=1`, and otherwise say that they are skipped.
+//! The image `docker-python` is made when it is not there, which takes a minute or two.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
+
+mod conformance;
+mod connect;
+mod engine;
+mod flags;
+mod image;
+mod packages;
+mod pool;
+mod session;
+mod sweep;
