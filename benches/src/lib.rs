@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use cellblock_exec::{ExecutionRequest, Executor, Result, Session, SessionSpec};
-use cellblock_wasi::{ImageStore, Options, Silent, WasiExecutor};
+use cellblock_exec::{ExecutionRequest, Executor, Result, Session, SessionSpec, Silent};
+use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
 /// `print('hi')`.
 pub const PRINT: &str = "print('hi')";
@@ -26,7 +26,7 @@ pub async fn executor() -> Result<Arc<WasiExecutor>> {
 ///
 /// # Errors
 /// When it does not open.
-pub async fn session(executor: &WasiExecutor) -> Result<Box<dyn Session>> {
+pub async fn session(executor: &dyn Executor) -> Result<Box<dyn Session>> {
     executor.open(SessionSpec::default()).await
 }
 
@@ -37,7 +37,7 @@ pub async fn session(executor: &WasiExecutor) -> Result<Box<dyn Session>> {
 ///
 /// # Panics
 /// When the program fails: a benchmark of a failure would measure something else.
-pub async fn fresh(executor: &WasiExecutor, code: &str) -> Result<()> {
+pub async fn fresh(executor: &dyn Executor, code: &str) -> Result<()> {
     let mut session = session(executor).await?;
     turn(&mut session, code).await?;
     session.close().await

@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use cellblock_exec::packages::{InstallMode, PackageName};
+use cellblock_docker::HostMount;
+use cellblock_exec::{
+    Isolation, Limits,
+    packages::{InstallMode, PackageName},
+};
 use clap::{Args, Parser, Subcommand, builder::Styles};
 
 use crate::{commands, units};
@@ -29,6 +33,9 @@ Examples:
 
   Run one piece of code:
     cellblock exec -c 'print(6 * 7)'
+
+  Run a shell script in a container, with access to one host:
+    cellblock exec -l bash --executor docker --allow-host example.org -c 'curl -s https://example.org'
 
   See what would be run:
     cellblock extract answer.md --json
@@ -74,12 +81,34 @@ pub struct SessionArgs {
     /// File that every block reads as its standard input, each from the beginning
     #[arg(long, value_name = "FILE", help_heading = "Files")]
     pub stdin: Option<PathBuf>,
-    /// Where code runs: `wasi`, or `auto` for the strongest isolation that works here
+    /// Where code runs: `wasi`, `docker`, `local`, or `auto` for the strictest of them that can run the block
     #[arg(long, value_name = "NAME", default_value = "auto", help_heading = "Sandbox")]
     pub executor: String,
-    /// Image that the session starts from; see `cellblock image list`
+    /// The weakest isolation that `auto` may choose: `wasm`, `container`, `namespaces`, `landlock`, `none`. With `--executor
+    /// local`, the level itself; without it, the strongest that works here, but never `none`
+    #[arg(long, value_name = "LEVEL", value_parser = units::isolation, help_heading = "Sandbox")]
+    pub isolation: Option<Isolation>,
+    /// Image that the session starts from; see `cellblock image list`. For Docker, any image of the engine that has Python
     #[arg(long, value_name = "NAME", help_heading = "Sandbox")]
     pub image: Option<String>,
+    /// Docker: the engine's runtime, such as `runsc`
+    #[arg(long, value_name = "NAME", help_heading = "Sandbox")]
+    pub runtime: Option<String>,
+    /// Local: a virtual environment of yours that programs may read
+    #[arg(long, value_name = "DIR", help_heading = "Sandbox")]
+    pub venv: Option<PathBuf>,
+    /// Local: a named set of packages that is kept from session to session
+    #[arg(long, value_name = "NAME", conflicts_with = "venv", help_heading = "Sandbox")]
+    pub environment: Option<String>,
+    /// Host that code may connect to, `HOST:PORT`, or `HOST` for the ports of the web; may be repeated. Nothing else is reached
+    #[arg(long, value_name = "HOST", value_parser = units::host, help_heading = "Grants")]
+    pub allow_host: Vec<units::Host>,
+    /// Docker: directory of this machine that code may read, `/host/dir:/cell/dir`, or write with `:rw`; may be repeated
+    #[arg(long, value_name = "DIRS", value_parser = units::mount, help_heading = "Grants")]
+    pub mount: Vec<HostMount>,
+    /// Docker: give all graphics processors
+    #[arg(long, help_heading = "Grants")]
+    pub gpus: bool,
     /// Wall time for each block, sleeping included: `30s`, `500ms`, `2m`, or seconds
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = units::duration, help_heading = "Limits")]
     pub timeout: std::time::Duration,
@@ -96,6 +125,12 @@ pub struct SessionArgs {
     /// Bytes of all files that the session writes
     #[arg(long, value_name = "SIZE", default_value = "256m", value_parser = units::size, help_heading = "Limits")]
     pub disk: u64,
+    /// Number of files and directories that the session makes
+    #[arg(long, value_name = "N", default_value_t = Limits::default().files, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
+    pub files: u32,
+    /// Number of processes alive at once
+    #[arg(long, value_name = "N", default_value_t = Limits::default().processes, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
+    pub processes: u32,
     /// Bytes kept of each of standard output and standard error of a block
     #[arg(long, value_name = "SIZE", default_value = "1m", value_parser = units::size, help_heading = "Limits")]
     pub output_limit: u64,

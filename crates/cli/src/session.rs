@@ -4,7 +4,7 @@ use std::{io::Write as _, sync::Arc};
 
 use anyhow::Result;
 use cellblock_exec::{
-    CodeBlock, Limits, SessionSpec,
+    CodeBlock, Limits, Network, SessionSpec,
     packages::InstallPolicy,
     run::{Failure, RunOptions, RunReport, run_blocks},
 };
@@ -12,13 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     args::SessionArgs,
-    executors::{self, Choices, Row},
+    executors::{self, Choices},
     failure, input,
     interrupt::{cancel_on_ctrl_c, until_cancelled},
-    render::{
-        console::{Console, Style},
-        progress::Steps,
-    },
+    render::console::{Console, Style},
     workspace,
 };
 
@@ -30,13 +27,8 @@ pub async fn run(
     style: Style,
     blocks: impl FnOnce() -> Result<Vec<CodeBlock>>,
 ) -> Result<u8> {
-    let (json, row) = (args.json, executors::find(&args.executor));
-    let known = row.as_ref().ok().copied();
-    let result = match row {
-        Ok(row) => reached(args, row, fresh, style, blocks).await,
-        Err(error) => Err(error),
-    };
-    match (result, json) {
+    let (json, name) = (args.json, args.executor.clone());
+    match (reached(args, fresh, style, blocks).await, json) {
         (Ok(report), _) => {
             if let Some(failure) = &report.error {
                 let hint = "what was reached is shown above; run it again, and if it stays so, please report it";
@@ -48,7 +40,7 @@ pub async fn run(
             Ok(report.exit_code)
         }
         (Err(error), true) => {
-            print(&nothing_reached(known, &error))?;
+            print(&nothing_reached(&name, &error))?;
             Err(error)
         }
         (Err(error), false) => Err(error),
@@ -58,18 +50,28 @@ pub async fn run(
 /// Runs and gives the report.
 async fn reached(
     args: SessionArgs,
-    row: &'static Row,
     fresh: bool,
     style: Style,
     blocks: impl FnOnce() -> Result<Vec<CodeBlock>>,
 ) -> Result<RunReport> {
+    if args.executor != executors::AUTO {
+        executors::find(&args.executor)?;
+    }
     let cancel = CancellationToken::new();
     cancel_on_ctrl_c(&cancel);
     let blocks = blocks()?;
-    let options = options(&args, row, fresh, cancel.clone())?;
-    let executor =
-        until_cancelled(&cancel, row.start(Choices { image: args.image.clone(), fuel: args.fuel }, Steps::new()))
-            .await?;
+    let options = options(&args, fresh, cancel.clone())?;
+    let choices = Choices {
+        image: args.image.clone(),
+        isolation: args.isolation,
+        fuel: args.fuel,
+        runtime: args.runtime.clone(),
+        mounts: args.mount.clone(),
+        gpus: args.gpus,
+        venv: args.venv.clone(),
+        environment: args.environment.clone(),
+    };
+    let executor = until_cancelled(&cancel, executors::start(&args.executor, choices)).await?;
 
     let style = if args.json { Style::Silent } else { style };
     let console = Arc::new(Console::start(style, args.out, args.output_limit, blocks.len(), cancel));
@@ -82,14 +84,19 @@ async fn reached(
     Ok(report)
 }
 
-fn options(args: &SessionArgs, row: &Row, fresh: bool, cancel: CancellationToken) -> Result<RunOptions> {
+fn options(args: &SessionArgs, fresh: bool, cancel: CancellationToken) -> Result<RunOptions> {
     let limits = Limits {
         wall: args.timeout,
         cpu: args.cpu,
         memory: args.memory,
         disk: args.disk,
         output: args.output_limit,
-        ..Limits::default()
+        files: args.files,
+        processes: args.processes,
+    };
+    let network = match args.allow_host.as_slice() {
+        [] => Network::Denied,
+        hosts => Network::Allow(hosts.iter().flat_map(|host| host.0.clone()).collect()),
     };
     let inputs = match &args.workspace {
         Some(directory) => workspace::read(directory, &args.out, &limits)?,
@@ -103,7 +110,7 @@ fn options(args: &SessionArgs, row: &Row, fresh: bool, cancel: CancellationToken
         None => Vec::new(),
     };
     Ok(RunOptions {
-        session: SessionSpec { limits, image: args.image.clone(), files: inputs.files, ..SessionSpec::default() },
+        session: SessionSpec { limits, network, files: inputs.files, ..SessionSpec::default() },
         fresh,
         stdin: Arc::new(stdin),
         install: InstallPolicy {
@@ -112,18 +119,18 @@ fn options(args: &SessionArgs, row: &Row, fresh: bool, cancel: CancellationToken
             deny: args.deny_package.clone(),
         },
         retries: args.retries,
-        elsewhere: executors::others(row.name),
+        elsewhere: executors::others(&args.executor),
         cancel,
         ..RunOptions::default()
     })
 }
 
 /// The JSON of a run of which nothing was reached: the failure alone, and no block.
-fn nothing_reached(row: Option<&Row>, error: &anyhow::Error) -> serde_json::Value {
+fn nothing_reached(executor: &str, error: &anyhow::Error) -> serde_json::Value {
     let error_and_causes: &(dyn std::error::Error + 'static) = error.as_ref();
     serde_json::json!({
-        "executor": row.map(|row| row.name),
-        "isolation": row.map(|row| row.isolation),
+        "executor": executor,
+        "isolation": executors::find(executor).ok().map(|row| row.isolation),
         "exit_code": failure::code(error),
         "blocks": [],
         "error": Failure::new(error_and_causes),

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use cellblock_exec::packages::{InstallMode, PackageName};
+use cellblock_docker::HostMount;
+use cellblock_exec::{
+    HostRule, Isolation,
+    packages::{InstallMode, PackageName},
+};
 
 /// A time such as `30s`, `500ms`, `1m 30s`, or a number of seconds such as `2.5`.
 pub fn duration(text: &str) -> Result<Duration, String> {
@@ -36,6 +40,50 @@ pub fn package(text: &str) -> Result<PackageName, String> {
     text.parse::<PackageName>().map_err(|error| error.to_string())
 }
 
+/// Ports of a host that is granted without one: HTTP and HTTPS.
+const USUAL_PORTS: [u16; 2] = [80, 443];
+
+/// A host that a session may reach, by what stands on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Host(pub Vec<HostRule>);
+
+/// A host such as `example.org:443`; without a port, the usual ones of the web.
+pub fn host(text: &str) -> Result<Host, String> {
+    let rule = |host: &str, port| HostRule { host: host.to_owned(), port: Some(port) };
+    match text.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && !host.contains(':') => match port.parse() {
+            Ok(0) | Err(_) => Err(format!("{port:?} is no port; write HOST:PORT, as in example.org:443")),
+            Ok(port) => Ok(Host(vec![rule(host, port)])),
+        },
+        Some(_) => Err("write a name or an IPv4 address, as in example.org or 192.0.2.1:8080".into()),
+        None if text.is_empty() => Err("write HOST or HOST:PORT".into()),
+        None => Ok(Host(USUAL_PORTS.iter().map(|port| rule(text, *port)).collect())),
+    }
+}
+
+/// A level of isolation by its name.
+pub fn isolation(text: &str) -> Result<Isolation, String> {
+    let levels = [Isolation::Wasm, Isolation::Container, Isolation::Namespaces, Isolation::Landlock, Isolation::None];
+    levels
+        .into_iter()
+        .find(|level| level.to_string() == text)
+        .ok_or_else(|| "write wasm, container, namespaces, landlock or none".into())
+}
+
+/// A directory of the host for a container: `HOST_DIR:CELL_DIR`, and `:rw` if sessions may write to it.
+pub fn mount(text: &str) -> Result<HostMount, String> {
+    let (paths, writable) = match text.strip_suffix(":rw") {
+        Some(paths) => (paths, true),
+        None => (text.strip_suffix(":ro").unwrap_or(text), false),
+    };
+    match paths.split_once(':') {
+        Some((host, cell)) if host.starts_with('/') && cell.starts_with('/') => {
+            Ok(HostMount { host: host.into(), cell: cell.into(), writable })
+        }
+        _ => Err("write /host/directory:/cell/directory, and :rw at its end if it may be written to".into()),
+    }
+}
+
 /// A number of bytes for people, such as `20.3 KiB`.
 pub fn bytes(bytes: u64) -> String {
     indicatif::BinaryBytes(bytes).to_string()
@@ -54,6 +102,31 @@ mod tests {
         }
         for text in ["0", "0s", "-1", "", "soon", "1e40", "nan", "inf"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn hosts() {
+        let rules = |text| {
+            let rules =
+                host(text).map(|host| host.0.into_iter().map(|rule| (rule.host, rule.port)).collect::<Vec<_>>());
+            rules.unwrap_or_default()
+        };
+        assert_eq!(rules("example.org:8080"), [("example.org".to_owned(), Some(8080))]);
+        assert_eq!(rules("192.0.2.1:1"), [("192.0.2.1".to_owned(), Some(1))]);
+        assert_eq!(rules("example.org"), [("example.org".to_owned(), Some(80)), ("example.org".to_owned(), Some(443))]);
+        for text in ["", ":80", "example.org:", "example.org:0", "example.org:http", "::1", "[::1]:80"] {
+            assert!(host(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn mounts() {
+        for (text, writable) in [("/data:/data", false), ("/data:/data:ro", false), ("/data:/data:rw", true)] {
+            assert_eq!(mount(text), Ok(HostMount { host: "/data".into(), cell: "/data".into(), writable }), "{text}");
+        }
+        for text in ["", "/data", "data:/data", "/data:data", ":/data"] {
+            assert!(mount(text).is_err(), "{text}");
         }
     }
 

@@ -4,19 +4,24 @@ use std::io::Write as _;
 
 use anyhow::Result;
 use cellblock_exec::{CancellationToken, Requirement};
+use cellblock_wasi::{ImageInfo, ImageState, ImageStore};
 use clap::Subcommand;
 
 use crate::{
-    executors::{ImageInfo, ImageState, images},
+    executors::is_docker_image,
     interrupt::{cancel_on_ctrl_c, until_cancelled},
-    render::{GOOD, progress::Steps, sanitize::one_line},
+    render::{GOOD, note, progress::Steps, sanitize::one_line},
     units,
 };
 
 /// Commands on images.
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
-    /// Fetch an image and make it ready, which `run` does on first use
+    /// Fetch an image and make it ready
+    ///
+    /// `python` is the WebAssembly executor's, which makes it ready on first use. `docker-python` is made in the Docker engine:
+    /// from its registry's Python image where there is one, else from Debian packages. A name with a `/` or a `:` is pulled
+    /// by the engine.
     Pull {
         /// The image
         #[arg(default_value = "python")]
@@ -24,7 +29,7 @@ pub enum ImageCommand {
     },
     /// List the images that there are
     List {
-        /// Print one JSON array: name, state (ready, not_pulled or damaged), why, python, bytes and packages of each image
+        /// Print one JSON array: executor, name, state (ready, not_pulled, old or damaged), why, python, bytes and packages
         #[arg(long)]
         json: bool,
     },
@@ -61,25 +66,40 @@ fn requirement(text: &str) -> Result<Requirement, String> {
 
 /// Runs the command.
 pub async fn image(command: ImageCommand) -> Result<u8> {
-    let store = images()?;
+    let store = ImageStore::in_user_cache()?;
     let cancel = CancellationToken::new();
     cancel_on_ctrl_c(&cancel);
     let steps = Steps::new();
     match command {
+        ImageCommand::Pull { name } if is_docker_image(&name) => {
+            until_cancelled(&cancel, cellblock_docker::pull(&name, &steps)).await?;
+            steps.finish();
+            tell(&format!("{name}: ready in the Docker engine"))
+        }
         ImageCommand::Pull { name } => {
             let info = until_cancelled(&cancel, store.pull(&name, &steps)).await?;
             steps.finish();
             tell(&format!("{name}: {}", about(&info)))
         }
         ImageCommand::List { json: true } => {
-            let images: Vec<_> = store.list()?.iter().map(json).collect();
+            let mut images: Vec<_> = store.list()?.iter().map(json).collect();
+            images.extend(of_docker().await.iter().map(docker_json));
             super::man::print(format!("{}\n", serde_json::Value::from(images)).as_bytes())
         }
         ImageCommand::List { json: false } => {
             for info in store.list()? {
                 tell(&format!("{}: {}", info.name, about(&info)))?;
             }
+            for info in of_docker().await {
+                let state = if info.current { "ready" } else { "of another version" };
+                let packages = if info.packages.is_empty() { String::new() } else { info.packages.join(" ") + ", " };
+                tell(&format!("{}: {state} in the Docker engine, {packages}{}", info.name, units::bytes(info.bytes)))?;
+            }
             Ok(0)
+        }
+        ImageCommand::Remove { name } if is_docker_image(&name) => {
+            let removed = cellblock_docker::remove(&name).await?;
+            tell(&format!("removed from the Docker engine: {}", removed.join(", ")))
         }
         ImageCommand::Remove { name } => {
             let freed = store.remove(&name)?;
@@ -124,7 +144,27 @@ fn json(info: &ImageInfo) -> serde_json::Value {
         _ => ("other", None),
     };
     serde_json::json!({
-        "name": info.name, "state": state, "why": why, "python": info.python, "bytes": info.bytes, "packages": packages
+        "executor": "wasi", "name": info.name, "state": state, "why": why, "python": info.python, "bytes": info.bytes,
+        "packages": packages
+    })
+}
+
+/// The images in the Docker engine that are ours; none, and a note, when it cannot be asked.
+async fn of_docker() -> Vec<cellblock_docker::ImageInfo> {
+    match cellblock_docker::images().await {
+        Ok(images) => images,
+        Err(error) => {
+            note(&format!("Docker's images are not listed: {error}"));
+            Vec::new()
+        }
+    }
+}
+
+fn docker_json(info: &cellblock_docker::ImageInfo) -> serde_json::Value {
+    let state = if info.current { "ready" } else { "old" };
+    serde_json::json!({
+        "executor": "docker", "name": info.name, "state": state, "why": null, "python": null, "bytes": info.bytes,
+        "packages": info.packages
     })
 }
 

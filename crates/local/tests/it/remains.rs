@@ -1,0 +1,307 @@
+//! Nothing is left: no process, control group, mount or directory, however a session ends.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use cellblock_exec::{ExecutionRequest, Executor, Isolation, Session, SessionSpec};
+use cellblock_local::{LocalExecutor, Options};
+
+/// A program that leaves every kind of process behind that is hard to kill: deaf to signals, without a parent, in a session
+/// of its own, holding the output.
+const HYDRA: &str = r"
+import os, signal, subprocess, sys, time
+def deaf():
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+for level in range(3):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        deaf()
+        subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', MARKER])
+        os.execv(sys.executable, [sys.executable, '-c', 'import signal, time\nfor n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)\ntime.sleep(600)', MARKER])
+subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', MARKER])
+time.sleep(0.3)
+print('made', flush=True)
+";
+
+/// A text that is found nowhere else.
+fn marker() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("cellblock-remains-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn hydra(marker: &str) -> String {
+    HYDRA.replace("MARKER", &format!("{marker:?}"))
+}
+
+/// Processes of this machine with the text among their arguments.
+fn processes_with(text: &str) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let arguments = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    arguments.filter(|arguments| String::from_utf8_lossy(arguments).contains(text)).count()
+}
+
+/// Control groups and directories that launchers of these processes have made.
+fn remains_of(launchers: &BTreeSet<u32>) -> Vec<PathBuf> {
+    let ours = |path: &Path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let rest = name.strip_prefix("cellblock-cell-").or_else(|| name.strip_prefix("cellblock-"));
+        rest.and_then(|rest| rest.split('-').nth(1)?.parse().ok()).is_some_and(|pid| launchers.contains(&pid))
+    };
+    let mut found = Vec::new();
+    let mut waiting = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                waiting.push(entry.path());
+            }
+            found.extend(Some(entry.path()).filter(|path| ours(path)));
+        }
+    }
+    let temporary = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    found.extend(temporary.map(|entry| entry.path()).filter(|path| ours(path)));
+    found
+}
+
+/// The launchers that a process has started.
+fn launchers_of(parent: u32) -> BTreeSet<u32> {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let pids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| {
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        arguments.starts_with(b"cellblock-launcher") && status.contains(&format!("\nPPid:\t{parent}\n"))
+    })
+    .collect()
+}
+
+#[track_caller]
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < Duration::from_secs(10), "not within ten seconds: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+async fn executor(isolation: Isolation) -> LocalExecutor {
+    let options = Options { isolation: Some(isolation), ..Options::default() };
+    LocalExecutor::start(options).await.unwrap()
+}
+
+async fn run(session: &mut dyn Session, code: &str) -> String {
+    let result = session.execute(ExecutionRequest::python(code)).await.unwrap();
+    assert!(result.outcome.is_success(), "{:?} {}", result.outcome, result.stderr.text());
+    result.stdout.text()
+}
+
+const LEVELS: [Isolation; 3] = [Isolation::Namespaces, Isolation::Landlock, Isolation::None];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_waits_until_all_is_gone() {
+    for level in LEVELS {
+        let executor = executor(level).await;
+        let marker = marker();
+        let mut session = executor.open(SessionSpec::default()).await.unwrap();
+        assert_eq!(run(session.as_mut(), &hydra(&marker)).await, "made\n");
+        session.close().await.unwrap();
+        // At once, not after a while.
+        assert_eq!(processes_with(&marker), 0, "{level}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_leaves_nothing() {
+    for level in LEVELS {
+        let executor = executor(level).await;
+        let marker = marker();
+        let mut session = executor.open(SessionSpec::default()).await.unwrap();
+        assert_eq!(run(session.as_mut(), &hydra(&marker)).await, "made\n");
+        drop(session);
+        eventually("the processes are gone", || processes_with(&marker) == 0);
+        // The executor is still there.
+        let mut session = executor.open(SessionSpec::default()).await.unwrap();
+        assert_eq!(run(session.as_mut(), "print('sound')").await, "sound\n");
+    }
+}
+
+/// A program that never stops forking is caught all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runaway_fork_bomb_is_caught() {
+    for level in LEVELS {
+        let executor = executor(level).await;
+        let marker = marker();
+        // Each process replaces itself by a child all the time, so that whoever looks finds others.
+        let code = format!(
+            "import os, sys\nprogram = '''import os, time\nwhile True:\n    if os.fork(): os._exit(0)\n    time.sleep(0.001)'''\n\
+             for _ in range(4):\n    if os.fork() == 0:\n        os.execv(sys.executable, [sys.executable, '-c', program, '{marker}'])\n\
+             import time; time.sleep(0.3); print('made', flush=True)\n"
+        );
+        let mut session = executor.open(SessionSpec::default()).await.unwrap();
+        assert_eq!(run(session.as_mut(), &code).await, "made\n");
+        assert!(processes_with(&marker) > 0, "the control: they run");
+        session.close().await.unwrap();
+        eventually("the processes are gone", || processes_with(&marker) == 0);
+    }
+}
+
+/// What the child of [`killing_the_host_leaves_nothing`] does. Not a test of its own: without the variable it does nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_a_host_to_be_killed() {
+    let Ok(marker) = std::env::var("CELLBLOCK_TEST_HOST") else { return };
+    let mut kept: Vec<(LocalExecutor, Box<dyn Session>)> = Vec::new();
+    for level in LEVELS {
+        let executor = executor(level).await;
+        let mut session = executor.open(SessionSpec::default()).await.unwrap();
+        run(session.as_mut(), &hydra(&marker)).await;
+        kept.push((executor, session));
+    }
+    println!("\nREADY");
+    std::thread::sleep(Duration::from_secs(600));
+    drop(kept);
+}
+
+#[test]
+fn killing_the_host_leaves_nothing() {
+    let marker = marker();
+    let mut host = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "remains::as_a_host_to_be_killed", "--nocapture"])
+        .env("CELLBLOCK_TEST_HOST", &marker)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(host.stdout.take().unwrap()).lines();
+    assert!(lines.map_while(Result::ok).any(|line| line == "READY"), "the host did not come up");
+    let launchers = launchers_of(host.id());
+    assert_eq!(launchers.len(), LEVELS.len());
+    // The controls: before it is killed, all of it is there.
+    assert!(processes_with(&marker) >= 3 * LEVELS.len());
+    assert!(!remains_of(&launchers).is_empty());
+    host.kill().unwrap();
+    host.wait().unwrap();
+    eventually("the processes are gone", || processes_with(&marker) == 0);
+    let alive = |pid: &u32| Path::new(&format!("/proc/{pid}")).exists();
+    eventually("the launchers are gone", || !launchers.iter().any(alive));
+    assert_eq!(remains_of(&launchers), Vec::<PathBuf>::new());
+}
+
+/// A launcher that is killed itself takes its cells along, the next one removes what it could not, and the executor goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_launcher_is_replaced() {
+    let before = launchers_of(std::process::id());
+    let executor = executor(Isolation::Namespaces).await;
+    let marker = marker();
+    let mut session = executor.open(SessionSpec::default()).await.unwrap();
+    run(session.as_mut(), &hydra(&marker)).await;
+    // Other tests have launchers, too; ours is the parent of the cell with the marker.
+    let ours: BTreeSet<u32> = launchers_of(std::process::id())
+        .difference(&before)
+        .copied()
+        .filter(|launcher| descends_with(*launcher, &marker))
+        .collect();
+    assert_eq!(ours.len(), 1);
+    for pid in &ours {
+        let killed = Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+    eventually("the processes are gone", || processes_with(&marker) == 0);
+    assert!(session.execute(ExecutionRequest::python("print(1)")).await.is_err());
+    drop(session);
+    let mut session = loop {
+        // The end of the launcher is noticed a moment later.
+        match executor.open(SessionSpec::default()).await {
+            Ok(session) => break session,
+            Err(error) => assert!(matches!(error, cellblock_exec::Error::Start { .. }), "{error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(run(session.as_mut(), "print(2)").await, "2\n");
+    eventually("its groups are removed by the new one", || remains_of(&ours).is_empty());
+}
+
+/// Whether a process has a descendant with the text among its arguments.
+fn descends_with(pid: u32, text: &str) -> bool {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    String::from_utf8_lossy(&arguments).contains(text)
+        || children.split_whitespace().filter_map(|child| child.parse().ok()).any(|child| descends_with(child, text))
+}
+
+/// Sessions that end at random points, in every way. It has a process of its own, so that what is open can be counted.
+#[test]
+fn fifty_sessions_leave_nothing() {
+    let passed = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "remains::as_a_host_of_fifty", "--nocapture"])
+        .env("CELLBLOCK_TEST_FIFTY", "1")
+        .status()
+        .unwrap();
+    assert!(passed.success());
+}
+
+/// What the child of [`fifty_sessions_leave_nothing`] does. Not a test of its own: without the variable it does nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_a_host_of_fifty() {
+    if std::env::var_os("CELLBLOCK_TEST_FIFTY").is_none() {
+        return;
+    }
+    let open = |pid: u32| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let own = std::process::id();
+    for level in [Isolation::Namespaces, Isolation::Landlock] {
+        let executor = std::sync::Arc::new(executor(level).await);
+        executor.open(SessionSpec::default()).await.unwrap().close().await.unwrap();
+        let launchers = launchers_of(own);
+        assert_eq!(launchers.len(), 1);
+        // Time for the launcher to make the next process in advance.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let counts =
+            || (open(own), launchers.iter().map(|pid| open(*pid)).sum::<usize>(), remains_of(&launchers).len());
+        let before = counts();
+        let marker = marker();
+        let mut tasks = Vec::new();
+        for number in 0..50u64 {
+            let (executor, code) = (executor.clone(), hydra(&marker));
+            tasks.push(tokio::spawn(async move {
+                let work = async {
+                    let mut session = executor.open(SessionSpec::default()).await.unwrap();
+                    run(session.as_mut(), &code).await;
+                    session.close().await.unwrap();
+                };
+                // Each second one is dropped somewhere between its start and its end.
+                if number % 2 == 0 {
+                    let _ = tokio::time::timeout(Duration::from_millis(number * 40 % 1000), work).await;
+                } else {
+                    work.await;
+                }
+            }));
+            if number % 10 == 9 {
+                for task in tasks.drain(..) {
+                    task.await.unwrap();
+                }
+            }
+        }
+        eventually("the processes are gone", || processes_with(&marker) == 0);
+        let mut session = executor.open(SessionSpec::default()).await.unwrap();
+        assert_eq!(run(session.as_mut(), "print('sound')").await, "sound\n");
+        session.close().await.unwrap();
+        let mut after = counts();
+        let start = Instant::now();
+        while after != before && start.elapsed() < Duration::from_secs(10) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            after = counts();
+        }
+        assert_eq!(after, before, "(descriptors, those of the launcher, groups and directories) at the level {level}");
+        drop(executor);
+        eventually("the launcher is gone", || launchers_of(own).is_empty());
+        assert_eq!(remains_of(&launchers), Vec::<PathBuf>::new());
+    }
+}
