@@ -61,6 +61,9 @@ pub enum Command {
     /// Fetch, list and remove the images that code runs in
     #[command(subcommand)]
     Image(commands::image::ImageCommand),
+    /// List and remove the packages that the local executor keeps under a name
+    #[command(subcommand)]
+    Environment(commands::environment::EnvironmentCommand),
     /// Tell what works on this machine, and what to do about what does not
     Doctor,
     /// Print a completion script for a shell
@@ -84,8 +87,8 @@ pub struct SessionArgs {
     /// Where code runs: `wasi`, `docker`, `local`, or `auto` for the strictest of them that can run the block
     #[arg(long, value_name = "NAME", default_value = "auto", help_heading = "Sandbox")]
     pub executor: String,
-    /// The weakest isolation that `auto` may choose: `wasm`, `container`, `namespaces`, `landlock`, `none`. With `--executor
-    /// local`, the level itself; without it, the strongest that works here, but never `none`
+    /// The weakest isolation that `auto` may choose: `wasm`, `container`, `namespaces` or `landlock`. With `--executor local`, the
+    /// level itself, which can be `none`; without it, the strongest that works here, but never `none`
     #[arg(long, value_name = "LEVEL", value_parser = units::isolation, help_heading = "Sandbox")]
     pub isolation: Option<Isolation>,
     /// Image that the session starts from; see `cellblock image list`. For Docker, any image of the engine that has Python

@@ -7,6 +7,9 @@ use cellblock_exec::{Artifact, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, RefusedFile, m
 
 use crate::wire::Message;
 
+/// The longest reason that is kept, in characters: that of a symbolic link names where it leads.
+const LONGEST_REASON: usize = 4200;
+
 /// Files that arrive.
 #[derive(Debug, Default)]
 pub(crate) struct Arriving {
@@ -74,6 +77,7 @@ impl Arriving {
     fn refuse(&mut self, path: String, reason: String) {
         // The list of refusals is bounded too; the first ones tell the story.
         if self.refused.len() < MAX_ARTIFACTS {
+            let reason = reason.chars().take(LONGEST_REASON).collect();
             self.refused.push(RefusedFile { path, reason });
         }
     }

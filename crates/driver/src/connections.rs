@@ -21,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const WINDOW: usize = 1 << 18;
 /// Bytes that are passed on at once.
 const PIECE: usize = 1 << 16;
+/// Bytes in line for the driver above which it cannot ask for more.
+const MOST_WAITING: usize = 32 << 20;
 /// The most connections at once; more are hung up. A program cannot make us hold more sockets than that.
 const MOST: usize = 256;
 
@@ -38,6 +40,8 @@ pub(crate) struct Connections {
 struct Connection {
     /// What the program sends; an empty piece is its end.
     outgoing: mpsc::UnboundedSender<Bytes>,
+    /// Bytes that the program has sent and the host has not taken yet.
+    waiting: usize,
     /// Bytes that the host may still send before the program has taken the others.
     room: Arc<Semaphore>,
 }
@@ -71,7 +75,12 @@ impl Connections {
     pub(crate) fn tell(&mut self, event: Event, wire: &mut Wire) {
         match event {
             Event::Data(name, data) => wire.post(b'x', &[&name, &data]),
-            Event::Passed(name, bytes) => wire.post(b'v', &[&name, bytes.to_string().as_bytes()]),
+            Event::Passed(name, bytes) => {
+                if let Some(connection) = self.open.get_mut(&name) {
+                    connection.waiting = connection.waiting.saturating_sub(bytes);
+                }
+                wire.post(b'v', &[&name, bytes.to_string().as_bytes()]);
+            }
             Event::Closed(name) => {
                 self.open.remove(&name);
                 wire.post(b'z', &[&name]);
@@ -92,13 +101,20 @@ impl Connections {
                 _ => wire.post(b'z', &[&name]),
             },
             b'x' => {
-                if let Some(connection) = self.open.get(&name) {
-                    // A task that has ended has said so.
-                    let _ = connection.outgoing.send(message.fields.get(1).cloned().unwrap_or_default());
+                let piece = message.fields.get(1).cloned().unwrap_or_default();
+                let Some(connection) = self.open.get_mut(&name) else { return };
+                connection.waiting += piece.len();
+                if connection.waiting > 2 * WINDOW {
+                    // Our driver keeps to the window: this is not our driver.
+                    self.open.remove(&name);
+                    return;
                 }
+                // A task that has ended has said so.
+                let _ = connection.outgoing.send(piece);
             }
             b'v' => {
-                if let Some(connection) = self.open.get(&name) {
+                // A driver that acknowledges what it does not read would make the line grow without bound.
+                if let Some(connection) = self.open.get(&name).filter(|_| wire.waiting() < MOST_WAITING) {
                     let bytes: usize = message.number(1).unwrap_or_default();
                     connection.room.add_permits(bytes.min(WINDOW.saturating_sub(connection.room.available_permits())));
                 }
@@ -113,7 +129,7 @@ impl Connections {
     fn connect(&mut self, name: Bytes, address: (String, u16)) {
         let (outgoing, pieces) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(WINDOW));
-        self.open.insert(name.clone(), Connection { outgoing, room: room.clone() });
+        self.open.insert(name.clone(), Connection { outgoing, waiting: 0, room: room.clone() });
         let events = self.events.clone();
         self.tasks.spawn(async move {
             let connected = tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await;

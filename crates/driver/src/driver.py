@@ -424,7 +424,11 @@ def _temporary_file(extension, code):
 def _memory_file(content):
     if not content:
         return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-    descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    try:
+        descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    except OSError:
+        # Where memory is watched there must be none that belongs to no process.
+        descriptor = os.open(_cell.config["temporary"], os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     _write(descriptor, content)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor

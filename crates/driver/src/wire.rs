@@ -114,6 +114,10 @@ impl Wire {
             }
         }
     }
+    /// How many bytes wait to be sent.
+    pub(crate) fn waiting(&self) -> usize {
+        self.outbox.len()
+    }
 
     /// The next message, sending meanwhile what is in line. It may be dropped and called again.
     ///

@@ -86,7 +86,8 @@ impl LocalExecutor {
         let launcher = Arc::new(Launcher::start(&temporary).await?);
         let isolation = choose(&launcher, options.isolation).await?;
         if options.venv.is_some() && options.environment.is_some() {
-            let why = "a virtual environment is not changed, so nothing can be kept in it; name one or the other".to_owned();
+            let why =
+                "a virtual environment is not changed, so nothing can be kept in it; name one or the other".to_owned();
             return Err(Error::Invalid { what: "environment", why });
         }
         let (python, environment) = match (&options.python, &options.venv) {
@@ -268,10 +269,12 @@ impl Executor for LocalExecutor {
             environment: spec.environment,
             files: spec.files,
             relays: needed.relays,
-            packages: kept.or_else(|| self.environment.as_ref().map(|environment| Packages {
-                modules: environment.modules.display().to_string(),
-                programs: environment.programs.display().to_string(),
-            })),
+            packages: kept.or_else(|| {
+                self.environment.as_ref().map(|environment| Packages {
+                    modules: environment.modules.display().to_string(),
+                    programs: environment.programs.display().to_string(),
+                })
+            }),
             memory_is_refused,
             program: self.program.clone(),
         };

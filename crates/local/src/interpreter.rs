@@ -139,6 +139,13 @@ fn library(prefix: &Path) -> Option<((u32, u32), PathBuf)> {
     named.max()
 }
 
+/// Whether a prefix is a home directory, holds one, or is the place in it that programs keep their data in.
+fn holds_a_home(prefix: &Path, home: &Path) -> bool {
+    // Services have a home that is no person's, such as `/` or a directory of the system.
+    let is_persons = home.components().count() > 1 && !home.starts_with("/usr") && !home.starts_with("/nonexistent");
+    is_persons && (home.starts_with(prefix) || prefix == home.join(".local"))
+}
+
 /// Whether cells of a level can use an interpreter.
 fn usable(python: Python, isolation: Isolation) -> std::result::Result<Python, String> {
     if python.version.is_some_and(|version| version < OLDEST) {
@@ -147,6 +154,12 @@ fn usable(python: Python, isolation: Isolation) -> std::result::Result<Python, S
             python.version_text(),
             OLDEST.0,
             OLDEST.1
+        ));
+    }
+    if isolation != Isolation::None && std::env::home_dir().is_some_and(|home| holds_a_home(&python.prefix, &home)) {
+        return Err(format!(
+            "all of {} would be shown with it, and the home directory is not shown; install it in a directory of its own",
+            python.prefix.display()
         ));
     }
     may_read(&python.prefix, isolation)?;
@@ -185,6 +198,21 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
+
+    #[test]
+    fn a_home_is_no_prefix() {
+        let home = Path::new("/home/ann");
+        for (prefix, holds) in [
+            ("/home/ann", true),
+            ("/home", true),
+            ("/home/ann/.local", true),
+            ("/home/ann/.local/share/uv/python/cpython-3.12", false),
+            ("/opt/python", false),
+        ] {
+            assert_eq!(holds_a_home(Path::new(prefix), home), holds, "{prefix}");
+        }
+        assert!(!holds_a_home(Path::new("/usr"), Path::new("/")));
+    }
 
     /// A directory that looks like an installation, and a program on a path before it.
     fn installation() -> (tempfile::TempDir, PathBuf) {

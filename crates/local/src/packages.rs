@@ -43,8 +43,7 @@ impl Source {
 
     /// Installs packages beside what is there: in the environment that is kept, or for one session.
     async fn install(&self, before: &[Requirement], new: &[Requirement]) -> Result<wheels::WheelSet> {
-        let interpreter =
-            self.interpreter.get_or_try_init(|| Interpreter::ask(&self.objects, &self.program)).await?;
+        let interpreter = self.interpreter.get_or_try_init(|| Interpreter::ask(&self.objects, &self.program)).await?;
         let wanted = |requirements| wheels::Wanted { interpreter, requirements, source_builds: false };
         match &self.environment {
             Some(name) => environments::install(&self.objects, name, wanted(new), &Silent).await,

@@ -15,11 +15,11 @@ use tokio::io::AsyncReadExt;
 use crate::{
     cell::{Blueprint, LocalCell, temporary},
     inside::MADE,
-    packages::SessionPackages,
     launcher::{
         Launcher,
         wire::{Failure, Kind, Spec},
     },
+    packages::SessionPackages,
 };
 
 /// The levels that are chosen by themselves, strongest first.

@@ -2,6 +2,7 @@
 
 pub mod completions;
 pub mod doctor;
+pub mod environment;
 pub mod exec;
 pub mod extract;
 pub mod image;
@@ -19,6 +20,7 @@ pub async fn dispatch(command: Command) -> Result<u8> {
         Command::Exec(args) => exec::exec(args).await,
         Command::Extract(args) => extract::extract(&args),
         Command::Image(command) => image::image(command).await,
+        Command::Environment(command) => environment::environment(command).await,
         Command::Doctor => doctor::doctor().await,
         Command::Completions(args) => completions::completions(&args),
         Command::Man => man::man(),

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod command;
+mod executors;
 mod runs;
 mod signals;
 mod texts;

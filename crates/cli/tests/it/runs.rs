@@ -64,8 +64,9 @@ fn an_answer_as_json() {
     let json = gave.json();
     assert_eq!(
         (&json["executor"], &json["isolation"], &json["exit_code"]),
-        (&"wasi".into(), &"wasm".into(), &0.into())
+        (&"auto".into(), &"wasm".into(), &0.into())
     );
+    assert_eq!(json["blocks"][1]["executor"], "wasi");
     let blocks = json["blocks"].as_array().unwrap();
     assert_eq!(blocks.len(), 3);
     assert_eq!(blocks[1]["stdout"], "rows: 2\n");
@@ -91,7 +92,7 @@ fn the_first_failure_stops_the_run() {
 #[test]
 fn exit_status_tells_why() {
     let place = place("```ruby\nputs 1\n```\n");
-    assert_snapshot!("unsupported", stable(place.run(&["run", "answer.md"])));
+    assert_snapshot!("unsupported", stable(place.run(&["run", "answer.md", "--executor", "wasi"])));
     let place = self::place("```python:../../evil.py\nprint('ran')\n```\n");
     assert_snapshot!("denied", stable(place.run(&["run", "answer.md"])));
     let gave =
@@ -101,10 +102,10 @@ fn exit_status_tells_why() {
     let gave = place.run(&["exec", "-l", "python", "-c", "import nowhere_to_be_found_x"]);
     assert_eq!(gave.code, Some(1), "{gave}");
     assert!(gave.stderr.contains("ModuleNotFoundError") && gave.stderr.contains("allow list"), "{gave}");
-    let gave = place.run(&["run", "--json", "--memory", "1k", "answer.md"]);
+    let gave = place.run(&["run", "--json", "--memory", "1k", "--executor", "wasi", "answer.md"]);
     assert!(matches!(gave.code, Some(2 | 126)), "{gave}");
     assert_eq!(gave.json()["blocks"], serde_json::json!([]));
-    let gave = place.run(&["exec", "-c", "print(1)", "-l", "python", "--image", "no-such-image"]);
+    let gave = place.run(&["exec", "-c", "print(1)", "-l", "python", "--image", "no-such-image", "--executor", "wasi"]);
     assert!(gave.stderr.contains("no-such-image") && matches!(gave.code, Some(2 | 125)), "{gave}");
 }
 

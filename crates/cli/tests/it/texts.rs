@@ -84,7 +84,11 @@ fn values_that_make_no_sense() {
         ("memory-much", ["--memory", "much"]),
         ("install-maybe", ["--install", "maybe"]),
         ("package-name", ["--allow-package", "a b"]),
-        ("executor-docker", ["--executor", "docker"]),
+        ("executor-moon", ["--executor", "moon"]),
+        ("isolation-strong", ["--isolation", "strong"]),
+        ("allow-host-port", ["--allow-host", "example.org:http"]),
+        ("mount-relative", ["--mount", "data:/data"]),
+        ("files-none", ["--files", "0"]),
         ("workspace-missing", ["--workspace", "missing"]),
     ] {
         let gave = place.run(&["run", "answer.md", args[0], args[1]]);

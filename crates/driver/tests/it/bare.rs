@@ -34,7 +34,7 @@ static CAPABILITIES: LazyLock<Capabilities> = LazyLock::new(|| Capabilities {
 fn languages() -> Vec<Language> {
     let is_there =
         |program: &&str| ["/usr/local/bin", "/usr/bin", "/bin"].iter().any(|bin| Path::new(bin).join(program).exists());
-    let found = INTERPRETERS.iter().filter(|interpreter| interpreter.programs.iter().any(|program| is_there(&program)));
+    let found = INTERPRETERS.iter().filter(|interpreter| interpreter.programs.iter().any(|program| is_there(program)));
     std::iter::once(Language::PYTHON).chain(found.map(|interpreter| Language::new(interpreter.language))).collect()
 }
 

@@ -96,7 +96,10 @@ impl AutoSession {
                 Err(why) => Place::Out(why),
                 Ok(executor) => match executor.open(self.spec.clone()).await {
                     Ok(session) => Place::Open { session, seen: 0 },
-                    Err(error @ (Error::Unsupported(_) | Error::Start { .. })) => Place::Out(reason(&error)),
+                    // A value that makes no sense for one, such as too little memory, may do for the next.
+                    Err(error @ (Error::Unsupported(_) | Error::Start { .. } | Error::Invalid { .. })) => {
+                        Place::Out(reason(&error))
+                    }
                     Err(error) => return Err(error),
                 },
             };

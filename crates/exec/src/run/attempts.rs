@@ -256,8 +256,10 @@ fn take(report: &mut BlockReport, result: ExecutionResult, duration: Duration) {
     report.artifacts.extend(result.artifacts);
     report.artifacts.sort_by(|one, other| one.path.cmp(&other.path));
     report.refused = result.refused;
-    report.executor = Some(result.executor);
-    report.isolation = Some(result.isolation);
+    if !matches!(report.outcome, Outcome::Unsupported { .. } | Outcome::Denied { .. }) {
+        report.executor = Some(result.executor);
+        report.isolation = Some(result.isolation);
+    }
     for note in result.notes {
         if !report.notes.contains(&note) {
             report.notes.push(note);

@@ -116,6 +116,33 @@ const SHARED: &[i64] = &[
     libc::SYS_mq_unlink,
     libc::SYS_ioprio_set,
     libc::SYS_move_pages,
+    // Landlock has no rule for these: a program could change the user's own files by them, or follow what happens to them.
+    // Files that a program has open it may still change.
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chmod,
+    libc::SYS_fchmodat,
+    libc::SYS_fchmodat2,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_chown,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_lchown,
+    libc::SYS_fchownat,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_lremovexattr,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_utime,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_utimes,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_futimesat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_inotify_init,
+    libc::SYS_inotify_init1,
+    libc::SYS_fanotify_init,
+    // Landlock knows it since its third version only.
+    libc::SYS_truncate,
 ];
 
 /// Denied where the host's processes could be signalled: programs there cannot even signal themselves. `abort` still
@@ -215,6 +242,8 @@ fn conditional(variant: Variant) -> Vec<(i64, Vec<Condition>)> {
         for argument in [0, 1] {
             calls.push((libc::SYS_setpriority, vec![is_not(argument, 0)]));
         }
+        // By a path; with none it is a file that the program has open.
+        calls.push((libc::SYS_utimensat, vec![(1, Qword, Op::Ne, 0)]));
         // A process that cannot be looked into could hide files from those who watch.
         calls.push((libc::SYS_prctl, vec![is(0, libc::PR_SET_DUMPABLE as u64)]));
         if !variant.signals {

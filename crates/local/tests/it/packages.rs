@@ -116,7 +116,6 @@ async fn a_virtual_environment_is_read_only() {
     assert_eq!(output(&mut session, code).await, "42\nrefused\n");
     assert_eq!(std::fs::read_to_string(&module).unwrap(), "value = 42\n");
     assert!(matches!(session.install(&["humanize".parse().unwrap()]).await, Err(Error::Install { .. })));
-    let options =
-        Options { venv: Some("/nowhere/at/all".into()), ..Options::default() };
+    let options = Options { venv: Some("/nowhere/at/all".into()), ..Options::default() };
     assert!(LocalExecutor::start(options).await.is_err());
 }

@@ -142,15 +142,17 @@ async fn a_runaway_fork_bomb_is_caught() {
         let marker = marker();
         // Each process replaces itself by a child all the time, so that whoever looks finds others.
         let code = format!(
-            "import os, sys\nprogram = '''import os, time\nwhile True:\n    if os.fork(): os._exit(0)\n    time.sleep(0.001)'''\n\
+            "import os, sys\nprogram = '''import os, time\nwhile True:\n    try:\n        if os.fork(): os._exit(0)\n    except OSError: pass\n    time.sleep(0.001)'''\n\
              for _ in range(4):\n    if os.fork() == 0:\n        os.execv(sys.executable, [sys.executable, '-c', program, '{marker}'])\n\
              import time; time.sleep(0.3); print('made', flush=True)\n"
         );
         let mut session = executor.open(SessionSpec::default()).await.unwrap();
         assert_eq!(run(session.as_mut(), &code).await, "made\n");
-        assert!(processes_with(&marker) > 0, "the control: they run");
+        // They change faster than they can be listed: one look may miss them all, but not many looks.
+        let seen = || (0..50).any(|_| processes_with(&marker) > 0);
+        assert!(seen(), "the control: they run at the level {level}");
         session.close().await.unwrap();
-        eventually("the processes are gone", || processes_with(&marker) == 0);
+        assert!(!seen(), "{level}");
     }
 }
 

@@ -16,10 +16,15 @@ fn everything_as_an_ordinary_user() {
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = directory.path().join("it");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // Its own home, for its own cache.
+    let home = directory.path().join("home");
+    fs::create_dir(&home).unwrap();
+    std::os::unix::fs::chown(&home, Some(USER), Some(USER)).unwrap();
     let passed = Command::new(&program)
         .args(["--skip", "unprivileged::", "--test-threads", "2"])
         .current_dir("/")
-        .env("HOME", "/nonexistent")
+        .env("HOME", &home)
+        .env_remove("XDG_CACHE_HOME")
         .uid(USER)
         .gid(USER)
         .status()

@@ -248,3 +248,40 @@ async fn granted_names_are_known() {
     let expected = "127.0.0.1\n127.77.0.1\n127.77.0.2\nunknown\nopen\nopen\nopen\nclosed\nclosed\n";
     assert_eq!(result.stdout.text(), expected, "{}", result.stderr.text());
 }
+
+/// At the level without a root of its own, a program changes neither the mode nor the times nor the length of a file of its
+/// own user's that lies elsewhere. What it has open itself it may change: that is the control.
+#[tokio::test]
+async fn files_elsewhere_keep_their_mode_times_and_length() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    let path = directory.path().join("theirs.txt");
+    std::fs::write(&path, "content").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    if nix::unistd::Uid::effective().is_root() {
+        let nobody = 65534;
+        nix::unistd::chown(&path, Some(nobody.into()), Some(nobody.into())).unwrap();
+    }
+    let before = std::fs::metadata(&path).unwrap();
+    let code = format!(
+        "import os\npath = {path:?}\ndef attempt(act):\n    try: act()\n    except OSError: return 'refused'\n    return 'done'\n\
+         print([attempt(act) for act in (lambda: os.chmod(path, 0), lambda: os.utime(path, (1, 1)), lambda: os.truncate(path, 0), \
+         lambda: os.setxattr(path, 'user.x', b'x'))])\n\
+         with open('own.txt', 'w') as f: n = f.write('x'); os.fchmod(f.fileno(), 0o600); os.utime(f.fileno(), (1, 1)); os.ftruncate(f.fileno(), 0)\n\
+         print(oct(os.stat('own.txt').st_mode), int(os.stat('own.txt').st_mtime))"
+    );
+    let options = cellblock_local::Options {
+        isolation: Some(cellblock_exec::Isolation::Landlock),
+        ..cellblock_local::Options::default()
+    };
+    let executor = cellblock_local::LocalExecutor::start(options).await.unwrap();
+    let mut session = cellblock_exec::Executor::open(&executor, Default::default()).await.unwrap();
+    let result = session.execute(cellblock_exec::ExecutionRequest::python(code)).await.unwrap();
+    assert!(result.outcome.is_success(), "{result:?}");
+    let shown = result.stdout.text();
+    assert_eq!(shown.lines().next(), Some("['refused', 'refused', 'refused', 'refused']"), "{shown}");
+    assert!(shown.lines().nth(1).is_some_and(|line| line.starts_with("0o100600 ")), "{shown}");
+    let after = std::fs::metadata(&path).unwrap();
+    assert_eq!((before.mode(), before.mtime(), before.len()), (after.mode(), after.mtime(), after.len()));
+}
