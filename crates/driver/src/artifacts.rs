@@ -23,12 +23,14 @@ pub(crate) struct Arriving {
     total: u64,
     /// The most bytes of all of them.
     most: u64,
+    /// The most files.
+    most_files: usize,
 }
 
 impl Arriving {
-    /// No more than `most` bytes are taken in all.
-    pub(crate) fn new(most: u64) -> Self {
-        Self { most, ..Self::default() }
+    /// No more than `most` bytes are taken in all, and no more than `files` files.
+    pub(crate) fn new(most: u64, files: u32) -> Self {
+        Self { most, most_files: MAX_ARTIFACTS.min(files as usize), ..Self::default() }
     }
 
     /// Takes a message about files.
@@ -38,7 +40,7 @@ impl Arriving {
                 self.complete();
                 let name = message.fields.first().cloned().unwrap_or_default();
                 match inside(&name) {
-                    Some(path) if self.artifacts.len() < MAX_ARTIFACTS && !self.paths.contains(&path) => {
+                    Some(path) if self.artifacts.len() < self.most_files && !self.paths.contains(&path) => {
                         self.path = Some(path);
                     }
                     Some(path) => self.refuse(path, "one artifact too many".to_owned()),
@@ -105,7 +107,7 @@ mod tests {
 
     #[test]
     fn files_arrive_in_pieces() {
-        let mut arriving = Arriving::new(1 << 20);
+        let mut arriving = Arriving::new(1 << 20, u32::MAX);
         for (kind, field) in [(b'a', b"a.txt".as_slice()), (b'b', b"one"), (b'b', b"two"), (b'a', b"d/empty")] {
             arriving.take(&message(kind, &[field]));
         }
@@ -117,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_driver_that_lies_gains_nothing() {
-        let mut arriving = Arriving::new(10);
+        let mut arriving = Arriving::new(10, u32::MAX);
         for name in ["/etc/passwd", "../up", "a/../../b", "", ".", "a//b", "nul\0", "same", "same"] {
             arriving.take(&message(b'a', &[name.as_bytes()]));
         }

@@ -325,7 +325,7 @@ def _kill_programs():
         try:
             # As process 1 this reaches every other process of the cell, and nothing else.
             os.kill(-1, _SIGKILL)
-        except ProcessLookupError:
+        except OSError:
             pass
         return
     # The host has killed what is below the direct children.
@@ -333,7 +333,8 @@ def _kill_programs():
         if pid is not None:
             try:
                 os.kill(pid, _SIGKILL)
-            except ProcessLookupError:
+            except OSError:
+                # It has ended, or signals are denied to all programs here, ours too: then the host alone kills.
                 pass
 
 
@@ -428,7 +429,10 @@ def _memory_file(content):
         descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
     except OSError:
         # Where memory is watched there must be none that belongs to no process.
-        descriptor = os.open(_cell.config["temporary"], os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        # Not O_TMPFILE, which fails under Landlock on the overlay of a container.
+        path = f"{_cell.config['temporary']}/.stdin"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        os.unlink(path)
     _write(descriptor, content)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor

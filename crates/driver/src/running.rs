@@ -74,7 +74,7 @@ impl<C: Cell> DriverSession<C> {
         let mut seen = Seen {
             stdout: Capture::new(limits.output),
             stderr: Capture::new(limits.output),
-            files: Arriving::new(limits.disk),
+            files: Arriving::new(limits.disk, limits.files),
             sink: request.sink,
         };
         let mut running = Running { session: self, number, ended: false };
@@ -125,7 +125,15 @@ impl<C: Cell> DriverSession<C> {
         let after = session.cell.reading();
         let (outcome, lost, cpu, memory) = match ended {
             Ok(ended) => {
-                let outcome = verdict(&ended, stopped, session.memory_is_refused);
+                let mut outcome = verdict(&ended, stopped, session.memory_is_refused);
+                // A program can end between two looks. The files that it has left show what it did; that something was
+                // refused matters only if it failed.
+                if let Some(limit) = after.and_then(|now| exceeded(&limits, before, now)) {
+                    let kept = matches!(limit, Limit::Disk | Limit::Files) && outcome.is_success();
+                    if kept || matches!(outcome, Outcome::Exited { code: 1.. } | Outcome::Signaled { .. }) {
+                        outcome = Outcome::LimitExceeded { limit };
+                    }
+                }
                 let outside = before.zip(after).map(|(before, after)| after.cpu.saturating_sub(before.cpu));
                 let cpu = outside.unwrap_or(Duration::from_micros(ended.cpu_us));
                 (outcome, ended.lost, cpu, after.map_or(ended.memory, |reading| reading.memory))

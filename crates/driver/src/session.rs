@@ -147,7 +147,7 @@ impl<C: Cell> DriverSession<C> {
 
     /// Waits for the end of a block whose call was dropped, and for answers that nobody waited for.
     async fn settle(&mut self) -> Result<()> {
-        let mut ignored = Arriving::new(0);
+        let mut ignored = Arriving::new(0, 0);
         while self.running.is_some() || self.owed > 0 {
             let message = self.message().await?;
             match message.kind {
@@ -184,7 +184,7 @@ impl<C: Cell> DriverSession<C> {
     /// The answer to what was posted last.
     async fn answer(&mut self) -> Result<Message> {
         self.owed += 1;
-        let mut ignored = Arriving::new(0);
+        let mut ignored = Arriving::new(0, 0);
         loop {
             let message = self.message().await?;
             if message.kind == b'y' {

@@ -9,6 +9,7 @@ const EAGAIN: i32 = 11;
 const EFBIG: i32 = 27;
 const ENOSPC: i32 = 28;
 const EDQUOT: i32 = 122;
+const SIGKILL: i32 = 9;
 const SIGXFSZ: i32 = 25;
 
 /// How a block ended. `stopped` is why we stopped it; `memory_is_refused` says that a program that asks for too much memory
@@ -17,7 +18,8 @@ pub(crate) fn verdict(ended: &Ended, stopped: Option<Outcome>, memory_is_refused
     match stopped {
         // The flood happened, whether or not the program ended by itself a moment later.
         Some(flood @ Outcome::LimitExceeded { limit: Limit::Output }) => return flood,
-        Some(stopped) if ended.lost => return stopped,
+        // What was killed from outside ends before its driver hears that it is to be stopped.
+        Some(stopped) if ended.lost || ended.signal == Some(SIGKILL) => return stopped,
         // It ended by itself before it could be stopped.
         _ => {}
     }

@@ -104,14 +104,20 @@ impl LocalExecutor {
                 (interpreter::find(given.as_deref(), &path, isolation)?, None)
             }
         };
-        let cache = match options.cache {
-            Some(cache) => cache,
-            None => user_directory()?,
+        let cache = options.cache.map_or_else(user_directory, Ok);
+        let program = match &cache {
+            Ok(cache) => Program::stored_at(cache.join("drivers").join(compiled_name(&python))),
+            Err(_) => Program::new(),
         };
-        let program = Program::stored_at(cache.join("drivers").join(compiled_name(&python)));
+        let is_kept = options.environment.is_some();
         let source = match environment {
             Some(_) => None,
-            None => Some(Arc::new(Source::new(cache, python.program.clone(), options.environment)?)),
+            None => match cache.and_then(|cache| Source::new(cache, python.program.clone(), options.environment)) {
+                Ok(source) => Some(Arc::new(source)),
+                // A user without a place for a cache can run programs all the same, but install nothing.
+                Err(Error::Storage { .. }) if !is_kept => None,
+                Err(error) => return Err(error),
+            },
         };
         let path = match python.program.parent() {
             Some(bin) if !bin.starts_with("/usr") => format!("{}:{PATH}", bin.display()),

@@ -92,7 +92,9 @@ impl SessionPackages {
         let Some(source) = &self.source else {
             return Err(Error::Install {
                 packages: packages.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-                why: "the session uses your virtual environment, which is not changed; install them there".to_owned(),
+                why: "the session uses a virtual environment, which is not changed, or there is no cache that can be written; \
+                      install them in the environment, or name a cache by CELLBLOCK_CACHE"
+                    .to_owned(),
             });
         };
         let set = source.install(&self.requirements, packages).await?;

@@ -142,7 +142,7 @@ def attempt(name, act):
         value = act()
     except BaseException:
         return
-    if value is None or value >= 0:
+    if value != -1:
         print(name)
 attempt('control', lambda: libc.getpid())
 attempt('mount', lambda: libc.mount(b'none', b'/tmp', b'tmpfs', 0, b''))
@@ -152,7 +152,7 @@ attempt('unshare mount', lambda: libc.unshare(0x00020000))
 attempt('setns', lambda: libc.setns(os.open('/proc/self/ns/mnt', os.O_RDONLY), 0))
 attempt('chroot', lambda: os.chroot('/tmp'))
 attempt('setuid', lambda: os.setuid(0))
-attempt('setgid', lambda: os.setgid(0))
+attempt('setgid', lambda: os.setgid(0) if os.getgid() else -1)
 attempt('setgroups', lambda: os.setgroups([0]))
 attempt('hostname', lambda: socket.sethostname('changed'))
 attempt('ptrace', lambda: libc.ptrace(16, os.getppid(), 0, 0))

@@ -116,8 +116,11 @@ const SHARED: &[i64] = &[
     libc::SYS_mq_unlink,
     libc::SYS_ioprio_set,
     libc::SYS_move_pages,
-    // Landlock has no rule for these: a program could change the user's own files by them, or follow what happens to them.
-    // Files that a program has open it may still change.
+];
+
+/// Denied where programs run as the user whose files are all around them: what Landlock has no rule for, by which a program
+/// could change these files or follow what happens to them. Files that it has open it may still change.
+const OWNERS: &[i64] = &[
     #[cfg(target_arch = "x86_64")]
     libc::SYS_chmod,
     libc::SYS_fchmodat,
@@ -163,6 +166,8 @@ pub(crate) struct Variant {
     pub internet: bool,
     /// Whether the namespaces are the host's.
     pub shared: bool,
+    /// Whether programs run as the user who owns files outside the cell.
+    pub owner: bool,
     /// Whether something else keeps signals inside the cell.
     pub signals: bool,
     /// Whether no control group counts memory.
@@ -179,6 +184,9 @@ pub(crate) fn filters(variant: Variant) -> Result<Vec<BpfProgram>, Failure> {
     }
     if variant.shared {
         deny(SHARED);
+        if variant.owner {
+            deny(OWNERS);
+        }
         if !variant.signals {
             deny(SIGNALS);
         }
@@ -242,8 +250,10 @@ fn conditional(variant: Variant) -> Vec<(i64, Vec<Condition>)> {
         for argument in [0, 1] {
             calls.push((libc::SYS_setpriority, vec![is_not(argument, 0)]));
         }
-        // By a path; with none it is a file that the program has open.
-        calls.push((libc::SYS_utimensat, vec![(1, Qword, Op::Ne, 0)]));
+        if variant.owner {
+            // By a path; with none it is a file that the program has open.
+            calls.push((libc::SYS_utimensat, vec![(1, Qword, Op::Ne, 0)]));
+        }
         // A process that cannot be looked into could hide files from those who watch.
         calls.push((libc::SYS_prctl, vec![is(0, libc::PR_SET_DUMPABLE as u64)]));
         if !variant.signals {

@@ -238,6 +238,8 @@ impl Cells {
             inside::filters(Variant {
                 internet,
                 shared: kind.isolation != Isolation::Namespaces,
+                // As root, programs become another user, who owns nothing.
+                owner: !self.user.0.is_root(),
                 signals: self.facts.landlock >= inside::SCOPES,
                 watched: !counted,
             })
