@@ -27,13 +27,13 @@ fn executions(criterion: &mut Criterion) {
     }
     for (name, code) in [("print", PRINT), ("numpy", NUMPY), ("frame", FRAME), ("table", TABLE)] {
         group.bench_function(name, |bencher| {
-            bencher.iter(|| runtime.block_on(fresh(&executor, code)).unwrap());
+            bencher.iter(|| runtime.block_on(fresh(executor.as_ref(), code)).unwrap());
         });
     }
     group.finish();
 
     let mut group = criterion.benchmark_group("live");
-    let mut live = runtime.block_on(session(&executor)).unwrap();
+    let mut live = runtime.block_on(session(executor.as_ref())).unwrap();
     group.bench_function("turn", |bencher| {
         bencher.iter(|| runtime.block_on(turn(&mut live, "x = 1")).unwrap());
     });

@@ -51,7 +51,7 @@ async fn throughput(executor: &Arc<WasiExecutor>, tasks: usize) -> f64 {
         set.spawn(async move {
             let mut count = 0;
             while started.elapsed() < ROUND {
-                fresh(&executor, PRINT).await.unwrap();
+                fresh(executor.as_ref(), PRINT).await.unwrap();
                 count += 1;
             }
             count
@@ -67,7 +67,7 @@ async fn idle_sessions(executor: &Arc<WasiExecutor>) -> (f64, f64) {
     let started = Instant::now();
     let mut sessions = Vec::new();
     for _ in 0..SESSIONS {
-        let mut session = session(executor).await.unwrap();
+        let mut session = session(executor.as_ref()).await.unwrap();
         turn(&mut session, PRINT).await.unwrap();
         sessions.push(session);
     }

@@ -258,7 +258,7 @@ async fn files_elsewhere_keep_their_mode_times_and_length() {
     std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     let path = directory.path().join("theirs.txt");
     std::fs::write(&path, "content").unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666)).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
     let before = std::fs::metadata(&path).unwrap();
     let code = format!(
         "import os\npath = {path:?}\ndef attempt(act):\n    try: act()\n    except OSError: return 'refused'\n    return 'done'\n\
