@@ -68,7 +68,7 @@ impl<C: Cell> DriverSession<C> {
     /// Runs a block that the driver has been told of, and whose number is `number`.
     pub(crate) async fn watch(&mut self, number: u64, request: ExecutionRequest) -> Result<ExecutionResult> {
         let started = Instant::now();
-        let before = self.cell.reading();
+        let before = self.cell.reading(false);
         let limits = self.setup.limits.clone();
         let wall = request.wall.map_or(limits.wall, |wall| wall.min(limits.wall));
         let mut seen = Seen {
@@ -109,7 +109,7 @@ impl<C: Cell> DriverSession<C> {
                     stop = Some(Outcome::LimitExceeded { limit: Limit::Wall });
                 }
                 _ = ticks.tick(), if before.is_some() && stopped.is_none() => {
-                    let over = session.cell.reading().and_then(|now| exceeded(&limits, before, now));
+                    let over = session.cell.reading(false).and_then(|now| exceeded(&limits, before, now));
                     stop = over.map(|limit| Outcome::LimitExceeded { limit });
                 }
             }
@@ -122,7 +122,7 @@ impl<C: Cell> DriverSession<C> {
         running.ended = true;
         let session = &mut *running.session;
         seen.files.complete();
-        let after = session.cell.reading();
+        let after = session.cell.reading(true);
         let (outcome, lost, cpu, memory) = match ended {
             Ok(ended) => {
                 let mut outcome = verdict(&ended, stopped, session.memory_is_refused);

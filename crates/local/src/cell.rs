@@ -153,8 +153,11 @@ impl Cell for LocalCell {
         }
     }
 
-    fn reading(&mut self) -> Option<Reading> {
+    fn reading(&mut self, exact: bool) -> Option<Reading> {
         let watch = self.watch.as_mut()?;
+        if exact {
+            watch.look_now();
+        }
         let reading = watch.read();
         // A file system of its own would have refused them. They are removed when the programs are stopped for it; if these
         // have ended before, at the next look.

@@ -18,6 +18,7 @@ print(x)
 ";
 
 /// Whether there is a Docker engine. Where one is required, its absence is a failure.
+#[allow(clippy::print_stdout)]
 fn has_docker() -> bool {
     let found = std::process::Command::new("docker").arg("info").output().is_ok_and(|output| output.status.success());
     let required = std::env::var_os("CELLBLOCK_REQUIRE_DOCKER").is_some_and(|value| value == "1");

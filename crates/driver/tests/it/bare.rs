@@ -34,7 +34,7 @@ static CAPABILITIES: LazyLock<Capabilities> = LazyLock::new(|| Capabilities {
 fn languages() -> Vec<Language> {
     let is_there =
         |program: &&str| ["/usr/local/bin", "/usr/bin", "/bin"].iter().any(|bin| Path::new(bin).join(program).exists());
-    let found = INTERPRETERS.iter().filter(|interpreter| interpreter.programs.iter().any(|program| is_there(program)));
+    let found = INTERPRETERS.iter().filter(|interpreter| interpreter.programs.iter().any(&is_there));
     std::iter::once(Language::PYTHON).chain(found.map(|interpreter| Language::new(interpreter.language))).collect()
 }
 
@@ -119,7 +119,7 @@ fn tree(pid: u32, reading: &mut Reading) {
 
 #[async_trait]
 impl Cell for BareCell {
-    fn reading(&mut self) -> Option<Reading> {
+    fn reading(&mut self, _exact: bool) -> Option<Reading> {
         let mut reading = Reading::default();
         tree(self.child.id()?, &mut reading);
         Some(reading)

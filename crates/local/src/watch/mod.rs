@@ -108,6 +108,11 @@ impl Watch {
         }
     }
 
+    /// Makes the next look a thorough one, however short a time ago the last was.
+    pub fn look_now(&mut self) {
+        self.due = Instant::now();
+    }
+
     fn look_at_files(&mut self, all: &[i32]) {
         let Some(directory) = &self.directory else { return };
         let begin = Instant::now();
