@@ -16,8 +16,8 @@ const SIGXFSZ: i32 = 25;
 /// is refused it, and not killed.
 pub(crate) fn verdict(ended: &Ended, stopped: Option<Outcome>, memory_is_refused: bool) -> Outcome {
     match stopped {
-        // The flood happened, whether or not the program ended by itself a moment later.
-        Some(flood @ Outcome::LimitExceeded { limit: Limit::Output }) => return flood,
+        // It was seen above the limit, whether or not it ended by itself a moment later.
+        Some(seen @ Outcome::LimitExceeded { limit }) if limit != Limit::Wall => return seen,
         // What was killed from outside ends before its driver hears that it is to be stopped.
         Some(stopped) if ended.lost || ended.signal == Some(SIGKILL) => return stopped,
         // It ended by itself before it could be stopped.
@@ -120,6 +120,8 @@ mod tests {
         let killed = Ended { signal: Some(9), lost: true, ..Ended::default() };
         assert_eq!(verdict(&killed, stop.clone(), false), limited(Limit::Wall));
         assert_eq!(verdict(&exited(0), stop, false), Outcome::Exited { code: 0 });
-        assert_eq!(verdict(&exited(0), Some(limited(Limit::Output)), false), limited(Limit::Output));
+        for limit in [Limit::Output, Limit::Disk, Limit::Memory] {
+            assert_eq!(verdict(&exited(0), Some(limited(limit)), false), limited(limit));
+        }
     }
 }
