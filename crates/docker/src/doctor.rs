@@ -3,7 +3,7 @@
 use cellblock_exec::Check;
 
 use crate::{
-    engine::{Engine, explain},
+    engine::Engine,
     executor::NAME,
     image::{self, DEFAULT},
 };
@@ -13,7 +13,7 @@ pub async fn checks() -> Vec<Check> {
     match Engine::connect().await {
         Ok(engine) => checks_of(&engine).await,
         Err(error) => {
-            let found = explain(&error);
+            let found = cellblock_exec::with_causes(&error);
             let hint = "start Docker or Podman and make sure that you may use it, or name an engine with DOCKER_HOST";
             vec![check("engine", false, found, Some(hint))]
         }
@@ -33,7 +33,7 @@ async fn checks_of(engine: &Engine) -> Vec<Check> {
     checks.push(check("engine", true, found, slow));
 
     let image = image::find(engine, DEFAULT).await;
-    let found = image.as_ref().map_or_else(|error| explain(error), |image| image.id.clone());
+    let found = image.as_ref().map_or_else(|error| cellblock_exec::with_causes(error), |image| image.id.clone());
     let hint = image.is_err().then_some("make it with `cellblock image pull docker-python`");
     checks.push(check(&format!("image {DEFAULT}"), image.is_ok(), found, hint));
 

@@ -130,7 +130,7 @@ fn not_reached(endpoint: &Endpoint, error: ApiError) -> Error {
     }
     let text = match &error {
         ApiError::DockerResponseServerError { message, .. } => message.clone(),
-        other => explain(other),
+        other => cellblock_exec::with_causes(other),
     };
     let hint =
         if text.contains("HTTPS server") { "; it wants TLS: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH" } else { "" };
@@ -201,8 +201,10 @@ pub(crate) fn reason(error: &ApiError) -> String {
         ApiError::DockerStreamError { error } => error.trim().to_owned(),
         other => match io_error(other) {
             Some(cause) => format!("the engine cannot be reached any more: {cause}"),
-            None if is_transport(other) => format!("the engine cannot be reached any more: {}", explain(other)),
-            None => explain(other),
+            None if is_transport(other) => {
+                format!("the engine cannot be reached any more: {}", cellblock_exec::with_causes(other))
+            }
+            None => cellblock_exec::with_causes(other),
         },
     };
     if text.contains("no space left on device") {
@@ -217,15 +219,4 @@ pub(crate) fn reason(error: &ApiError) -> String {
 /// The error when something does not start.
 pub(crate) fn start(what: impl Into<String>, error: &ApiError) -> Error {
     Error::Start { what: what.into(), source: reason(error).into() }
-}
-
-/// An error with its causes, as one text.
-pub(crate) fn explain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

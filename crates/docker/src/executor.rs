@@ -152,17 +152,11 @@ impl DockerExecutor {
     }
 
     fn check(&self, limits: &Limits) -> Result<()> {
-        let invalid = |what, why: String| Err(Error::Invalid { what, why });
-        if limits.wall.is_zero() {
-            return invalid("wall limit", "a block needs some time; give more than 0".to_owned());
-        }
-        if limits.cpu.is_some_and(|cpu| cpu.is_zero()) {
-            return invalid("cpu limit", "a block needs some time; give more than 0".to_owned());
-        }
+        limits.check()?;
         if limits.memory < LEAST_MEMORY {
             let least = LEAST_MEMORY / (1024 * 1024);
             let why = format!("{} bytes are less than an interpreter needs; give at least {least} MiB", limits.memory);
-            return invalid("memory limit", why);
+            return Err(Error::Invalid { what: "memory limit", why });
         }
         let asked = [(Limit::Memory, limits.memory != u64::MAX), (Limit::Processes, limits.processes != u32::MAX)];
         for (limit, asked) in asked {

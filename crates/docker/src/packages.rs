@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use crate::{
     connect::hex,
     container::Container,
-    engine::{Engine, explain, is_missing, reason},
+    engine::{Engine, is_missing, reason},
     flags::{PACKAGES, hardened, program},
     image::Image,
     job,
@@ -147,7 +147,7 @@ pub(crate) async fn layer(engine: &Engine, image: &Image, wanted: &Wanted, sourc
     let body = installing(image, engine.owner.label());
     let finished = job::run(engine, body, Some(place().map_err(|error| failed(error.to_string()))?), input, DEADLINE)
         .await
-        .map_err(|error| failed(explain(&error)))?;
+        .map_err(|error| failed(cellblock_exec::with_causes(&error)))?;
     if finished.code != 0 {
         return Err(failed(pip::why(&String::from_utf8_lossy(&finished.stderr), finished.code)));
     }

@@ -17,7 +17,7 @@ use tokio_util::io::ReaderStream;
 
 use crate::{
     connect::hex,
-    engine::{Engine, explain, reason, start},
+    engine::{Engine, reason, start},
     flags::{hardened, program},
     image::{DEFAULT, LANGUAGES, RECIPE, from_registry},
     job,
@@ -65,12 +65,13 @@ pub(crate) async fn make(engine: &Engine, progress: &dyn Progress) -> Result<()>
             progress.step("installing the libraries");
             return install(engine, base, "registry").await;
         }
-        Ok(Err(error)) => explain(&error),
+        Ok(Err(error)) => cellblock_exec::with_causes(&error),
         Err(_) => format!("the registry did not deliver {base} in {} s", REGISTRY.as_secs()),
     };
     from_debian(engine, progress).await.map_err(|error| Error::Start {
         what: format!("the making of image {DEFAULT}"),
-        source: format!("from Debian's packages: {}; from a registry: {why}", explain(&error)).into(),
+        source: format!("from Debian's packages: {}; from a registry: {why}", cellblock_exec::with_causes(&error))
+            .into(),
     })
 }
 

@@ -25,7 +25,7 @@ pub mod run;
 pub use block::{CodeBlock, Language};
 pub use capture::Capture;
 pub use check::Check;
-pub use error::{Cause, Error, Result};
+pub use error::{Cause, Error, Result, with_causes};
 pub use executor::{Capabilities, ExecutionRequest, Executor, InputFile, OutputSink, Session, SessionSpec, Stream};
 pub use limits::{FLOOD_FACTOR, HostRule, Limit, Limits, Network};
 pub use markdown::code_blocks;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cellblock_driver::INTERPRETERS;
-use cellblock_exec::{Check, Isolation};
+use cellblock_exec::{Check, Isolation, with_causes};
 
 use crate::{
     cell::temporary,
@@ -19,7 +19,7 @@ use crate::{
 pub async fn checks() -> Vec<Check> {
     let launcher = match Launcher::start(&temporary()).await {
         Ok(launcher) => Arc::new(launcher),
-        Err(error) => return vec![check("launcher", false, chain(&error), None)],
+        Err(error) => return vec![check("launcher", false, with_causes(&error), None)],
     };
     let mut checks = Vec::new();
     let mut level = None;
@@ -32,7 +32,7 @@ pub async fn checks() -> Vec<Check> {
             Ok(Rung { problem: Some(problem), hint, .. }) => {
                 checks.push(check(&isolation.to_string(), false, problem, hint.map(str::to_owned)));
             }
-            Err(error) => checks.push(check(&isolation.to_string(), false, chain(&error), None)),
+            Err(error) => checks.push(check(&isolation.to_string(), false, with_causes(&error), None)),
         }
     }
     checks.extend(limits(launcher.facts()));
@@ -85,7 +85,7 @@ fn interpreters(isolation: Isolation) -> Vec<Check> {
             let found = format!("{} {}", python.version_text(), python.program.display());
             check("python", true, found, None)
         }
-        Err(error) => check("python", false, "none".to_owned(), Some(chain(&error))),
+        Err(error) => check("python", false, "none".to_owned(), Some(with_causes(&error))),
     };
     let there = |program: &&&str| {
         ["/usr/local/bin", "/usr/bin", "/bin"].iter().any(|d| std::path::Path::new(d).join(program).exists())
@@ -101,15 +101,4 @@ fn interpreters(isolation: Isolation) -> Vec<Check> {
 
 fn check(name: &str, ok: bool, found: String, hint: Option<String>) -> Check {
     Check { executor: NAME, name: name.to_owned(), ok, found, hint }
-}
-
-/// An error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    text
 }

@@ -32,17 +32,6 @@ pub enum ImageState {
     },
 }
 
-/// An error with its causes, in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 impl ImageState {
     /// The state of an image that needs all these objects.
     pub(super) fn of(objects: &Objects, ids: &[&String], care: Care) -> Self {
@@ -51,7 +40,7 @@ impl ImageState {
             match objects.check(id, care) {
                 Ok(true) => {}
                 Ok(false) => state = Self::Available,
-                Err(error) => return Self::Corrupt { why: describe(&error) },
+                Err(error) => return Self::Corrupt { why: cellblock_exec::with_causes(&error) },
             }
         }
         state
