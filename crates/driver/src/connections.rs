@@ -22,7 +22,7 @@ const WINDOW: usize = 1 << 18;
 /// Bytes that are passed on at once.
 const PIECE: usize = 1 << 16;
 /// Bytes in line for the driver above which it cannot ask for more.
-const MOST_WAITING: usize = 32 << 20;
+pub(crate) const MOST_WAITING: usize = 32 << 20;
 /// The most connections at once; more are hung up. A program cannot make us hold more sockets than that.
 const MOST: usize = 256;
 

@@ -1,14 +1,15 @@
 """The driver of a cell: starts what blocks need, keeps files in order, and speaks with the host over one stream.
 
 It is the cell's first process. Block code never runs in it: Python runs in a worker, a fork of it that keeps its variables
-from block to block; other languages run in programs of their own. `notebook.py` stands before this text, in the same
-module. Every session starts it anew, so it imports little, and nothing of a package.
+from block to block; other languages run in programs of their own. `notebook.py` and `host.py` stand before this text, in
+the same module. Every session starts it anew, so it imports little, and nothing of a package.
 
 A message is one byte that names its kind, four bytes of length, and fields: each four bytes of length and its content. All
 numbers are little-endian or decimal text. `wire.rs` is the host's side and lists the kinds.
 """
 
 import _signal
+import _thread
 import os
 import select
 import sys
@@ -19,6 +20,7 @@ _SIGINT, _SIGKILL, _SIGPIPE, _SIGCHLD, _SIGXFSZ = 2, 9, 13, 17, 25
 _ENOSPC, _EFBIG, _EDQUOT = 28, 27, 122
 _MOST_ARTIFACTS, _MOST_ARTIFACT_BYTES = 1000, 64 << 20
 _MOST_DESCRIPTORS = 4096
+_MOST_QUESTION = _MOST_BYTES + 1
 
 
 class _Gone(Exception):
@@ -104,6 +106,8 @@ def start(config):
     _cell.lost = False
     _cell.files = {}
     _cell.connections = {}
+    # Counts questions to the host.
+    _cell.questions = 0
     _set_limits(config)
     os.umask(0o022)
     os.chdir(config["workspace"])
@@ -241,6 +245,12 @@ def _turn():
         elif _cell.worker is not None and descriptor == _cell.worker.status:
             _hear_worker()
             break
+        elif _cell.worker is not None and descriptor == _cell.worker.questions:
+            _hear_questions(_cell.worker)
+            break
+        elif _cell.worker is not None and descriptor == _cell.worker.answers:
+            _send_answers(_cell.worker)
+            break
         elif descriptor in _cell.connections:
             _relay(descriptor)
         else:
@@ -270,6 +280,8 @@ def _obey(kind, fields):
         _cell.packages = tuple(field.decode() for field in fields)
         _to_worker(b"u", *fields)
         _tell(b"y")
+    elif kind == b"q":
+        _hear_answer(*fields)
     elif kind in (b"x", b"z", b"v"):
         _from_host(kind, *fields)
 
@@ -482,6 +494,7 @@ def _finish(run, code, signal):
             os.close(descriptor)
     if run.worker is not None:
         _has_begun(run.worker)
+        _end_question(run.worker)
     _hand_out_files()
     failed = code != 0
     full = b""
@@ -522,25 +535,32 @@ def _start_worker():
     out_end, out = os.pipe2(os.O_CLOEXEC)
     err_end, err = os.pipe2(os.O_CLOEXEC)
     begun_end, begun = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    questions_end, questions = os.pipe2(os.O_CLOEXEC)
+    answers, answers_end = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
         try:
-            _be_worker(requests, status, begun, out, err)
+            _be_worker(requests, status, begun, out, err, questions, answers)
         finally:
             os._exit(1)
-    for descriptor in (requests, status, begun, out, err):
+    for descriptor in (requests, status, begun, out, err, questions, answers):
         os.close(descriptor)
     worker = _Worker()
     worker.pid, worker.requests, worker.status, worker.begun = pid, requests_end, status_end, begun_end
     worker.outputs = {out_end: b"o", err_end: b"e"}
-    for descriptor in worker.outputs:
+    worker.questions, worker.answers = questions_end, answers_end
+    # What has arrived of a question; what is left to be sent of answers; the question that the host has, and its name.
+    worker.question, worker.unsent, worker.asked = bytearray(), bytearray(), None
+    for descriptor in (*worker.outputs, questions_end, answers_end):
         os.set_blocking(descriptor, False)
     _cell.poll.register(status_end, select.POLLIN)
+    _cell.poll.register(questions_end, select.POLLIN)
     return worker
 
 
 def _drop_worker():
     worker, _cell.worker = _cell.worker, None
+    _hang_up_questions(worker)
     for descriptor in (worker.requests, worker.status, worker.begun, *worker.outputs):
         _unregister(descriptor)
         os.close(descriptor)
@@ -588,7 +608,7 @@ def _has_begun(worker):
         return False
 
 
-def _be_worker(requests, status, begun, out, err):
+def _be_worker(requests, status, begun, out, err, questions, answers):
     """Runs blocks until the driver is gone. This is the forked process."""
     _signal.set_wakeup_fd(-1)
     _signal.signal(_SIGCHLD, _signal.SIG_DFL)
@@ -597,10 +617,11 @@ def _be_worker(requests, status, begun, out, err):
     for descriptor, end in ((null, 0), (out, 1), (err, 2)):
         os.dup2(descriptor, end)
     start = 3
-    for descriptor in sorted((requests, status, begun)):
+    for descriptor in sorted((requests, status, begun, questions, answers)):
         os.closerange(start, descriptor)
         start = descriptor + 1
     os.closerange(start, _MOST_DESCRIPTORS)
+    _line.pid, _line.questions, _line.answers = os.getpid(), questions, answers
     _set_dumpable(1)
     _prefer_to_kill("self")
     os.environ.clear()
@@ -676,8 +697,141 @@ def _perform(name, code, stdin):
 
         # What an earlier block left in the old one's buffer is gone with it.
         sys.stdin = sys.__stdin__ = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", False)), "utf-8")
+    _forget_offers()
     status = _run_block(code.decode(), name.decode("utf-8", "surrogateescape"))
     return _number(status["code"]), status.get("exception", "").encode(), _number(status.get("errno"))
+
+
+# Functions of the host, which the worker calls by way of the driver. A question and an answer have a name of four bytes, four
+# bytes of length, and what `host.py` says. The name is the worker's and tells a late answer from the one that is waited for.
+
+
+class _Line:
+    """The worker's side: how it reaches the driver."""
+
+
+_line = _Line()
+_line.lock, _line.busy, _line.name = _thread.RLock(), False, 0
+_line.outgoing, _line.incoming = bytearray(), bytearray()
+
+
+def _ask(question):
+    """Asks the host, and waits for the answer. Threads do so one after another."""
+    if os.getpid() != _line.pid:
+        # Two processes on one line would take each other's answers.
+        raise ToolError("functions of the host can be called by the process that runs the block, not by one that it started")
+    with _line.lock:
+        if _line.busy:
+            raise ToolError("a function of the host cannot be called while this thread waits for another one")
+        _line.busy = True
+        try:
+            return _exchange(question)
+        except (_Gone, OSError):
+            raise ToolError("the line to the host is broken") from None
+        finally:
+            _line.busy = False
+
+
+def _exchange(question):
+    _line.name = (_line.name + 1) & 0xFFFFFFFF
+    name = _line.name.to_bytes(4, "little")
+    # A handler of a signal may raise an exception at any point. What is left of a message is then sent before the next one,
+    # and what has been read of an answer is kept.
+    outgoing, incoming = _line.outgoing, _line.incoming
+    outgoing += name + len(question).to_bytes(4, "little") + question
+    while outgoing:
+        del outgoing[: os.write(_line.questions, outgoing)]
+    while True:
+        end = 8 + int.from_bytes(incoming[4:8], "little")
+        if len(incoming) < end:
+            data = os.read(_line.answers, _CHUNK)
+            if not data:
+                raise _Gone
+            incoming += data
+            continue
+        is_meant, answer = incoming[:4] == name, bytes(incoming[8:end])
+        del incoming[:end]
+        if is_meant:
+            return answer
+
+
+def _hear_questions(worker):
+    """Takes what has arrived of the worker's questions, and passes on each that is whole."""
+    try:
+        data = os.read(worker.questions, _CHUNK)
+    except BlockingIOError:
+        return
+    question = worker.question
+    question += data
+    while len(question) >= 8:
+        length = int.from_bytes(question[4:8], "little")
+        if length > _MOST_QUESTION:
+            # This is not what our part of the worker says.
+            data = b""
+            break
+        if len(question) < 8 + length:
+            break
+        name, content = bytes(question[:4]), bytes(question[8 : 8 + length])
+        del question[: 8 + length]
+        _pass_on(worker, name, content)
+    if not data:
+        _hang_up_questions(worker)
+
+
+def _pass_on(worker, name, question):
+    run = _cell.run
+    if run is None or run.worker is not worker:
+        _answer(worker, name, b"eno Python block runs now: only while one does can functions of the host be called")
+        return
+    # A worker waits for one answer at a time: one that asks again has given up on the question before.
+    _cell.questions += 1
+    worker.asked = (_number(_cell.questions), name)
+    _tell(b"q", run.number, worker.asked[0], question)
+
+
+def _hear_answer(number, answer):
+    worker = _cell.worker
+    if worker is not None and worker.asked is not None and worker.asked[0] == number:
+        name, worker.asked = worker.asked[1], None
+        _answer(worker, name, answer)
+
+
+def _end_question(worker):
+    """The block is over: what a thread of it still waits for does not come."""
+    if worker.asked is not None:
+        name, worker.asked = worker.asked[1], None
+        _answer(worker, name, b"ethe block has ended, and the call with it")
+
+
+def _answer(worker, name, answer):
+    if worker.answers is not None:
+        worker.unsent += name + len(answer).to_bytes(4, "little") + answer
+        _send_answers(worker)
+
+
+def _send_answers(worker):
+    """Sends what the worker takes now. One that does not listen is not heard, so that no answers pile up."""
+    unsent = worker.unsent
+    try:
+        while unsent:
+            del unsent[: os.write(worker.answers, unsent)]
+    except BlockingIOError:
+        _unregister(worker.questions)
+        _cell.poll.register(worker.answers, select.POLLOUT)
+    except OSError:
+        _hang_up_questions(worker)
+    else:
+        _unregister(worker.answers)
+        _cell.poll.register(worker.questions, select.POLLIN)
+
+
+def _hang_up_questions(worker):
+    if worker.answers is not None:
+        for descriptor in (worker.questions, worker.answers):
+            _unregister(descriptor)
+            os.close(descriptor)
+        worker.questions = worker.answers = None
+        worker.question, worker.unsent = bytearray(), bytearray()
 
 
 # Files

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use cellblock_exec::python::NOTEBOOK;
+use cellblock_exec::python::{HOST, NOTEBOOK};
 
 /// The driver's own part of its program; what it shares with other executors' stands before it.
 const DRIVER: &str = include_str!("driver.py");
@@ -37,7 +37,7 @@ impl Program {
 
     /// The program's text; what is compiled of it belongs to this text alone.
     pub fn text() -> String {
-        format!("{NOTEBOOK}\n{DRIVER}")
+        format!("{NOTEBOOK}\n{HOST}\n{DRIVER}")
     }
 
     /// What a driver reads first: a mark, the length, and the program, compiled if that is known.

@@ -1,15 +1,21 @@
 //! A block that runs.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
+use bytes::Bytes;
 use cellblock_exec::{
     Capture, Error, ExecutionRequest, ExecutionResult, Limit, Outcome, OutputSink, Result, Stream as Standard, Usage,
+    python::HostCalls,
 };
 use tokio::time::{Instant as Deadline, interval_at, sleep_until};
 
 use crate::{
     Cell, DriverSession, Reading,
     artifacts::Arriving,
+    connections::MOST_WAITING,
     session::Live,
     verdict::verdict,
     wire::{Ended, Message},
@@ -64,6 +70,28 @@ impl Seen {
     }
 }
 
+/// The question of the program that is being answered; there is one at a time.
+#[derive(Default)]
+struct Question<'c>(Option<(Bytes, Pin<Box<dyn Future<Output = Vec<u8>> + Send + 'c>>)>);
+
+impl<'c> Question<'c> {
+    /// Begins to answer a question. One before it is given up: the program does not wait for it any more.
+    fn ask(&mut self, message: &Message, calls: &'c HostCalls) {
+        let name = message.fields.get(1).cloned().unwrap_or_default();
+        let question = message.field(2).to_vec();
+        self.0 = Some((name, Box::pin(calls.answer(question))));
+    }
+
+    /// Its name and the answer; never, without a question. The future may be dropped and made again.
+    async fn answered(&mut self) -> (Bytes, Vec<u8>) {
+        let Some((name, answer)) = &mut self.0 else { return std::future::pending().await };
+        let answer = answer.await;
+        let name = std::mem::take(name);
+        self.0 = None;
+        (name, answer)
+    }
+}
+
 impl<C: Cell> DriverSession<C> {
     /// Runs a block that the driver has been told of, and whose number is `number`.
     pub(crate) async fn watch(&mut self, number: u64, request: ExecutionRequest) -> Result<ExecutionResult> {
@@ -77,6 +105,8 @@ impl<C: Cell> DriverSession<C> {
             files: Arriving::new(limits.disk, limits.files),
             sink: request.sink,
         };
+        let calls = HostCalls::new(request.host);
+        let mut question = Question::default();
         let mut running = Running { session: self, number, ended: false };
         let mut stopped: Option<Outcome> = None;
         let mut deadline = Deadline::now() + wall.min(NEVER);
@@ -97,14 +127,26 @@ impl<C: Cell> DriverSession<C> {
                                 stop = Some(Outcome::LimitExceeded { limit: Limit::Output });
                             }
                         }
+                        // Questions without end must not keep the deadline from being seen.
+                        b'q' if Deadline::now() >= deadline => match &stopped {
+                            Some(_) => break Err(deaf()),
+                            None => stop = Some(Outcome::LimitExceeded { limit: Limit::Wall }),
+                        },
+                        b'q' if message.number(0) == Some(number) && stopped.is_none() => question.ask(&message, &calls),
                         _ => live.take(&message, &mut seen.files),
                     },
                     Err(error) => break Err(error),
                 },
+                (name, answer) = question.answered() => {
+                    // A driver that asks without listening is not ours.
+                    if live.wire.waiting() < MOST_WAITING {
+                        live.wire.post(b'q', &[&name, &answer]);
+                    }
+                }
                 event = live.connections.next() => live.connections.tell(event, &mut live.wire),
                 () = sleep_until(deadline) => {
                     if stopped.is_some() {
-                        break Err(std::io::Error::other("the driver did not stop the program"));
+                        break Err(deaf());
                     }
                     stop = Some(Outcome::LimitExceeded { limit: Limit::Wall });
                 }
@@ -116,6 +158,8 @@ impl<C: Cell> DriverSession<C> {
             if let (Some(outcome), None) = (stop, &stopped) {
                 stopped = Some(outcome);
                 deadline = Deadline::now() + GRACE;
+                // Nobody waits for the answer any more.
+                question = Question::default();
                 session.stop(number);
             }
         };
@@ -211,6 +255,11 @@ fn exceeded(limits: &cellblock_exec::Limits, before: Option<Reading>, now: Readi
     ]
     .into_iter()
     .find_map(|(is, limit)| is.then_some(limit))
+}
+
+/// That a driver does not do as it is told.
+fn deaf() -> std::io::Error {
+    std::io::Error::other("the driver did not stop the program")
 }
 
 /// That the session cannot go on.

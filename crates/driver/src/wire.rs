@@ -8,6 +8,7 @@
 //! | `s` set environment variables | name, value, name, value … |
 //! | `u` use packages | directory of modules, directory of programs |
 //! | `x` `v` `z` connections | name, then data, number of bytes passed on, nothing |
+//! | `q` answer of the host | number of the question, answer |
 //!
 //! | from the driver | fields |
 //! |---|---|
@@ -19,6 +20,9 @@
 //! | `y` done | error number or nothing, `files` if there were too many |
 //! | `d` block ended | see [`Ended`] |
 //! | `c` `x` `v` `z` connections | name, then number of the relay, data, number of bytes passed on, nothing |
+//! | `q` question to the host | number of the block, of the question, question |
+//!
+//! Questions and answers are those of [`cellblock_exec::python::HostCalls`].
 
 use std::{
     io,
@@ -27,13 +31,14 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use cellblock_exec::python::MAX_MESSAGE_BYTES;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 
 use crate::Stream;
 
-/// The longest message that a driver may send, in bytes: it sends output and files in pieces of 256 KiB and its own
-/// compiled program of some 100 KiB. What is longer is not from our driver.
-const LONGEST: usize = 4 << 20;
+/// The longest message that a driver may send, in bytes: a question to the host, with its numbers. It sends output and files
+/// in pieces of 256 KiB and its own compiled program of some 100 KiB. What is longer is not from our driver.
+const LONGEST: usize = MAX_MESSAGE_BYTES + 256;
 
 /// A message from a driver.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Error, Result,
     block::Language,
+    host::HostTools,
     limits::{Limit, Limits, Network},
     packages::{InstallReport, Requirement},
     result::{ExecutionResult, Isolation},
@@ -151,6 +152,8 @@ pub struct ExecutionRequest {
     pub wall: Option<Duration>,
     /// Receives output while it arrives, up to the session's output limit for each stream.
     pub sink: Option<OutputSink>,
+    /// What the program may call on the host, as `from host import tools`. Default: nothing.
+    pub host: Option<Arc<dyn HostTools>>,
     /// Ends the execution early, as [`Outcome::Cancelled`](crate::Outcome::Cancelled).
     pub cancel: CancellationToken,
 }

@@ -1,6 +1,6 @@
 """The guest's side of a turn: runs a block as a notebook would, and tells the host how it ended.
 
-It follows `notebook.py`, with which it lives in the memory image as the module `_cellblock`. The host calls `run`, under a
+It follows `notebook.py` and `host.py`, with which it lives in the memory image as the module `_cellblock`. The host calls `run`, under a
 name among the builtins that costs nothing to look up; everything else here serves it. A block comes in and its status goes
 out through the control device, because what the host passes to the guest as source has to be compiled first, and that is
 most of the cost of a short turn.
@@ -82,11 +82,24 @@ def _immortalize():
         os.write(_CONTROL, array("I", [id(None), *map(id, held)]).tobytes())
 
 
+def _ask(question):
+    """Asks the host. Reading is what waits for the answer, which ends as a file does."""
+    parts = []
+    try:
+        os.write(_CONTROL, question)
+        while part := os.read(_CONTROL, 1 << 16):
+            parts.append(part)
+    except OSError as error:
+        raise ToolError(f"the line to the host is broken: {error}") from None
+    return b"".join(parts)
+
+
 def run(length, fresh=False, stdin=False):
     """Runs the block that the host has ready: `length` bytes, the first line of which is its name. With `fresh`, it is the
     first one in this copy of the image; with `stdin`, there is new input. The value of a last expression is shown."""
     filename, _, source = os.read(_CONTROL, length).decode().partition("\n")
     try:
+        _forget_offers()
         if fresh:
             _reseed()
         if stdin:

@@ -1,6 +1,11 @@
 //! The host's side of an instance: its files, what its turn reads and writes, its limits, and access to its memory.
 
-use cellblock_exec::{Capture, Limit, OutputSink, Stream};
+use std::sync::Arc;
+
+use cellblock_exec::{
+    Capture, Limit, OutputSink, Stream,
+    python::{HostCalls, MAX_MESSAGE_BYTES},
+};
 use serde::Deserialize;
 use wasmtime::{Caller, Memory, ResourceLimiter};
 use wasmtime_wasi::{WasiCtxBuilder, p1::WasiP1Ctx};
@@ -58,7 +63,7 @@ impl ResourceLimiter for Host {
 /// What one turn reads and writes.
 #[derive(Default)]
 pub(crate) struct Turn {
-    pub(crate) stdin: std::sync::Arc<Vec<u8>>,
+    pub(crate) stdin: Arc<Vec<u8>>,
     pub(crate) stdin_at: usize,
     pub(crate) stdout: Capture,
     pub(crate) stderr: Capture,
@@ -66,6 +71,12 @@ pub(crate) struct Turn {
     /// What the driver in the guest is to run: a name, a line end, and the source.
     pub(crate) request: Vec<u8>,
     pub(crate) request_at: usize,
+    /// What the program may call on the host; `None` is nothing.
+    pub(crate) calls: Option<Arc<HostCalls>>,
+    /// What it has asked, until it reads the answer.
+    pub(crate) question: Option<Vec<u8>>,
+    answer: Vec<u8>,
+    answer_at: usize,
     /// While an image is made: addresses of objects that the guest wants to be immortal.
     pub(crate) immortals: Option<Vec<u8>>,
     /// What the guest said of the turn's end.
@@ -89,10 +100,22 @@ impl Turn {
         count
     }
 
-    pub(crate) fn read_request(&mut self, buffer: &mut [u8]) -> usize {
-        let count = copy_rest(&self.request, self.request_at, buffer);
-        self.request_at += count;
+    /// Reads from the control device: the block, and later on what the host has answered.
+    pub(crate) fn read_control(&mut self, buffer: &mut [u8]) -> usize {
+        if self.request_at < self.request.len() {
+            let count = copy_rest(&self.request, self.request_at, buffer);
+            self.request_at += count;
+            return count;
+        }
+        let count = copy_rest(&self.answer, self.answer_at, buffer);
+        self.answer_at += count;
         count
+    }
+
+    /// Gives the program an answer to read, in place of one before.
+    pub(crate) fn answer(&mut self, answer: Vec<u8>) {
+        self.answer = answer;
+        self.answer_at = 0;
     }
 
     pub(crate) fn write_stdout(&mut self, bytes: &[u8]) {
@@ -109,13 +132,22 @@ impl Turn {
         self.stdout.is_flood() || self.stderr.is_flood()
     }
 
-    /// Takes a message of the driver. What cannot be read is ignored: the turn's own return value then counts.
+    /// Takes a message of the driver: a status is a JSON object, all else a question to the host. A status that cannot be
+    /// read is ignored: the turn's own return value then counts.
     pub(crate) fn control(&mut self, message: &[u8]) {
-        const LONGEST: usize = 1024;
+        const LONGEST_STATUS: usize = 1024;
         if let Some(immortals) = &mut self.immortals {
             immortals.extend_from_slice(message);
-        } else if message.len() <= LONGEST {
-            self.status = serde_json::from_slice(message).ok();
+        } else if message.first() == Some(&b'{') {
+            if message.len() <= LONGEST_STATUS {
+                self.status = serde_json::from_slice(message).ok();
+            }
+        } else {
+            // One at a time: who asks again does not wait for the answer before. A question that is too long is refused,
+            // and all that its refusal takes is kept; without a grant, that is its kind.
+            let most = if self.calls.is_some() { MAX_MESSAGE_BYTES + 1 } else { 1 };
+            self.question = Some(message[..message.len().min(most)].to_vec());
+            self.answer(Vec::new());
         }
     }
 }

@@ -34,7 +34,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     linker.func_wrap(WASI_P1, "proc_exit", |code: u32| -> wasmtime::Result<()> {
         Err(I32Exit((code & 0xFF) as i32).into())
     })?;
-    // The door for host tools; there are none yet.
+    // The guest imports it. What a program calls goes through the control device, with which it can wait (`fs::calls`).
     linker.func_wrap("host", "call", |_: u32, _: u32, _: u32, _: u32| -> i32 { -1 })?;
     Ok(linker)
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use cellblock_cache::storage;
 use cellblock_exec::{
     Capture, Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Language, Limits, Outcome,
-    Requirement, Result, Session, Usage, filename,
+    Requirement, Result, Session, Usage, filename, python::HostCalls,
 };
 
 use crate::{
@@ -233,6 +233,7 @@ impl Session for WasiSession {
             stdout: Capture::new(self.limits.output),
             stderr: Capture::new(self.limits.output),
             sink: request.sink,
+            calls: request.host.map(|tools| Arc::new(HostCalls::new(Some(tools)))),
             ..host::Turn::default()
         };
         let wall = request.wall.map_or(self.limits.wall, |wall| wall.min(self.limits.wall));

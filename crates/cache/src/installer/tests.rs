@@ -1,7 +1,6 @@
 //! Finding an installer, calling it, and telling what it said.
 
 use std::{
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -165,10 +164,11 @@ async fn who_no_longer_wants_the_packages_ends_the_installer_and_what_it_started
 /// A shell script in `directory`.
 fn script(directory: &Path, name: &str, body: &str) -> PathBuf {
     let path = directory.join(name);
-    // Written elsewhere and moved, so that it is never open for writing when it is started.
-    let temporary = directory.join("script");
-    std::fs::write(&temporary, format!("#!/bin/sh\n{body}\n")).unwrap();
-    std::fs::set_permissions(&temporary, std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::rename(&temporary, &path).unwrap();
+    let text = directory.join("script");
+    std::fs::write(&text, format!("#!/bin/sh\n{body}\n")).unwrap();
+    // Another process makes the program: if this one had it open for writing, a process that another test starts at that
+    // moment would hold it open too, and the system starts no program that is being written.
+    let made = std::process::Command::new("install").arg("-m755").arg(&text).arg(&path).status().unwrap();
+    assert!(made.success());
     path
 }

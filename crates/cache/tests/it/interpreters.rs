@@ -1,4 +1,4 @@
-use std::{os::unix::fs::PermissionsExt, path::Path, process::Command};
+use std::{path::Path, process::Command};
 
 use cellblock_cache::Interpreter;
 use cellblock_exec::Error;
@@ -55,8 +55,9 @@ async fn what_is_no_python_is_refused() {
 }
 
 fn script(path: &Path, body: &str) {
-    let new = path.with_extension("new");
-    std::fs::write(&new, format!("#!/bin/sh\n{body}\n")).unwrap();
-    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::rename(new, path).unwrap();
+    let text = path.with_extension("text");
+    std::fs::write(&text, format!("#!/bin/sh\n{body}\n")).unwrap();
+    // By another process: what is open for writing here may be held open by a program that another test just starts.
+    let made = std::process::Command::new("install").arg("-m755").arg(&text).arg(path).status().unwrap();
+    assert!(made.success());
 }

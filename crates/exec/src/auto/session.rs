@@ -186,6 +186,7 @@ fn again(request: &ExecutionRequest) -> ExecutionRequest {
         stdin: request.stdin.clone(),
         wall: request.wall,
         sink: None,
+        host: request.host.clone(),
         cancel: request.cancel.clone(),
     }
 }

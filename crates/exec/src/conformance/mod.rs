@@ -18,6 +18,7 @@
 pub mod cancel;
 pub mod figures;
 pub mod fork;
+pub mod host;
 pub mod hostile;
 pub mod languages;
 pub mod limits;
@@ -55,6 +56,7 @@ macro_rules! conformance {
             network: network_is_denied, network_can_be_granted, granted_connections_carry_data, odd_rules_are_refused;
             languages: claimed_languages_run, languages_share_the_workspace, shell_blocks_keep_their_names, shells_are_limited;
             processes: nothing_survives, nobody_waits_for_a_process_that_holds_the_output, processes_are_limited, other_processes_are_invisible, no_rights_are_gained, unix_sockets_are_out_of_reach, parallel_children_are_collected;
+            host: functions_are_called, failures_are_raised, nothing_is_granted_by_default, state_stays, a_long_call_is_stopped, a_call_can_be_cancelled, calls_have_a_greatest_length, a_thousand_calls, threads_may_call, other_processes_may_not_call, sessions_do_not_mix, forged_calls_reach_nothing;
             fork: forks, forks_report_their_own_files, freeze_and_resume, install_is_claimed_or_refused;
             figures: shown_figures_are_files, open_figures_are_files, saved_figures_are_files;
         }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod host;
+
 use std::{path::Path, process::Command};
 
 use super::NOTEBOOK;
@@ -27,12 +29,17 @@ print("=", len(sys.meta_path))
 
 /// Runs blocks one after another in one interpreter; gives its standard error and the driver's lines.
 fn run(directory: &Path, blocks: &[&str]) -> (String, Vec<String>) {
+    start(directory, &format!("{NOTEBOOK}\n{DRIVER}"), blocks)
+}
+
+/// Runs a driver with these arguments; gives its standard error and its lines.
+fn start(directory: &Path, driver: &str, arguments: &[&str]) -> (String, Vec<String>) {
     const START: &str = "import sys, types\nspace = types.ModuleType('driver').__dict__\n\
                          exec(compile(sys.argv.pop(1), '<driver>', 'exec'), space)";
     let output = Command::new("python3")
         .current_dir(directory)
-        .args(["-I", "-S", "-c", START, &format!("{NOTEBOOK}\n{DRIVER}")])
-        .args(blocks)
+        .args(["-I", "-S", "-c", START, driver])
+        .args(arguments)
         .output()
         .unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();

@@ -242,6 +242,7 @@ fn request(run: &Run<'_>, block: &CodeBlock, language: &Language, code: &str) ->
         stdin: run.options.stdin.clone(),
         wall: None,
         sink: Some(Arc::new(move |stream, bytes| observer.output(stream, bytes))),
+        host: run.options.host.clone(),
         cancel: run.options.cancel.clone(),
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     Result,
     block::{CodeBlock, Language},
     executor::{Executor, Session, SessionSpec},
+    host::HostTools,
     packages::InstallPolicy,
     result::Outcome,
 };
@@ -42,6 +43,8 @@ pub struct RunOptions {
     pub report_bytes: u64,
     /// Other executors that the caller has, each with its languages: they are named when a block cannot run here.
     pub elsewhere: Vec<(String, Vec<Language>)>,
+    /// What the programs may call on the host. Default: nothing.
+    pub host: Option<Arc<dyn HostTools>>,
     /// Ends the run early: the block that runs is [`Outcome::Cancelled`], the rest [`Outcome::Skipped`].
     pub cancel: CancellationToken,
 }
@@ -56,6 +59,7 @@ impl Default for RunOptions {
             retries: 3,
             report_bytes: 64 * 1024 * 1024,
             elsewhere: Vec::new(),
+            host: None,
             cancel: CancellationToken::new(),
         }
     }

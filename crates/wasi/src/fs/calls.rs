@@ -1,6 +1,8 @@
 //! The WASI preview 1 calls on descriptors and paths, in front of [`Fs`].
 //!
 //! Pointers and lengths come from the guest and are checked against its memory: a wrong one is `EFAULT`.
+//!
+//! The control device is how the driver in the guest speaks with the host: see [`Turn`](crate::host::Turn).
 
 use wasmtime::{Caller, Linker};
 
@@ -120,11 +122,8 @@ fn add_descriptor_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 /// Calls that move data through a descriptor.
 fn add_data_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     type C<'a> = Caller<'a, Host>;
-    linker.func_wrap(WASI_P1, "fd_read", |mut caller: C<'_>, fd: u32, vectors: u32, count: u32, out: u32| {
-        guest_call(&mut caller, |host, memory| {
-            let read = read(host, memory, fd, vectors, count, None)?;
-            memory.write(out, &read.to_le_bytes())
-        })
+    linker.func_wrap_async(WASI_P1, "fd_read", |caller, (fd, vectors, count, out): (u32, u32, u32, u32)| {
+        Box::new(read_call(caller, fd, vectors, count, out))
     })?;
     linker.func_wrap(
         WASI_P1,
@@ -304,6 +303,26 @@ fn add_missing_socket_call(linker: &mut Linker<Host>, name: &str) -> wasmtime::R
     Ok(())
 }
 
+/// Reads, and before that waits for what the program has asked the host, if it reads from the control device.
+async fn read_call(mut caller: Caller<'_, Host>, fd: u32, vectors: u32, count: u32, out: u32) -> i32 {
+    if caller.data().turn.question.is_some() && caller.data().fs.reads_control(fd) {
+        answer_question(&mut caller).await;
+    }
+    guest_call(&mut caller, |host, memory| {
+        let read = read(host, memory, fd, vectors, count, None)?;
+        memory.write(out, &read.to_le_bytes())
+    })
+}
+
+/// Has the host answer what the program has asked. The guest is suspended meanwhile, and holds no thread.
+async fn answer_question(caller: &mut Caller<'_, Host>) {
+    let turn = &mut caller.data_mut().turn;
+    let Some(question) = turn.question.take() else { return };
+    let calls = turn.calls.clone().unwrap_or_default();
+    let answer = calls.answer(question).await;
+    caller.data_mut().turn.answer(answer);
+}
+
 /// Reads into the guest's vectors; stops at the first one that is not filled.
 fn read(
     host: &mut Host,
@@ -327,7 +346,7 @@ fn read(
         let buffer = memory.slice_mut(pointer, len)?;
         let read = match target {
             Target::Stdin => host.turn.read_stdin(buffer),
-            Target::Node(node) if host.fs.is_control(node) => host.turn.read_request(buffer),
+            Target::Node(node) if host.fs.is_control(node) => host.turn.read_control(buffer),
             Target::Node(node) => host.fs.read_at(node, start.saturating_add(total), buffer)?,
             Target::Stdout | Target::Stderr => return Err(Errno::Badf),
         };
@@ -384,8 +403,11 @@ fn write(
         (None, Target::Node(node)) if descriptor.append => host.fs.stat(node)?.size,
         (None, _) => descriptor.offset,
     };
+    // A message to the host may be long, and each is copied: a thousand in one call would hold up other sessions.
+    let is_control = matches!(target, Target::Node(node) if host.fs.is_control(node));
+    let most = if is_control { 1 } else { MOST_VECTORS };
     let mut total = 0u64;
-    for index in 0..count.min(MOST_VECTORS) {
+    for index in 0..count.min(most) {
         let (pointer, len) = memory.vector(vectors, index)?;
         // A result is a u32: what does not fit is left for the next call.
         if total + u64::from(len) > u64::from(u32::MAX) {
@@ -443,6 +465,12 @@ impl Fs {
 
     fn is_control(&self, node: Node) -> bool {
         self.inode(node).is_some_and(|inode| matches!(inode.kind, Kind::Device(Device::Control)))
+    }
+
+    fn reads_control(&self, fd: u32) -> bool {
+        self.descriptors.get(fd).is_ok_and(
+            |descriptor| matches!(descriptor.target, Target::Node(node) if descriptor.read && self.is_control(node)),
+        )
     }
 
     fn writable(&self, fd: u32) -> Result<Node, Errno> {

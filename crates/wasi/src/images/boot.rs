@@ -3,7 +3,10 @@
 use std::{fs::File, path::Path, sync::Arc};
 
 use cellblock_cache::storage;
-use cellblock_exec::{Capture, Error, Result, python::NOTEBOOK};
+use cellblock_exec::{
+    Capture, Error, Result,
+    python::{HOST, NOTEBOOK},
+};
 
 use super::{
     guest::{self, Facts},
@@ -19,15 +22,15 @@ use crate::{
 /// Where layers of installed packages are mounted.
 pub(crate) const PACKAGES: &str = "/usr/local/packages";
 
-/// The driver's own part, which comes after the one that all drivers share.
+/// The driver's own part, which comes after those that all drivers share.
 const DRIVER: &str = include_str!("../driver.py");
 const WARMUP: &str = include_str!("../../../../sandbox-images/python/warmup.py");
 
 /// All that decides what an image will be, besides its guest and layers.
-pub(crate) fn recipe(manifest_text: &str) -> [&[u8]; 5] {
+pub(crate) fn recipe(manifest_text: &str) -> [&[u8]; 6] {
     /// Raised when the way an image is taken changes.
     const FORMAT: &[u8] = b"1";
-    [FORMAT, manifest_text.as_bytes(), NOTEBOOK.as_bytes(), DRIVER.as_bytes(), WARMUP.as_bytes()]
+    [FORMAT, manifest_text.as_bytes(), NOTEBOOK.as_bytes(), HOST.as_bytes(), DRIVER.as_bytes(), WARMUP.as_bytes()]
 }
 
 /// Boots the guest in `directory` and makes it ready for programs.
@@ -48,7 +51,7 @@ pub(crate) async fn boot(
          sys.modules['_cellblock'] = types.ModuleType('_cellblock')\n\
          exec(compile({}, '<cellblock>', 'exec'), sys.modules['_cellblock'].__dict__)\n\
          sys.modules['_cellblock'].prepare({}, {})\n",
-        literal(&[NOTEBOOK, DRIVER].join("\n")),
+        literal(&[NOTEBOOK, HOST, DRIVER].join("\n")),
         environment(manifest),
         literal(WORKSPACE),
     );

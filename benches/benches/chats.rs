@@ -1,0 +1,2 @@
+//! Conversations without a model.
+fn main() {}

@@ -1,0 +1,243 @@
+//! Chats: agents that answer each other until something ends it.
+//!
+//! One loop serves all: a chat of two is a group of two in which the other one always speaks next.
+
+mod code;
+mod guard;
+mod log;
+mod model;
+mod opening;
+mod person;
+mod result;
+mod running;
+mod select;
+mod speakers;
+mod summary;
+mod tools;
+mod view;
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use cellblock_exec::CancellationToken;
+
+pub use log::VERSION as LOG_VERSION;
+pub use opening::{MakeOpening, Opening};
+pub use result::{ChatResult, StopReason};
+pub use speakers::{AutoSelection, Choose, Speakers, Transitions};
+pub use summary::{MakeSummary, Summary};
+
+use crate::{
+    agent::{Agent, Predicate},
+    budget::Budget,
+    context::Context,
+    error::{Error, Result},
+    event::EventSink,
+    message::Message,
+};
+use running::Running;
+
+/// Who a message in a group is addressed to, and who chooses its speakers.
+pub const MANAGER: &str = "chat_manager";
+
+/// A chat: who takes part, who speaks when, and what ends it. It is a description, and can be run more than once.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use cellblock_agents::{Agent, Chat, ChatResult, ModelClient, Result};
+/// # async fn example(model: Arc<dyn ModelClient>) -> Result<ChatResult> {
+/// let chat = Chat { max_turns: Some(1), ..Chat::between(Agent::user_proxy("user"), Agent::assistant("assistant", model)) };
+/// chat.run("Tell me a joke about stock prices.").await
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Chat {
+    /// Who takes part. The first one begins.
+    pub agents: Vec<Agent>,
+    /// Who speaks next. Default: between two the other one; in a group the model chooses.
+    pub speakers: Speakers,
+    /// Who may speak after whom, in a group. Default: anybody.
+    pub transitions: Transitions,
+    /// Whether somebody may speak twice in a row, in a group. Default: yes.
+    pub allow_repeat: bool,
+    /// Whether the agents of a group are told who the others are. Default: no.
+    pub introductions: bool,
+    /// When it ends at the latest: between two, turns of one message each; in a group, messages. Default: no limit between
+    /// two, 10 in a group.
+    pub max_turns: Option<u32>,
+    /// Which message ends a group. Default: none. Agents have such a rule of their own.
+    pub is_termination: Option<Predicate>,
+    /// What is given as its summary. Default: the last message.
+    pub summary: Summary,
+    /// Results of earlier chats that the first message brings along.
+    pub carryover: Vec<String>,
+    /// Messages that came before, of the same agents.
+    pub history: Vec<Message>,
+    /// What it may spend.
+    pub budget: Budget,
+    /// After how many empty messages in a row of one agent it ends; `None` for never. Default: 3.
+    pub max_empty: Option<u32>,
+    /// After how many failures in a row with the same output it ends; `None` for never. Default: 3.
+    pub max_same_failures: Option<u32>,
+    /// Ends it: [`StopReason::Cancelled`].
+    pub cancel: CancellationToken,
+    /// Who follows. Default: nobody.
+    pub events: Option<EventSink>,
+    /// The file that it is saved to after every message, so that [`Chat::resume`] can go on from there. The file must not
+    /// exist. Default: none.
+    pub log: Option<PathBuf>,
+}
+
+impl Chat {
+    /// A chat of two; `initiator` begins.
+    pub fn between(initiator: Agent, other: Agent) -> Self {
+        Self { max_turns: None, speakers: Speakers::Other, ..Self::group(vec![initiator, other]) }
+    }
+
+    /// A group chat; the first agent begins, and a model chooses who speaks next.
+    pub fn group(agents: Vec<Agent>) -> Self {
+        Self {
+            agents,
+            speakers: Speakers::Auto(AutoSelection::default()),
+            transitions: Transitions::Any,
+            allow_repeat: true,
+            introductions: false,
+            max_turns: Some(10),
+            is_termination: None,
+            summary: Summary::LastMessage,
+            carryover: Vec::new(),
+            history: Vec::new(),
+            budget: Budget::default(),
+            max_empty: Some(3),
+            max_same_failures: Some(3),
+            cancel: CancellationToken::new(),
+            events: None,
+            log: None,
+        }
+    }
+
+    /// A joint chat of equals, who speak in turn and know of each other; the first agent begins.
+    pub fn joint(agents: Vec<Agent>) -> Self {
+        Self { speakers: Speakers::RoundRobin, introductions: true, ..Self::group(agents) }
+    }
+
+    /// Runs it, from the first agent's message.
+    ///
+    /// What goes wrong on the way ends it and is the result's [`StopReason`]; the history is always kept.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the description makes no sense; [`Error::Log`] when the file cannot be made. Nothing has been
+    /// said then.
+    pub async fn run(&self, opening: impl Into<Opening>) -> Result<ChatResult> {
+        self.check()?;
+        let id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
+        let context =
+            Context::new(id, self.cancel.clone(), self.events.clone(), self.budget.clone(), Default::default());
+        self.start(context, None, opening.into()).await
+    }
+
+    /// Runs it within another one: what it spends counts there too, and it ends with it.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_within(&self, outer: &Context, opening: impl Into<Opening>) -> Result<ChatResult> {
+        self.check()?;
+        let id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
+        let context = outer.within(id, self.budget.clone(), Default::default());
+        self.start(context, Some(outer.chat.to_string()), opening.into()).await
+    }
+
+    /// Goes on with a chat that was saved to [`log`](Self::log), at the point where it stopped. What was said is not said
+    /// again; code and tools that were running when it stopped are not run again, and whoever asked for them is told.
+    /// Variables of the code are gone; its files are there.
+    ///
+    /// # Errors
+    /// [`Error::Log`] when the file cannot be read or is of another version; [`Error::Invalid`] when it is of other agents.
+    pub async fn resume(&self) -> Result<ChatResult> {
+        self.check()?;
+        let path = self
+            .log
+            .as_ref()
+            .ok_or_else(|| Error::Invalid("a chat is resumed from its `log`, and this one has none".to_owned()))?;
+        let saved = log::read(path)?;
+        for name in saved.history.iter().map(|message| &message.name).chain(&saved.agents) {
+            self.find(name).ok_or_else(|| self.unknown(name))?;
+        }
+        let (id, cost) = (saved.id.as_str().into(), saved.cost.clone());
+        let context = Context::new(id, self.cancel.clone(), self.events.clone(), self.budget.clone(), cost);
+        Ok(Running::resume(self, context, saved)?.run(Opening::Nothing, None).await)
+    }
+
+    async fn start(&self, context: Context, parent: Option<String>, opening: Opening) -> Result<ChatResult> {
+        Ok(Running::new(self, context)?.run(opening, parent).await)
+    }
+
+    /// The agent of a name, by its place.
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        self.agents.iter().position(|agent| agent.name == name)
+    }
+
+    fn unknown(&self, name: &str) -> Error {
+        Error::Invalid(format!("no agent of the chat is named `{name}`; there are {}", self.names()))
+    }
+
+    pub(crate) fn names(&self) -> String {
+        self.agents.iter().map(|agent| agent.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether it is a chat of two, in which nobody is chosen.
+    pub(crate) fn is_pair(&self) -> bool {
+        matches!(self.speakers, Speakers::Other)
+    }
+
+    /// The number of messages at which it ends.
+    pub(crate) fn max_messages(&self) -> Option<usize> {
+        let messages = if self.is_pair() { 2 } else { 1 };
+        self.max_turns.map(|turns| turns as usize * messages)
+    }
+
+    /// What makes no sense in the description.
+    fn check(&self) -> Result<()> {
+        let invalid = |what: String| Err(Error::Invalid(what));
+        if self.agents.len() < 2 {
+            return invalid(format!("a chat needs two agents at least, and this one has {}", self.agents.len()));
+        }
+        if self.is_pair() && self.agents.len() > 2 {
+            return invalid("more than two agents need a rule for who speaks next; use `Chat::group`".to_owned());
+        }
+        for (place, agent) in self.agents.iter().enumerate() {
+            if agent.name.trim().is_empty() {
+                return invalid("an agent has no name".to_owned());
+            }
+            if agent.name == MANAGER {
+                return invalid(format!("`{MANAGER}` is the group's own name; give the agent another"));
+            }
+            if self.find(&agent.name) != Some(place) {
+                return invalid(format!("two agents are named `{}`; give one of them another name", agent.name));
+            }
+            let tools = agent.tools.iter().chain(agent.code.iter().flat_map(|code| &code.tools));
+            for tool in tools {
+                crate::tool::check(tool.as_ref()).map_err(Error::Invalid)?;
+            }
+        }
+        for message in &self.history {
+            self.find(&message.name).ok_or_else(|| self.unknown(&message.name))?;
+        }
+        if let Some(name) = self.transitions.names().find(|name| self.find(name).is_none()) {
+            return Err(self.unknown(name));
+        }
+        if let Some(budget) = self.budget.cost.filter(|cost| !cost.is_finite() || *cost < 0.0) {
+            return invalid(format!("a budget of ${budget} makes no sense"));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Chat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chat")
+            .field("agents", &self.agents)
+            .field("speakers", &self.speakers)
+            .field("max_turns", &self.max_turns)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,135 @@
+//! What came of a chat.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{budget::Spent, cost::Cost, message::Message, tool::ToolRecord};
+
+/// What came of a chat. It belongs to the caller: nothing else refers to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChatResult {
+    /// The chat's id.
+    #[serde(rename = "chat_id")]
+    pub id: String,
+    /// All messages, those that came before included.
+    #[serde(rename = "chat_history")]
+    pub history: Vec<Message>,
+    /// Its summary; empty when nothing was said.
+    pub summary: String,
+    /// What it spent, nested chats, summaries and speaker selection included.
+    pub cost: Cost,
+    /// What people said.
+    pub human_input: Vec<String>,
+    /// Tools that were called, in code too: at most 1,000 for each message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolRecord>,
+    /// Why it ended.
+    pub stop: StopReason,
+}
+
+/// Why a chat ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StopReason {
+    /// It had as many turns, or in a group messages, as it may.
+    MaxTurns {
+        /// The limit.
+        turns: u32,
+    },
+    /// A message was one that ends it, by the rule of this agent or of the group.
+    Termination {
+        /// The agent, or `chat_manager`.
+        agent: String,
+    },
+    /// An agent had answered by itself as often as it may.
+    MaxAutoReplies {
+        /// The agent.
+        agent: String,
+    },
+    /// A person ended it.
+    Human {
+        /// The agent that the person stands behind.
+        agent: String,
+    },
+    /// An agent had no answer.
+    NoReply {
+        /// The agent.
+        agent: String,
+    },
+    /// Nobody was to speak next.
+    NoSpeaker,
+    /// The budget is used up.
+    Budget(Spent),
+    /// An agent said nothing, again and again.
+    EmptyMessages {
+        /// The agent.
+        agent: String,
+        /// How often in a row.
+        times: u32,
+    },
+    /// Code failed with the same output, again and again.
+    SameFailure {
+        /// How often in a row.
+        times: u32,
+    },
+    /// The caller ended it.
+    Cancelled,
+    /// A model, a sandbox or something else of ours failed.
+    Failed {
+        /// What.
+        message: String,
+        /// Why, each the cause of the one before.
+        causes: Vec<String>,
+        /// What had come of a message that broke off.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        partial: Option<String>,
+    },
+}
+
+impl StopReason {
+    /// Whether the chat came to its end rather than being stopped by a limit on what it may spend, a loop, or a failure.
+    pub fn is_success(&self) -> bool {
+        match self {
+            StopReason::MaxTurns { .. }
+            | StopReason::Termination { .. }
+            | StopReason::MaxAutoReplies { .. }
+            | StopReason::Human { .. }
+            | StopReason::NoReply { .. }
+            | StopReason::NoSpeaker => true,
+            StopReason::Budget(_)
+            | StopReason::EmptyMessages { .. }
+            | StopReason::SameFailure { .. }
+            | StopReason::Cancelled
+            | StopReason::Failed { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StopReason::MaxTurns { turns } => write!(f, "Maximum turns ({turns}) reached"),
+            StopReason::Termination { agent } => {
+                write!(f, "Termination message condition on agent '{agent}' met")
+            }
+            StopReason::MaxAutoReplies { agent } => {
+                write!(f, "Maximum number of consecutive auto-replies of '{agent}' reached")
+            }
+            StopReason::Human { .. } => f.write_str("User requested to end the conversation"),
+            StopReason::NoReply { agent } => write!(f, "No reply of '{agent}'"),
+            StopReason::NoSpeaker => f.write_str("No next speaker"),
+            StopReason::Budget(spent) => write!(f, "Budget: {spent}"),
+            StopReason::EmptyMessages { agent, times } => {
+                write!(f, "'{agent}' said nothing {times} times in a row")
+            }
+            StopReason::SameFailure { times } => write!(f, "The code failed in the same way {times} times in a row"),
+            StopReason::Cancelled => f.write_str("Cancelled"),
+            StopReason::Failed { message, causes, .. } => {
+                f.write_str(message)?;
+                causes.iter().try_for_each(|cause| write!(f, ": {cause}"))
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What the agent that runs code answers, in AutoGen's form.
+//!
+//! ```text
+//! exitcode: 0 (execution succeeded)
+//! Code output: 42
+//! ```
+//!
+//! Of several blocks each has a line of its own, so that the model sees which one failed. Notes, such as an installation
+//! that was refused, and the names of files follow.
+
+use std::fmt::Write as _;
+
+use cellblock_exec::{
+    Artifact, Limit, Outcome,
+    run::{BlockReport, RunReport, exit_code},
+};
+
+use crate::{
+    message::{Content, Image, Message, Part},
+    text::head_and_tail,
+};
+
+/// The largest picture that is sent to a model, in bytes: what the large providers take.
+const MAX_IMAGE_BYTES: u64 = 5 * 1024 * 1024;
+
+/// The message that tells what became of a run.
+pub(crate) fn answer(agent: &str, mut report: RunReport, output_bytes: usize, images: usize) -> Message {
+    let artifacts: Vec<_> = report.blocks.iter_mut().flat_map(|block| std::mem::take(&mut block.artifacts)).collect();
+    let text = told(&report, &artifacts, output_bytes);
+    let pictures: Vec<_> = artifacts.iter().filter_map(picture).take(images).collect();
+    let content = if pictures.is_empty() {
+        Content::Text(text)
+    } else {
+        Content::Parts(std::iter::once(Part::Text { text }).chain(pictures).collect())
+    };
+    Message { name: agent.to_owned(), content, artifacts, ..Message::default() }
+}
+
+/// The message that says that code was not run.
+pub(crate) fn not_run(agent: &str, why: &str) -> Message {
+    let why = if why.is_empty() { "it was not approved" } else { why };
+    Message::new(agent, format!("The code was not run: {why}"))
+}
+
+fn picture(artifact: &Artifact) -> Option<Part> {
+    let seen = matches!(artifact.media_type.as_str(), "image/png" | "image/jpeg" | "image/gif" | "image/webp");
+    (seen && artifact.bytes <= MAX_IMAGE_BYTES && !artifact.content.is_empty())
+        .then(|| Part::Image(Image { media_type: artifact.media_type.clone(), data: artifact.content.clone() }))
+}
+
+fn told(report: &RunReport, artifacts: &[Artifact], output_bytes: usize) -> String {
+    let ran: Vec<_> = report.blocks.iter().filter(|block| exit_code(&block.outcome) != 0 || !is_quiet(block)).collect();
+    let code = report.blocks.iter().find_map(failed_with).unwrap_or(i32::from(report.exit_code));
+    let words = if code == 0 { "execution succeeded" } else { "execution failed" };
+    let mut text = format!("exitcode: {code} ({words})\nCode output: ");
+    match ran.as_slice() {
+        [block] if report.blocks.len() == 1 => text.push_str(&output(block, output_bytes)),
+        _ => {
+            let each = output_bytes / ran.len().max(1);
+            for block in &report.blocks {
+                let language = block.language.as_ref().map_or("unknown", |language| language.as_str());
+                let named = block.filename.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
+                let _ = write!(text, "\n[block {}, {language}{named}: {}]\n", block.index, ended(&block.outcome));
+                text.push_str(&output(block, each));
+            }
+        }
+    }
+    if let Some(error) = &report.error {
+        let causes = error.causes.iter().map(|cause| format!(": {cause}")).collect::<String>();
+        let _ = write!(text, "\nnote: the sandbox failed: {}{causes}", error.message);
+    }
+    let notes = report.blocks.iter().flat_map(|block| &block.notes).fold(Vec::new(), |mut notes, note| {
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+        notes
+    });
+    let refused = report.blocks.iter().flat_map(|block| &block.refused);
+    for note in notes {
+        let _ = write!(text, "\nnote: {note}");
+    }
+    for file in refused {
+        let _ = write!(text, "\nnote: {} was not taken: {}", file.path, file.reason);
+    }
+    if report.blocks.iter().any(|block| block.state_lost) {
+        text.push_str("\nnote: variables and imports of earlier blocks are lost; files are kept");
+    }
+    if !artifacts.is_empty() {
+        let names: Vec<_> = artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
+        let _ = write!(text, "\nfiles: {}", names.join(", "));
+    }
+    text
+}
+
+/// Whether there is nothing to say of a block.
+fn is_quiet(block: &BlockReport) -> bool {
+    block.outcome == Outcome::Skipped
+}
+
+/// The exit code of a block that did not succeed, as AutoGen gives it: 124 for a timeout.
+fn failed_with(block: &BlockReport) -> Option<i32> {
+    match &block.outcome {
+        Outcome::Exited { code: 0 } | Outcome::Skipped => None,
+        Outcome::Exited { code } => Some(*code),
+        Outcome::Denied { .. } | Outcome::Unsupported { .. } => Some(1),
+        outcome => Some(i32::from(exit_code(outcome))),
+    }
+}
+
+/// What a block wrote, and why it ended if its output does not say so.
+fn output(block: &BlockReport, most: usize) -> String {
+    let both = match (block.stdout.as_str(), block.stderr.as_str()) {
+        (stdout, "") => stdout.to_owned(),
+        ("", stderr) => stderr.to_owned(),
+        (stdout, stderr) if stdout.ends_with('\n') => format!("{stdout}{stderr}"),
+        (stdout, stderr) => format!("{stdout}\n{stderr}"),
+    };
+    let mut text = head_and_tail(&both, most).into_owned();
+    let dropped = block.dropped.stdout + block.dropped.stderr;
+    if dropped > 0 {
+        line(&mut text, &format!("[{dropped} bytes of output were not kept]"));
+    }
+    match &block.outcome {
+        Outcome::Exited { .. } | Outcome::Skipped => {}
+        Outcome::LimitExceeded { limit: Limit::Wall } => line(&mut text, "Timeout"),
+        outcome => line(&mut text, &ended(outcome)),
+    }
+    text
+}
+
+fn line(text: &mut String, line: &str) {
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(line);
+    text.push('\n');
+}
+
+/// How a block ended, in words.
+fn ended(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Exited { code } => format!("exit code {code}"),
+        Outcome::Signaled { signal } => format!("ended by signal {signal}"),
+        Outcome::LimitExceeded { limit } => format!("stopped at the limit on {limit}"),
+        Outcome::Denied { what } => format!("denied: {what}"),
+        Outcome::Unsupported { what } => format!("cannot run here: {what}"),
+        Outcome::Cancelled => "cancelled".to_owned(),
+        Outcome::Skipped => "not run".to_owned(),
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,88 @@
+//! Who has to agree before code or a tool runs.
+
+use std::{fmt, sync::Arc};
+
+use cellblock_exec::CodeBlock;
+
+use crate::human::{Decision, Human, Proposal};
+
+/// Who has to agree before code runs, packages that must be asked for are installed, or a tool that needs it is called.
+#[derive(Clone, Default)]
+pub enum Approval {
+    /// Nobody is asked; all runs, but for packages, which a policy that asks then refuses.
+    #[default]
+    Never,
+    /// The person behind the agent is asked each time.
+    Always,
+    /// A function decides.
+    Policy(Policy),
+    /// This person is asked each time.
+    Human(Arc<dyn Human>),
+}
+
+/// Decides on a proposal; `None` asks the person behind the agent.
+pub type Policy = Arc<dyn Fn(&Proposal) -> Option<Decision> + Send + Sync>;
+
+impl fmt::Debug for Approval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Approval::Never => "Never",
+            Approval::Always => "Always",
+            Approval::Policy(_) => "Policy",
+            Approval::Human(_) => "Human",
+        })
+    }
+}
+
+/// What came of asking.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// It runs.
+    Go,
+    /// These blocks run in its place.
+    Edited(Vec<CodeBlock>),
+    /// It does not run.
+    Refused {
+        /// Why; may be empty.
+        why: String,
+    },
+    /// It does not run; this is the answer.
+    Corrected {
+        /// The answer.
+        text: String,
+    },
+}
+
+impl Approval {
+    /// Asks whoever has to be asked. A person who cannot be asked has not agreed.
+    pub(crate) async fn ask(&self, proposal: &Proposal, behind: &dyn Human) -> Verdict {
+        let person = match self {
+            // Packages come here only when their policy says to ask.
+            Approval::Never if matches!(proposal, Proposal::Packages { .. }) => {
+                return Verdict::Refused { why: "nobody is asked in this chat".to_owned() };
+            }
+            Approval::Never => return Verdict::Go,
+            Approval::Always => behind,
+            Approval::Policy(policy) => match policy(proposal) {
+                Some(decision) => return decision.into(),
+                None => behind,
+            },
+            Approval::Human(person) => person.as_ref(),
+        };
+        match person.approve(proposal).await {
+            Ok(decision) => decision.into(),
+            Err(error) => Verdict::Refused { why: format!("nobody could be asked: {error}") },
+        }
+    }
+}
+
+impl From<Decision> for Verdict {
+    fn from(decision: Decision) -> Self {
+        match decision {
+            Decision::Approve => Verdict::Go,
+            Decision::Edit { blocks } => Verdict::Edited(blocks),
+            Decision::Skip { why } => Verdict::Refused { why },
+            Decision::Correct { text } => Verdict::Corrected { text },
+        }
+    }
+}

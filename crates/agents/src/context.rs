@@ -1,0 +1,127 @@
+//! What everything that happens in a chat can see: where events go, what ends it, what it has spent.
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use cellblock_exec::CancellationToken;
+use tracing::Instrument as _;
+
+use crate::{
+    budget::{Budget, Ledger, Spent},
+    cost::Cost,
+    event::{Event, EventSink},
+    model::{Completion, ModelClient, ModelError, ModelRequest, TextSink},
+};
+
+/// The chat that something happens in.
+#[derive(Clone)]
+pub struct Context {
+    /// The chat's id.
+    pub chat: Arc<str>,
+    /// How deep it is nested; 0 for a chat that is in no other.
+    pub depth: usize,
+    /// Ends the chat and all within it.
+    pub cancel: CancellationToken,
+    /// Who follows.
+    pub events: Option<EventSink>,
+    pub(crate) ledger: Arc<Ledger>,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("chat", &self.chat).field("depth", &self.depth).finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// The context of a chat that is in no other.
+    pub(crate) fn new(
+        chat: Arc<str>,
+        cancel: CancellationToken,
+        events: Option<EventSink>,
+        budget: Budget,
+        spent: Cost,
+    ) -> Self {
+        Self { chat, depth: 0, cancel, events, ledger: Arc::new(Ledger::new(budget, spent, None)) }
+    }
+
+    /// The context of a chat within this one.
+    pub(crate) fn within(&self, chat: Arc<str>, budget: Budget, spent: Cost) -> Self {
+        Self {
+            chat,
+            depth: self.depth + 1,
+            cancel: self.cancel.child_token(),
+            events: self.events.clone(),
+            ledger: Arc::new(Ledger::new(budget, spent, Some(self.ledger.clone()))),
+        }
+    }
+
+    /// Tells who follows. The event is only made if somebody does.
+    pub fn emit(&self, event: impl FnOnce(String) -> Event) {
+        if let Some(sink) = &self.events {
+            sink(&event(self.chat.to_string()));
+        }
+    }
+
+    /// What the chat has spent so far.
+    pub fn cost(&self) -> Cost {
+        self.ledger.cost()
+    }
+
+    /// What of the budget is used up, if anything.
+    pub fn spent(&self) -> Option<Spent> {
+        self.ledger.spent()
+    }
+
+    /// Asks a model in the name of an agent, counts what it costs, and tells who follows.
+    ///
+    /// # Errors
+    /// Those of the model. The budget is not looked at: that is the chat's to do before.
+    pub async fn ask(
+        &self,
+        model: &dyn ModelClient,
+        agent: &str,
+        request: &ModelRequest,
+        on_text: Option<&TextSink>,
+    ) -> Result<Completion, ModelError> {
+        let span = tracing::info_span!(
+            "chat",
+            otel.name = format!("chat {}", model.name()),
+            gen_ai.operation.name = "chat",
+            gen_ai.provider.name = model.provider(),
+            gen_ai.request.model = model.name(),
+            gen_ai.request.temperature = request.parameters.temperature,
+            gen_ai.request.max_tokens = request.parameters.max_tokens,
+            gen_ai.agent.name = agent,
+            gen_ai.conversation.id = &*self.chat,
+            gen_ai.response.model = tracing::field::Empty,
+            gen_ai.response.finish_reasons = tracing::field::Empty,
+            gen_ai.usage.input_tokens = tracing::field::Empty,
+            gen_ai.usage.output_tokens = tracing::field::Empty,
+            error.type = tracing::field::Empty,
+        );
+        let started = Instant::now();
+        let answer = model.complete(request, on_text).instrument(span.clone()).await;
+        match &answer {
+            Ok(completion) => {
+                self.ledger.add(completion);
+                span.record("gen_ai.response.model", completion.model.as_str());
+                span.record("gen_ai.response.finish_reasons", tracing::field::debug(completion.finish));
+                span.record("gen_ai.usage.input_tokens", completion.usage.prompt_tokens);
+                span.record("gen_ai.usage.output_tokens", completion.usage.completion_tokens);
+                self.emit(|chat| Event::ModelAnswered {
+                    chat,
+                    agent: agent.to_owned(),
+                    model: completion.model.clone(),
+                    usage: completion.usage,
+                    cost: completion.cost,
+                    cached: completion.cached,
+                    duration: started.elapsed(),
+                });
+            }
+            Err(error) => {
+                span.record("error.type", error.to_string());
+            }
+        }
+        answer
+    }
+}

@@ -1,0 +1,90 @@
+//! What model calls cost.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::Completion;
+
+/// What a chat spent, the calls of nested chats, summaries and speaker selection included. The names in JSON are
+/// AutoGen's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// As if nothing had come from the cache.
+    #[serde(rename = "usage_including_cached_inference")]
+    pub including_cached: Spending,
+    /// What was really spent.
+    #[serde(rename = "usage_excluding_cached_inference")]
+    pub excluding_cached: Spending,
+}
+
+/// Money and tokens, in all and for each model.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Spending {
+    /// US dollars.
+    pub total_cost: f64,
+    /// For each model, as its provider names it.
+    #[serde(flatten)]
+    pub models: BTreeMap<String, ModelSpending>,
+}
+
+/// What one model was used for.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct ModelSpending {
+    /// US dollars.
+    pub cost: f64,
+    /// Tokens read.
+    pub prompt_tokens: u64,
+    /// Tokens written.
+    pub completion_tokens: u64,
+    /// Both.
+    pub total_tokens: u64,
+}
+
+impl Cost {
+    /// Counts a model call.
+    pub fn add(&mut self, completion: &Completion) {
+        self.including_cached.add(completion);
+        if !completion.cached {
+            self.excluding_cached.add(completion);
+        }
+    }
+
+    /// Counts what something else spent.
+    pub fn merge(&mut self, other: &Cost) {
+        self.including_cached.merge(&other.including_cached);
+        self.excluding_cached.merge(&other.excluding_cached);
+    }
+}
+
+impl Spending {
+    /// All tokens of all models.
+    pub fn tokens(&self) -> u64 {
+        self.models.values().map(|model| model.total_tokens).sum()
+    }
+
+    fn add(&mut self, completion: &Completion) {
+        let usage = completion.usage;
+        self.total_cost += completion.cost;
+        if !self.models.contains_key(&completion.model) {
+            self.models.insert(completion.model.clone(), ModelSpending::default());
+        }
+        if let Some(model) = self.models.get_mut(&completion.model) {
+            model.cost += completion.cost;
+            model.prompt_tokens += usage.prompt_tokens;
+            model.completion_tokens += usage.completion_tokens;
+            model.total_tokens += usage.prompt_tokens + usage.completion_tokens;
+        }
+    }
+
+    fn merge(&mut self, other: &Spending) {
+        self.total_cost += other.total_cost;
+        for (name, theirs) in &other.models {
+            let ours = self.models.entry(name.clone()).or_default();
+            ours.cost += theirs.cost;
+            ours.prompt_tokens += theirs.prompt_tokens;
+            ours.completion_tokens += theirs.completion_tokens;
+            ours.total_tokens += theirs.total_tokens;
+        }
+    }
+}

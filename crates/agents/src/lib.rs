@@ -1,0 +1,59 @@
+//! Agents that talk, write code and have it run: conversations in the manner of AutoGen 0.2, over any executor and any
+//! model.
+//!
+//! This crate knows the contracts only: executors come from `cellblock-exec`, models through [`ModelClient`]. It opens no
+//! connection, names no executor, and prints nothing.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use cellblock_agents::{Agent, Chat, CodeExecution, HumanInputMode, ModelClient};
+//! use cellblock_exec::Executor;
+//!
+//! # async fn example(model: Arc<dyn ModelClient>, executor: Arc<dyn Executor>) -> cellblock_agents::Result<()> {
+//! let assistant = Agent::assistant("assistant", model);
+//! let code = Some(CodeExecution::new(executor));
+//! let user = Agent { code, human_input: HumanInputMode::Never, ..Agent::user_proxy("user_proxy") };
+//! let chat = Chat { max_turns: Some(2), ..Chat::between(user, assistant) };
+//! let result = chat.run("Plot a chart of NVDA and TESLA stock price change YTD.").await?;
+//! println!("{} ({})", result.summary, result.stop);
+//! # Ok(())
+//! # }
+//! ```
+
+mod agent;
+mod budget;
+pub mod chat;
+mod code;
+mod context;
+mod cost;
+mod error;
+pub mod event;
+mod human;
+mod message;
+mod model;
+mod nested;
+pub mod prompts;
+pub mod sequence;
+pub mod team;
+mod text;
+pub mod tool;
+
+pub use agent::{
+    Agent, ChangeMessage, ChangeMessages, CustomReply, Hooks, Predicate, Reply, Turn, ends_with_terminate,
+};
+pub use budget::{Budget, Spent};
+pub use chat::{AutoSelection, Chat, ChatResult, Opening, Speakers, StopReason, Summary, Transitions};
+pub use code::{Approval, CodeExecution};
+pub use context::Context;
+pub use cost::{Cost, ModelSpending, Spending};
+pub use error::{Error, Result};
+pub use event::{Event, EventSink};
+pub use human::{
+    Asked, ChannelHuman, Decision, EXIT, Human, HumanInputMode, Nobody, Proposal, Question, ScriptedHuman,
+};
+pub use message::{Content, Image, Message, Part, ToolCall, ToolResult};
+pub use model::{
+    Completion, Finish, ModelClient, ModelError, ModelMessage, ModelRequest, Parameters, TextSink, ToolSpec, Usage,
+};
+pub use nested::{MakeMessage, Nested, NestedChat, NestedMessage, Trigger};
+pub use tool::Tool;

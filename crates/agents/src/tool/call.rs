@@ -1,0 +1,118 @@
+//! One call of a tool, from what the model wrote to what it is told.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt as _;
+use serde_json::Value;
+use tracing::Instrument as _;
+
+use super::{Caller, MAX_ANSWER_BYTES, MAX_ARGUMENT_BYTES, Tool, ToolRecord};
+use crate::{
+    code::approval::{Approval, Verdict},
+    event::Event,
+    human::{Human, Proposal},
+    message::{ToolCall, ToolResult},
+    text,
+};
+
+/// What a call goes through: tools that there are, and who has to agree.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call<'c> {
+    pub(crate) tools: &'c [Arc<dyn Tool>],
+    pub(crate) approval: &'c Approval,
+    pub(crate) human: &'c Arc<dyn Human>,
+}
+
+impl Call<'_> {
+    /// Makes one call. It never fails: what goes wrong is the answer.
+    pub(crate) async fn make(&self, call: &ToolCall, caller: &Caller) -> Result<Value, String> {
+        let span = tracing::info_span!(
+            "execute_tool",
+            otel.name = format!("execute_tool {}", call.name),
+            gen_ai.operation.name = "execute_tool",
+            gen_ai.tool.name = call.name,
+            gen_ai.tool.call.id = call.id,
+            gen_ai.agent.name = caller.agent,
+            error.type = tracing::field::Empty,
+        );
+        let started = |chat| Event::ToolStarted {
+            chat,
+            agent: caller.agent.clone(),
+            call: call.clone(),
+            from_code: caller.from_code,
+        };
+        caller.context.emit(started);
+        let answer = self.checked(call, caller).instrument(span.clone()).await;
+        if let Err(error) = &answer {
+            span.record("error.type", error.as_str());
+        }
+        let finished =
+            |chat| Event::ToolFinished { chat, agent: caller.agent.clone(), result: told(call, answer.clone()) };
+        caller.context.emit(finished);
+        answer
+    }
+
+    async fn checked(&self, call: &ToolCall, caller: &Caller) -> Result<Value, String> {
+        let Some(tool) = self.tools.iter().find(|tool| tool.spec().name == call.name) else {
+            return Err(format!("Function {} not found.", call.name));
+        };
+        if call.arguments.len() > MAX_ARGUMENT_BYTES {
+            let bytes = call.arguments.len();
+            return Err(format!("the arguments have {bytes} bytes; a call takes {MAX_ARGUMENT_BYTES} at most."));
+        }
+        // Some models write nothing where there are no arguments.
+        let written = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
+        let arguments: Value =
+            serde_json::from_str(written).map_err(|error| format!("{error}\n The argument must be in JSON format."))?;
+        if tool.needs_approval() {
+            let proposal =
+                Proposal::Tool { agent: caller.agent.clone(), call: call.clone(), from_code: caller.from_code };
+            match self.approval.ask(&proposal, self.human.as_ref()).await {
+                Verdict::Go => {}
+                Verdict::Edited(_) => return Err("the call was refused".to_owned()),
+                Verdict::Refused { why } => return Err(refusal(&why)),
+                Verdict::Corrected { text } => return Err(text),
+            }
+        }
+        let timeout = tool.timeout();
+        match tokio::time::timeout(timeout, AssertUnwindSafe(tool.call(arguments, caller)).catch_unwind()).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(format!("the tool {} broke down", call.name)),
+            Err(_) => Err(format!("the tool {} gave no answer within {timeout:?}", call.name)),
+        }
+    }
+}
+
+fn refusal(why: &str) -> String {
+    if why.is_empty() { "the call was refused".to_owned() } else { format!("the call was refused: {why}") }
+}
+
+/// Makes all calls of a message at once, and gives the results in their order.
+pub(crate) async fn answer_all(calls: &[ToolCall], with: Call<'_>, caller: &Caller) -> Vec<ToolResult> {
+    let all = calls.iter().map(|call| async move { told(call, with.make(call, caller).await) });
+    futures_util::future::join_all(all).await
+}
+
+/// What the model is told.
+fn told(call: &ToolCall, answer: Result<Value, String>) -> ToolResult {
+    let is_error = answer.is_err();
+    let content = match answer {
+        Ok(Value::String(text)) => text,
+        Ok(value) => value.to_string(),
+        Err(why) => format!("Error: {why}"),
+    };
+    let content = text::head_and_tail(&content, MAX_ANSWER_BYTES).into_owned();
+    ToolResult { id: call.id.clone(), name: call.name.clone(), content, is_error }
+}
+
+/// What is kept of a call that was made.
+pub(crate) fn record(agent: &str, call: &ToolCall, result: &ToolResult, from_code: bool) -> ToolRecord {
+    ToolRecord {
+        agent: agent.to_owned(),
+        name: call.name.clone(),
+        arguments: text::head_and_tail(&call.arguments, MAX_ANSWER_BYTES).into_owned(),
+        answer: result.content.clone(),
+        is_error: result.is_error,
+        from_code,
+    }
+}

@@ -1,0 +1,229 @@
+"""The module `host`, through which a program calls functions of the host: `from host import tools`.
+
+This is the program's side in all executors. It stands between `notebook.py` and the driver's own text, in the same
+namespace. The driver has to define `_ask(question)`, which passes bytes to the host and gives the answer's, and to call
+`_forget_offers` when a block begins. `calls.rs` is the host's side, and says what questions and answers look like.
+
+Nothing is asked and nothing imported before a program uses `tools`: most never do.
+"""
+
+import _thread
+
+_MOST_BYTES = 8 << 20  # MAX_HOST_CALL_BYTES
+# JSON's types, as annotations.
+_TYPES = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list, "object": dict}
+_libraries = {}
+_loading = _thread.RLock()
+# What this block may call, by name; None until it is asked for.
+_offers = None
+
+
+class ToolError(Exception):
+    """A call of a function of the host failed. Its text says why."""
+
+
+class Tools:
+    """The functions of the host that this block may call.
+
+    `tools.search(query="x")` calls one, `tools["any name"](x=1)` one whose name is no Python name; `help(tools.search)` shows
+    what it takes. Iterating over `tools` gives the names.
+    """
+
+    __slots__ = ()
+
+    def __getattr__(self, name):
+        # Python itself looks for such names on every object; the host need not be asked.
+        if name.startswith("__"):
+            raise AttributeError(f"host.tools has no attribute {name!r}")
+        function = _offered().get(name)
+        if function is None:
+            raise AttributeError(_unknown(name))
+        return function
+
+    def __getitem__(self, name):
+        function = _offered().get(name)
+        if function is None:
+            raise KeyError(_unknown(name))
+        return function
+
+    def __dir__(self):
+        return [name for name in _offered() if name.isidentifier()]
+
+    def __iter__(self):
+        return iter(list(_offered()))
+
+    def __len__(self):
+        return len(_offered())
+
+    def __contains__(self, name):
+        return name in _offered()
+
+    def __repr__(self):
+        functions = list(_offered().values())
+        if not functions:
+            return "<host.tools: this block may call no function of the host>"
+        return "<host.tools:" + "".join(f"\n  {function._line()}" for function in functions) + ">"
+
+
+class Function:
+    # No text here: `help` shows that of the instance.
+
+    def __init__(self, offer):
+        self.__name__ = self.__qualname__ = offer["name"]
+        self.__module__ = "host"
+        schema = offer["parameters"] if isinstance(offer["parameters"], dict) else {}
+        properties = schema.get("properties")
+        self._properties = properties if isinstance(properties, dict) else {}
+        required = schema.get("required")
+        self._required = [name for name in required if name in self._properties] if isinstance(required, list) else []
+        # As Python has it: what can be left out comes last.
+        self._order = self._required + [name for name in self._properties if name not in self._required]
+        self._closed = schema.get("additionalProperties") is False
+        self.__doc__ = _documentation(offer["description"], self._order, self._properties)
+
+    def __get__(self, instance, owner=None):
+        # This makes `help` treat it as the function that it is, and not as an object of a class.
+        return self
+
+    def __call__(self, /, *values, **named):
+        return _call(self.__name__, self._arguments(values, named))
+
+    def __repr__(self):
+        return f"<host.tools function {self._line()}>"
+
+    def _line(self):
+        try:
+            return f"{self.__name__}{self.__signature__}"
+        except ValueError:
+            return self.__name__
+
+    def _arguments(self, values, named):
+        """The arguments by name."""
+        if len(values) > len(self._order):
+            most = len(self._order)
+            raise TypeError(
+                f"{self.__name__}() takes {most} argument{'' if most == 1 else 's'} without a name, not {len(values)}"
+            )
+        arguments = dict(zip(self._order, values))
+        for name, value in named.items():
+            if name in arguments:
+                raise TypeError(f"{self.__name__}() got two values for {name!r}")
+            if self._closed and name not in self._properties:
+                raise TypeError(f"{self.__name__}() has no argument {name!r}; it takes {', '.join(self._order) or 'none'}")
+            arguments[name] = value
+        missing = [repr(name) for name in self._required if name not in arguments]
+        if missing:
+            raise TypeError(f"{self.__name__}() needs {', '.join(missing)}")
+        return arguments
+
+    @property
+    def __signature__(self):
+        inspect = _library("inspect")
+        Parameter = inspect.Parameter
+        parameters, others = [], not self._closed and not self._order
+        for name in self._order:
+            schema = self._properties[name] if isinstance(self._properties[name], dict) else {}
+            if not name.isidentifier() or _library("keyword").iskeyword(name):
+                # It can be given as `**{name: value}`; and what comes after it, by name only.
+                others = True
+                continue
+            default = Parameter.empty if name in self._required else schema.get("default", _Omitted())
+            kind = Parameter.KEYWORD_ONLY if others else Parameter.POSITIONAL_OR_KEYWORD
+            annotation = schema.get("type")
+            annotation = _TYPES.get(annotation, Parameter.empty) if isinstance(annotation, str) else Parameter.empty
+            parameters.append(Parameter(name, kind, default=default, annotation=annotation))
+        if others:
+            rest = "others"
+            while rest in self._order:
+                rest += "_"
+            parameters.append(Parameter(rest, Parameter.VAR_KEYWORD))
+        return inspect.Signature(parameters)
+
+
+class _Omitted:
+    """The default of an argument that is not passed unless it is given."""
+
+    def __repr__(self):
+        return "..."
+
+
+def _documentation(description, order, properties):
+    lines = []
+    for name in order:
+        schema = properties[name]
+        if isinstance(schema, dict) and isinstance(schema.get("description"), str):
+            lines.append(f"{name}: {schema['description']}")
+    return "\n\n".join(part for part in (description, "\n".join(lines)) if part)
+
+
+def _offered():
+    """What this block may call, by name."""
+    global _offers
+    offers = _offers
+    if offers is None:
+        offers = {offer["name"]: Function(offer) for offer in _decoded(_ask(b"l"))}
+        _offers = offers
+    return offers
+
+
+def _forget_offers():
+    """A block begins: what the one before was granted says nothing about it. Where nothing was asked, nothing is written:
+    a page of memory that a turn writes to is a page to be copied."""
+    global _offers
+    if _offers is not None:
+        _offers = None
+
+
+def _unknown(name):
+    offers = _offered()
+    if not offers:
+        return f"host.tools has no function {name!r}: this block may call no function of the host"
+    return f"host.tools has no function {name!r}; there are: {', '.join(offers)}"
+
+
+def _call(name, arguments):
+    try:
+        # Not in escapes, which would make a text of another script three times as long.
+        text = _library("json").dumps([name, arguments], allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        question = b"c" + text.encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"{name}(): the arguments are no JSON: {error}") from None
+    if len(question) > _MOST_BYTES:
+        raise ToolError(f"{name}(): the arguments are longer than {_MOST_BYTES} bytes as JSON; pass less at once")
+    return _decoded(_ask(question))
+
+
+def _decoded(answer):
+    if answer[:1] != b"v":
+        raise ToolError(answer[1:].decode(errors="replace") or "the host did not answer")
+    return _library("json").loads(answer[1:])
+
+
+def _library(name):
+    """A module of the library, from where modules were before the program added its own directories: a program may have a
+    file called `json.py`."""
+    module = _libraries.get(name)
+    if module is None:
+        # Another thread may be in the middle of the same.
+        with _loading:
+            path, sys.path = sys.path, _PATH
+            try:
+                __import__(name)
+            finally:
+                sys.path = path
+            module = _libraries[name] = sys.modules[name]
+    return module
+
+
+def _make_host_module():
+    """Registers the module, so that it is there from the first block to the last. A file `host.py` of the program's own does
+    not take its place: it would do so in some blocks, and not in those after an `import host`."""
+    module = type(sys)("host", "Functions of the host: `from host import tools`, then `dir(tools)`.")
+    for kind in (ToolError, Tools, Function):
+        kind.__module__ = "host"
+    module.tools, module.ToolError = Tools(), ToolError
+    module.__all__ = ["tools", "ToolError"]
+    sys.modules["host"] = module
+
+
+_make_host_module()

@@ -1,0 +1,30 @@
+//! Models that answer: clients for OpenAI-compatible servers, Anthropic and Ollama, a small real model on this machine,
+//! recordings and scripts; with a cache on disk, prices, retries and lists of models tried in order.
+//!
+//! Each is a [`ModelClient`](cellblock_agents::ModelClient); this crate knows nothing of chats.
+
+mod anthropic;
+mod cache;
+mod fallback;
+mod http;
+mod local;
+mod lock;
+mod ollama;
+mod openai;
+mod pieces;
+pub mod price;
+pub mod replay;
+mod scripted;
+mod vision;
+mod wire;
+
+pub use anthropic::Anthropic;
+pub use fallback::Fallback;
+pub use ollama::Ollama;
+pub use cache::{CacheStore, Cached};
+pub use http::{Connection, KeyPlace, Transport};
+pub use local::{Local, LocalModel, LocalOptions};
+pub use openai::OpenAi;
+pub use price::{Price, PriceTable};
+pub use replay::{Recording, RecordingFile, Replay};
+pub use scripted::{Answer, Scripted};

