@@ -48,7 +48,7 @@ pub struct Agent {
     pub code: Option<CodeExecution>,
     /// When a person is asked.
     pub human_input: HumanInputMode,
-    /// The person behind it. Default: nobody.
+    /// The person behind it. Default: nobody; then nobody is asked, whatever [`human_input`](Self::human_input) says.
     pub human: Arc<dyn Human>,
     /// How often it answers in a row without a person, before one is asked or the chat ends. Default: 100.
     pub max_consecutive_auto_replies: u32,

@@ -86,10 +86,10 @@ impl Ledger {
         self.cost.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// When the time of this chat or of one above is over.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    /// When the time of this chat or of one above is over, and how long that time is.
+    pub(crate) fn deadline(&self) -> Option<(Instant, Duration)> {
         let above = self.above.as_ref().and_then(|above| above.deadline());
-        self.deadline.into_iter().chain(above).min()
+        self.deadline.zip(self.budget.time).into_iter().chain(above).min()
     }
 
     /// What is used up, here or above.

@@ -4,6 +4,7 @@
 
 mod code;
 mod guard;
+mod interrupted;
 mod log;
 mod model;
 mod opening;
@@ -70,7 +71,7 @@ pub struct Chat {
     pub summary: Summary,
     /// Results of earlier chats that the first message brings along.
     pub carryover: Vec<String>,
-    /// Messages that came before, of the same agents.
+    /// Messages that came before, of the same agents. Files that code of theirs made are there for the code to come.
     pub history: Vec<Message>,
     /// What it may spend.
     pub budget: Budget,
@@ -147,28 +148,35 @@ impl Chat {
     }
 
     /// Goes on with a chat that was saved to [`log`](Self::log), at the point where it stopped. What was said is not said
-    /// again; code and tools that were running when it stopped are not run again, and whoever asked for them is told.
-    /// Variables of the code are gone; its files are there.
+    /// again; code, tools and nested chats that were running when it stopped are not run again, and whoever asked for them is
+    /// told. Variables of the code are gone; its files are there. An answer that a model or a [custom
+    /// way](crate::Reply::Custom) was making is made anew. The time of the [budget](Self::budget) begins anew, too; money and
+    /// tokens do not.
     ///
     /// # Errors
-    /// [`Error::Log`] when the file cannot be read or is of another version; [`Error::Invalid`] when it is of other agents.
+    /// [`Error::Log`] when the file cannot be read, is of another version, or holds no message yet; [`Error::Invalid`] when it
+    /// is of other agents.
     pub async fn resume(&self) -> Result<ChatResult> {
         self.check()?;
         let path = self
             .log
             .as_ref()
             .ok_or_else(|| Error::Invalid("a chat is resumed from its `log`, and this one has none".to_owned()))?;
-        let saved = log::read(path)?;
+        let (log, saved) = log::Log::open(path)?;
         for name in saved.history.iter().map(|message| &message.name).chain(&saved.agents) {
             self.find(name).ok_or_else(|| self.unknown(name))?;
         }
         let (id, cost) = (saved.id.as_str().into(), saved.cost.clone());
         let context = Context::new(id, self.cancel.clone(), self.events.clone(), self.budget.clone(), cost);
-        Ok(Running::resume(self, context, saved)?.run(Opening::Nothing, None).await)
+        Ok(Running::resume(self, context, log, saved).run(Opening::Nothing, None).await)
     }
 
     async fn start(&self, context: Context, parent: Option<String>, opening: Opening) -> Result<ChatResult> {
-        Ok(Running::new(self, context)?.run(opening, parent).await)
+        let opened = !matches!(opening, Opening::Nothing);
+        if !opened && self.history.is_empty() {
+            return Err(Error::Invalid("a chat without a first message needs a history to go on from".to_owned()));
+        }
+        Ok(Running::new(self, context, opened)?.run(opening, parent).await)
     }
 
     /// The agent of a name, by its place.
@@ -214,9 +222,12 @@ impl Chat {
             if self.find(&agent.name) != Some(place) {
                 return invalid(format!("two agents are named `{}`; give one of them another name", agent.name));
             }
-            let tools = agent.tools.iter().chain(agent.code.iter().flat_map(|code| &code.tools));
-            for tool in tools {
-                crate::tool::check(tool.as_ref()).map_err(Error::Invalid)?;
+            if let Some(code) = &agent.code {
+                let limits = code.session.limits.check();
+                limits.map_err(|error| Error::Invalid(format!("the code of `{}`: {error}", agent.name)))?;
+            }
+            for tools in [Some(&agent.tools), agent.code.as_ref().map(|code| &code.tools)].into_iter().flatten() {
+                crate::tool::check(tools).map_err(Error::Invalid)?;
             }
         }
         for message in &self.history {

@@ -6,7 +6,7 @@ mod watch;
 
 use std::{fmt, sync::Arc};
 
-use cellblock_exec::{Executor, SessionSpec, packages::InstallPolicy};
+use cellblock_exec::{CodeBlock, Executor, SessionSpec, code_blocks, packages::InstallPolicy};
 
 pub(crate) use answer::{answer, not_run};
 pub use approval::Approval;
@@ -51,6 +51,17 @@ impl CodeExecution {
             images: 4,
         }
     }
+}
+
+/// Whether a block is there to be run, or at least to be refused by name: data that is only there to be read is no code.
+pub(crate) fn can_run(block: &CodeBlock) -> bool {
+    let is_program = block.language.as_ref().is_none_or(|language| language.is_program());
+    is_program || block.filename.is_some() || block.refused_filename.is_some()
+}
+
+/// Whether a text has such a block.
+pub(crate) fn has_code(text: &str) -> bool {
+    code_blocks(text).iter().any(can_run)
 }
 
 impl fmt::Debug for CodeExecution {

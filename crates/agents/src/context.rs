@@ -1,8 +1,9 @@
 //! What everything that happens in a chat can see: where events go, what ends it, what it has spent.
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{fmt, future::pending, sync::Arc, time::Instant};
 
 use cellblock_exec::CancellationToken;
+use tokio::time::sleep_until;
 use tracing::Instrument as _;
 
 use crate::{
@@ -70,6 +71,17 @@ impl Context {
     /// What of the budget is used up, if anything.
     pub fn spent(&self) -> Option<Spent> {
         self.ledger.spent()
+    }
+
+    /// Waits until the time of the chat, or of one that it is in, is over; for ever without a limit.
+    pub(crate) async fn time_over(&self) -> Spent {
+        match self.ledger.deadline() {
+            Some((deadline, limit)) => {
+                sleep_until(deadline.into()).await;
+                Spent::Time { limit: limit.as_secs_f64() }
+            }
+            None => pending().await,
+        }
     }
 
     /// Asks a model in the name of an agent, counts what it costs, and tells who follows.

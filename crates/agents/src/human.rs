@@ -32,6 +32,11 @@ pub enum HumanInputMode {
 /// A person. All methods may take as long as a person takes; dropping the future withdraws the question.
 #[async_trait]
 pub trait Human: fmt::Debug + Send + Sync {
+    /// Whether there is anybody at all. Where nobody is, agents behave as with [`HumanInputMode::Never`].
+    fn is_there(&self) -> bool {
+        true
+    }
+
     /// Asks what to answer. Empty: the agent answers by itself, or the chat ends if the question says so; [`EXIT`] ends
     /// the chat.
     ///
@@ -42,7 +47,7 @@ pub trait Human: fmt::Debug + Send + Sync {
     /// Asks whether something may run.
     ///
     /// # Errors
-    /// When the person cannot be asked; nothing runs then, and the chat ends.
+    /// When the person cannot be asked. Code does not run then, and the chat ends; a tool or an installation is refused.
     async fn approve(&self, proposal: &Proposal) -> io::Result<Decision>;
 
     /// Asks who speaks next; `None` leaves it to the group.
@@ -120,12 +125,16 @@ pub enum Decision {
     },
 }
 
-/// Nobody. What needs a person ends the chat.
+/// Nobody. Agents behave as with [`HumanInputMode::Never`], and what needs a person's approval does not run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Nobody;
 
 #[async_trait]
 impl Human for Nobody {
+    fn is_there(&self) -> bool {
+        false
+    }
+
     async fn reply(&self, _question: &Question) -> io::Result<String> {
         Ok(EXIT.to_owned())
     }

@@ -33,10 +33,12 @@ mod message;
 mod model;
 mod nested;
 pub mod prompts;
+pub mod sanitize;
 pub mod sequence;
 pub mod team;
 mod text;
 pub mod tool;
+mod transcript;
 
 pub use agent::{
     Agent, ChangeMessage, ChangeMessages, CustomReply, Hooks, Predicate, Reply, Turn, ends_with_terminate,
@@ -57,3 +59,4 @@ pub use model::{
 };
 pub use nested::{MakeMessage, Nested, NestedChat, NestedMessage, Trigger};
 pub use tool::Tool;
+pub use transcript::Transcript;

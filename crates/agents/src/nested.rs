@@ -81,13 +81,22 @@ impl Trigger {
     }
 }
 
-/// The answer of the first nested chats that the last message triggers.
+/// The first nested chats that a message triggers.
+pub(crate) fn triggered<'a>(agent: &'a Agent, last: &Message) -> Option<&'a Nested> {
+    agent.nested.iter().find(|nested| nested.trigger.fires(last))
+}
+
+/// The answer of nested chats about the last of `messages`.
 ///
 /// # Errors
 /// When one of the chats fails; one that is stopped by its limits gives what it has.
-pub(crate) async fn answer(agent: &Agent, messages: &[Message], context: &Context) -> Result<Option<String>> {
+pub(crate) async fn answer(
+    agent: &Agent,
+    nested: &Nested,
+    messages: &[Message],
+    context: &Context,
+) -> Result<Option<String>> {
     let Some(last) = messages.last() else { return Ok(None) };
-    let Some(nested) = agent.nested.iter().find(|nested| nested.trigger.fires(last)) else { return Ok(None) };
     // Within its own chats the agent answers as it does otherwise, but for these.
     let own = Agent { nested: Vec::new(), human_input: HumanInputMode::Never, ..agent.clone() };
     let mut carryover = Vec::new();

@@ -8,8 +8,9 @@ use serde_json::Value;
 
 use crate::{
     agent::{Agent, ends_with_terminate},
-    chat::{Chat, StopReason},
-    code::CodeExecution,
+    chat::Chat,
+    code::{CodeExecution, has_code},
+    human::HumanInputMode,
     message::Message,
     model::{ModelClient, ToolSpec},
     prompts,
@@ -70,19 +71,18 @@ pub fn ask(member: impl Into<Member>) -> FunctionTool {
         let member = member.clone();
         async move {
             let Task { task } = serde_json::from_value(arguments).map_err(|error| error.to_string())?;
+            let runs_code = member.code.is_some();
             let proxy = Agent {
                 code: member.code,
-                human_input: crate::human::HumanInputMode::Never,
-                is_termination: Arc::new(is_last_word),
+                human_input: HumanInputMode::Never,
+                is_termination: Arc::new(move |message| is_last_word(message, runs_code)),
                 ..Agent::new(caller.agent)
             };
             let chat = Chat { max_turns: Some(MAX_TURNS), ..Chat::between(proxy, member.agent) };
             let result = Box::pin(chat.run_within(&caller.context, task)).await.map_err(|error| error.to_string())?;
-            match result.stop {
-                stop @ (StopReason::Failed { .. } | StopReason::Cancelled | StopReason::Budget(_)) => {
-                    Err(stop.to_string())
-                }
-                _ => Ok(Value::String(result.summary.trim().to_owned())),
+            match result.stop.is_success() {
+                true => Ok(Value::String(result.summary.trim().to_owned())),
+                false => Err(result.stop.to_string()),
             }
         }
     });
@@ -90,8 +90,8 @@ pub fn ask(member: impl Into<Member>) -> FunctionTool {
     tool
 }
 
-/// Whether there is nothing left to do about a member's message.
-fn is_last_word(message: &Message) -> bool {
-    let code = cellblock_exec::code_blocks(&message.text());
-    message.tool_calls.is_empty() && (code.is_empty() || ends_with_terminate(message))
+/// Whether there is nothing left to do about a member's message: no tool to call, and no code, if code is run.
+fn is_last_word(message: &Message, runs_code: bool) -> bool {
+    let has_code = || runs_code && !ends_with_terminate(message) && has_code(&message.text());
+    message.tool_calls.is_empty() && !has_code()
 }

@@ -86,12 +86,18 @@ pub struct ToolRecord {
     pub from_code: bool,
 }
 
-/// What is wrong with a tool, its name included.
-pub(crate) fn check(tool: &dyn Tool) -> Result<(), String> {
-    let name = &tool.spec().name;
+/// What is wrong with an agent's tools, their names included.
+pub(crate) fn check(tools: &[std::sync::Arc<dyn Tool>]) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
-        return Err(format!("the tool name `{name}` does not do: it takes 1 to 64 letters, digits, `_` and `-`"));
+    for (place, tool) in tools.iter().enumerate() {
+        let name = &tool.spec().name;
+        if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
+            return Err(format!("the tool name `{name}` does not do: it takes 1 to 64 letters, digits, `_` and `-`"));
+        }
+        if tools.iter().take(place).any(|other| other.spec().name == *name) {
+            return Err(format!("two tools of an agent are named `{name}`; give one of them another name"));
+        }
+        tool.check()?;
     }
-    tool.check()
+    Ok(())
 }

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, builder::Styles};
 
 use crate::{commands, units};
 
-/// Runs the code blocks of a language model's answer in a sandbox.
+/// Runs the code that language models write in a sandbox, and holds the conversations in which they write it.
 #[derive(Debug, Parser)]
 #[command(name = "cellblock", version, styles = styles(), max_term_width = 100, after_help = EXIT_STATUS, after_long_help = EXAMPLES)]
 pub struct Cli {
@@ -21,7 +21,7 @@ pub struct Cli {
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 every block exited 0; 1 a block failed; 2 usage; 124 out of time; 125 cellblock \
-itself failed; 126 refused by policy or unsupported; 130 interrupted";
+itself failed; 126 refused by policy or unsupported; 130 interrupted. `chat` has its own: see its help";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,6 +37,9 @@ Examples:
   Run a shell script in a container, with access to one host:
     cellblock exec -l bash --executor docker --allow-host example.org -c 'curl -s https://example.org'
 
+  Have a task done by a model and the sandbox, in a conversation that you can follow:
+    cellblock chat "Plot the change of two stock prices in prices.csv" --workspace data/
+
   See what would be run:
     cellblock extract answer.md --json
 
@@ -47,7 +50,8 @@ Exit status:
   124  a block ran out of wall time
   125  cellblock itself failed
   126  refused by policy, or unsupported
-  130  interrupted by Ctrl-C";
+  130  interrupted by Ctrl-C
+`cellblock chat --help` has those of a chat";
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -56,6 +60,8 @@ pub enum Command {
     Run(commands::run::RunArgs),
     /// Run one piece of code
     Exec(commands::exec::ExecArgs),
+    /// Give a task to agents: a model writes code, the sandbox runs it, you can have a say
+    Chat(Box<commands::chat::ChatArgs>),
     /// Show the code blocks of a Markdown answer without running them
     Extract(commands::extract::ExtractArgs),
     /// Fetch, list and remove the images that code runs in
@@ -72,7 +78,18 @@ pub enum Command {
     Man,
 }
 
-/// Options of a session, for `run` and `exec`.
+/// What `run` and `exec` have besides: what programs read, and the form of the result.
+#[derive(Debug, Args)]
+pub struct StreamArgs {
+    /// File that every block reads as its standard input, each from the beginning
+    #[arg(long, value_name = "FILE", help_heading = "Files")]
+    pub stdin: Option<PathBuf>,
+    /// Print one JSON object on standard output, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of a session, for `run`, `exec` and `chat`.
 #[derive(Debug, Args)]
 pub struct SessionArgs {
     /// Directory whose files are copied into the workspace; links, devices and what is too large are left out, by name
@@ -81,9 +98,6 @@ pub struct SessionArgs {
     /// Directory that artifacts are written to; made when there are any
     #[arg(long, value_name = "DIR", default_value = "cellblock-out", help_heading = "Files")]
     pub out: PathBuf,
-    /// File that every block reads as its standard input, each from the beginning
-    #[arg(long, value_name = "FILE", help_heading = "Files")]
-    pub stdin: Option<PathBuf>,
     /// Where code runs: `wasi`, `docker`, `local`, or `auto` for the strictest of them that can run the block
     #[arg(long, value_name = "NAME", default_value = "auto", help_heading = "Sandbox")]
     pub executor: String,
@@ -149,9 +163,6 @@ pub struct SessionArgs {
     /// How often a block that lacked a package may run again
     #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Packages")]
     pub retries: u32,
-    /// Print one JSON object on standard output, and nothing else there
-    #[arg(long)]
-    pub json: bool,
 }
 
 fn styles() -> Styles {

@@ -3,6 +3,7 @@
 use std::{fmt, io::Write as _, process::ExitCode};
 
 use anstyle::{AnsiColor, Style};
+use cellblock_agents::{self as agents, ModelError};
 use cellblock_exec::Error;
 
 use crate::render::sanitize::one_line;
@@ -66,6 +67,12 @@ pub fn code(error: &anyhow::Error) -> u8 {
         if is_broken_pipe(cause) {
             return NO_READER;
         }
+        if let Some(agents::Error::Invalid(_) | agents::Error::Log { .. }) = cause.downcast_ref() {
+            return USAGE;
+        }
+        if let Some(ModelError::NoKey { .. }) = cause.downcast_ref() {
+            return USAGE;
+        }
         match cause.downcast_ref::<Error>() {
             Some(Error::Invalid { .. }) => return USAGE,
             Some(Error::Unsupported(_)) => return REFUSED,
@@ -80,6 +87,25 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
     for cause in error.chain() {
         if let Some(refusal) = cause.downcast_ref::<Refusal>() {
             return Some(refusal.hint.clone());
+        }
+        match cause.downcast_ref::<agents::Error>() {
+            Some(agents::Error::Log { doing: "make", .. }) => {
+                return Some("--save takes the name of a new file in a directory that is there".into());
+            }
+            Some(agents::Error::Log { .. }) => {
+                return Some("--resume takes a chat that this version saved with --save, with the same agents".into());
+            }
+            Some(agents::Error::Invalid(_)) => return Some("docs/chat.md tells what agents and chats can be".into()),
+            _ => {}
+        }
+        match cause.downcast_ref::<ModelError>() {
+            Some(ModelError::NoKey { .. }) => {
+                return Some("or choose another model with --model; `local` runs on this machine and needs no key".into());
+            }
+            Some(ModelError::Start { .. }) => {
+                return Some("`cellblock doctor` shows what there is of models on this machine".into());
+            }
+            _ => {}
         }
         match cause.downcast_ref::<Error>() {
             Some(Error::Start { .. }) => {

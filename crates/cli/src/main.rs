@@ -1,8 +1,9 @@
-//! The command `cellblock`: runs the code blocks of a language model's answer in a sandbox.
+//! The command `cellblock`: runs the code that language models write in a sandbox, and holds the conversations in which they
+//! write it.
 //!
-//! Exit status: 0 every block exited 0; 1 a block failed; 2 usage, which includes input that cannot be an answer; 124 out
-//! of wall time; 125 cellblock itself failed; 126 refused by policy or unsupported; 130 interrupted by Ctrl-C; 141 the
-//! reader of the output has gone.
+//! Exit status: 0 every block exited 0, or the chat came to its end; 1 a block failed, or the chat went nowhere; 2 usage, which
+//! includes input that cannot be an answer; 124 out of time; 125 cellblock itself, or a model, failed; 126 refused by policy,
+//! unsupported, or over budget; 130 interrupted by Ctrl-C; 141 the reader of the output has gone.
 
 mod args;
 mod commands;
@@ -13,6 +14,8 @@ mod interrupt;
 mod out;
 mod render;
 mod session;
+mod terminal;
+mod trace;
 mod units;
 mod workspace;
 
@@ -25,6 +28,9 @@ const GRACE: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
+    if let Err(error) = trace::start() {
+        return failure::tell(&error);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failure::tell(&anyhow::Error::new(error).context("cannot start the runtime")),

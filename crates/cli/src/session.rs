@@ -1,4 +1,5 @@
-//! What `run` and `exec` have in common: a session from the options, a run, and its report.
+//! What `run`, `exec` and `chat` have in common: a session from the options; and what the first two have: a run, and its
+//! report.
 
 use std::{io::Write as _, sync::Arc};
 
@@ -11,7 +12,7 @@ use cellblock_exec::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    args::SessionArgs,
+    args::{SessionArgs, StreamArgs},
     executors::{self, Choices},
     failure, input,
     interrupt::{cancel_on_ctrl_c, until_cancelled},
@@ -23,12 +24,13 @@ use crate::{
 /// it fails.
 pub async fn run(
     args: SessionArgs,
+    streams: StreamArgs,
     fresh: bool,
     style: Style,
     blocks: impl FnOnce() -> Result<Vec<CodeBlock>>,
 ) -> Result<u8> {
-    let (json, name) = (args.json, args.executor.clone());
-    match (reached(args, fresh, style, blocks).await, json) {
+    let (json, name) = (streams.json, args.executor.clone());
+    match (reached(args, streams, fresh, style, blocks).await, json) {
         (Ok(report), _) => {
             if let Some(failure) = &report.error {
                 let hint = "what was reached is shown above; run it again, and if it stays so, please report it";
@@ -50,6 +52,7 @@ pub async fn run(
 /// Runs and gives the report.
 async fn reached(
     args: SessionArgs,
+    streams: StreamArgs,
     fresh: bool,
     style: Style,
     blocks: impl FnOnce() -> Result<Vec<CodeBlock>>,
@@ -60,20 +63,11 @@ async fn reached(
     let cancel = CancellationToken::new();
     cancel_on_ctrl_c(&cancel);
     let blocks = blocks()?;
-    let options = options(&args, fresh, cancel.clone())?;
-    let choices = Choices {
-        image: args.image.clone(),
-        isolation: args.isolation,
-        fuel: args.fuel,
-        runtime: args.runtime.clone(),
-        mounts: args.mount.clone(),
-        gpus: args.gpus,
-        venv: args.venv.clone(),
-        environment: args.environment.clone(),
-    };
+    let options = options(&args, &streams, fresh, cancel.clone())?;
+    let choices = choices(&args);
     let executor = until_cancelled(&cancel, executors::start(&args.executor, choices)).await?;
 
-    let style = if args.json { Style::Silent } else { style };
+    let style = if streams.json { Style::Silent } else { style };
     let console = Arc::new(Console::start(style, args.out, args.output_limit, blocks.len(), cancel));
     let result = run_blocks(executor.as_ref(), &blocks, &options, console.clone()).await;
     let mut report = result?;
@@ -84,7 +78,39 @@ async fn reached(
     Ok(report)
 }
 
-fn options(args: &SessionArgs, fresh: bool, cancel: CancellationToken) -> Result<RunOptions> {
+fn options(args: &SessionArgs, streams: &StreamArgs, fresh: bool, cancel: CancellationToken) -> Result<RunOptions> {
+    let stdin = match &streams.stdin {
+        Some(path) => input::bytes(path)?,
+        None => Vec::new(),
+    };
+    Ok(RunOptions {
+        session: spec(args)?,
+        fresh,
+        stdin: Arc::new(stdin),
+        install: install(args),
+        retries: args.retries,
+        elsewhere: executors::others(&args.executor),
+        cancel,
+        ..RunOptions::default()
+    })
+}
+
+/// What the options say about the executor's start.
+pub fn choices(args: &SessionArgs) -> Choices {
+    Choices {
+        image: args.image.clone(),
+        isolation: args.isolation,
+        fuel: args.fuel,
+        runtime: args.runtime.clone(),
+        mounts: args.mount.clone(),
+        gpus: args.gpus,
+        venv: args.venv.clone(),
+        environment: args.environment.clone(),
+    }
+}
+
+/// The session that the options describe, its files read. What was left out of them is told.
+pub fn spec(args: &SessionArgs) -> Result<SessionSpec> {
     let limits = Limits {
         wall: args.timeout,
         cpu: args.cpu,
@@ -105,24 +131,12 @@ fn options(args: &SessionArgs, fresh: bool, cancel: CancellationToken) -> Result
     for line in &inputs.left_out {
         crate::render::note(line);
     }
-    let stdin = match &args.stdin {
-        Some(path) => input::bytes(path)?,
-        None => Vec::new(),
-    };
-    Ok(RunOptions {
-        session: SessionSpec { limits, network, files: inputs.files, ..SessionSpec::default() },
-        fresh,
-        stdin: Arc::new(stdin),
-        install: InstallPolicy {
-            mode: args.install,
-            allow: args.allow_package.clone(),
-            deny: args.deny_package.clone(),
-        },
-        retries: args.retries,
-        elsewhere: executors::others(&args.executor),
-        cancel,
-        ..RunOptions::default()
-    })
+    Ok(SessionSpec { limits, network, files: inputs.files, ..SessionSpec::default() })
+}
+
+/// What the options let be installed.
+pub fn install(args: &SessionArgs) -> InstallPolicy {
+    InstallPolicy { mode: args.install, allow: args.allow_package.clone(), deny: args.deny_package.clone() }
 }
 
 /// The JSON of a run of which nothing was reached: the failure alone, and no block.

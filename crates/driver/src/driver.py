@@ -17,7 +17,7 @@ import sys
 _HOST_IN, _HOST_OUT = 0, 1
 _CHUNK = 1 << 16
 _SIGINT, _SIGKILL, _SIGPIPE, _SIGCHLD, _SIGXFSZ = 2, 9, 13, 17, 25
-_ENOSPC, _EFBIG, _EDQUOT = 28, 27, 122
+_EBADF, _ENOSPC, _EFBIG, _EPIPE, _EDQUOT = 9, 28, 27, 32, 122
 _MOST_ARTIFACTS, _MOST_ARTIFACT_BYTES = 1000, 64 << 20
 _MOST_DESCRIPTORS = 4096
 _MOST_QUESTION = _MOST_BYTES + 1
@@ -726,7 +726,10 @@ def _ask(question):
         _line.busy = True
         try:
             return _exchange(question)
-        except (_Gone, OSError):
+        except (_Gone, OSError) as error:
+            # A handler of a signal may raise an OSError of its own, such as a TimeoutError.
+            if isinstance(error, OSError) and error.errno not in (_EBADF, _EPIPE):
+                raise
             raise ToolError("the line to the host is broken") from None
         finally:
             _line.busy = False

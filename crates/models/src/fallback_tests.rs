@@ -83,7 +83,10 @@ async fn if_all_fail_each_error_is_told() {
     let error = asked(vec![failing("m1", busy), failing("m2", too_long)]).await.0.unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, ModelError::All(errors) if errors.len() == 2));
-    assert!(text.contains("m1: ") && text.contains("busy") && text.contains("m2: ") && text.contains("9 tokens"), "{text}");
+    assert!(
+        text.contains("m1: ") && text.contains("busy") && text.contains("m2: ") && text.contains("9 tokens"),
+        "{text}"
+    );
 }
 
 #[tokio::test]

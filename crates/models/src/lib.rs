@@ -5,6 +5,7 @@
 
 mod anthropic;
 mod cache;
+pub mod choose;
 mod fallback;
 mod http;
 mod local;
@@ -19,12 +20,13 @@ mod vision;
 mod wire;
 
 pub use anthropic::Anthropic;
+pub use choose::ModelConfig;
 pub use fallback::Fallback;
 pub use ollama::Ollama;
 pub use cache::{CacheStore, Cached};
 pub use http::{Connection, KeyPlace, Transport};
 pub use local::{Local, LocalModel, LocalOptions};
-pub use openai::OpenAi;
+pub use openai::{Names, OpenAi};
 pub use price::{Price, PriceTable};
 pub use replay::{Recording, RecordingFile, Replay};
 pub use scripted::{Answer, Scripted};

@@ -35,7 +35,13 @@ mod tests {
 
     #[test]
     fn pieces_joined_are_the_text() {
-        for text in ["", " ", "one", "a joke about numbers, and\n\n```python\nprint('ä ö ü')\n```\n", "日本語 の テキスト です ね え"] {
+        for text in [
+            "",
+            " ",
+            "one",
+            "a joke about numbers, and\n\n```python\nprint('ä ö ü')\n```\n",
+            "日本語 の テキスト です ね え",
+        ] {
             assert_eq!(pieces(text).collect::<String>(), text);
             assert!(pieces(text).all(|piece| !piece.is_empty()));
         }

@@ -13,12 +13,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    sync::Mutex,
-    time::Duration,
-};
+use std::{collections::VecDeque, fmt, sync::Mutex, time::Duration};
 
 use async_trait::async_trait;
 use cellblock_agents::{Completion, Finish, ModelClient, ModelError, ModelRequest, TextSink, ToolCall, Usage};

@@ -1,10 +1,10 @@
 //! What the bodies of all providers' requests have in common.
 
-use std::{borrow::Cow, collections::BTreeSet, fmt};
+use std::{borrow::Cow, fmt};
 
 use base64::{display::Base64Display, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use cellblock_agents::{ModelError, ModelMessage, Parameters, Part, ToolCall};
+use cellblock_agents::{ModelError, Parameters, Part, ToolCall};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -96,17 +96,12 @@ pub(crate) fn unseen(parts: &[Part]) -> String {
     all
 }
 
-/// Whether several speak to the model, by different names. Where a provider has no field for names, their messages then begin with
-/// them, so that the model can tell them apart.
-pub(crate) fn several_speak(messages: &[ModelMessage]) -> bool {
-    let names: BTreeSet<_> = messages
-        .iter()
-        .filter_map(|message| match message {
-            ModelMessage::User { name, .. } => Some(name.as_deref()),
-            _ => None,
-        })
-        .collect();
-    names.len() > 1
+/// Text with the name of who says it before it, for providers that have no field for names.
+pub(crate) fn spoken<'a>(name: Option<&str>, text: Cow<'a, str>) -> Cow<'a, str> {
+    match name.map(str::trim).filter(|name| !name.is_empty()) {
+        Some(name) => format!("{name}: {text}").into(),
+        None => text,
+    }
 }
 
 /// A tool call out of an answer. Servers leave out ids; one that is made from the call itself is the same each time, as a cache of

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use cellblock_agents::{Content, Image};
+use cellblock_agents::Image;
 
 use super::*;
 
@@ -11,7 +11,8 @@ fn parameters(json: &str) -> Parameters {
 #[test]
 fn what_a_request_says_wins_over_what_is_usual() {
     let asked = parameters(r#"{"temperature": 0.5, "stop": ["a"], "extra": {"k": 1}}"#);
-    let usual = parameters(r#"{"temperature": 0.1, "top_p": 0.9, "stop": ["b"], "seed": 7, "extra": {"k": 2, "l": 3}}"#);
+    let usual =
+        parameters(r#"{"temperature": 0.1, "top_p": 0.9, "stop": ["b"], "seed": 7, "extra": {"k": 2, "l": 3}}"#);
     let settings = Settings::of(&asked, &usual);
     assert_eq!((settings.temperature, settings.top_p, settings.seed), (Some(0.5), Some(0.9), Some(7)));
     assert_eq!(settings.stop, ["a"]);
@@ -49,18 +50,16 @@ fn images_that_cannot_be_seen_leave_a_note() {
 }
 
 #[test]
-fn several_names_are_told_from_one() {
-    let user = |name: Option<&str>| ModelMessage::User { name: name.map(str::to_owned), content: Content::default() };
-    assert!(!several_speak(&[]));
-    assert!(!several_speak(&[user(None), user(None)]));
-    assert!(!several_speak(&[user(Some("a")), user(Some("a"))]));
-    assert!(several_speak(&[user(Some("a")), user(None)]));
-    assert!(several_speak(&[user(Some("a")), user(Some("b"))]));
+fn names_stand_before_the_text_if_there_are_any() {
+    assert_eq!(spoken(Some("Kim"), "hi".into()), "Kim: hi");
+    assert_eq!(spoken(Some(" "), "hi".into()), "hi");
+    assert_eq!(spoken(None, "hi".into()), "hi");
 }
 
 #[test]
 fn calls_without_an_id_get_the_same_one_each_time() {
-    let call = |number, name: &str, arguments: &str| tool_call(number, Some(String::new()), name.into(), arguments.into());
+    let call =
+        |number, name: &str, arguments: &str| tool_call(number, Some(String::new()), name.into(), arguments.into());
     assert_eq!(call(0, "add", "{}").id, call(0, "add", "{}").id);
     assert_ne!(call(0, "add", "{}").id, call(1, "add", "{}").id);
     assert_ne!(call(0, "add", "{}").id, call(0, "sub", "{}").id);

@@ -75,8 +75,9 @@ pub(crate) struct Turn {
     pub(crate) calls: Option<Arc<HostCalls>>,
     /// What it has asked, until it reads the answer.
     pub(crate) question: Option<Vec<u8>>,
-    answer: Vec<u8>,
-    answer_at: usize,
+    /// What the program reads of an answer, and how much of it has been read.
+    pub(crate) answer: Vec<u8>,
+    pub(crate) answer_at: usize,
     /// While an image is made: addresses of objects that the guest wants to be immortal.
     pub(crate) immortals: Option<Vec<u8>>,
     /// What the guest said of the turn's end.
@@ -113,7 +114,7 @@ impl Turn {
     }
 
     /// Gives the program an answer to read, in place of one before.
-    pub(crate) fn answer(&mut self, answer: Vec<u8>) {
+    pub(crate) fn give_answer(&mut self, answer: Vec<u8>) {
         self.answer = answer;
         self.answer_at = 0;
     }
@@ -147,7 +148,7 @@ impl Turn {
             // and all that its refusal takes is kept; without a grant, that is its kind.
             let most = if self.calls.is_some() { MAX_MESSAGE_BYTES + 1 } else { 1 };
             self.question = Some(message[..message.len().min(most)].to_vec());
-            self.answer(Vec::new());
+            self.give_answer(Vec::new());
         }
     }
 }

@@ -10,19 +10,15 @@ use tracing::Instrument as _;
 
 use super::{
     log::Begun,
-    running::{Running, Said},
+    running::{Running, Said, files_made},
 };
 use crate::{
-    code::{CodeExecution, Verdict, Watch, answer, not_run},
+    code::{CodeExecution, Verdict, Watch, answer, can_run, not_run},
     error::{Error, Result},
     human::Proposal,
     message::Message,
     tool::{Caller, ToolsForCode},
 };
-
-/// What a model is told of code that was running when the chat stopped.
-const CUT_OFF: &str = "exitcode: 1 (execution failed)\nCode output: \nnote: the chat was interrupted while this code ran. It may \
-    have had its effect in part, and was not run again. Variables and imports are lost; files of earlier blocks are there.";
 
 impl Running<'_> {
     pub(super) async fn run_code(&mut self, speaker: usize, received: Option<&Message>) -> Result<Option<Said>> {
@@ -32,20 +28,18 @@ impl Running<'_> {
         let Some(blocks) = self.newest_code(&agent.name, received) else { return Ok(None) };
         // Once looked at, the code is done with, whatever comes of it.
         self.code_done = self.history.len();
-        if matches!(self.interrupted.take(), Some(Begun::Code)) {
-            return Ok(Some(Said::Message(Message::new(agent.name.as_str(), CUT_OFF))));
-        }
         let proposal = Proposal::Code { agent: agent.name.clone(), blocks: blocks.clone() };
-        let blocks = match code.approval.ask(&proposal, agent.human.as_ref()).await {
+        let asked = code.approval.ask(&proposal, agent.human.as_ref()).await;
+        let blocks = match asked.map_err(|source| Error::Human { agent: agent.name.clone(), source })? {
             Verdict::Go => blocks,
             Verdict::Edited(edited) => edited,
             Verdict::Refused { why } => return Ok(Some(Said::Message(not_run(&agent.name, &why)))),
             Verdict::Corrected { text } => {
-                self.heard(&text)?;
+                self.heard(&text);
                 return Ok(Some(Said::Message(Message::new(agent.name.as_str(), text))));
             }
         };
-        self.begin(Begun::Code)?;
+        self.begin(Begun::Code(agent.name.clone()))?;
         let span = tracing::info_span!(
             "execute_code",
             otel.name = format!("execute_code {}", code.executor.name()),
@@ -77,7 +71,8 @@ impl Running<'_> {
             Some(session) => session,
             empty => {
                 let mut spec: SessionSpec = code.session.clone();
-                let files = std::mem::take(&mut state.files);
+                // What an earlier session made is there again: the chat was resumed, or the sandbox lost.
+                let files = files_made(&self.history, &agent.name);
                 spec.files.retain(|file| files.iter().all(|newer| newer.path != file.path));
                 spec.files.extend(files);
                 let opened = code.executor.open(spec).await;
@@ -96,6 +91,7 @@ impl Running<'_> {
         let tools = (!code.tools.is_empty()).then(|| {
             Arc::new(ToolsForCode::new(code.tools.clone(), code.approval.clone(), agent.human.clone(), caller))
         });
+        self.code_tools.clone_from(&tools);
         let options = RunOptions {
             session: code.session.clone(),
             install: code.install.clone(),
@@ -110,7 +106,7 @@ impl Running<'_> {
             state.session = None;
         }
         let mut message = answer(&agent.name, report, code.output_bytes, code.images);
-        if let Some(tools) = tools {
+        if let Some(tools) = self.code_tools.take() {
             let (records, calls) = tools.records();
             if calls > records.len() {
                 let more = format!("\nnote: {} more calls of tools are not in the record", calls - records.len());
@@ -120,12 +116,6 @@ impl Running<'_> {
         }
         Ok(message)
     }
-}
-
-/// Whether a block is there to be run, or at least to be refused by name: data that is only there to be read is no code.
-fn can_run(block: &CodeBlock) -> bool {
-    let is_program = block.language.as_ref().is_none_or(|language| language.is_program());
-    is_program || block.filename.is_some() || block.refused_filename.is_some()
 }
 
 fn append(content: crate::message::Content, text: &str) -> crate::message::Content {

@@ -1,11 +1,12 @@
 //! A chat on disk: one line of JSON for each thing that happened, written when it happens.
 //!
 //! ```text
-//! {"cellblock_chat":1,"id":"…","agents":["user","assistant"]}
-//! {"message":{"name":"user","content":"…"},"auto_replies":[0,0]}
+//! {"cellblock_chat":1,"id":"…","agents":["user","assistant"],"opened":true}
+//! {"message":{"name":"user","content":"…"}}
 //! {"spent":{…}}
-//! {"begun":"code"}
-//! {"message":{…},"auto_replies":[1,1],"files":[{"path":"figure-1.png","content":"…base64…"}]}
+//! {"message":{"name":"assistant","content":"…"},"auto_replies":[0,1]}
+//! {"begun":{"code":"user"}}
+//! {"message":{…},"auto_replies":[1,1],"code_done":2,"files":[{"path":"figure-1.png","content":"…base64…"}]}
 //! {"stopped":{"reason":"max_turns","turns":2}}
 //! ```
 //!
@@ -15,8 +16,8 @@
 //! failure of power.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{Seek as _, SeekFrom, Write as _},
+    fs::{File, OpenOptions, TryLockError},
+    io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -38,14 +39,36 @@ pub const VERSION: u32 = 1;
 /// The largest file that is saved with a chat, in bytes; what is larger is only named. A chat that is resumed lacks it.
 const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// What must not be done twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What must not be done twice, and the agent that does it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Begun {
-    /// Code of the last message with code.
-    Code,
+    /// Code of the newest message with code.
+    Code(String),
     /// Tool calls of the last message.
-    Tools,
+    Tools(String),
+    /// Nested chats about the last message.
+    Nested(String),
+}
+
+impl Begun {
+    /// The agent that does it.
+    pub(super) fn agent(&self) -> &str {
+        match self {
+            Begun::Code(agent) | Begun::Tools(agent) | Begun::Nested(agent) => agent,
+        }
+    }
+}
+
+/// What is kept of a chat with each message. Lists are in the order of the agents; what is 0 for all is an empty list.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kept {
+    /// How often each agent answered by itself in a row.
+    pub(super) auto_replies: Vec<u32>,
+    /// From where on each agent sees the history.
+    pub(super) sees_from: Vec<usize>,
+    /// Up to where code of the history was run, or is no longer to be.
+    pub(super) code_done: usize,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,6 +76,16 @@ struct Header {
     cellblock_chat: u32,
     id: String,
     agents: Vec<String>,
+    /// How many messages follow that came before the chat.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    before: usize,
+    /// Whether a first message follows after them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    opened: bool,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,6 +102,13 @@ enum Line {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         auto_replies: Vec<u32>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        sees_from: Vec<usize>,
+        #[serde(default, skip_serializing_if = "is_zero")]
+        code_done: usize,
+        /// What a person said since the message before: with the message, so that neither is saved without the other.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        human: Vec<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
         files: Vec<SavedFile>,
     },
 }
@@ -84,6 +124,8 @@ pub(super) struct Log {
     file: File,
     path: PathBuf,
     spent: Cost,
+    /// What a person said and no line tells yet.
+    heard: Vec<String>,
 }
 
 /// What a log tells.
@@ -92,7 +134,9 @@ pub(super) struct Saved {
     pub(super) id: String,
     pub(super) agents: Vec<String>,
     pub(super) history: Vec<Message>,
-    pub(super) auto_replies: Vec<u32>,
+    pub(super) kept: Kept,
+    /// How many messages of the history came before the chat.
+    pub(super) before: usize,
     pub(super) cost: Cost,
     pub(super) human_input: Vec<String>,
     pub(super) tool_calls: Vec<ToolRecord>,
@@ -106,30 +150,37 @@ fn error(doing: &'static str, path: &Path, source: impl Into<cellblock_exec::Cau
 }
 
 impl Log {
-    /// Begins a log. What is at `path` is never overwritten.
-    pub(super) fn create(path: &Path, chat: &Chat, id: &str) -> Result<Self> {
+    /// Begins a log, of a chat with or without a first message to come. What is at `path` is never overwritten.
+    pub(super) fn create(path: &Path, chat: &Chat, id: &str, opened: bool) -> Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         // What is said in a chat is nobody else's business.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(|source| error("make", path, source))?;
-        let mut log = Self { file, path: path.to_owned(), spent: Cost::default() };
+        let file = options.open(path).map_err(|source| match source.kind() {
+            ErrorKind::AlreadyExists => error("make", path, "there is a file already; resume it, or name another one"),
+            _ => error("make", path, source),
+        })?;
+        lock(&file, path)?;
+        let mut log = Self { file, path: path.to_owned(), spent: Cost::default(), heard: Vec::new() };
         let agents = chat.agents.iter().map(|agent| agent.name.clone()).collect();
-        log.write(&Header { cellblock_chat: VERSION, id: id.to_owned(), agents })?;
+        let before = chat.history.len();
+        log.write(&Header { cellblock_chat: VERSION, id: id.to_owned(), agents, before, opened })?;
         Ok(log)
     }
 
-    /// Goes on with a log, after the first `length` bytes.
-    pub(super) fn open(path: &Path, length: u64) -> Result<Self> {
-        let open = || {
-            let mut file = OpenOptions::new().write(true).open(path)?;
-            file.set_len(length)?;
-            file.seek(SeekFrom::End(0))?;
-            Ok(file)
-        };
-        let file = open().map_err(|source: std::io::Error| error("write", path, source))?;
-        Ok(Self { file, path: path.to_owned(), spent: Cost::default() })
+    /// Goes on with a log, as far as it makes sense.
+    pub(super) fn open(path: &Path) -> Result<(Self, Saved)> {
+        let failed = |source: std::io::Error| error("write", path, source);
+        let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|source| error("read", path, source))?;
+        lock(&file, path)?;
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(|source| error("read", path, source))?;
+        let saved = read(path, &text)?;
+        file.set_len(saved.length).map_err(failed)?;
+        file.seek(SeekFrom::End(0)).map_err(failed)?;
+        let spent = saved.cost.clone();
+        Ok((Self { file, path: path.to_owned(), spent, heard: Vec::new() }, saved))
     }
 
     fn write(&mut self, line: &impl Serialize) -> Result<()> {
@@ -138,14 +189,22 @@ impl Log {
         self.file.write_all(&text).map_err(|source| error("write", &self.path, source))
     }
 
-    pub(super) fn message(&mut self, message: &Message, auto_replies: &[u32]) -> Result<()> {
+    pub(super) fn message(&mut self, message: &Message, kept: Kept) -> Result<()> {
         let small = |artifact: &&cellblock_exec::Artifact| artifact.bytes <= MAX_FILE_BYTES;
         let files = message.artifacts.iter().filter(small).map(|artifact| SavedFile {
             path: artifact.path.clone(),
             content: BASE64_STANDARD.encode(artifact.content.as_slice()),
         });
         let files = files.collect();
-        self.write(&Line::Message { message: message.clone(), auto_replies: auto_replies.to_vec(), files })
+        let Kept { mut auto_replies, mut sees_from, code_done } = kept;
+        if auto_replies.iter().all(|number| *number == 0) {
+            auto_replies.clear();
+        }
+        if sees_from.iter().all(is_zero) {
+            sees_from.clear();
+        }
+        let human = std::mem::take(&mut self.heard);
+        self.write(&Line::Message { message: message.clone(), auto_replies, sees_from, code_done, human, files })
     }
 
     /// Saves what was spent, if that is news.
@@ -157,8 +216,9 @@ impl Log {
         self.write(&Line::Spent(cost.clone()))
     }
 
-    pub(super) fn human(&mut self, text: &str) -> Result<()> {
-        self.write(&Line::Human(text.to_owned()))
+    /// Keeps what a person said, for the next line.
+    pub(super) fn human(&mut self, text: &str) {
+        self.heard.push(text.to_owned());
     }
 
     pub(super) fn tool(&mut self, record: &ToolRecord) -> Result<()> {
@@ -170,17 +230,28 @@ impl Log {
     }
 
     pub(super) fn stopped(&mut self, reason: &StopReason) -> Result<()> {
+        for text in std::mem::take(&mut self.heard) {
+            self.write(&Line::Human(text))?;
+        }
         self.write(&Line::Stopped(reason.clone()))
     }
 }
 
+/// Keeps others from going on with the same chat at the same time.
+fn lock(file: &File, path: &Path) -> Result<()> {
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => Err(error("write", path, "somebody else goes on with this chat right now")),
+        // A file system without locks has none to ask for.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    }
+}
+
 /// Reads a log.
-pub(super) fn read(path: &Path) -> Result<Saved> {
-    let text = std::fs::read(path).map_err(|source| error("read", path, source))?;
+fn read(path: &Path, text: &[u8]) -> Result<Saved> {
     let makes_no_sense = |number: usize, why: String| error("read", path, format!("line {number}: {why}"));
     let mut lines = text.split_inclusive(|byte| *byte == b'\n').enumerate();
     let first = lines.next().map(|(_, line)| line).unwrap_or_default();
-    let header: Header = serde_json::from_slice(first)
+    let header: Header = serde_json::from_slice(first.strip_suffix(b"\n").unwrap_or_default())
         .map_err(|_| makes_no_sense(1, "this is no saved chat: its first line does not say so".to_owned()))?;
     if header.cellblock_chat != VERSION {
         let found = header.cellblock_chat;
@@ -192,7 +263,8 @@ pub(super) fn read(path: &Path) -> Result<Saved> {
         id: header.id,
         agents: header.agents,
         history: Vec::new(),
-        auto_replies: Vec::new(),
+        kept: Kept::default(),
+        before: header.before,
         cost: Cost::default(),
         human_input: Vec::new(),
         tool_calls: Vec::new(),
@@ -208,14 +280,19 @@ pub(super) fn read(path: &Path) -> Result<Saved> {
             Line::Human(text) => saved.human_input.push(text),
             Line::Tool(record) => saved.tool_calls.push(record),
             Line::Stopped(_) => {}
-            Line::Message { mut message, auto_replies, files } => {
+            Line::Message { mut message, auto_replies, sees_from, code_done, human, files } => {
                 restore(&mut message, files).map_err(|why| makes_no_sense(place + 1, why))?;
                 saved.history.push(message);
-                saved.auto_replies = auto_replies;
+                saved.kept = Kept { auto_replies, sees_from, code_done };
+                saved.human_input.extend(human);
                 saved.interrupted = None;
             }
         }
         saved.length += line.len() as u64;
+    }
+    if saved.history.len() < header.before + usize::from(header.opened) {
+        let why = "it ended before its first message: nothing was said; delete the file and run the chat anew";
+        return Err(error("resume", path, why));
     }
     Ok(saved)
 }

@@ -24,13 +24,14 @@ impl Running<'_> {
             true => StopReason::Termination { agent: agent.name.clone() },
             false => StopReason::MaxAutoReplies { agent: agent.name.clone() },
         };
-        match agent.human_input {
+        let mode = if agent.human.is_there() { agent.human_input } else { HumanInputMode::Never };
+        match mode {
             HumanInputMode::Never if ends || spent => return Ok(Some(Said::End(reason()))),
             HumanInputMode::Never => {}
             HumanInputMode::Terminate if !ends && !spent => {}
             HumanInputMode::Always | HumanInputMode::Terminate => {
                 // At its limit an agent may still go on by itself if the person lets it.
-                let empty_ends = ends || agent.human_input == HumanInputMode::Terminate && !spent;
+                let empty_ends = ends;
                 let question = Question {
                     agent: agent.name.clone(),
                     peer: self.peer(speaker).to_owned(),
@@ -40,7 +41,7 @@ impl Running<'_> {
                 let asked = agent.human.reply(&question).await;
                 let text = asked.map_err(|source| Error::Human { agent: agent.name.clone(), source })?;
                 if text == EXIT {
-                    self.heard(&text)?;
+                    self.heard(&text);
                     return Ok(Some(Said::End(StopReason::Human { agent: agent.name.clone() })));
                 }
                 if text.is_empty() && empty_ends {
@@ -49,11 +50,9 @@ impl Running<'_> {
                 let said = (!text.is_empty()).then(|| text.clone());
                 self.context.emit(|chat| Event::HumanAnswered { chat, agent: agent.name.clone(), text: said });
                 if !text.is_empty() {
-                    self.heard(&text)?;
-                    if self.forget(&text) {
-                        // An instruction to the group, and no answer.
-                        return Ok(Some(Said::Message(Message::new(agent.name.as_str(), text))));
-                    }
+                    self.heard(&text);
+                    // An instruction to the group is said like everything else.
+                    self.forget(&text);
                     self.states[speaker].auto_replies = 0;
                     return Ok(Some(Said::Message(self.in_place_of_tools(speaker, text))));
                 }
@@ -82,12 +81,12 @@ impl Running<'_> {
     }
 
     /// Carries out `clear history [agent] [number of messages to keep]`, in a group: what an agent no longer sees stays in
-    /// the history. Says whether it was such an instruction.
-    fn forget(&mut self, text: &str) -> bool {
+    /// the history.
+    fn forget(&mut self, text: &str) {
         if self.chat.is_pair() {
-            return false;
+            return;
         }
-        let Some(at) = text.to_lowercase().find("clear history") else { return false };
+        let Some(at) = text.to_ascii_lowercase().find("clear history") else { return };
         let mut words = text.get(at + "clear history".len()..).unwrap_or_default().split_whitespace().peekable();
         let only = words.peek().and_then(|name| self.chat.find(name));
         if only.is_some() {
@@ -100,6 +99,5 @@ impl Running<'_> {
                 state.sees_from = state.sees_from.max(from);
             }
         }
-        true
     }
 }

@@ -1,29 +1,29 @@
 //! A chat under way: its loop.
 
 use std::{
-    future::pending,
+    borrow::Cow,
+    collections::BTreeMap,
     pin::pin,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use cellblock_exec::Session;
-use tokio::time::sleep_until;
+use cellblock_exec::{Artifact, InputFile, Session};
+use tokio::task::coop::consume_budget;
 use tracing::Instrument as _;
 
 use super::{
     Chat, ChatResult, MANAGER, Opening, StopReason,
     guard::Guard,
-    log::{Begun, Log, Saved},
+    log::{Begun, Kept, Log, Saved},
 };
 use crate::{
     agent::{Agent, Reply, Turn},
-    budget::Spent,
     context::Context,
     error::{Error, Result},
     event::Event,
     message::Message,
     model::ModelError,
-    tool::ToolRecord,
+    tool::{ToolRecord, ToolsForCode},
 };
 
 /// A chat under way.
@@ -39,6 +39,8 @@ pub(super) struct Running<'c> {
     pub(super) code_done: usize,
     /// What was running when the chat was saved for the last time.
     pub(super) interrupted: Option<Begun>,
+    /// The tools that running code may call: they keep a record of the calls.
+    pub(super) code_tools: Option<Arc<ToolsForCode>>,
     /// Whether text of the message in the making was given out already.
     pub(super) streamed: bool,
     log: Option<Log>,
@@ -58,8 +60,6 @@ pub(super) struct State {
     /// The session that it runs code in, once it has. Never locked: a session can only be used by one at a time, and the mutex
     /// tells that to the compiler.
     pub(super) session: Option<Mutex<Box<dyn Session>>>,
-    /// Files of an earlier session, for the next one.
-    pub(super) files: Vec<cellblock_exec::InputFile>,
 }
 
 /// What an agent does when it is its turn.
@@ -71,56 +71,47 @@ pub(super) enum Said {
 }
 
 impl<'c> Running<'c> {
-    pub(super) fn new(chat: &'c Chat, context: Context) -> Result<Self> {
+    pub(super) fn new(chat: &'c Chat, context: Context, opened: bool) -> Result<Self> {
         let log = match &chat.log {
-            Some(path) => Some(Log::create(path, chat, &context.chat)?),
+            Some(path) => Some(Log::create(path, chat, &context.chat, opened)?),
             None => None,
         };
         let mut running = Self::empty(chat, context, log);
         running.history.clone_from(&chat.history);
         running.before = running.history.len();
         running.code_done = running.before.saturating_sub(1);
+        let kept = running.kept();
         for message in &chat.history {
             if let Some(log) = &mut running.log {
-                log.message(message, &[])?;
+                log.message(message, kept.clone())?;
             }
         }
         Ok(running)
     }
 
     /// A chat as it was saved.
-    pub(super) fn resume(chat: &'c Chat, context: Context, saved: Saved) -> Result<Self> {
-        let log = match &chat.log {
-            Some(path) => Some(Log::open(path, saved.length)?),
-            None => None,
-        };
-        let mut running = Self::empty(chat, context, log);
-        for (state, auto_replies) in running.states.iter_mut().zip(saved.auto_replies) {
-            state.auto_replies = auto_replies;
-        }
-        let mut files = std::collections::BTreeMap::new();
-        for message in &saved.history {
-            for artifact in message.artifacts.iter().filter(|artifact| !artifact.content.is_empty()) {
-                files.insert(artifact.path.clone(), artifact.content.clone());
+    pub(super) fn resume(chat: &'c Chat, context: Context, log: Log, saved: Saved) -> Self {
+        let mut running = Self::empty(chat, context, Some(log));
+        // The agents may be in another order now.
+        for (place, name) in saved.agents.iter().enumerate() {
+            if let Some(agent) = chat.find(name) {
+                let state = &mut running.states[agent];
+                state.auto_replies = saved.kept.auto_replies.get(place).copied().unwrap_or(0);
+                state.sees_from = saved.kept.sees_from.get(place).copied().unwrap_or(0).min(saved.history.len());
             }
+        }
+        for message in saved.history.iter().skip(saved.before) {
             if let Some(speaker) = chat.find(&message.name) {
                 running.guard.see(chat, speaker, message);
             }
         }
-        let files: Vec<_> =
-            files.into_iter().map(|(path, content)| cellblock_exec::InputFile { path, content }).collect();
-        for (state, agent) in running.states.iter_mut().zip(&chat.agents) {
-            if agent.code.is_some() {
-                state.files.clone_from(&files);
-            }
-        }
-        // Everything but the last message was answered, and its code run.
-        running.code_done = saved.history.len().saturating_sub(1);
+        running.code_done = saved.kept.code_done;
+        running.before = saved.before;
         running.history = saved.history;
         running.human_input = saved.human_input;
         running.tool_calls = saved.tool_calls;
         running.interrupted = saved.interrupted;
-        Ok(running)
+        running
     }
 
     fn empty(chat: &'c Chat, context: Context, log: Option<Log>) -> Self {
@@ -137,6 +128,7 @@ impl<'c> Running<'c> {
             tool_calls: Vec::new(),
             code_done: 0,
             interrupted: None,
+            code_tools: None,
             streamed: false,
             log,
             guard: Guard::default(),
@@ -166,6 +158,10 @@ impl<'c> Running<'c> {
             Err(error) => failed(&error),
         };
         span.record("cellblock.chat.stop", tracing::field::display(&stop));
+        // Code that was cut off may have called tools.
+        if let Some(tools) = self.code_tools.take() {
+            let _ = self.called(tools.records().0);
+        }
         for state in &mut self.states {
             if let Some(session) = state.session.take()
                 && let Err(error) = session.into_inner().unwrap_or_else(PoisonError::into_inner).close().await
@@ -177,7 +173,7 @@ impl<'c> Running<'c> {
         let summary = self.summary(&stop).instrument(span).await;
         if let Some(log) = &mut self.log {
             // The chat is over; what cannot be written now changes nothing of its result.
-            let _ = log.stopped(&stop);
+            let _ = log.spent(&self.context.cost()).and_then(|()| log.stopped(&stop));
         }
         self.context.emit(|chat| Event::ChatStopped { chat, depth: self.context.depth, reason: stop.clone() });
         ChatResult {
@@ -199,28 +195,18 @@ impl<'c> Running<'c> {
             let message = Message::new(self.chat.agents[0].name.as_str(), content);
             self.send(0, message)?;
         }
-        if self.history.is_empty() {
-            return Err(Error::Invalid("a chat without a first message needs a history".to_owned()));
-        }
-        let deadline = self.context.ledger.deadline();
-        let cancel = self.context.cancel.clone();
-        let mut over = pin!(async move {
-            match deadline {
-                Some(deadline) => sleep_until(deadline.into()).await,
-                None => pending().await,
-            }
-        });
+        let context = self.context.clone();
+        let mut over = pin!(context.time_over());
         loop {
+            // Agents that never wait would otherwise keep everybody else on their thread from running.
+            consume_budget().await;
             if let Some(reason) = self.ended() {
                 return Ok(reason);
             }
             let said = tokio::select! {
                 biased;
-                () = cancel.cancelled() => return Ok(StopReason::Cancelled),
-                () = &mut over => {
-                    let spent = self.context.spent().unwrap_or(Spent::Time { limit: 0.0 });
-                    return Ok(StopReason::Budget(spent));
-                }
+                () = context.cancel.cancelled() => return Ok(StopReason::Cancelled),
+                spent = &mut over => return Ok(StopReason::Budget(spent)),
                 said = self.turn() => said?,
             };
             match said {
@@ -250,6 +236,11 @@ impl<'c> Running<'c> {
 
     /// Lets the next one speak.
     async fn turn(&mut self) -> Result<(usize, Said)> {
+        if let Some(begun) = self.interrupted.take()
+            && let Some((speaker, message)) = self.cut_off(&begun)
+        {
+            return Ok((speaker, Said::Message(message)));
+        }
         let Some(speaker) = self.next_speaker().await? else { return Ok((0, Said::End(StopReason::NoSpeaker))) };
         let said = self.reply(speaker).await?;
         Ok((speaker, said))
@@ -264,9 +255,8 @@ impl<'c> Running<'c> {
         for way in &agent.replies {
             let said = match way {
                 Reply::Custom(function) => {
-                    let peer = self.peer(speaker);
-                    let messages = &self.history[self.states[speaker].sees_from..];
-                    let turn = Turn { agent, peer, messages, context: &self.context };
+                    let (peer, messages) = (self.peer(speaker), self.seen(speaker, received.as_ref()));
+                    let turn = Turn { agent, peer, messages: &messages, context: &self.context };
                     function
                         .reply(&turn)
                         .await?
@@ -274,7 +264,7 @@ impl<'c> Running<'c> {
                 }
                 Reply::Human => self.person(speaker, received.as_ref()).await?,
                 Reply::Nested if agent.nested.is_empty() => None,
-                Reply::Nested => self.nested(speaker).await?,
+                Reply::Nested => self.nested(speaker, received.as_ref()).await?,
                 Reply::Tools => self.call_tools(speaker, received.as_ref()).await?,
                 Reply::Code if agent.code.is_none() => None,
                 Reply::Code => self.run_code(speaker, received.as_ref()).await?,
@@ -304,10 +294,24 @@ impl<'c> Running<'c> {
         Some(hooks.iter().fold(last.clone(), |message, hook| hook(message)))
     }
 
-    async fn nested(&mut self, speaker: usize) -> Result<Option<Said>> {
-        let agent = &self.chat.agents[speaker];
+    /// What the agent sees of the history; `received` stands in the place of the last message.
+    fn seen(&self, speaker: usize, received: Option<&Message>) -> Cow<'_, [Message]> {
         let messages = &self.history[self.states[speaker].sees_from..];
-        let answer = crate::nested::answer(agent, messages, &self.context).await?;
+        let Some(received) = received else { return Cow::Borrowed(messages) };
+        let mut changed = messages.to_vec();
+        if let Some(last) = changed.last_mut() {
+            last.clone_from(received);
+        }
+        Cow::Owned(changed)
+    }
+
+    async fn nested(&mut self, speaker: usize, received: Option<&Message>) -> Result<Option<Said>> {
+        let agent = &self.chat.agents[speaker];
+        let Some(last) = received.or(self.history.last()) else { return Ok(None) };
+        let Some(nested) = crate::nested::triggered(agent, last) else { return Ok(None) };
+        self.begin(Begun::Nested(agent.name.clone()))?;
+        let messages = self.seen(speaker, received);
+        let answer = crate::nested::answer(agent, nested, &messages, &self.context).await?;
         Ok(answer.map(|text| Said::Message(Message::new(agent.name.as_str(), text))))
     }
 
@@ -319,13 +323,24 @@ impl<'c> Running<'c> {
             self.context.emit(|chat| Event::Message { chat, depth, to, message: message.clone(), streamed });
         }
         self.streamed = false;
-        if let Some(log) = &mut self.log {
-            let auto_replies: Vec<_> = self.states.iter().map(|state| state.auto_replies).collect();
-            log.spent(&self.context.cost())?;
-            log.message(&message, &auto_replies)?;
+        if self.log.is_some() {
+            let kept = self.kept();
+            if let Some(log) = &mut self.log {
+                log.spent(&self.context.cost())?;
+                log.message(&message, kept)?;
+            }
         }
         self.history.push(message);
         Ok(())
+    }
+
+    /// What is saved with a message.
+    fn kept(&self) -> Kept {
+        Kept {
+            auto_replies: self.states.iter().map(|state| state.auto_replies).collect(),
+            sees_from: self.states.iter().map(|state| state.sees_from).collect(),
+            code_done: self.code_done,
+        }
     }
 
     /// Who hears what the agent says.
@@ -342,11 +357,10 @@ impl<'c> Running<'c> {
     }
 
     /// Keeps what a person said.
-    pub(super) fn heard(&mut self, text: &str) -> Result<()> {
+    pub(super) fn heard(&mut self, text: &str) {
         self.human_input.push(text.to_owned());
-        match &mut self.log {
-            Some(log) => log.human(text),
-            None => Ok(()),
+        if let Some(log) = &mut self.log {
+            log.human(text);
         }
     }
 
@@ -362,6 +376,17 @@ impl<'c> Running<'c> {
     pub(super) fn random(&mut self, below: usize) -> usize {
         self.random.usize(..below)
     }
+}
+
+/// The files that code of an agent made so far, in their latest versions; what is too large to be kept is not among them.
+pub(super) fn files_made(history: &[Message], agent: &str) -> Vec<InputFile> {
+    let own = history.iter().filter(|message| message.name == agent);
+    let whole = |artifact: &&Artifact| artifact.content.len() as u64 == artifact.bytes;
+    let files: BTreeMap<_, _> = own
+        .flat_map(|message| message.artifacts.iter().filter(whole))
+        .map(|artifact| (artifact.path.clone(), artifact.content.clone()))
+        .collect();
+    files.into_iter().map(|(path, content)| InputFile { path, content }).collect()
 }
 
 /// The end of a chat by an error.

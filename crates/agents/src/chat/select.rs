@@ -130,3 +130,22 @@ pub(crate) fn mentions(text: &str, name: &str) -> usize {
     }
     count
 }
+
+#[cfg(test)]
+mod tests {
+    use super::mentions;
+
+    #[test]
+    fn names_are_counted_as_words() {
+        assert_eq!(mentions("sam samantha basam asami", "sam"), 1);
+        assert_eq!(mentions("alice! .alice. .alice", "alice"), 3);
+        assert_eq!(mentions("sam sam,sam", "sam"), 3);
+        assert_eq!(mentions("Sam SAM", "sam"), 0);
+        for text in ["Story_writer", "Story writer", r"Story\_writer"] {
+            assert_eq!(mentions(text, "Story_writer"), 1, "{text}");
+        }
+        assert_eq!(mentions("Story-writer Storywriter Story_writers", "Story_writer"), 0);
+        assert_eq!(mentions("c++ is no name, C++ is", "c++"), 1);
+        assert_eq!(mentions("", "x"), 0);
+    }
+}

@@ -77,10 +77,14 @@ impl Running<'_> {
         view(&mut messages, &self.history, "", true, model.sees_images());
         messages.push(ModelMessage::User { name: None, content: Content::from(prompt) });
         let request = ModelRequest { messages, ..ModelRequest::default() };
+        if let Some(spent) = self.context.spent() {
+            return Err(spent.to_string());
+        }
         let asked = self.context.ask(model, super::MANAGER, &request, None);
         let answer = tokio::select! {
             biased;
             () = self.context.cancel.cancelled() => return Err("the chat was cancelled".to_owned()),
+            spent = self.context.time_over() => return Err(spent.to_string()),
             answer = asked => answer,
         };
         answer.map(|answer| answer.content).map_err(|error| cellblock_exec::with_causes(&error))

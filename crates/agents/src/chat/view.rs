@@ -1,11 +1,9 @@
 //! A chat as one agent's model sees it.
 
-use std::collections::HashSet;
-
 use super::Chat;
 use crate::{
     agent::Agent,
-    message::{Content, Message},
+    message::{Content, Message, ToolCall, ToolResult},
     model::{ModelMessage, ModelRequest},
     prompts,
 };
@@ -54,38 +52,63 @@ pub(super) fn introductions(chat: &Chat) -> String {
 /// Appends messages as the agent of a name sees them: its own as the assistant's, results of its tool calls as such, and all
 /// else as the user's.
 pub(super) fn view(into: &mut Vec<ModelMessage>, history: &[Message], own: &str, names: bool, sees_images: bool) {
-    let mut open: HashSet<&str> = HashSet::new();
+    // Tool calls of its own that have no result yet. Models may be given two of the same id.
+    let mut open: Vec<&ToolCall> = Vec::new();
     for message in history {
-        let content = || match sees_images {
-            true => message.content.clone(),
-            false => Content::Text(message.text().into_owned()),
-        };
         let name = names.then(|| message.name.clone());
-        let mut rest = String::new();
+        // Other agents' tool calls and their results are told, not repeated: a model may only see calls of its own.
+        let mut told = String::new();
         for result in &message.tool_results {
-            if open.remove(result.id.as_str()) {
-                into.push(ModelMessage::Tool(result.clone()));
-            } else {
-                rest.push_str(&format!("[result of {}: {}]\n", result.name, result.content));
+            match open.iter().position(|call| call.id == result.id) {
+                Some(place) => {
+                    open.remove(place);
+                    into.push(ModelMessage::Tool(result.clone()));
+                }
+                None => told.push_str(&format!("[result of {}: {}]\n", result.name, result.content)),
             }
         }
+        // Providers refuse a conversation in which a call is never answered.
+        into.extend(open.drain(..).map(without_result));
+        let says_nothing = message.content.is_empty() && !message.tool_results.is_empty();
         if message.name == own {
-            open.extend(message.tool_calls.iter().map(|call| call.id.as_str()));
-            // Results of its own calls that it made itself, in a group, are no words of its own.
-            if message.tool_results.is_empty() || !message.content.is_empty() {
-                into.push(ModelMessage::Assistant { content: content(), tool_calls: message.tool_calls.clone() });
+            if !told.is_empty() {
+                into.push(ModelMessage::User { name: name.clone(), content: Content::Text(told) });
+            }
+            if !says_nothing || !message.tool_calls.is_empty() {
+                let (content, tool_calls) = (content(message, sees_images), message.tool_calls.clone());
+                into.push(ModelMessage::Assistant { content, tool_calls });
+                open.extend(&message.tool_calls);
             }
             continue;
         }
         for call in &message.tool_calls {
-            rest.push_str(&format!("[calls {} with {}]\n", call.name, call.arguments));
+            told.push_str(&format!("[calls {} with {}]\n", call.name, call.arguments));
         }
-        if rest.is_empty() && (message.tool_results.is_empty() || !message.content.is_empty()) {
-            into.push(ModelMessage::User { name, content: content() });
-        } else if !rest.is_empty() {
-            // Other agents' tool calls are told, not repeated: a model may only see calls of its own.
-            let text = format!("{}{}{rest}", message.text(), if message.content.is_empty() { "" } else { "\n" });
+        if !told.is_empty() {
+            let text = format!("{}{}{told}", message.text(), if message.content.is_empty() { "" } else { "\n" });
             into.push(ModelMessage::User { name, content: Content::Text(text) });
+        } else if !says_nothing {
+            into.push(ModelMessage::User { name, content: content(message, sees_images) });
         }
     }
+    into.extend(open.drain(..).map(without_result));
+}
+
+/// The content for a model. Pictures that it cannot see are named: those of code are in the text already.
+fn content(message: &Message, sees_images: bool) -> Content {
+    let images = message.content.images().count();
+    if sees_images || images == 0 {
+        return message.content.clone();
+    }
+    let mut text = message.text().into_owned();
+    if message.artifacts.is_empty() {
+        let kinds: Vec<_> = message.content.images().map(|image| image.media_type.as_str()).collect();
+        text.push_str(&format!("\n[{images} not shown, because you cannot see images: {}]", kinds.join(", ")));
+    }
+    Content::Text(text)
+}
+
+fn without_result(call: &ToolCall) -> ModelMessage {
+    let content = "There is no result of this call.".to_owned();
+    ModelMessage::Tool(ToolResult { id: call.id.clone(), name: call.name.clone(), content, is_error: true })
 }

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Of several blocks each has a line of its own, so that the model sees which one failed. Notes, such as an installation
-//! that was refused, and the names of files follow.
+//! that was refused, and the names of files follow. All is bounded, however many blocks and files there are.
 
-use std::fmt::Write as _;
+use std::{collections::HashSet, fmt::Write as _};
 
 use cellblock_exec::{
     Artifact, Limit, Outcome,
@@ -22,6 +22,9 @@ use crate::{
 
 /// The largest picture that is sent to a model, in bytes: what the large providers take.
 const MAX_IMAGE_BYTES: u64 = 5 * 1024 * 1024;
+
+/// The most that is told besides the output, in bytes: a program may make a thousand files with long names.
+const MAX_NOTES_BYTES: usize = 4 * 1024;
 
 /// The message that tells what became of a run.
 pub(crate) fn answer(agent: &str, mut report: RunReport, output_bytes: usize, images: usize) -> Message {
@@ -49,47 +52,67 @@ fn picture(artifact: &Artifact) -> Option<Part> {
 }
 
 fn told(report: &RunReport, artifacts: &[Artifact], output_bytes: usize) -> String {
-    let ran: Vec<_> = report.blocks.iter().filter(|block| exit_code(&block.outcome) != 0 || !is_quiet(block)).collect();
     let code = report.blocks.iter().find_map(failed_with).unwrap_or(i32::from(report.exit_code));
     let words = if code == 0 { "execution succeeded" } else { "execution failed" };
-    let mut text = format!("exitcode: {code} ({words})\nCode output: ");
-    match ran.as_slice() {
-        [block] if report.blocks.len() == 1 => text.push_str(&output(block, output_bytes)),
-        _ => {
-            let each = output_bytes / ran.len().max(1);
-            for block in &report.blocks {
-                let language = block.language.as_ref().map_or("unknown", |language| language.as_str());
-                let named = block.filename.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
-                let _ = write!(text, "\n[block {}, {language}{named}: {}]\n", block.index, ended(&block.outcome));
-                text.push_str(&output(block, each));
-            }
-        }
+    let shown = match report.blocks.as_slice() {
+        [block] if !is_quiet(block) => output(block, output_bytes),
+        blocks => head_and_tail(&listed(blocks, output_bytes), output_bytes + MAX_NOTES_BYTES).into_owned(),
+    };
+    let notes = notes(report, artifacts);
+    format!("exitcode: {code} ({words})\nCode output: {shown}{}", head_and_tail(&notes, MAX_NOTES_BYTES))
+}
+
+/// Several blocks, each with its output under a line of its own.
+fn listed(blocks: &[BlockReport], output_bytes: usize) -> String {
+    let outputs: Vec<_> = blocks.iter().map(|block| output(block, output_bytes)).collect();
+    let each = share(outputs.iter().map(String::len).collect(), output_bytes);
+    let mut text = String::new();
+    for (block, output) in blocks.iter().zip(outputs) {
+        let language = block.language.as_ref().map_or("unknown", |language| language.as_str());
+        let named = block.filename.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
+        let _ = write!(text, "\n[block {}, {language}{named}: {}]\n", block.index, ended(&block.outcome));
+        text.push_str(&head_and_tail(&output, each));
     }
+    text
+}
+
+/// How much of each text may be shown so that all together are at most about `most`: what short ones leave goes to the long
+/// ones.
+fn share(mut lengths: Vec<usize>, most: usize) -> usize {
+    lengths.sort_unstable();
+    let (mut left, mut count) = (most, lengths.len());
+    for length in lengths {
+        if length > left / count {
+            return left / count;
+        }
+        left -= length;
+        count -= 1;
+    }
+    most
+}
+
+/// What else there is to say, each on a line of its own.
+fn notes(report: &RunReport, artifacts: &[Artifact]) -> String {
+    let mut lines: Vec<String> = Vec::new();
     if let Some(error) = &report.error {
         let causes = error.causes.iter().map(|cause| format!(": {cause}")).collect::<String>();
-        let _ = write!(text, "\nnote: the sandbox failed: {}{causes}", error.message);
+        lines.push(format!("note: the sandbox failed: {}{causes}", error.message));
+        lines.push("note: the next code gets a new one, without variables and imports of earlier blocks".to_owned());
     }
-    let notes = report.blocks.iter().flat_map(|block| &block.notes).fold(Vec::new(), |mut notes, note| {
-        if !notes.contains(&note) {
-            notes.push(note);
-        }
-        notes
-    });
+    // What the block that the sandbox failed in says of it is said already.
+    let failed = |note: &&String| !note.starts_with("the sandbox failed in this block");
+    lines.extend(report.blocks.iter().flat_map(|block| &block.notes).filter(failed).map(|note| format!("note: {note}")));
     let refused = report.blocks.iter().flat_map(|block| &block.refused);
-    for note in notes {
-        let _ = write!(text, "\nnote: {note}");
-    }
-    for file in refused {
-        let _ = write!(text, "\nnote: {} was not taken: {}", file.path, file.reason);
-    }
+    lines.extend(refused.map(|file| format!("note: {} was not taken: {}", file.path, file.reason)));
     if report.blocks.iter().any(|block| block.state_lost) {
-        text.push_str("\nnote: variables and imports of earlier blocks are lost; files are kept");
+        lines.push("note: variables and imports of earlier blocks are lost; files are kept".to_owned());
     }
     if !artifacts.is_empty() {
         let names: Vec<_> = artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
-        let _ = write!(text, "\nfiles: {}", names.join(", "));
+        lines.push(format!("files: {}", names.join(", ")));
     }
-    text
+    let mut said = HashSet::new();
+    lines.into_iter().filter(|line| said.insert(line.clone())).map(|line| format!("\n{line}")).collect()
 }
 
 /// Whether there is nothing to say of a block.

@@ -1,6 +1,6 @@
 //! Who has to agree before code or a tool runs.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 use cellblock_exec::CodeBlock;
 
@@ -54,25 +54,25 @@ pub enum Verdict {
 }
 
 impl Approval {
-    /// Asks whoever has to be asked. A person who cannot be asked has not agreed.
-    pub(crate) async fn ask(&self, proposal: &Proposal, behind: &dyn Human) -> Verdict {
+    /// Asks whoever has to be asked.
+    ///
+    /// # Errors
+    /// When the person cannot be asked, who then has not agreed.
+    pub(crate) async fn ask(&self, proposal: &Proposal, behind: &dyn Human) -> io::Result<Verdict> {
         let person = match self {
             // Packages come here only when their policy says to ask.
             Approval::Never if matches!(proposal, Proposal::Packages { .. }) => {
-                return Verdict::Refused { why: "nobody is asked in this chat".to_owned() };
+                return Ok(Verdict::Refused { why: "nobody is asked in this chat".to_owned() });
             }
-            Approval::Never => return Verdict::Go,
+            Approval::Never => return Ok(Verdict::Go),
             Approval::Always => behind,
             Approval::Policy(policy) => match policy(proposal) {
-                Some(decision) => return decision.into(),
+                Some(decision) => return Ok(decision.into()),
                 None => behind,
             },
             Approval::Human(person) => person.as_ref(),
         };
-        match person.approve(proposal).await {
-            Ok(decision) => decision.into(),
-            Err(error) => Verdict::Refused { why: format!("nobody could be asked: {error}") },
-        }
+        person.approve(proposal).await.map(Verdict::from)
     }
 }
 

@@ -60,6 +60,6 @@ impl Observer for Watch {
 
     async fn approve(&self, packages: &[Requirement]) -> bool {
         let proposal = Proposal::Packages { agent: self.agent.clone(), packages: names(packages) };
-        self.approval.ask(&proposal, self.human.as_ref()).await == Verdict::Go
+        matches!(self.approval.ask(&proposal, self.human.as_ref()).await, Ok(Verdict::Go))
     }
 }

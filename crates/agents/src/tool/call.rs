@@ -68,10 +68,11 @@ impl Call<'_> {
             let proposal =
                 Proposal::Tool { agent: caller.agent.clone(), call: call.clone(), from_code: caller.from_code };
             match self.approval.ask(&proposal, self.human.as_ref()).await {
-                Verdict::Go => {}
-                Verdict::Edited(_) => return Err("the call was refused".to_owned()),
-                Verdict::Refused { why } => return Err(refusal(&why)),
-                Verdict::Corrected { text } => return Err(text),
+                Ok(Verdict::Go) => {}
+                Ok(Verdict::Edited(_)) => return Err(refusal("")),
+                Ok(Verdict::Refused { why }) => return Err(refusal(&why)),
+                Ok(Verdict::Corrected { text }) => return Err(text),
+                Err(error) => return Err(refusal(&format!("nobody could be asked: {error}"))),
             }
         }
         let timeout = tool.timeout();

@@ -6,7 +6,7 @@ use anyhow::Result;
 use cellblock_exec::{CodeBlock, Language, filename::workspace_path, language};
 use clap::Args;
 
-use crate::{args::SessionArgs, input, render::console::Style, session};
+use crate::{args::{SessionArgs, StreamArgs}, input, render::console::Style, session};
 
 /// Runs one piece of code: a file, an argument, or standard input.
 #[derive(Debug, Args)]
@@ -28,12 +28,15 @@ pub struct ExecArgs {
     /// Options of the session.
     #[command(flatten)]
     pub session: SessionArgs,
+    /// Standard input, and the form of the result.
+    #[command(flatten)]
+    pub streams: StreamArgs,
 }
 
 /// Runs the command.
 pub async fn exec(args: ExecArgs) -> Result<u8> {
     let (file, code, tag) = (args.file, args.code, args.language);
-    session::run(args.session, false, Style::Piece, move || Ok(vec![block(file, code, tag)?])).await
+    session::run(args.session, args.streams, false, Style::Piece, move || Ok(vec![block(file, code, tag)?])).await
 }
 
 /// The one block.

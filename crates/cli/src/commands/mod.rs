@@ -1,5 +1,6 @@
 //! The commands: one file each.
 
+pub mod chat;
 pub mod completions;
 pub mod doctor;
 pub mod environment;
@@ -18,6 +19,7 @@ pub async fn dispatch(command: Command) -> Result<u8> {
     match command {
         Command::Run(args) => run::run(args).await,
         Command::Exec(args) => exec::exec(args).await,
+        Command::Chat(args) => chat::chat(*args).await,
         Command::Extract(args) => extract::extract(&args),
         Command::Image(command) => image::image(command).await,
         Command::Environment(command) => environment::environment(command).await,

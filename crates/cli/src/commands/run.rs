@@ -6,7 +6,7 @@ use anyhow::Result;
 use cellblock_exec::{CodeBlock, code_blocks};
 use clap::Args;
 
-use crate::{args::SessionArgs, failure::usage, input, render::console::Style, session};
+use crate::{args::{SessionArgs, StreamArgs}, failure::usage, input, render::console::Style, session};
 
 /// Runs all code blocks of a Markdown answer, in order, in one session, and stops at the first failure.
 ///
@@ -30,12 +30,15 @@ pub struct RunArgs {
     /// Options of the session.
     #[command(flatten)]
     pub session: SessionArgs,
+    /// Standard input, and the form of the result.
+    #[command(flatten)]
+    pub streams: StreamArgs,
 }
 
 /// Runs the command.
 pub async fn run(args: RunArgs) -> Result<u8> {
     let file = args.file;
-    session::run(args.session, args.fresh, Style::Answer, move || runnable(&file)).await
+    session::run(args.session, args.streams, args.fresh, Style::Answer, move || runnable(&file)).await
 }
 
 /// The blocks of a file, when there is one to run.

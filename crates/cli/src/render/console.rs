@@ -1,19 +1,8 @@
 //! A run as people watch it.
 //!
-//! Everything goes through one queue to one thread that writes, so that a slow terminal or pipe holds up no program, and
-//! the order is kept. The queue holds at most what the output limit lets through for one block.
+//! The queue to the screen holds at most what the output limit lets through for one block.
 
-use std::{
-    collections::BTreeMap,
-    io::IsTerminal as _,
-    path::PathBuf,
-    sync::{
-        Mutex, PoisonError,
-        mpsc::{Receiver, Sender, channel},
-    },
-    thread::JoinHandle,
-    time::Instant,
-};
+use std::{io::IsTerminal as _, path::PathBuf, time::Instant};
 
 use anstyle::Style as Colour;
 use async_trait::async_trait;
@@ -23,8 +12,14 @@ use cellblock_exec::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{BAD, GOOD, HEADER, NOTE, outcome, sanitize::one_line, writer};
-use crate::{failure, out, units};
+use super::{
+    BAD, GOOD, HEADER, NOTE,
+    artifacts::Artifacts,
+    outcome,
+    sanitize::one_line,
+    screen::{Message, Screen},
+};
+use crate::{failure, units};
 
 /// How much is shown of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,32 +32,15 @@ pub enum Style {
     Silent,
 }
 
-/// What is to be written.
-pub enum Message {
-    /// What a program wrote.
-    Output(Stream, Vec<u8>),
-    /// A line of ours: a coloured beginning and the rest.
-    Line(Colour, String, String),
-    /// A question, without a line end.
-    Question(String),
-    /// Asks to be told when all before it is written.
-    Barrier(Sender<()>),
-}
-
 /// Shows a run and stores its artifacts.
 pub struct Console {
     style: Style,
-    out: PathBuf,
     /// Bytes that are kept of each stream of a block; what comes later is not shown while it arrives.
     output_limit: u64,
     blocks: usize,
     start: Instant,
-    queue: Mutex<Option<Sender<Message>>>,
-    writer: Mutex<Option<JoinHandle<std::io::Result<()>>>>,
-    /// Paths of artifacts that were written.
-    written: Mutex<BTreeMap<String, PathBuf>>,
-    /// The first artifact that could not be written, and why.
-    failed: Mutex<Option<(String, std::io::Error)>>,
+    screen: Screen,
+    artifacts: Artifacts,
 }
 
 /// Why a run that has a report ends otherwise than the report says.
@@ -74,48 +52,22 @@ pub struct Ended {
 }
 
 impl Console {
-    /// Starts the thread that writes. It cancels the run when nobody reads any more.
+    /// Starts the screen, which cancels the run when nobody reads any more.
     pub fn start(style: Style, out: PathBuf, output_limit: u64, blocks: usize, cancel: CancellationToken) -> Self {
-        let (sender, receiver): (_, Receiver<Message>) = channel();
-        let writer = std::thread::spawn(move || {
-            let result = writer::write_all(receiver);
-            if result.is_err() {
-                cancel.cancel();
-            }
-            result
-        });
         Self {
             style,
-            out,
             output_limit,
             blocks,
             start: Instant::now(),
-            queue: Mutex::new(Some(sender)),
-            writer: Mutex::new(Some(writer)),
-            written: Mutex::default(),
-            failed: Mutex::default(),
-        }
-    }
-
-    fn send(&self, message: Message) {
-        if let Some(queue) = self.queue.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            // The writer is gone when nobody reads any more; it has cancelled the run.
-            let _ = queue.send(message);
+            screen: Screen::start(cancel),
+            artifacts: Artifacts::new(out),
         }
     }
 
     fn line(&self, colour: Colour, start: &str, rest: &str) {
         if self.style != Style::Silent {
-            self.send(Message::Line(colour, one_line(start), one_line(rest)));
+            self.screen.line(colour, start, rest);
         }
-    }
-
-    /// Waits until all so far is written.
-    fn wait(&self) {
-        let (sender, receiver) = channel();
-        self.send(Message::Barrier(sender));
-        // An error means that the writer has ended.
-        let _ = receiver.recv();
     }
 
     /// Shows the end of a stream, which did not arrive while the program ran because the limit was reached before.
@@ -129,25 +81,14 @@ impl Console {
         let name = if stream == Stream::Stdout { "standard output" } else { "standard error" };
         let dropped = units::bytes(dropped);
         self.line(NOTE, "note:", &format!("{dropped} of {name} were dropped; --output-limit keeps more; its end is:"));
-        self.send(Message::Output(stream, text.as_bytes()[from..].to_vec()));
+        self.screen.send(Message::Output(stream, text.as_bytes()[from..].to_vec()));
     }
 
     /// Writes the artifacts of a block, takes their contents out of its report, and tells where they are.
     fn store(&self, report: &mut BlockReport) {
+        let screen = (self.style != Style::Silent).then_some(&self.screen);
         for artifact in &mut report.artifacts {
-            match out::write(&self.out, artifact) {
-                Ok(path) => {
-                    let size = units::bytes(artifact.bytes);
-                    let shown = format!("{} ({}, {size})", path.display(), artifact.media_type);
-                    self.line(GOOD, "wrote", &shown);
-                    self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(artifact.path.clone(), path);
-                }
-                Err(error) => {
-                    self.line(BAD, "not written:", &format!("{}: {error}", artifact.path));
-                    let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-                    failed.get_or_insert((artifact.path.clone(), error));
-                }
-            }
+            self.artifacts.store(artifact, screen);
             artifact.content = Default::default();
         }
     }
@@ -156,27 +97,17 @@ impl Console {
     pub fn finish(&self, report: &RunReport) -> Option<Ended> {
         if self.style == Style::Answer {
             let colour = if report.exit_code == 0 { GOOD } else { BAD };
-            let files = self.written.lock().unwrap_or_else(PoisonError::into_inner).len();
-            let stored = match files {
-                0 => String::new(),
-                1 => format!("; 1 file in {}", self.out.display()),
-                files => format!("; {files} files in {}", self.out.display()),
-            };
             let seconds = self.start.elapsed().as_secs_f64();
-            self.line(colour, &outcome::summary(report), &format!("in {seconds:.1} s{stored}"));
+            let rest = format!("in {seconds:.1} s{}", self.artifacts.summary());
+            self.line(colour, &outcome::summary(report), &rest);
         }
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let written = writer.map(JoinHandle::join);
-        if let Some(Ok(Err(error))) = written {
+        if let Err(error) = self.screen.finish() {
             if failure::is_broken_pipe(&error) {
                 return Some(Ended { code: failure::NO_READER, error: None });
             }
             return Some(Ended { code: failure::FAILED, error: Some(Failure::new(&error)) });
         }
-        let (path, error) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()?;
-        let message = format!("cannot write the artifact {path} to {}", self.out.display());
-        Some(Ended { code: failure::FAILED, error: Some(Failure { message, causes: vec![error.to_string()] }) })
+        self.artifacts.failure().map(|error| Ended { code: failure::FAILED, error: Some(error) })
     }
 }
 
@@ -194,7 +125,7 @@ impl Observer for Console {
 
     fn output(&self, stream: Stream, bytes: &[u8]) {
         if self.style != Style::Silent && !bytes.is_empty() {
-            self.send(Message::Output(stream, bytes.to_vec()));
+            self.screen.send(Message::Output(stream, bytes.to_vec()));
         }
     }
 
@@ -234,7 +165,7 @@ impl Observer for Console {
             }
         }
         // No block starts before the last one's output is out, or a slow reader would make the queue grow without bound.
-        self.wait();
+        self.screen.wait();
     }
 
     /// Asks the person at the terminal. Without one the answer is no.
@@ -249,7 +180,7 @@ impl Observer for Console {
             return false;
         }
         let names = packages.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        self.send(Message::Question(format!("install {}? [y/N] ", one_line(&names))));
+        self.screen.send(Message::Question(format!("install {}? [y/N] ", one_line(&names))));
         let answer = tokio::task::spawn_blocking(move || {
             let mut answer = String::new();
             stdin.read_line(&mut answer).map(|_| answer)

@@ -1,18 +1,20 @@
 //! What people see.
 //!
-//! Standard output carries what programs write to theirs, or the one object of `--json`, and nothing else. Everything that
-//! cellblock itself says goes to standard error. On a terminal, control sequences of programs are taken out (see
+//! Standard output carries what programs write to theirs, the transcript of a chat, or the one object of `--json`, and nothing
+//! else. Everything that cellblock itself says goes to standard error. On a terminal, control sequences of programs are taken out (see
 //! [`sanitize`]); through a pipe every byte passes unchanged.
 
+pub mod artifacts;
 pub mod console;
 pub mod outcome;
 pub mod progress;
-pub mod sanitize;
+pub mod screen;
 mod writer;
 
 use std::io::Write as _;
 
 use anstyle::{AnsiColor, Style};
+pub use cellblock_agents::sanitize;
 
 /// Headers of blocks.
 pub const HEADER: Style = AnsiColor::Cyan.on_default().bold();

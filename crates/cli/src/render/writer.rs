@@ -2,12 +2,12 @@
 
 use std::{
     io::{self, IsTerminal as _, Write},
-    sync::mpsc::Receiver,
+    sync::{Mutex, PoisonError, mpsc::Receiver},
 };
 
 use cellblock_exec::Stream;
 
-use super::{console::Message, sanitize::Sanitizer};
+use super::{sanitize::Sanitizer, screen::Message};
 
 /// One of our streams as programs write to it.
 struct Outlet {
@@ -28,25 +28,31 @@ impl Outlet {
             Some(sanitizer) => sanitizer.push(bytes).into_bytes(),
             None => bytes.to_vec(),
         };
-        if let Some(last) = shown.last() {
+        self.write_harmless(&shown)
+    }
+
+    fn write_harmless(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(last) = bytes.last() {
             self.mid_line = *last != b'\n';
         }
-        self.stream.write_all(&shown)?;
+        self.stream.write_all(bytes)?;
         self.stream.flush()
     }
 }
 
-/// Writes all messages until the queue closes.
+/// Writes all messages until the queue closes, each while it holds `floor`.
 ///
 /// # Errors
 /// When standard output cannot be written. A standard error that cannot be written is borne: there is nobody to tell.
-pub fn write_all(queue: Receiver<Message>) -> io::Result<()> {
+pub fn write_all(queue: Receiver<Message>, floor: &Mutex<()>) -> io::Result<()> {
     let terminal = io::stdout().is_terminal();
     let mut stdout = Outlet::new(Box::new(io::stdout()), terminal);
     let mut stderr = Outlet::new(Box::new(io::stderr()), io::stderr().is_terminal());
     for message in queue {
+        let _floor = floor.lock().unwrap_or_else(PoisonError::into_inner);
         match message {
             Message::Output(Stream::Stdout, bytes) => stdout.write(&bytes)?,
+            Message::Text(text) => stdout.write_harmless(text.as_bytes())?,
             Message::Output(Stream::Stderr, bytes) => {
                 let _ = stderr.write(&bytes);
             }

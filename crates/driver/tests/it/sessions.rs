@@ -6,7 +6,7 @@ use cellblock_exec::{ExecutionRequest, ExecutionResult, Executor, Language, Limi
 
 use crate::bare::Bare;
 
-fn unlimited() -> SessionSpec {
+pub fn unlimited() -> SessionSpec {
     let limits = Limits { memory: u64::MAX, disk: u64::MAX, files: u32::MAX, processes: u32::MAX, ..Limits::default() };
     SessionSpec { limits, ..SessionSpec::default() }
 }

@@ -6,9 +6,11 @@
 //! what the others have made or changed.
 //!
 //! Python stays where it is, for the sake of its variables. When a package can be installed in a weaker candidate only,
-//! Python moves there: the blocks that succeeded so far are run again, their output dropped.
+//! Python moves there: the blocks that succeeded so far are run again, their output dropped. What they called on the host is
+//! not called again: they get the answers of the first time.
 
 mod candidate;
+mod record;
 mod session;
 
 use std::sync::Arc;

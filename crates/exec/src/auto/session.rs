@@ -7,13 +7,14 @@ use async_trait::async_trait;
 use super::{
     NAME,
     candidate::{Candidate, reason},
+    record::{Record, Recorder, Replay},
 };
 use crate::{
     Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Language, Outcome, Requirement,
     Result, Session, SessionSpec, filename::workspace_path,
 };
 
-/// The most text of blocks that is kept to be run again, in bytes.
+/// The most text of blocks that is kept to be run again, with what they called on the host, in bytes.
 const MOST_HISTORY: usize = 16 << 20;
 
 /// A session whose blocks run in different executors.
@@ -31,13 +32,21 @@ pub(super) struct AutoSession {
     /// Where Python is, once it has run: no stricter candidate gets another block of it.
     python: Option<usize>,
     /// Python blocks that succeeded, to be run again where Python moves to.
-    history: Vec<ExecutionRequest>,
+    history: Vec<Past>,
     /// What was installed for Python, to be installed again where it moves to.
     installed: Vec<Requirement>,
     /// What the next result has to say: about a move.
     notes: Vec<String>,
     /// Whether variables were lost in a move.
     lost: bool,
+}
+
+/// A block that succeeded.
+#[derive(Debug)]
+struct Past {
+    request: ExecutionRequest,
+    /// What it called, if it was granted anything.
+    record: Arc<Record>,
 }
 
 /// A candidate's part in the session.
@@ -150,13 +159,10 @@ impl AutoSession {
         let blocks = history.len();
         self.python = Some(index);
         self.notes.push(format!("moved to {name}: {why}"));
-        for (number, request) in history.iter().enumerate() {
-            let result = self.run_at(index, request.clone()).await?;
-            if !result.outcome.is_success() {
-                let which = number + 1;
-                self.notes.push(format!(
-                    "block {which} of the {blocks} before was run again there and failed: variables are lost"
-                ));
+        for (number, past) in history.iter().enumerate() {
+            let which = format!("block {} of the {blocks} before", number + 1);
+            if let Some(why) = self.run_again(index, past).await? {
+                self.notes.push(format!("{which} {why}: variables are lost"));
                 self.lost = true;
                 break;
             }
@@ -168,11 +174,31 @@ impl AutoSession {
         Ok(())
     }
 
-    /// Takes down a Python block that succeeded.
-    fn remember(&mut self, request: ExecutionRequest) {
-        let kept: usize = self.history.iter().map(|request| request.code.len()).sum();
-        if kept + request.code.len() <= MOST_HISTORY {
-            self.history.push(request);
+    /// Runs a block once more, without what it did to the host. Gives why its variables are not what they were, if so.
+    async fn run_again(&mut self, index: usize, past: &Past) -> Result<Option<&'static str>> {
+        if past.record.is_cut {
+            return Ok(Some("called functions of the host with more data than is kept, and was not run again"));
+        }
+        let mut request = past.request.clone();
+        let replay = request.host.take().map(|tools| Arc::new(Replay::new(tools, past.record.clone())));
+        request.host = replay.clone().map(|replay| replay as _);
+        let result = self.run_at(index, request).await?;
+        if replay.is_some_and(|replay| !replay.agrees()) {
+            return Ok(Some("was run again there and called other functions of the host than before"));
+        }
+        Ok((!result.outcome.is_success()).then_some("was run again there and failed"))
+    }
+
+    /// How much more of blocks and their calls can be kept, in bytes.
+    fn room(&self) -> usize {
+        let kept: usize = self.history.iter().map(|past| past.request.code.len() + past.record.bytes).sum();
+        MOST_HISTORY.saturating_sub(kept)
+    }
+
+    /// Takes down a Python block that succeeded, and what it called.
+    fn remember(&mut self, request: ExecutionRequest, record: Record) {
+        if request.code.len() + record.bytes <= self.room() {
+            self.history.push(Past { request, record: Arc::new(record) });
         }
     }
 }
@@ -193,7 +219,7 @@ fn again(request: &ExecutionRequest) -> ExecutionRequest {
 
 #[async_trait]
 impl Session for AutoSession {
-    async fn execute(&mut self, request: ExecutionRequest) -> Result<ExecutionResult> {
+    async fn execute(&mut self, mut request: ExecutionRequest) -> Result<ExecutionResult> {
         let candidates = self.candidates.clone();
         let is_python = request.language.as_ref() == Some(&Language::PYTHON);
         let first = self.python.filter(|_| is_python).unwrap_or(0);
@@ -222,11 +248,14 @@ impl Session for AutoSession {
                 continue;
             }
             let kept = again(&request);
+            let room = self.room().saturating_sub(request.code.len());
+            let recorder = request.host.take().map(|tools| Arc::new(Recorder::new(tools, room)));
+            request.host = recorder.clone().map(|recorder| recorder as _);
             let mut result = self.run_at(index, request).await?;
             if is_python {
                 self.python = Some(index);
                 if result.outcome.is_success() {
-                    self.remember(kept);
+                    self.remember(kept, recorder.map(|recorder| recorder.take()).unwrap_or_default());
                 }
                 result.state_lost |= std::mem::take(&mut self.lost);
                 result.notes.append(&mut self.notes);

@@ -84,14 +84,12 @@ enum Event {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Delta {
-    TextDelta {
-        text: String,
-    },
-    InputJsonDelta {
-        partial_json: String,
-    },
+    #[serde(rename = "text_delta")]
+    Text { text: String },
+    #[serde(rename = "input_json_delta")]
+    Input { partial_json: String },
     #[serde(other)]
     Other,
 }
@@ -199,8 +197,8 @@ impl Assemble for Answer {
             }
             Event::ContentBlockStart { index, content_block } => self.block(index, content_block, say),
             Event::ContentBlockDelta { index, delta } => match delta {
-                Delta::TextDelta { text } => self.say(&text, say),
-                Delta::InputJsonDelta { partial_json } => {
+                Delta::Text { text } => self.say(&text, say),
+                Delta::Input { partial_json } => {
                     // Pieces of what is not one of our tools are of no use here.
                     if let Some(call) = self.calls.get_mut(&index) {
                         call.arguments.push_str(&partial_json);

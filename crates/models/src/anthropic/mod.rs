@@ -20,8 +20,8 @@ const VERSION: &str = "2023-06-01";
 /// A client for Anthropic's messages.
 ///
 /// The API wants users and assistant to take turns, a user first and last, and knows no names. So messages of the same side that
-/// follow each other are sent as one, a word is put before or after a conversation that begins or ends with the assistant, and where
-/// several speak, their messages begin with their names. A seed is not sent: the API has none.
+/// follow each other are sent as one, a word is put before or after a conversation that begins or ends with the assistant, and
+/// messages with a name begin with it. A seed is not sent: the API has none.
 #[derive(Debug, Clone)]
 pub struct Anthropic {
     /// Who provides it, in OpenTelemetry's words. Default: `anthropic`.

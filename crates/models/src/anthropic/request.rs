@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::Anthropic;
-use crate::wire::{self, Base64, Settings, several_speak};
+use crate::wire::{self, Base64, Settings, spoken};
 
 /// The limit on tokens that is sent when nobody set one: the API demands one.
 const DEFAULT_MAX_TOKENS: u32 = 4096;
@@ -122,10 +122,9 @@ fn tool(spec: &ToolSpec) -> Tool<'_> {
 }
 
 fn messages(messages: &[ModelMessage], sees: bool) -> Vec<Message<'_>> {
-    let named = several_speak(messages);
     let mut turns: Vec<Message<'_>> = Vec::with_capacity(messages.len() + 2);
     for message in messages {
-        let (role, content) = blocks(message, sees, named);
+        let (role, content) = blocks(message, sees);
         if content.is_empty() {
             continue;
         }
@@ -138,25 +137,24 @@ fn messages(messages: &[ModelMessage], sees: bool) -> Vec<Message<'_>> {
         // Results come before whatever else a user says after a tool call.
         turn.content.sort_by_key(|block| !matches!(block, Block::ToolResult { .. }));
     }
-    let words = |text: &'static str| Message { role: Role::User, content: vec![Block::Text { text: text.into() }] };
+    let word = |text: &'static str| Message { role: Role::User, content: vec![Block::Text { text: text.into() }] };
     if turns.first().is_none_or(|first| first.role == Role::Assistant) {
-        turns.insert(0, words(BEGIN));
+        turns.insert(0, word(BEGIN));
     }
     if turns.last().is_some_and(|last| last.role == Role::Assistant) {
-        turns.push(words(GO_ON));
+        turns.push(word(GO_ON));
     }
     turns
 }
 
-fn blocks(message: &ModelMessage, sees: bool, named: bool) -> (Role, Vec<Block<'_>>) {
+fn blocks(message: &ModelMessage, sees: bool) -> (Role, Vec<Block<'_>>) {
     match message {
         ModelMessage::User { name, content } => {
             let mut blocks = said(content, sees);
-            if let (Some(name), true, false) = (name, named, blocks.is_empty()) {
-                match blocks.first_mut() {
-                    Some(Block::Text { text }) => *text = format!("{name}: {text}").into(),
-                    _ => blocks.insert(0, Block::Text { text: format!("{name}:").into() }),
-                }
+            match blocks.first_mut() {
+                Some(Block::Text { text }) => *text = spoken(name.as_deref(), std::mem::take(text)),
+                Some(_) => blocks.splice(..0, words(spoken(name.as_deref(), "".into()))).for_each(drop),
+                None => {}
             }
             (Role::User, blocks)
         }
@@ -180,26 +178,28 @@ fn blocks(message: &ModelMessage, sees: bool, named: bool) -> (Role, Vec<Block<'
     }
 }
 
-/// Content as blocks. The API refuses text that is empty or white space.
+/// Content as blocks.
 fn said(content: &Content, sees: bool) -> Vec<Block<'_>> {
-    let text = |text: Cow<'_, str>| (!text.trim().is_empty()).then_some(text);
     match content {
-        Content::Text(whole) => text(whole.into()).map(|text| Block::Text { text }).into_iter().collect(),
+        Content::Text(text) => words(text).into_iter().collect(),
         Content::Parts(parts) if sees => parts
             .iter()
             .filter_map(|part| match part {
-                Part::Text { text } if text.trim().is_empty() => None,
-                Part::Text { text } => Some(Block::Text { text: text.into() }),
+                Part::Text { text } => words(text),
                 Part::Image(image) => {
                     let source = Source { r#type: "base64", media_type: &image.media_type, data: image };
                     Some(Block::Image { source })
                 }
             })
             .collect(),
-        Content::Parts(parts) => {
-            text(wire::unseen(parts).into()).map(|text| Block::Text { text: text.into_owned().into() }).into_iter().collect()
-        }
+        Content::Parts(parts) => words(wire::unseen(parts)).into_iter().collect(),
     }
+}
+
+/// Text as a block. The API refuses text that is empty or white space.
+fn words<'a>(text: impl Into<Cow<'a, str>>) -> Option<Block<'a>> {
+    let text = text.into();
+    (!text.trim().is_empty()).then_some(Block::Text { text })
 }
 
 /// A call's id as the API allows it; ids of other providers' models may be in the history.

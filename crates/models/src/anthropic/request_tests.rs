@@ -64,12 +64,15 @@ fn empty_text_is_left_out() {
 }
 
 #[test]
-fn names_are_told_where_several_speak() {
+fn names_are_told_in_the_text() {
     assert_eq!(
-        turns(vec![user(Some("Kim"), "a"), user(Some("Lee"), "b")]),
-        json!([text("user", &["Kim: a", "Lee: b"])])
+        turns(vec![user(Some("Kim"), "a"), user(Some("Lee"), "b"), user(None, "c"), user(Some("Lee"), " ")]),
+        json!([text("user", &["Kim: a", "Lee: b", "c"])])
     );
-    assert_eq!(turns(vec![user(Some("Kim"), "a")]), json!([text("user", &["a"])]));
+    let image = Image { media_type: "image/png".to_owned(), data: Arc::new(vec![1]) };
+    let turns = turns(vec![user(Some("Kim"), vec![Part::Image(image)])]);
+    assert_eq!(turns[0]["content"][0], json!({"type": "text", "text": "Kim: "}));
+    assert_eq!(turns[0]["content"][1]["type"], "image");
 }
 
 #[test]
@@ -80,7 +83,10 @@ fn tool_calls_and_their_results_are_blocks_and_results_come_first() {
     };
     let turns = turns(vec![
         user(None, "add"),
-        ModelMessage::Assistant { content: "".into(), tool_calls: vec![call("c:1", r#"{"a":1}"#), call("c2", "[broken")] },
+        ModelMessage::Assistant {
+            content: "".into(),
+            tool_calls: vec![call("c:1", r#"{"a":1}"#), call("c2", "[broken")],
+        },
         result("c:1", false),
         user(None, "hurry"),
         result("c2", true),

@@ -96,10 +96,7 @@ mod tests {
             ModelRequest { system: "t".to_owned(), ..request() },
             ModelRequest { messages: vec![message], ..request() },
             ModelRequest { tools: vec![schema("{}")], ..request() },
-            ModelRequest {
-                parameters: Parameters { temperature: Some(0.5), ..Parameters::default() },
-                ..request()
-            },
+            ModelRequest { parameters: Parameters { temperature: Some(0.5), ..Parameters::default() }, ..request() },
         ] {
             assert_ne!(key(&model(), &other), Some(known), "{other:?}");
         }

@@ -37,6 +37,9 @@ const KEPT_OF_TEN: u64 = 9;
 const STALE: i64 = 3600;
 
 impl CacheStore {
+    /// The name of its file in a cache directory.
+    pub const FILE: &str = "models.sqlite";
+
     /// 512 MiB.
     pub const DEFAULT_LIMIT: u64 = 512 * 1024 * 1024;
 
@@ -49,7 +52,7 @@ impl CacheStore {
             what: "there is no directory for the cache of model answers".to_owned(),
             source: Some(error.into()),
         })?;
-        Self::open(&directory.join("models.sqlite"))
+        Self::open(&directory.join(Self::FILE))
     }
 
     /// The one in a file, which is made (for the user alone) if it is not there. A damaged one is set aside, as
@@ -148,12 +151,10 @@ fn put(connection: &mut Connection, key: &[u8], answer: &str, now: i64, limit: u
     let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     // Not REPLACE, which would not run the trigger that counts what is removed.
     change.execute("DELETE FROM answers WHERE key = ?1", [key])?;
-    change.execute("INSERT INTO answers (key, answer, bytes, used) VALUES (?1, ?2, ?3, ?4)", params![
-        key,
-        answer,
-        answer.len(),
-        now
-    ])?;
+    change.execute(
+        "INSERT INTO answers (key, answer, bytes, used) VALUES (?1, ?2, ?3, ?4)",
+        params![key, answer, answer.len(), now],
+    )?;
     let total: i64 = change.query_row("SELECT bytes FROM total", [], |row| row.get(0))?;
     if u64::try_from(total).unwrap_or(0) > limit {
         make_room(&change, total, limit / 10 * KEPT_OF_TEN, key)?;

@@ -9,7 +9,8 @@ pub(crate) fn endpoint(base: &str, path: &str, query: &[(String, String)]) -> Re
         what: format!("`{}` is not the base address of a model server: {why}", without_credentials(base)),
         source: None,
     };
-    let mut url = Url::parse(base.trim()).map_err(|error| wrong(&format!("{error}; write it as http://host:port/v1")))?;
+    let mut url =
+        Url::parse(base.trim()).map_err(|error| wrong(&format!("{error}; write it as http://host:port/v1")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(wrong("it must begin with http:// or https://"));
     }
@@ -46,7 +47,12 @@ mod tests {
 
     #[test]
     fn endpoints_are_below_the_base_however_it_is_written() {
-        for base in ["http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1/", " http://127.0.0.1:8080/v1// ", "http://127.0.0.1:8080/v1#x"] {
+        for base in [
+            "http://127.0.0.1:8080/v1",
+            "http://127.0.0.1:8080/v1/",
+            " http://127.0.0.1:8080/v1// ",
+            "http://127.0.0.1:8080/v1#x",
+        ] {
             let url = endpoint(base, "chat/completions", &[]).unwrap();
             assert_eq!(url.as_str(), "http://127.0.0.1:8080/v1/chat/completions", "{base}");
         }
@@ -63,7 +69,9 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_and_passwords_are_not_shown() {
-        for (base, says) in [("", "base address"), ("localhost:8080", "http://"), ("ftp://a/", "http://"), ("/v1", "http://host:port")] {
+        for (base, says) in
+            [("", "base address"), ("localhost:8080", "http://"), ("ftp://a/", "http://"), ("/v1", "http://host:port")]
+        {
             let error = endpoint(base, "x", &[]).unwrap_err().to_string();
             assert!(error.contains(says), "{base}: {error}");
         }

@@ -25,6 +25,7 @@ use super::{
     pieces::{self, Assemble, Fault},
     refusal::retry_after,
     secrets::shown,
+    transport::from_now,
 };
 
 /// The most bytes of an error's body that are read.
@@ -76,7 +77,7 @@ pub(crate) async fn ask<A: Assemble>(call: &Call<'_>, on_text: Option<&TextSink>
     let client = call.connection.client(&call.url)?;
     let transport = call.connection.transport();
     call.connection.turn().await;
-    let deadline = Instant::now() + transport.timeout;
+    let deadline = from_now(transport.timeout);
     let heard = AtomicBool::new(false);
     let mut attempts = 0_u32;
     let attempt = || {
@@ -93,8 +94,8 @@ pub(crate) async fn ask<A: Assemble>(call: &Call<'_>, on_text: Option<&TextSink>
         );
         let heard = &heard;
         async move {
-            if number > 1 {
-                call.connection.turn().await;
+            if number > 1 && timeout_at(deadline, call.connection.turn()).await.is_err() {
+                return Err(Failure::last(late(call, transport.timeout)));
             }
             attempt::<A>(call, client, deadline, on_text, heard).await
         }
@@ -156,8 +157,9 @@ async fn attempt<A: Assemble>(
             on_text(text);
         }
     };
-    // Servers that cannot stream answer at once, even if they were asked to.
-    let at_once = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    // Servers that cannot stream answer at once, even if they were asked to; a web page is no stream either.
+    let kind = headers.get(CONTENT_TYPE).map_or(&b""[..], |kind| kind.as_bytes());
+    let at_once = kind.starts_with(b"application/json") || kind.starts_with(b"text/html");
     let done = match call.framing {
         Framing::Events if !at_once => pieces::events(&mut answer, bytes, &mut say).await,
         // Lines of JSON are often called JSON, and an answer that comes at once is one line of it.
@@ -178,17 +180,15 @@ async fn attempt<A: Assemble>(
 
 /// What a fault in the middle of an answer is.
 fn broken_off(call: &Call<'_>, fault: Fault, received: &str) -> Failure {
-    let interrupted = |source| ModelError::Interrupted {
-        provider: call.provider.to_owned(),
-        received: received.to_owned(),
-        source,
-    };
+    let interrupted =
+        |source| ModelError::Interrupted { provider: call.provider.to_owned(), received: received.to_owned(), source };
     match fault {
         Fault::Malformed(what) => Failure::last(malformed(call, &what)),
         Fault::Refused(refusal) => {
             let failure = refused(call, &refusal, None);
             // What was received is worth more than another kind of error.
-            let error = if received.is_empty() { failure.error } else { interrupted(Some(Box::new(failure.error) as _)) };
+            let error =
+                if received.is_empty() { failure.error } else { interrupted(Some(Box::new(failure.error) as _)) };
             Failure { error, ..failure }
         }
         Fault::Unfinished => Failure::passing(interrupted(None)),

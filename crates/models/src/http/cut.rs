@@ -7,11 +7,11 @@ use futures_util::{Stream, stream};
 use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
 
-use super::Transport;
+use super::transport::{Transport, from_now};
 
 /// Why an answer's bytes ended before it was whole.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Cut {
+pub(crate) enum Cut {
     /// The whole call took too long.
     #[error("the call took longer than {0:?}")]
     Late(Duration),
@@ -34,7 +34,7 @@ pub(super) fn bytes(
 ) -> impl Stream<Item = Result<Bytes, Cut>> + Send {
     let Transport { silence, timeout, max_answer_bytes, .. } = *transport;
     stream::try_unfold((response, 0_usize), move |(mut response, read)| async move {
-        let quiet = Instant::now() + silence;
+        let quiet = from_now(silence);
         let chunk = match timeout_at(quiet.min(deadline), response.chunk()).await {
             Err(_) if quiet < deadline => return Err(Cut::Silent(silence)),
             Err(_) => return Err(Cut::Late(timeout)),

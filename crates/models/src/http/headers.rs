@@ -39,7 +39,8 @@ impl<'a> HeaderValues<'a> {
                     KeyPlace::ApiKey => (HeaderName::from_static("api-key"), sensitive(key)),
                     KeyPlace::XApiKey => (HeaderName::from_static("x-api-key"), sensitive(key)),
                 };
-                let value = value.ok_or_else(|| self.wrong("the key holds characters that no key has; copy it again"))?;
+                let value =
+                    value.ok_or_else(|| self.wrong("the key holds characters that no key has; copy it again"))?;
                 headers.insert(name, value);
             }
             (None, Some(variable)) => {
@@ -50,8 +51,9 @@ impl<'a> HeaderValues<'a> {
         for (name, value) in self.others {
             let name = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| self.wrong(&format!("`{name}` cannot be the name of a header")))?;
-            let value = sensitive(value.expose_secret().trim())
-                .ok_or_else(|| self.wrong(&format!("the value of the header `{name}` holds characters that no header has")))?;
+            let value = sensitive(value.expose_secret().trim()).ok_or_else(|| {
+                self.wrong(&format!("the value of the header `{name}` holds characters that no header has"))
+            })?;
             headers.insert(name, value);
         }
         Ok(headers)

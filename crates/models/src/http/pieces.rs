@@ -155,3 +155,7 @@ async fn finish_body<T>(mut rest: impl Stream<Item = T> + Unpin) {
     let end = async { while rest.next().await.is_some() {} };
     let _ = tokio::time::timeout(std::time::Duration::from_millis(20), end).await;
 }
+
+#[cfg(test)]
+#[path = "pieces_tests.rs"]
+mod tests;

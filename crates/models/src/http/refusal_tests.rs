@@ -14,14 +14,20 @@ fn error(status: u16, body: &str) -> ModelError {
 #[test]
 fn the_words_of_the_different_providers_are_found() {
     for (body, message) in [
-        (r#"{"error":{"message":"no such model","type":"invalid_request_error","code":"model_not_found"}}"#, "no such model"),
+        (
+            r#"{"error":{"message":"no such model","type":"invalid_request_error","code":"model_not_found"}}"#,
+            "no such model",
+        ),
         (r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, "Overloaded"),
         (r#"{"error":"model 'x' not found"}"#, "model 'x' not found"),
         (r#"{"object":"error","message":"bad"}"#, "bad"),
         (r#"{"detail":"Not Found"}"#, "Not Found"),
         (r#"{"detail":[{"loc":["body"],"msg":"missing"}]}"#, r#"[{"loc":["body"],"msg":"missing"}]"#),
         (r#"[{"error":{"code":400,"message":"API key not valid","status":"INVALID_ARGUMENT"}}]"#, "API key not valid"),
-        (r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"too hot"}}}"#, "Provider returned error: too hot"),
+        (
+            r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"too hot"}}}"#,
+            "Provider returned error: too hot",
+        ),
         ("<html><head><TITLE> 502 Bad Gateway </TITLE></head><body>x</body></html>", "502 Bad Gateway (a web page)"),
         ("<p>go <b>away</b></p>", "go away"),
         ("plain words", "plain words"),
@@ -54,8 +60,14 @@ fn conversations_that_are_too_long_are_told_from_other_requests_that_fail() {
     for (status, body) in [
         (400, r#"{"error":{"message":"Please reduce","code":"context_length_exceeded"}}"#),
         (400, r#"{"error":{"message":"This model's maximum context length is 4096 tokens."}}"#),
-        (400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 tokens > 8 maximum"}}"#),
-        (400, r#"{"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}}"#),
+        (
+            400,
+            r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 9 tokens > 8 maximum"}}"#,
+        ),
+        (
+            400,
+            r#"{"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}}"#,
+        ),
         (413, r#"{"type":"error","error":{"type":"request_too_large","message":"Request exceeds the maximum size"}}"#),
         (413, ""),
         (500, r#"{"error":{"message":"the prompt exceeds the context window"}}"#),
@@ -77,7 +89,9 @@ fn what_may_pass_is_tried_again_and_an_empty_account_is_not() {
     for status in [400, 401, 402, 403, 404, 422] {
         assert!(!read(status, "x").may_pass(), "{status}");
     }
-    assert!(!read(429, r#"{"error":{"message":"pay","type":"insufficient_quota","code":"insufficient_quota"}}"#).may_pass());
+    assert!(
+        !read(429, r#"{"error":{"message":"pay","type":"insufficient_quota","code":"insufficient_quota"}}"#).may_pass()
+    );
 }
 
 #[test]

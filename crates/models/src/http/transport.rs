@@ -2,6 +2,8 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use tokio::time::Instant;
+
 /// The bounds of the calls over one [`Connection`](super::Connection).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transport {
@@ -41,4 +43,10 @@ impl Default for Transport {
             max_answer_bytes: 64 << 20,
         }
     }
+}
+
+/// The moment after a time from now; for times that no clock can hold, one that nobody lives to see.
+pub(super) fn from_now(wait: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(wait).unwrap_or_else(|| now + Duration::from_secs(100 * 365 * 24 * 60 * 60))
 }

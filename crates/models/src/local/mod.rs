@@ -44,7 +44,16 @@ const USUAL_MAX_TOKENS: u32 = 1024;
 pub struct Local {
     name: String,
     options: LocalOptions,
+    manner: Manner,
     client: Mutex<Client>,
+}
+
+/// How the server is used.
+#[derive(Debug, Clone)]
+struct Manner {
+    parameters: Parameters,
+    transport: Transport,
+    stream: bool,
 }
 
 /// How to reach the server, which lives as long as this.
@@ -106,12 +115,41 @@ impl Local {
     pub async fn start(options: &LocalOptions, progress: &dyn Progress) -> Result<Self, ModelError> {
         let options = running::settled(options)?;
         let server = running::get(&options, progress).await?;
-        Ok(Self { name: server.name.clone(), client: Mutex::new(Client::of(server)), options })
+        let manner = Manner { parameters: usual(), transport: Self::transport(), stream: true };
+        Ok(Self { name: server.name.clone(), client: Mutex::new(Client::of(server, &manner)), options, manner })
+    }
+
+    /// The bounds of calls if nobody names others: the usual ones, except that nothing is tried again. A server that died
+    /// is not there again a little later.
+    pub fn transport() -> Transport {
+        Transport { retries: 0, ..Transport::default() }
+    }
+
+    /// The same model, used in another way: `parameters` come before the usual ones where they say something, and `stream`
+    /// tells whether answers come while they are written.
+    pub fn using(self, parameters: &Parameters, transport: Transport, stream: bool) -> Self {
+        let Parameters { temperature, top_p, max_tokens, stop, seed, extra } = parameters.clone();
+        let parameters = Parameters {
+            temperature: temperature.or(usual().temperature),
+            max_tokens: max_tokens.or(usual().max_tokens),
+            top_p,
+            stop,
+            seed,
+            extra,
+        };
+        let manner = Manner { parameters, transport, stream };
+        let client = Client::of(locked(&self.client).server.clone(), &manner);
+        Self { client: Mutex::new(client), manner, ..self }
     }
 
     /// The number of the server's process.
     pub fn process_id(&self) -> u32 {
         locked(&self.client).server.process_id
+    }
+
+    /// Where its server listens: `http://127.0.0.1:PORT`. It answers only who has its key.
+    pub fn address(&self) -> String {
+        locked(&self.client).server.address.clone()
     }
 
     /// A client of a server that lives.
@@ -122,32 +160,34 @@ impl Local {
         }
         tracing::warn!(model = self.name, "the server of the local model has ended; another one is started");
         let server = running::get(&self.options, &Silent).await?;
-        let client = Client::of(server);
+        let client = Client::of(server, &self.manner);
         *locked(&self.client) = client.clone();
         Ok(client)
     }
 }
 
 impl Client {
-    fn of(server: Arc<Server>) -> Self {
-        let parameters = Parameters {
-            temperature: Some(0.0),
-            max_tokens: Some(USUAL_MAX_TOKENS),
-            ..Parameters::default()
-        };
-        // A server that died is not there again a little later.
-        let transport = Transport { retries: 0, ..Transport::default() };
+    fn of(server: Arc<Server>, manner: &Manner) -> Self {
         let api = OpenAi {
             provider: PROVIDER.to_owned(),
             key: Some(server.key.clone()),
+            // After an answer that was streamed the server closes the connection without having said so, and a request that
+            // is sent over it at that moment is lost. Another one costs next to nothing here.
+            headers: vec![("connection".to_owned(), "close".into())],
             price: Some(Price::FREE),
             sees_images: false,
-            parameters,
-            connection: Connection::new(transport),
+            parameters: manner.parameters.clone(),
+            stream: manner.stream,
+            connection: Connection::new(manner.transport.clone()),
             ..OpenAi::new(format!("{}/v1", server.address), server.name.clone())
         };
         Self { server, api: Arc::new(api) }
     }
+}
+
+/// What a request leaves open.
+fn usual() -> Parameters {
+    Parameters { temperature: Some(0.0), max_tokens: Some(USUAL_MAX_TOKENS), ..Parameters::default() }
 }
 
 #[async_trait]
@@ -161,6 +201,11 @@ impl ModelClient for Local {
     }
 
     async fn complete(&self, request: &ModelRequest, on_text: Option<&TextSink>) -> Result<Completion, ModelError> {
-        self.client().await?.api.complete(request, on_text).await
+        let client = self.client().await?;
+        let result = client.api.complete(request, on_text).await;
+        if matches!(result, Err(ModelError::Connect { .. } | ModelError::Interrupted { .. })) {
+            client.server.settle().await;
+        }
+        result
     }
 }

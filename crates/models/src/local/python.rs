@@ -45,9 +45,9 @@ pub(super) async fn find(objects: &Objects, given: Option<&Path>) -> Result<Inte
 fn candidates() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let directories = env::split_paths(&path).chain([PathBuf::from("/usr/bin")]);
-    let programs = directories.filter(|directory| directory.is_absolute()).flat_map(|directory| {
-        ["python3", "python"].map(|name| directory.join(name))
-    });
+    let programs = directories
+        .filter(|directory| directory.is_absolute())
+        .flat_map(|directory| ["python3", "python"].map(|name| directory.join(name)));
     let mut found: Vec<PathBuf> = Vec::new();
     for program in programs.filter(|program| program.is_file()) {
         if !found.contains(&program) {

@@ -29,7 +29,8 @@ pub(super) fn settled(options: &LocalOptions) -> Result<LocalOptions, ModelError
         *path = checked(path)?;
     }
     if options.cache.is_none() {
-        options.cache = Some(user_directory().map_err(|source| failed("there is no place for the local model", source))?);
+        options.cache =
+            Some(user_directory().map_err(|source| failed("there is no place for the local model", source))?);
     }
     Ok(options)
 }

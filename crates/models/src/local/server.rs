@@ -5,9 +5,10 @@ use std::{
     io::{self, Read as _, Write as _},
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::{Arc, Mutex},
+    process::{Child, ChildStderr, Command, Stdio},
+    sync::Mutex,
     thread,
+    time::Duration,
 };
 
 use cellblock_agents::ModelError;
@@ -15,8 +16,8 @@ use cellblock_cache::{Held, Interpreter};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
-    process::{ChildStderr, ChildStdout},
+    io::{AsyncBufReadExt as _, BufReader},
+    process::ChildStdout,
 };
 
 use super::LocalOptions;
@@ -92,12 +93,13 @@ impl Server {
             prompt_cache_mib: PROMPT_CACHE_MIB,
         };
         // Through standard input: other users see a program's arguments.
-        let mut line = serde_json::to_vec(&settings).map_err(|error| failed("cannot be told what to do", error.into()))?;
+        let mut line =
+            serde_json::to_vec(&settings).map_err(|error| failed("cannot be told what to do", error.into()))?;
         line.push(b'\n');
         let (process, stdout, stderr) = spawn(interpreter, &line).map_err(|source| failed("does not start", source))?;
         let process_id = locked(&process.0).id();
-        let tail = Arc::new(Mutex::new(Vec::new()));
-        let reader = tokio::spawn(keep_tail(stderr, tail.clone()));
+        // A thread, because it may outlive the runtime of the caller who happened to come first.
+        let reader = thread::spawn(move || tail(stderr));
         let mut said = String::new();
         let mut stdout = BufReader::new(stdout);
         let read = tokio::time::timeout(options.start_timeout, stdout.read_line(&mut said)).await;
@@ -108,8 +110,8 @@ impl Server {
         }
         // It is ended first, so that all that it says has been said.
         drop(process);
-        let _ = reader.await;
-        let why = String::from_utf8_lossy(&locked(&tail)).trim().to_owned();
+        let said = reader.join().unwrap_or_default();
+        let why = String::from_utf8_lossy(&said).trim().to_owned();
         Err(ModelError::Start {
             what: match read {
                 Err(_) => format!("the local model did not start within {:?}", options.start_timeout),
@@ -117,6 +119,17 @@ impl Server {
             },
             source: (!why.is_empty()).then(|| why.into()),
         })
+    }
+
+    /// Waits a moment for the process to end: the connections of one that dies are closed before it is gone, and the next
+    /// call is to know.
+    pub(super) async fn settle(&self) {
+        for _ in 0..100 {
+            if !self.is_alive() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Whether the process still runs.
@@ -154,19 +167,20 @@ fn spawn(interpreter: &Interpreter, settings: &[u8]) -> io::Result<(Process, Chi
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         _ => {}
     }
-    Ok((process, ChildStdout::from_std(stdout)?, ChildStderr::from_std(stderr)?))
+    Ok((process, ChildStdout::from_std(stdout)?, stderr))
 }
 
-/// Reads what a server says about errors, for as long as it lives: a pipe that is full would stop it.
-async fn keep_tail(mut stderr: ChildStderr, tail: Arc<Mutex<Vec<u8>>>) {
-    let mut chunk = vec![0; 4096];
-    while let Ok(read @ 1..) = stderr.read(&mut chunk).await {
+/// Reads what a server says about errors until it ends, because a full pipe would stop it; gives the last of it.
+fn tail(mut stderr: ChildStderr) -> Vec<u8> {
+    let mut chunk = vec![0; TAIL];
+    let mut tail = Vec::new();
+    while let Ok(read @ 1..) = stderr.read(&mut chunk) {
         tracing::debug!(text = %String::from_utf8_lossy(&chunk[..read]).trim_end(), "llama.cpp");
-        let mut tail = locked(&tail);
         tail.extend_from_slice(&chunk[..read]);
         let excess = tail.len().saturating_sub(TAIL);
         tail.drain(..excess);
     }
+    tail
 }
 
 /// What to do about a failure that newcomers may meet.

@@ -41,7 +41,10 @@ fn tool_calls_get_ids_that_stay_the_same() {
 fn what_is_no_answer_is_refused() {
     assert!(matches!(lines(&[said("he")]), Err(Fault::Unfinished)));
     let broken = lines(&[said("he"), json!({"error": "out of memory"})]);
-    assert!(matches!(&broken, Err(Fault::Refused(Refusal { message, .. })) if message == "out of memory"), "{broken:?}");
+    assert!(
+        matches!(&broken, Err(Fault::Refused(Refusal { message, .. })) if message == "out of memory"),
+        "{broken:?}"
+    );
     let whole = |json: Value| Answer::default().whole(json.to_string().as_bytes());
     assert!(matches!(whole(json!({"done": true})), Err(Fault::Malformed(_))));
     assert!(matches!(whole(json!({"error": "x"})), Err(Fault::Refused(_))));

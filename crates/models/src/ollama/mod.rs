@@ -16,8 +16,7 @@ use answer::Answer;
 
 /// A client for an Ollama server.
 ///
-/// The API knows no names; where several speak, their messages begin with their names. Further fields
-/// ([`Parameters::extra`]) go into the request as they are (`keep_alive`, `think`, `format`); those of `options` are put beside
+/// The API knows no names: messages with a name begin with it. Further fields ([`Parameters::extra`]) go into the request as they are (`keep_alive`, `think`, `format`); those of `options` are put beside
 /// the options that come from the other parameters (`{"options": {"num_ctx": 8192}}`).
 #[derive(Debug, Clone)]
 pub struct Ollama {

@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::Ollama;
-use crate::wire::{self, Base64, Settings, several_speak};
+use crate::wire::{self, Base64, Settings, spoken};
 
 /// Fields that only we set.
 const OURS: &[&str] = &["messages", "stream"];
@@ -74,7 +74,12 @@ pub(super) fn body(client: &Ollama, request: &ModelRequest, streamed: bool) -> R
         tools: if given { Vec::new() } else { request.tools.iter().map(tool).collect() },
         stream: streamed,
         options: options(&settings)?,
-        extra: settings.extra.iter().map(|(name, value)| (name.as_str(), value)).filter(|(name, _)| *name != "options").collect(),
+        extra: settings
+            .extra
+            .iter()
+            .map(|(name, value)| (name.as_str(), value))
+            .filter(|(name, _)| *name != "options")
+            .collect(),
     };
     wire::json(&body)
 }
@@ -104,22 +109,16 @@ fn tool(spec: &ToolSpec) -> Tool<'_> {
 }
 
 fn messages(request: &ModelRequest, sees: bool) -> Vec<Message<'_>> {
-    let named = several_speak(&request.messages);
     let plain = |role, content| Message { role, content, images: Vec::new(), tool_calls: Vec::new(), tool_name: None };
     let system = (!request.system.is_empty()).then(|| plain("system", request.system.as_str().into()));
     let others = request.messages.iter().map(|message| match message {
         ModelMessage::User { name, content } => {
-            let text = said(content, sees);
-            let text = match name {
-                Some(name) if named => format!("{name}: {text}").into(),
-                _ => text,
-            };
+            let text = spoken(name.as_deref(), said(content, sees));
             Message { images: images(content, sees), ..plain("user", text) }
         }
-        ModelMessage::Assistant { content, tool_calls } => Message {
-            tool_calls: tool_calls.iter().map(called).collect(),
-            ..plain("assistant", said(content, sees))
-        },
+        ModelMessage::Assistant { content, tool_calls } => {
+            Message { tool_calls: tool_calls.iter().map(called).collect(), ..plain("assistant", said(content, sees)) }
+        }
         ModelMessage::Tool(result) => {
             Message { tool_name: Some(&result.name), ..plain("tool", result.content.as_str().into()) }
         }

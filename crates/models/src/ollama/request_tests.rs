@@ -18,12 +18,17 @@ fn a_conversation_becomes_messages() {
     let request = ModelRequest {
         system: "be brief".to_owned(),
         messages: vec![
-            user(Some("Kim"), "hi"),
+            user(None, "hi"),
             ModelMessage::Assistant {
                 content: "".into(),
                 tool_calls: vec![ToolCall { id: "c1".into(), name: "add".into(), arguments: r#"{"a":1}"#.into() }],
             },
-            ModelMessage::Tool(ToolResult { id: "c1".into(), name: "add".into(), content: "2".into(), is_error: false }),
+            ModelMessage::Tool(ToolResult {
+                id: "c1".into(),
+                name: "add".into(),
+                content: "2".into(),
+                is_error: false,
+            }),
         ],
         tools: vec![ToolSpec { name: "add".into(), description: "adds".into(), parameters: json!({"type": "object"}) }],
         parameters: Parameters { temperature: Some(0.0), max_tokens: Some(9), ..Parameters::default() },

@@ -32,7 +32,7 @@ struct Call {
     arguments: String,
 }
 
-/// A whole answer or a piece of one: they differ in where a choice has its message.
+/// A whole answer or a piece of one: they differ in where a choice has what was said.
 #[derive(Deserialize)]
 struct Body {
     model: Option<String>,
@@ -43,8 +43,8 @@ struct Body {
 
 #[derive(Deserialize)]
 struct Choice {
-    #[serde(alias = "delta")]
     message: Option<Said>,
+    delta: Option<Said>,
     finish_reason: Option<String>,
 }
 
@@ -128,7 +128,7 @@ impl Answer {
         }
     }
 
-    fn take(&mut self, body: Body, say: &mut Say<'_>) -> Result<(), Fault> {
+    fn take(&mut self, body: Body, piece: bool, say: &mut Say<'_>) -> Result<(), Fault> {
         if let Some(error) = body.error.filter(|error| !error.is_null()) {
             return Err(Fault::Refused(Refusal::from_json(&error)));
         }
@@ -137,7 +137,9 @@ impl Answer {
         // The first of several choices is the answer.
         let Some(choice) = body.choices.and_then(|choices| choices.into_iter().next()) else { return Ok(()) };
         self.finish = choice.finish_reason.filter(|finish| !finish.is_empty()).or(self.finish.take());
-        let said = choice.message.unwrap_or_default();
+        // Some servers send both: beside each piece what was said so far, or beside the whole an empty piece.
+        let said = if piece { choice.delta.or(choice.message) } else { choice.message.or(choice.delta) };
+        let said = said.unwrap_or_default();
         match said.content {
             Some(Words::Text(text)) => self.say(&text, say),
             Some(Words::Parts(parts)) => parts.iter().for_each(|part| self.say(&part.text, say)),
@@ -184,7 +186,7 @@ impl Assemble for Answer {
             return Err(Fault::Malformed("it has no choices".to_owned()));
         }
         self.done = true;
-        self.take(body, &mut |_| {})
+        self.take(body, false, &mut |_| {})
     }
 
     fn piece(&mut self, json: &str, say: &mut Say<'_>) -> Result<Flow, Fault> {
@@ -193,7 +195,7 @@ impl Assemble for Answer {
             return Ok(Flow::Done);
         }
         let body = serde_json::from_str(json).map_err(|error| Fault::json(&error, json.as_bytes()))?;
-        self.take(body, say)?;
+        self.take(body, true, say)?;
         Ok(Flow::More)
     }
 

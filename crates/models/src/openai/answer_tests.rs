@@ -51,6 +51,16 @@ fn what_servers_leave_out_or_write_otherwise_is_understood() {
 }
 
 #[test]
+fn servers_may_send_pieces_and_the_whole_beside_each_other() {
+    let both = |delta: &str, message: &str, reason: Value| json!({"choices": [{"delta": {"content": delta}, "message": {"content": message}, "finish_reason": reason}]});
+    let (completion, heard) =
+        pieces(&[both("he", "he", Value::Null), both("llo", "hello", Value::Null), both("", "hello", json!("stop"))])
+            .unwrap();
+    assert_eq!((completion.content.as_str(), heard.concat().as_str()), ("hello", "hello"));
+    assert_eq!(whole(both("", "hello", json!("stop"))).unwrap().content, "hello");
+}
+
+#[test]
 fn reasons_to_finish_are_told_apart() {
     for (reason, finish) in [
         ("stop", Finish::Stop),
@@ -107,8 +117,11 @@ fn tool_calls_are_put_together_from_their_pieces() {
     ])
     .unwrap();
     assert_eq!(completion.finish, Finish::ToolCalls);
-    let calls: Vec<_> =
-        completion.tool_calls.iter().map(|call| (call.id.as_str(), call.name.as_str(), call.arguments.as_str())).collect();
+    let calls: Vec<_> = completion
+        .tool_calls
+        .iter()
+        .map(|call| (call.id.as_str(), call.name.as_str(), call.arguments.as_str()))
+        .collect();
     assert_eq!(calls, [("c0", "add", "{\"a\":1}"), ("c1", "sub", "{}")]);
 }
 

@@ -44,6 +44,8 @@ pub struct OpenAi {
     /// Whether images may be sent to it. Set by [`new`](Self::new) for models that are known to see. Otherwise a note takes an
     /// image's place.
     pub sees_images: bool,
+    /// Where the names of those who speak go. Set by [`new`](Self::new): a field for OpenAI and Azure, the text for others.
+    pub names: Names,
     /// What it costs; `None` to look it up in the embedded table.
     pub price: Option<Price>,
     /// Whether the answer is fetched while it is written when somebody listens. Default: true. Servers that cannot stream
@@ -69,6 +71,7 @@ impl OpenAi {
             headers: Vec::new(),
             query: Vec::new(),
             sees_images: vision::sees(&model),
+            names: if is_openai(&base_url) { Names::Field } else { Names::Text },
             price: None,
             stream: true,
             parameters: Parameters::default(),
@@ -77,6 +80,22 @@ impl OpenAi {
             model,
         }
     }
+}
+
+/// Where the names of those who speak go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Names {
+    /// Into the message's field `name`, with what is not allowed in it replaced. Some servers refuse it, and others do not tell
+    /// the model.
+    Field,
+    /// Before the text: `NAME: text`.
+    Text,
+}
+
+/// Whether this is OpenAI itself, or Azure, which has the same server.
+fn is_openai(base_url: &str) -> bool {
+    http::host(base_url).is_some_and(|host| host == "api.openai.com" || host.ends_with(".openai.azure.com"))
 }
 
 #[async_trait]

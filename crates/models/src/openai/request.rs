@@ -1,15 +1,14 @@
 //! The body of a request for chat completions.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use cellblock_agents::{Content, Image, ModelError, ModelMessage, ModelRequest, Part, ToolCall, ToolSpec};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::OpenAi;
-use crate::{
-    http,
-    wire::{Base64, Settings, label, unseen},
-};
+use super::{Names, OpenAi, is_openai};
+use crate::wire::{self, Base64, Settings, label, spoken, unseen};
 
 /// Fields that only we set: with others in their place, the answer would not be what was asked for.
 const OURS: &[&str] = &["messages", "stream"];
@@ -72,15 +71,14 @@ enum Message<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Said<'a> {
-    Text(&'a str),
-    Joined(String),
+    Text(Cow<'a, str>),
     Parts(Vec<SaidPart<'a>>),
 }
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum SaidPart<'a> {
-    Text { text: &'a str },
+    Text { text: Cow<'a, str> },
     ImageUrl { image_url: DataUrl<'a> },
 }
 
@@ -121,13 +119,11 @@ pub(super) fn body(client: &OpenAi, request: &ModelRequest, streamed: bool) -> R
     let extra = &*settings.extra;
     let given = |field: &str| extra.contains_key(field);
     // OpenAI itself calls the old name of the limit out of date, and its newer models refuse it. Others know only that one.
-    let newer = http::host(&client.base_url)
-        .is_some_and(|host| host == "api.openai.com" || host.ends_with(".openai.azure.com"));
     let limit = settings.max_tokens.filter(|_| !given("max_tokens") && !given("max_completion_tokens"));
-    let (max_tokens, max_completion_tokens) = if newer { (None, limit) } else { (limit, None) };
+    let (max_tokens, max_completion_tokens) = if is_openai(&client.base_url) { (None, limit) } else { (limit, None) };
     let body = Body {
         model: &client.model,
-        messages: messages(request, client.sees_images),
+        messages: messages(request, client),
         tools: if given("tools") { Vec::new() } else { request.tools.iter().map(tool).collect() },
         temperature: settings.temperature.filter(|_| !given("temperature")),
         top_p: settings.top_p.filter(|_| !given("top_p")),
@@ -139,22 +135,24 @@ pub(super) fn body(client: &OpenAi, request: &ModelRequest, streamed: bool) -> R
         stream_options: (streamed && !given("stream_options")).then_some(StreamOptions { include_usage: true }),
         extra,
     };
-    crate::wire::json(&body)
+    wire::json(&body)
 }
 
 fn tool(spec: &ToolSpec) -> Tool<'_> {
     Tool { r#type: "function", function: spec }
 }
 
-fn messages(request: &ModelRequest, sees: bool) -> Vec<Message<'_>> {
+fn messages<'a>(request: &'a ModelRequest, client: &OpenAi) -> Vec<Message<'a>> {
+    let sees = client.sees_images;
     let system = (!request.system.is_empty()).then_some(Message::System { content: &request.system });
     let others = request.messages.iter().map(|message| match message {
-        ModelMessage::User { name, content } => {
-            Message::User { name: name.as_deref().and_then(label), content: said(content, sees) }
-        }
+        ModelMessage::User { name, content } => match client.names {
+            Names::Field => Message::User { name: name.as_deref().and_then(label), content: said(content, sees, None) },
+            Names::Text => Message::User { name: None, content: said(content, sees, name.as_deref()) },
+        },
         ModelMessage::Assistant { content, tool_calls } => Message::Assistant {
             // Servers want either content or tool calls, and some refuse empty content beside tool calls.
-            content: (tool_calls.is_empty() || !content.is_empty()).then(|| said(content, sees)),
+            content: (tool_calls.is_empty() || !content.is_empty()).then(|| said(content, sees, None)),
             tool_calls: tool_calls.iter().map(called).collect(),
         },
         ModelMessage::Tool(result) => Message::Tool { tool_call_id: &result.id, content: &result.content },
@@ -166,20 +164,26 @@ fn called(call: &ToolCall) -> Called<'_> {
     Called { id: &call.id, r#type: "function", function: Function { name: &call.name, arguments: &call.arguments } }
 }
 
-/// Content as plain text where that says all of it: servers for small models know nothing else.
-fn said(content: &Content, sees: bool) -> Said<'_> {
+/// Content as plain text where that says all of it: servers for small models know nothing else. A name stands before it.
+fn said<'a>(content: &'a Content, sees: bool, name: Option<&str>) -> Said<'a> {
     match content {
-        Content::Text(text) => Said::Text(text),
+        Content::Text(text) => Said::Text(spoken(name, text.into())),
         Content::Parts(parts) if sees && content.images().next().is_some() => {
-            Said::Parts(parts.iter().map(part).collect())
+            let mut parts: Vec<_> = parts.iter().map(part).collect();
+            match parts.first_mut() {
+                Some(SaidPart::Text { text }) => *text = spoken(name, std::mem::take(text)),
+                _ if name.is_some() => parts.insert(0, SaidPart::Text { text: spoken(name, "".into()) }),
+                _ => {}
+            }
+            Said::Parts(parts)
         }
-        Content::Parts(parts) => Said::Joined(unseen(parts)),
+        Content::Parts(parts) => Said::Text(spoken(name, unseen(parts).into())),
     }
 }
 
 fn part(part: &Part) -> SaidPart<'_> {
     match part {
-        Part::Text { text } => SaidPart::Text { text },
+        Part::Text { text } => SaidPart::Text { text: text.into() },
         Part::Image(image) => SaidPart::ImageUrl { image_url: DataUrl { url: image } },
     }
 }

@@ -27,7 +27,12 @@ fn a_conversation_becomes_messages_with_roles() {
                 content: "".into(),
                 tool_calls: vec![ToolCall { id: "c1".into(), name: "add".into(), arguments: r#"{"a":1}"#.into() }],
             },
-            ModelMessage::Tool(ToolResult { id: "c1".into(), name: "add".into(), content: "2".into(), is_error: false }),
+            ModelMessage::Tool(ToolResult {
+                id: "c1".into(),
+                name: "add".into(),
+                content: "2".into(),
+                is_error: false,
+            }),
             ModelMessage::Assistant { content: "two".into(), tool_calls: vec![] },
         ],
         tools: vec![ToolSpec { name: "add".into(), description: "adds".into(), parameters: json!({"type": "object"}) }],
@@ -39,7 +44,7 @@ fn a_conversation_becomes_messages_with_roles() {
             "model": "m",
             "messages": [
                 {"role": "system", "content": "be brief"},
-                {"role": "user", "name": "Kim_Min", "content": "hi"},
+                {"role": "user", "content": "Kim Min: hi"},
                 {"role": "assistant", "tool_calls": [
                     {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{\"a\":1}"}}]},
                 {"role": "tool", "tool_call_id": "c1", "content": "2"},
@@ -64,6 +69,21 @@ fn images_go_as_addresses_to_models_that_see_and_as_notes_to_others() {
     );
     let blind = written(&local(), &request, false);
     assert_eq!(blind["messages"][0]["content"], "look\n[an image that you cannot see: image/png]");
+}
+
+#[test]
+fn names_go_into_a_field_where_there_is_one_for_them() {
+    let image = Image { media_type: "image/png".to_owned(), data: Arc::new(vec![1]) };
+    let named = |content: Content| ModelMessage::User { name: Some("Kim Min".to_owned()), content };
+    let messages = vec![named("hi".into()), named(vec![Part::Image(image)].into())];
+    let request = ModelRequest { messages, ..ModelRequest::default() };
+    let body = written(&OpenAi::new("https://api.openai.com/v1", "gpt-4o"), &request, false);
+    assert_eq!(body["messages"][0], json!({"role": "user", "name": "Kim_Min", "content": "hi"}));
+    assert_eq!(body["messages"][1]["content"].as_array().map(Vec::len), Some(1));
+    let body = written(&OpenAi { sees_images: true, ..local() }, &request, false);
+    assert_eq!(body["messages"][0], json!({"role": "user", "content": "Kim Min: hi"}));
+    assert_eq!(body["messages"][1]["content"][0], json!({"type": "text", "text": "Kim Min: "}));
+    assert_eq!(body["messages"][1]["content"][1]["type"], "image_url");
 }
 
 #[test]

@@ -51,7 +51,10 @@ pub(crate) fn cost(given: Option<Price>, names: [&str; 2], usage: Usage) -> f64 
         None => {
             let [model, _] = names;
             if first_time(model) {
-                tracing::warn!(model, "the price of this model is unknown: its calls count as 0 dollars; set a price for it");
+                tracing::warn!(
+                    model,
+                    "the price of this model is unknown: its calls count as 0 dollars; set a price for it"
+                );
             }
             0.0
         }
@@ -113,6 +116,9 @@ mod tests {
         assert!(Price::per_thousand([1.0, f64::NAN]).is_err());
         assert!(serde_json::from_str::<Price>(r#"{"input": 1, "output": -2}"#).is_err());
         assert!(serde_json::from_str::<Price>(r#"{"input": 1, "output": 2, "cached": 1}"#).is_err());
-        assert_eq!(serde_json::from_str::<Price>(r#"{"input": 1, "output": 2}"#).unwrap(), Price { input: 1.0, output: 2.0 });
+        assert_eq!(
+            serde_json::from_str::<Price>(r#"{"input": 1, "output": 2}"#).unwrap(),
+            Price { input: 1.0, output: 2.0 }
+        );
     }
 }

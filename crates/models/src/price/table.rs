@@ -44,8 +44,8 @@ impl PriceTable {
     /// # Errors
     /// The file cannot be read, or is not such a table.
     pub fn read(path: &Path) -> Result<Self, PriceTableError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| PriceTableError::Read { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| PriceTableError::Read { path: path.to_owned(), source })?;
         text.parse()
     }
 
@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn another_model_is_not_taken_for_one_that_is_known() {
-        for other in ["gpt-4-hyper", "gpt-4x", "gpt", "claude-opus-4-99", "gpt-4o-mini-", "", "-", "gpt-4-latest-tuned"] {
+        for other in ["gpt-4-hyper", "gpt-4x", "gpt", "claude-opus-4-99", "gpt-4o-mini-", "", "-", "gpt-4-latest-tuned"]
+        {
             assert_eq!(input(other), None, "{other}");
         }
     }

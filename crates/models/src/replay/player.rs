@@ -51,7 +51,10 @@ impl Replay {
         Ok(Self {
             header,
             model: first.map_or("recording", |exchange| &exchange.model).to_owned(),
-            provider: first.map(|exchange| exchange.provider.clone()).filter(|name| !name.is_empty()).unwrap_or_else(|| "recording".to_owned()),
+            provider: first
+                .map(|exchange| exchange.provider.clone())
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| "recording".to_owned()),
             given: Mutex::new(vec![false; exchanges.len()]),
             exchanges,
         })

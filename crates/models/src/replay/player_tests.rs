@@ -98,8 +98,14 @@ fn files_that_are_no_recordings_are_refused() {
         ("{\"a\":1}".to_owned(), "does not start with a line"),
         ("{\"cellblock_recording\":2,\"future\":true}".to_owned(), "its version is 2"),
         ("{\"cellblock_recording\":1,\"made\":\"up\"}".to_owned(), "its header is wrong"),
-        (recording(&[good, r#"{"model":"m","match":{},"completion":{"content":"x"},"extra":1}"#]), "line 3: unknown field"),
-        (recording(&[good, "", r#"{"model":"m","completion":{"content":"x"}}"#]), "line 4: give either request or match"),
+        (
+            recording(&[good, r#"{"model":"m","match":{},"completion":{"content":"x"},"extra":1}"#]),
+            "line 3: unknown field",
+        ),
+        (
+            recording(&[good, "", r#"{"model":"m","completion":{"content":"x"}}"#]),
+            "line 4: give either request or match",
+        ),
         (recording(&[r#"{"model":"m","match":{}}"#]), "line 2: give either completion or error"),
         (recording(&[r#"{"model":"m","match":{}"#]), "EOF"),
         (recording(&["nonsense"]), "line 2"),

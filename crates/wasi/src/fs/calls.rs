@@ -320,7 +320,7 @@ async fn answer_question(caller: &mut Caller<'_, Host>) {
     let Some(question) = turn.question.take() else { return };
     let calls = turn.calls.clone().unwrap_or_default();
     let answer = calls.answer(question).await;
-    caller.data_mut().turn.answer(answer);
+    caller.data_mut().turn.give_answer(answer);
 }
 
 /// Reads into the guest's vectors; stops at the first one that is not filled.

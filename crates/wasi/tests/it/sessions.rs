@@ -3,7 +3,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cellblock_exec::{Error, ExecutionRequest, Executor, HostRule, Limits, Network, Outcome, SessionSpec};
+use cellblock_exec::{
+    Error, ExecutionRequest, Executor, HostFunction, HostRule, HostTools, Limits, Network, Outcome, SessionSpec,
+};
 
 use crate::{executor, output, run};
 
@@ -156,4 +158,68 @@ async fn a_damaged_frozen_session_is_refused() {
     std::fs::write(frozen.join("state.postcard"), b"nonsense").unwrap();
     assert!(matches!(executor.resume(&frozen, Limits::default()).await, Err(Error::Storage { .. })));
     assert!(executor.resume(&directory.path().join("missing"), Limits::default()).await.is_err());
+}
+
+/// Offers `nap`, which takes so long.
+#[derive(Debug)]
+struct Bed(Duration);
+
+#[async_trait::async_trait]
+impl HostTools for Bed {
+    fn functions(&self) -> Vec<HostFunction> {
+        let parameters = serde_json::json!({"type": "object", "properties": {"number": {}}});
+        vec![HostFunction { name: "nap".into(), description: "Sleeps.".into(), parameters }]
+    }
+
+    async fn call(
+        &self,
+        _name: &str,
+        mut arguments: serde_json::Map<String, serde_json::Value>,
+    ) -> Result<serde_json::Value, String> {
+        tokio::time::sleep(self.0).await;
+        arguments.remove("number").ok_or_else(|| "which number?".to_owned())
+    }
+}
+
+/// Programs that wait for the host are suspended: on one thread, they wait all at once.
+#[tokio::test(flavor = "current_thread")]
+async fn many_sessions_wait_for_the_host_at_once() {
+    let executor = Arc::new(executor().await);
+    let bed: Arc<dyn HostTools> = Arc::new(Bed(Duration::from_secs(2)));
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..100 {
+        let (executor, bed) = (executor.clone(), bed.clone());
+        tasks.spawn(async move {
+            let mut session = executor.open(SessionSpec::default()).await.unwrap();
+            let code = format!("from host import tools\nprint(tools.nap({number}))");
+            let request = ExecutionRequest { host: Some(bed), ..ExecutionRequest::python(code) };
+            let result = session.execute(request).await.unwrap();
+            assert_eq!(result.stdout.text(), format!("{number}\n"), "{}", result.stderr.text());
+        });
+    }
+    let started = Instant::now();
+    tasks.join_all().await;
+    // One after another they would take 200 seconds.
+    assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+}
+
+/// What a block was granted is no part of its session's state.
+#[tokio::test]
+async fn forks_and_frozen_sessions_have_no_grant() {
+    let executor = executor().await;
+    let mut session = executor.open(SessionSpec::default()).await.unwrap();
+    let bed: Arc<dyn HostTools> = Arc::new(Bed(Duration::ZERO));
+    let granted = |code: &str| ExecutionRequest { host: Some(bed.clone()), ..ExecutionRequest::python(code) };
+    let code = "from host import tools, ToolError\nnap = tools.nap\nprint(nap(1))";
+    assert_eq!(session.execute(granted(code)).await.unwrap().stdout.text(), "1\n");
+    let directory = tempfile::tempdir().unwrap();
+    let frozen = directory.path().join("frozen");
+    session.freeze(&frozen).await.unwrap();
+    let fork = session.fork().await.unwrap();
+    let resumed = executor.resume(&frozen, Limits::default()).await.unwrap();
+    let denied = "try:\n    print(nap(2))\nexcept ToolError as error:\n    print('refused', len(tools))";
+    for mut other in [fork, resumed, session] {
+        assert_eq!(output(&mut other, denied).await, "refused 0\n");
+        assert_eq!(other.execute(granted(denied)).await.unwrap().stdout.text(), "2\n");
+    }
 }

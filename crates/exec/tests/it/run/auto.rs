@@ -1,12 +1,16 @@
 //! The executor that chooses: which one runs a block, what goes along, and what the result says.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use cellblock_exec::{
-    Error, ExecutionRequest, ExecutionResult, Executor, HostRule, InputFile, Isolation, Language, Limits, Network,
-    Outcome, Session, SessionSpec,
+    Error, ExecutionRequest, ExecutionResult, Executor, HostFunction, HostRule, HostTools, InputFile, Isolation,
+    Language, Limits, Network, Outcome, Session, SessionSpec,
     auto::{Auto, Candidate},
 };
+use serde_json::{Map, Value};
 
 use super::double::Double;
 
@@ -138,4 +142,77 @@ async fn what_makes_no_sense_is_refused_at_once() {
     let files = vec![InputFile { path: "../up".into(), content: Arc::default() }];
     assert!(matches!(auto.open(SessionSpec { files, ..SessionSpec::default() }).await, Err(Error::Invalid { .. })));
     assert!(matches!(Auto::new(Vec::new()), Err(Error::Unsupported(_))));
+}
+
+/// Offers `count`, which says how often it was called, and `text`, which gives that many bytes.
+#[derive(Debug, Default)]
+struct Counter(AtomicUsize);
+
+#[async_trait::async_trait]
+impl HostTools for Counter {
+    fn functions(&self) -> Vec<HostFunction> {
+        let parameters = Value::Object(Map::new());
+        ["count", "text"]
+            .map(|name| HostFunction { name: name.into(), description: String::new(), parameters: parameters.clone() })
+            .to_vec()
+    }
+
+    async fn call(&self, name: &str, arguments: Map<String, Value>) -> Result<Value, String> {
+        let count = self.0.fetch_add(1, Ordering::SeqCst) + 1;
+        match (name, arguments.get("bytes").and_then(Value::as_u64)) {
+            ("text", Some(bytes)) => Ok("x".repeat(bytes as usize).into()),
+            ("text", None) => Err("how many?".to_owned()),
+            _ => Ok(count.into()),
+        }
+    }
+}
+
+impl Counter {
+    async fn run(self: &Arc<Self>, session: &mut Box<dyn Session>, code: &str) -> ExecutionResult {
+        let request = ExecutionRequest { host: Some(self.clone()), ..ExecutionRequest::python(code) };
+        session.execute(request).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_move_calls_no_function_of_the_host_again() {
+    let (strict, weak) = pair();
+    let counter = Arc::new(Counter::default());
+    let mut session = auto(&strict, &weak).open(SessionSpec::default()).await.unwrap();
+    let code = "call a count {\"x\": 1}\ncall b count {\"x\": 2}";
+    assert!(counter.run(&mut session, code).await.outcome.is_success());
+    assert!(counter.run(&mut session, "call c count {}").await.outcome.is_success());
+    assert!(run(&mut session, Language::PYTHON, "d = 4").await.outcome.is_success());
+    // A block that fails is not run again; what it called was called.
+    assert!(!counter.run(&mut session, "call e count {}\ncall f text {}").await.outcome.is_success());
+    session.install(&["requests".parse().unwrap()]).await.unwrap();
+    assert_eq!(counter.0.load(Ordering::SeqCst), 5);
+    let result = counter.run(&mut session, "print a\nprint b\nprint c\nprint d\ncall e count {}\nprint e").await;
+    assert_eq!((result.executor.as_str(), result.stdout.text().as_str()), ("weak", "1\n2\n3\n4\n6\n"), "{result:?}");
+    assert!(!result.state_lost && result.notes[1].contains("3 Python blocks before were run again"), "{result:?}");
+}
+
+#[tokio::test]
+async fn a_block_that_calls_something_else_when_it_runs_again_is_told() {
+    let too_much = "call a text {\"bytes\": 7000000}\n".repeat(3);
+    for (code, calls, why) in [
+        (
+            "call a count {\"place\": \"HERE\"}",
+            1,
+            "block 2 of the 3 before was run again there and called other functions",
+        ),
+        (too_much.as_str(), 3, "block 2 of the 3 before called functions of the host with more data than is kept"),
+    ] {
+        let (strict, weak) = pair();
+        let counter = Arc::new(Counter::default());
+        let mut session = auto(&strict, &weak).open(SessionSpec::default()).await.unwrap();
+        for code in ["x = 1", code, "x = 2"] {
+            assert!(counter.run(&mut session, code).await.outcome.is_success());
+        }
+        session.install(&["requests".parse().unwrap()]).await.unwrap();
+        let result = run(&mut session, Language::PYTHON, "print x").await;
+        assert_eq!((result.executor.as_str(), result.stdout.text().as_str()), ("weak", "1\n"));
+        assert!(result.state_lost && result.notes[1].starts_with(why), "{result:?}");
+        assert_eq!(counter.0.load(Ordering::SeqCst), calls, "the host was called once");
+    }
 }

@@ -132,7 +132,11 @@ impl Session for DoubleSession {
                 outcome = Outcome::Cancelled;
                 break;
             }
-            if let Err(ended) = self.line(line, &request, &mut given)? {
+            let done = match line.strip_prefix("call ") {
+                Some(call) => self.call(call, &request).await,
+                None => self.line(line, &request, &mut given)?,
+            };
+            if let Err(ended) = done {
                 outcome = ended;
                 break;
             }
@@ -184,6 +188,17 @@ impl Session for DoubleSession {
 }
 
 impl DoubleSession {
+    /// Calls a function of the host: `variable function arguments`. `HERE` in the arguments is the executor's name.
+    async fn call(&mut self, call: &str, request: &ExecutionRequest) -> std::result::Result<(), Outcome> {
+        let [variable, function, arguments] = call.splitn(3, ' ').collect::<Vec<_>>().try_into().unwrap();
+        let failed = Outcome::Exited { code: 1 };
+        let host = request.host.as_ref().filter(|host| host.functions().iter().any(|offered| offered.name == function));
+        let arguments = serde_json::from_str(&arguments.replace("HERE", self.name)).unwrap();
+        let value = host.ok_or(failed.clone())?.call(function, arguments).await.map_err(|_| failed)?;
+        self.variables.insert(variable.to_owned(), value.to_string());
+        Ok(())
+    }
+
     /// Runs one line; the inner `Err` is how the program ends there.
     fn line(
         &mut self,

@@ -3,7 +3,7 @@
 
 use std::{fmt::Write, io::Seek, sync::Arc, time::Duration};
 
-use cellblock_exec::Capture;
+use cellblock_exec::{Capture, HostTools, python::HostCalls};
 use wasmtime::Module;
 
 use crate::{
@@ -341,8 +341,20 @@ impl Bench {
     }
 
     pub(crate) async fn run_within(&self, slot: &mut Slot, program: &Program, bounds: &Bounds) -> Ended {
-        let host = slot.store.data_mut();
-        host.turn = host::Turn { stdout: Capture::new(OUTPUT), stderr: Capture::new(OUTPUT), ..host::Turn::default() };
+        self.run_calling(slot, program, bounds, None).await
+    }
+
+    /// Runs a program that may call functions of the host.
+    pub(crate) async fn run_calling(
+        &self,
+        slot: &mut Slot,
+        program: &Program,
+        bounds: &Bounds,
+        tools: Option<Arc<dyn HostTools>>,
+    ) -> Ended {
+        let (stdout, stderr) = (Capture::new(OUTPUT), Capture::new(OUTPUT));
+        let calls = tools.map(|tools| Arc::new(HostCalls::new(Some(tools))));
+        slot.store.data_mut().turn = host::Turn { stdout, stderr, calls, ..host::Turn::default() };
         let _running = self.ticking.turn();
         turn::run(slot, &program.source(), bounds, self.template.guest.fuel).await.unwrap()
     }
@@ -371,6 +383,7 @@ fn files() -> Fs {
     fs.make_directories("/directory").unwrap();
     fs.make_link("/link", "tmp/file").unwrap();
     fs.put_device("/zero", crate::fs::Device::Zero).unwrap();
+    fs.put_device("/control", crate::fs::Device::Control).unwrap();
     fs
 }
 

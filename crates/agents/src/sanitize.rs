@@ -1,4 +1,4 @@
-//! Making what untrusted programs write harmless for a terminal.
+//! Making what untrusted programs and models write harmless for a terminal.
 //!
 //! Escape sequences can retitle the window, rewrite what is on the screen, fill the clipboard, or make some terminals type
 //! commands. So none of them passes: line feed and tab stay, every other control character and every escape sequence
@@ -6,7 +6,7 @@
 
 use anstream::adapter::StripBytes;
 
-/// The state between two pieces of one stream: sequences and characters may be cut anywhere.
+/// Makes one stream harmless, piece by piece: sequences and characters may be cut anywhere.
 #[derive(Debug, Default)]
 pub struct Sanitizer {
     strip: StripBytes,

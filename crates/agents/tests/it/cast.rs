@@ -1,0 +1,56 @@
+//! Agents and models that tests make chats of.
+
+use std::sync::Arc;
+
+use cellblock_agents::{Agent, ChatResult, CodeExecution, HumanInputMode, Reply};
+use cellblock_exec::Executor;
+use cellblock_models::{Answer, Scripted};
+
+/// An agent without a model that always says the same, and asks nobody.
+pub fn says(name: &str, reply: &str) -> Agent {
+    Agent { default_reply: reply.to_owned(), human_input: HumanInputMode::Never, ..Agent::new(name) }
+}
+
+/// An agent without a model that says these in order, and then what a test can see to be too much.
+pub fn recites<const N: usize>(name: &str, lines: [&str; N]) -> Agent {
+    let lines = std::sync::Mutex::new(lines.map(str::to_owned).into_iter());
+    let next = move |_: &[_]| Some(lines.lock().unwrap().next().unwrap_or("(no more lines)".to_owned()).into());
+    let mut replies = vec![Reply::Human, Reply::custom(next)];
+    replies.extend(Reply::ORDER);
+    Agent { replies, human_input: HumanInputMode::Never, ..Agent::new(name) }
+}
+
+/// A model with a script.
+pub fn script<A: Into<Answer>>(answers: impl IntoIterator<Item = A>) -> Arc<Scripted> {
+    Arc::new(Scripted::new("scripted", answers))
+}
+
+/// An assistant with a scripted model.
+pub fn writes<A: Into<Answer>>(name: &str, answers: impl IntoIterator<Item = A>) -> Agent {
+    Agent::assistant(name, script(answers))
+}
+
+/// An agent that runs code and asks nobody.
+pub fn runs(name: &str, executor: impl Executor + 'static) -> Agent {
+    Agent { code: Some(CodeExecution::new(Arc::new(executor))), human_input: HumanInputMode::Never, ..Agent::new(name) }
+}
+
+/// A message with a block of Python.
+pub fn python(code: &str) -> String {
+    format!("Run this:\n\n```python\n{code}\n```\n")
+}
+
+/// What was said, in order.
+pub fn texts(result: &ChatResult) -> Vec<String> {
+    result.history.iter().map(|message| message.text().into_owned()).collect()
+}
+
+/// Who spoke, in order.
+pub fn names(result: &ChatResult) -> Vec<&str> {
+    result.history.iter().map(|message| message.name.as_str()).collect()
+}
+
+/// The last thing that was said.
+pub fn last(result: &ChatResult) -> String {
+    result.history.last().unwrap().text().into_owned()
+}

@@ -1,0 +1,153 @@
+//! `cellblock chat`: agents that write code and have it run.
+
+mod agents;
+mod args;
+mod config;
+mod ended;
+mod follow;
+mod models;
+mod task;
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use cellblock_agents::{Budget, Chat, ChatResult, Opening, sequence};
+use tokio_util::sync::CancellationToken;
+
+pub use args::ChatArgs;
+
+use crate::{
+    failure::usage,
+    interrupt::{cancel_on_ctrl_c, until_cancelled},
+    render::screen::Screen,
+    terminal::TerminalHuman,
+};
+use agents::Stage;
+use args::BoundArgs;
+use follow::{Follower, Form};
+use models::Models;
+
+/// What is to be held.
+enum Plan {
+    /// One chat.
+    One(Box<Chat>, Opening),
+    /// Several, each after those that it waits for.
+    Several {
+        steps: Vec<sequence::Step>,
+        /// Whether each waits for all before it.
+        in_order: bool,
+    },
+}
+
+/// Runs the command. With `--json` exactly one object is printed, also when it fails.
+pub async fn chat(args: ChatArgs) -> Result<u8> {
+    let json = args.json;
+    let held = held(args).await;
+    if let (Err(error), true) = (&held, json) {
+        ended::print_failure(error)?;
+    }
+    held
+}
+
+async fn held(args: ChatArgs) -> Result<u8> {
+    let cancel = CancellationToken::new();
+    cancel_on_ctrl_c(&cancel);
+    let file = args.config.as_deref().map(config::read).transpose()?;
+    if args.bounds.resume.is_none() && args.bounds.save.as_deref().is_some_and(std::path::Path::exists) {
+        let path = args.bounds.save.as_deref().unwrap_or(std::path::Path::new("")).display();
+        return Err(usage(
+            format!("{path} is there already"),
+            "--save takes the name of a new file; --resume goes on with a saved chat",
+        ));
+    }
+    let screen = Arc::new(Screen::start(cancel.clone()));
+    let person = Arc::new(TerminalHuman::new(screen.clone(), cancel.clone()));
+    let mut models = Models::new(&args.model)?;
+    let stage = Stage::new(&args, &file, person.clone())?;
+    let opening = match args.bounds.resume {
+        Some(_) => Opening::Nothing,
+        None => task::opening(&args, file.as_ref().and_then(|file| file.config.task.as_deref()), &person).await?,
+    };
+    let making = plan(&args, file.as_ref(), &stage, &mut models, opening);
+    let plan = until_cancelled(&cancel, making).await?;
+
+    let form = match (args.json, args.events) {
+        (true, _) => Form::Silent,
+        (false, true) => Form::Events,
+        (false, false) => Form::Transcript,
+    };
+    let follower = Arc::new(Follower::new(form, screen, args.session.out.clone()));
+    let (results, not_run) = run(plan, &args.bounds, &follower, &cancel).await?;
+    let failure = models.finish().err();
+    ended::end(&results, not_run, &follower, failure, args.json)
+}
+
+/// The chats that the options, or the file, describe.
+async fn plan(
+    args: &ChatArgs,
+    file: Option<&config::File>,
+    stage: &Stage,
+    models: &mut Models,
+    opening: Opening,
+) -> Result<Plan> {
+    let mut plan = match file {
+        Some(file) => config::plan(file, stage, models, opening).await?,
+        None => {
+            let model = models.usual().await?;
+            Plan::One(Box::new(agents::pair(stage, model).await?), opening)
+        }
+    };
+    let chats: Vec<&mut Chat> = match &mut plan {
+        Plan::One(chat, _) => vec![chat],
+        Plan::Several { steps, .. } => steps.iter_mut().map(|step| &mut step.chat).collect(),
+    };
+    for chat in &chats {
+        task::can_be_seen(args, chat)?;
+    }
+    for chat in chats {
+        bound(chat, &args.bounds);
+    }
+    let saved = args.bounds.save.is_some() || args.bounds.resume.is_some();
+    if saved && matches!(plan, Plan::Several { .. }) {
+        return Err(usage(
+            "a sequence of chats cannot be saved",
+            "leave out --save, or describe one chat: [chat] in place of [[sequence]]",
+        ));
+    }
+    Ok(plan)
+}
+
+/// What the command line says wins.
+fn bound(chat: &mut Chat, bounds: &BoundArgs) {
+    chat.max_turns = bounds.max_turns.or(chat.max_turns);
+    let budget = Budget { cost: bounds.budget, tokens: bounds.max_tokens_total, time: bounds.max_time };
+    chat.budget.cost = budget.cost.or(chat.budget.cost);
+    chat.budget.tokens = budget.tokens.or(chat.budget.tokens);
+    chat.budget.time = budget.time.or(chat.budget.time);
+    chat.log = bounds.resume.clone().or_else(|| bounds.save.clone());
+}
+
+/// Runs what is planned; gives the results, and how many chats did not run.
+async fn run(
+    plan: Plan,
+    bounds: &BoundArgs,
+    follower: &Arc<Follower>,
+    cancel: &CancellationToken,
+) -> Result<(Vec<ChatResult>, usize)> {
+    let watched = |chat: Chat| Chat { cancel: cancel.clone(), events: Some(follower.sink()), ..chat };
+    match plan {
+        Plan::One(chat, _) if bounds.resume.is_some() => Ok((vec![watched(*chat).resume().await?], 0)),
+        Plan::One(chat, opening) => Ok((vec![watched(*chat).run(opening).await?], 0)),
+        Plan::Several { steps, in_order } => {
+            let steps: Vec<_> =
+                steps.into_iter().map(|step| sequence::Step { chat: watched(step.chat), ..step }).collect();
+            let all = steps.len();
+            let results: Vec<_> = match in_order {
+                true => sequence::run_in_order(steps).await?,
+                false => sequence::run_as_ready(steps).await?.into_iter().flatten().collect(),
+            };
+            let not_run = all - results.len();
+            Ok((results, not_run))
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Lines that a person types.
+
+use std::{
+    fs::OpenOptions,
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::PathBuf,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use rustyline::{Behavior, Config, Editor, error::ReadlineError, history::FileHistory};
+
+use crate::render::{HEADER, sanitize::Sanitizer};
+
+/// The most lines that are remembered.
+const REMEMBERED: usize = 1000;
+
+/// Whether somebody is at the prompt right now. The line editor then has the handler of SIGINT.
+static AT_PROMPT: AtomicBool = AtomicBool::new(false);
+
+/// Ends the question that somebody is at, if there is one, so that the terminal is as it was before.
+pub fn wake() {
+    if AT_PROMPT.load(Ordering::SeqCst) {
+        // It can only fail if we may not send ourselves a signal; then the question stands until it is answered.
+        let _ = kill(Pid::this(), Signal::SIGINT);
+    }
+}
+
+/// What a person answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// A line; empty for only Enter.
+    Text(String),
+    /// Ctrl-D.
+    End,
+    /// Ctrl-C.
+    Interrupt,
+}
+
+/// The line editor, made when it is needed.
+#[derive(Default)]
+pub struct Line {
+    editor: Option<Editor<(), FileHistory>>,
+}
+
+impl Line {
+    /// Asks for a line below a question; `initial` is there to be edited.
+    ///
+    /// # Errors
+    /// When the terminal cannot be read.
+    pub fn read(&mut self, question: &str, initial: &str) -> io::Result<Answer> {
+        let editor = match &mut self.editor {
+            Some(editor) => editor,
+            empty => empty.insert(editor()?),
+        };
+        say(&format!("\n{HEADER}{question}{HEADER:#}"));
+        AT_PROMPT.store(true, Ordering::SeqCst);
+        let line = match initial {
+            "" => editor.readline("> "),
+            initial => editor.readline_with_initial("> ", (initial, "")),
+        };
+        AT_PROMPT.store(false, Ordering::SeqCst);
+        match line {
+            Ok(text) => {
+                if initial.is_empty() && !text.trim().is_empty() {
+                    remember(editor, &text);
+                }
+                Ok(Answer::Text(text))
+            }
+            Err(ReadlineError::Eof) => Ok(Answer::End),
+            Err(ReadlineError::Interrupted | ReadlineError::Signal(_)) => Ok(Answer::Interrupt),
+            Err(ReadlineError::Io(error)) => Err(error),
+            Err(error) => Err(io::Error::other(error)),
+        }
+    }
+
+    /// Shows lines above a question, made harmless.
+    pub fn show(&self, text: &str) {
+        say(Sanitizer::default().push(text.as_bytes()).trim_end_matches('\n'));
+    }
+}
+
+/// Questions are ours and not part of the transcript.
+fn say(text: &str) {
+    // A standard error that cannot be written leaves nobody to tell.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+fn editor() -> io::Result<Editor<(), FileHistory>> {
+    // At the terminal itself: standard output may be a file or a pipe.
+    let config = Config::builder().behavior(Behavior::PreferTerm).history_ignore_space(true);
+    let config = config.max_history_size(REMEMBERED).map_err(io::Error::other)?.build();
+    let mut editor = Editor::with_history(config, FileHistory::with_config(&config)).map_err(io::Error::other)?;
+    if let Some(path) = history() {
+        // A history that cannot be read is none.
+        let _ = editor.load_history(&path);
+    }
+    Ok(editor)
+}
+
+/// Keeps a line for next time. That it cannot be kept is no reason to bother anybody.
+fn remember(editor: &mut Editor<(), FileHistory>, text: &str) {
+    let is_new = editor.add_history_entry(text).unwrap_or(false);
+    if let Some(path) = history().filter(|_| is_new) {
+        let _ = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        // What a person says is nobody else's business.
+        let _ = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
+        let _ = editor.append_history(&path);
+    }
+}
+
+/// Where lines are kept: the user's cache directory.
+fn history() -> Option<PathBuf> {
+    cellblock_cache::user_directory().ok().map(|directory| directory.join("chat-history"))
+}

@@ -1,0 +1,132 @@
+//! Pictures on the terminal itself, where it can show them: the graphics protocol of kitty, and inline images of iTerm2.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use cellblock_exec::Artifact;
+
+/// The largest picture that is shown, in bytes; of a larger one only the path is told.
+const MAX_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The most columns that a picture takes; smaller ones stay as they are.
+const COLUMNS: u32 = 72;
+
+/// A picture of more pixels across than this is shown in [`COLUMNS`].
+const WIDE: u32 = 700;
+
+/// Bytes of base64 in one piece: kitty's limit.
+const PIECE: usize = 4096;
+
+/// How a terminal shows pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pictures {
+    /// Kitty's graphics protocol: kitty, Ghostty.
+    Kitty,
+    /// iTerm2's inline images: iTerm2, WezTerm.
+    Iterm,
+}
+
+impl Pictures {
+    /// How the terminal of this process shows them; `None` if it cannot, as far as one can tell.
+    pub fn of_terminal() -> Option<Self> {
+        Self::told_by(|name| std::env::var(name).ok())
+    }
+
+    fn told_by(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let get = |name| variable(name).filter(|value| !value.is_empty());
+        let (term, program) = (get("TERM").unwrap_or_default(), get("TERM_PROGRAM").unwrap_or_default());
+        // What runs within another program does not reach the terminal.
+        if get("TMUX").is_some() || term.starts_with("tmux") || term.starts_with("screen") || term == "dumb" {
+            return None;
+        }
+        match program.as_str() {
+            "iTerm.app" | "WezTerm" => Some(Self::Iterm),
+            "ghostty" => Some(Self::Kitty),
+            _ => (get("KITTY_WINDOW_ID").is_some() || term == "xterm-kitty").then_some(Self::Kitty),
+        }
+    }
+
+    /// What shows a picture; `None` for what is none, or too large.
+    pub fn show(self, artifact: &Artifact) -> Option<String> {
+        let (width, _) = png_size(&artifact.content)?;
+        if artifact.bytes > MAX_BYTES || artifact.content.len() as u64 > MAX_BYTES {
+            return None;
+        }
+        let data = BASE64_STANDARD.encode(artifact.content.as_slice());
+        let wide = width > WIDE;
+        Some(match self {
+            Self::Iterm => {
+                let width = if wide { COLUMNS.to_string() } else { "auto".to_owned() };
+                let size = artifact.content.len();
+                format!("\x1b]1337;File=inline=1;preserveAspectRatio=1;size={size};width={width}:{data}\x07\n")
+            }
+            Self::Kitty => {
+                let columns = if wide { format!(",c={COLUMNS}") } else { String::new() };
+                let pieces: Vec<&[u8]> = data.as_bytes().chunks(PIECE).collect();
+                let mut text = String::with_capacity(data.len() + 64 * pieces.len());
+                for (at, piece) in pieces.iter().enumerate() {
+                    // The picture as a PNG, shown at once, and no answer, which nobody would read.
+                    let keys = if at == 0 { format!("a=T,f=100,q=2{columns},") } else { String::new() };
+                    let more = u8::from(at + 1 < pieces.len());
+                    text.push_str(&format!("\x1b_G{keys}m={more};{}\x1b\\", String::from_utf8_lossy(piece)));
+                }
+                text + "\n"
+            }
+        })
+    }
+}
+
+/// The width and the height of a PNG picture in pixels; `None` for anything else.
+fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
+    let header = bytes.get(..24)?;
+    if !header.starts_with(b"\x89PNG\r\n\x1a\n") || &header[12..16] != b"IHDR" {
+        return None;
+    }
+    let number = |at: usize| header.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
+    Some((number(16)?, number(20)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn picture(width: u32, bytes: usize) -> Artifact {
+        let mut content = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".to_vec();
+        content.extend(width.to_be_bytes());
+        content.extend(10u32.to_be_bytes());
+        content.resize(bytes.max(24), 0);
+        let bytes = content.len() as u64;
+        Artifact { path: "a.png".into(), media_type: "image/png".into(), bytes, content: Arc::new(content) }
+    }
+
+    #[test]
+    fn terminals_are_told_by_their_variables() {
+        let told = |set: &'static [(&str, &str)]| {
+            Pictures::told_by(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        };
+        assert_eq!(told(&[("TERM", "xterm-kitty")]), Some(Pictures::Kitty));
+        assert_eq!(told(&[("TERM", "xterm-256color"), ("KITTY_WINDOW_ID", "1")]), Some(Pictures::Kitty));
+        assert_eq!(told(&[("TERM_PROGRAM", "iTerm.app")]), Some(Pictures::Iterm));
+        assert_eq!(told(&[("TERM", "xterm-256color")]), None);
+        assert_eq!(told(&[("TERM", "tmux-256color"), ("KITTY_WINDOW_ID", "1")]), None);
+    }
+
+    #[test]
+    fn pictures_go_out_in_pieces_that_fit() {
+        let text = Pictures::Kitty.show(&picture(1000, 10_000)).unwrap();
+        let pieces: Vec<_> = text.trim_end().split("\x1b\\").filter(|piece| !piece.is_empty()).collect();
+        assert!(pieces.len() == 4 && pieces[0].starts_with("\x1b_Ga=T,f=100,q=2,c=72,m=1;"), "{}", pieces.len());
+        assert!(pieces[3].starts_with("\x1b_Gm=0;"));
+        let data: String = pieces.iter().map(|piece| piece.split_once(';').unwrap().1).collect();
+        assert_eq!(BASE64_STANDARD.decode(data).unwrap().len(), 10_000);
+        assert!(Pictures::Iterm.show(&picture(100, 100)).unwrap().contains("size=100;width=auto:"));
+    }
+
+    #[test]
+    fn only_pictures_that_are_not_too_large_are_shown() {
+        assert_eq!(Pictures::Kitty.show(&picture(10, 5 << 20)), None);
+        // The name says nothing.
+        let text = Artifact { content: Arc::new(b"\x1b]0;title\x07 and more than 24 bytes".to_vec()), ..picture(10, 24) };
+        assert_eq!(Pictures::Kitty.show(&text), None);
+    }
+}

@@ -1,0 +1,175 @@
+//! Names of models.
+
+use std::{env, fmt, path::PathBuf, str::FromStr};
+
+use cellblock_agents::ModelError;
+
+use super::providers::{PROVIDERS, Provider};
+use crate::LocalModel;
+
+/// A model, and where it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelName {
+    /// On this machine, run by us.
+    Local(LocalModel),
+    /// At a provider.
+    Provided {
+        /// The provider.
+        provider: &'static Provider,
+        /// The model, as the provider knows it.
+        model: String,
+    },
+    /// At some server with OpenAI's chat completions.
+    Server {
+        /// Its base address.
+        base_url: String,
+        /// The model, as the server knows it.
+        model: String,
+    },
+}
+
+/// The model to use if nobody names one: the usual one of the first provider of [`PROVIDERS`] whose key is in the
+/// environment, else `local`.
+pub fn default_name() -> String {
+    default_among(&|variable| env::var(variable).ok())
+}
+
+pub(super) fn default_among(variable: &dyn Fn(&str) -> Option<String>) -> String {
+    let with_key =
+        |provider: &&Provider| provider.key_variable.and_then(variable).is_some_and(|key| !key.trim().is_empty());
+    PROVIDERS
+        .iter()
+        .filter(with_key)
+        .find_map(|provider| Some(format!("{}/{}", provider.name, provider.usual_model?)))
+        .unwrap_or_else(|| "local".to_owned())
+}
+
+impl FromStr for ModelName {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, ModelError> {
+        let name = name.trim();
+        let wrong = |why: String| ModelError::Start { what: format!("`{name}` names no model: {why}"), source: None };
+        if let Some(path) = name.strip_prefix("local:") {
+            return match path.trim() {
+                "" => Err(wrong("write the path of a GGUF file after `local:`, or only `local`".to_owned())),
+                path => Ok(ModelName::Local(LocalModel::File(PathBuf::from(path)))),
+            };
+        }
+        if name == "local" {
+            return Ok(ModelName::Local(LocalModel::Default));
+        }
+        if name.starts_with("http://") || name.starts_with("https://") {
+            return match name.split_once('#') {
+                Some((base_url, model)) if !model.is_empty() => {
+                    Ok(ModelName::Server { base_url: base_url.to_owned(), model: model.to_owned() })
+                }
+                // Without the name: an address may hold a password.
+                _ => Err(ModelError::Start {
+                    what: "an address alone names no model: write the model after `#`, as in \
+                           http://127.0.0.1:8080/v1#qwen2.5-coder"
+                        .to_owned(),
+                    source: None,
+                }),
+            };
+        }
+        if let Some((before, model)) = name.split_once('/')
+            && let Some(provider) = PROVIDERS.iter().find(|provider| provider.name == before)
+        {
+            return match model {
+                "" => Err(wrong(format!("write the model after `{before}/`"))),
+                model => Ok(ModelName::Provided { provider, model: model.to_owned() }),
+            };
+        }
+        let begins = |provider: &&Provider| provider.beginnings.iter().any(|beginning| name.starts_with(beginning));
+        if let Some(provider) = PROVIDERS.iter().find(begins) {
+            return Ok(ModelName::Provided { provider, model: name.to_owned() });
+        }
+        if name.to_ascii_lowercase().ends_with(".gguf") {
+            return Err(wrong(format!("write `local:{name}` for a file")));
+        }
+        let names: Vec<&str> = PROVIDERS.iter().map(|provider| provider.name).collect();
+        Err(wrong(format!(
+            "write PROVIDER/MODEL with one of {}; or URL#MODEL for another server; or `local`, or `local:FILE.gguf`",
+            names.join(", ")
+        )))
+    }
+}
+
+impl fmt::Display for ModelName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ModelName::Local(LocalModel::Default) => f.write_str("local"),
+            ModelName::Local(LocalModel::File(path)) => write!(f, "local:{}", path.display()),
+            ModelName::Provided { provider, model } => write!(f, "{}/{model}", provider.name),
+            ModelName::Server { base_url, model } => write!(f, "{base_url}#{model}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_understood_and_written_alike() {
+        for (name, whole) in [
+            ("openai/gpt-4o-mini", "openai/gpt-4o-mini"),
+            ("gpt-4o-mini", "openai/gpt-4o-mini"),
+            ("o3-mini", "openai/o3-mini"),
+            ("claude-3-5-sonnet-latest", "anthropic/claude-3-5-sonnet-latest"),
+            ("openrouter/meta-llama/llama-3.1-8b-instruct:free", "openrouter/meta-llama/llama-3.1-8b-instruct:free"),
+            ("ollama/llama3.2:3b", "ollama/llama3.2:3b"),
+            ("http://127.0.0.1:8080/v1#qwen", "http://127.0.0.1:8080/v1#qwen"),
+            (" local ", "local"),
+            ("local:/models/a b.gguf", "local:/models/a b.gguf"),
+        ] {
+            let parsed: ModelName = name.parse().unwrap();
+            assert_eq!(parsed.to_string(), whole);
+            assert_eq!(whole.parse::<ModelName>().unwrap(), parsed);
+        }
+    }
+
+    #[test]
+    fn what_names_no_model_is_refused_with_advice() {
+        for (name, advice) in [
+            ("", "PROVIDER/MODEL"),
+            ("llama3", "PROVIDER/MODEL"),
+            ("meta-llama/llama-3", "PROVIDER/MODEL"),
+            ("openai/", "after `openai/`"),
+            ("local:", "path of a GGUF file"),
+            ("models/a.gguf", "`local:models/a.gguf`"),
+            ("http://127.0.0.1:8080/v1", "after `#`"),
+            ("http://127.0.0.1:8080/v1#", "after `#`"),
+        ] {
+            let error = name.parse::<ModelName>().unwrap_err().to_string();
+            assert!(error.contains(advice), "{name}: {error}");
+        }
+        let error = "http://me:sesame@a.example/v1".parse::<ModelName>().unwrap_err().to_string();
+        assert!(!error.contains("sesame"), "{error}");
+    }
+
+    #[test]
+    fn the_default_is_whoever_has_a_key() {
+        let with = |set: &'static [&str]| default_among(&|name| set.contains(&name).then(|| "k".to_owned()));
+        assert_eq!(with(&[]), "local");
+        assert_eq!(with(&["ANTHROPIC_API_KEY", "OPENAI_API_KEY"]), "openai/gpt-4o-mini");
+        assert!(with(&["ANTHROPIC_API_KEY"]).starts_with("anthropic/claude"));
+        // What it is called there is known to its owner only.
+        assert_eq!(with(&["AZURE_OPENAI_API_KEY"]), "local");
+        assert_eq!(default_among(&|_| Some(" ".to_owned())), "local");
+    }
+
+    #[test]
+    fn the_table_is_sound() {
+        for (at, provider) in PROVIDERS.iter().enumerate() {
+            assert!(!provider.name.is_empty() && !provider.provider.is_empty(), "{provider:?}");
+            assert!(PROVIDERS[..at].iter().all(|other| other.name != provider.name), "{provider:?}");
+            assert!(!provider.base_url.is_empty() || provider.address_variable.is_some(), "{provider:?}");
+            if let Some(model) = provider.usual_model {
+                let name = format!("{}/{model}", provider.name);
+                assert_eq!(name.parse::<ModelName>().unwrap().to_string(), name);
+            }
+        }
+    }
+}

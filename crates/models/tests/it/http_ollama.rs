@@ -1,0 +1,82 @@
+//! Ollama's API over a real connection.
+
+use cellblock_agents::{Finish, ModelClient as _, ModelError, Usage};
+use cellblock_models::{Connection, Ollama};
+use serde_json::{Value, json};
+
+use crate::http_server::*;
+
+fn client(server: &Server) -> Ollama {
+    Ollama { base_url: server.url("/"), connection: Connection::new(quick()), ..Ollama::new("llama3") }
+}
+
+fn said(text: &str) -> Value {
+    json!({"model": "llama3", "message": {"role": "assistant", "content": text}, "done": false})
+}
+
+fn end() -> Value {
+    json!({"model": "llama3", "message": {"role": "assistant", "content": ""}, "done": true, "done_reason": "stop",
+        "prompt_eval_count": 26, "eval_count": 9})
+}
+
+/// Lines of JSON, in pieces that end anywhere.
+fn lines(all: &[Value], kind: &str, stop: End) -> axum::response::Response {
+    let text: String = all.iter().map(|line| format!("{line}\n")).collect();
+    let bytes: Vec<String> =
+        text.as_bytes().chunks(7).map(|piece| String::from_utf8_lossy(piece).into_owned()).collect();
+    pieces(kind, bytes, stop)
+}
+
+#[tokio::test]
+async fn an_answer_as_it_is_written() {
+    let server =
+        Server::start(|_, _| lines(&[said("he"), said("llo"), end()], "application/x-ndjson", End::Whole)).await;
+    let (sink, heard) = listener();
+    let completion = client(&server).complete(&hello(), Some(&sink)).await.unwrap();
+    assert_eq!(*heard.lock().unwrap(), ["he", "llo"]);
+    assert_eq!((completion.content.as_str(), completion.finish), ("hello", Finish::Stop));
+    assert_eq!(completion.usage, Usage { prompt_tokens: 26, completion_tokens: 9 });
+    assert_eq!(completion.cost, 0.0);
+    let asked = &server.asked()[0];
+    assert_eq!(asked.uri.path(), "/api/chat");
+    assert_eq!(asked.body["stream"], true);
+    assert!(!asked.headers.contains_key("authorization"));
+}
+
+#[tokio::test]
+async fn an_answer_at_once_with_a_tool_call() {
+    let server = Server::start(|_, _| {
+        let call = json!({"function": {"name": "add", "arguments": {"a": 1}}});
+        as_json(200, &json!({"message": {"role": "assistant", "content": "", "tool_calls": [call]}, "done": true}))
+    })
+    .await;
+    let completion = client(&server).complete(&hello(), None).await.unwrap();
+    assert_eq!(completion.finish, Finish::ToolCalls);
+    assert_eq!(completion.tool_calls[0].arguments, "{\"a\":1}");
+    assert_eq!(server.asked()[0].body["stream"], false);
+}
+
+#[tokio::test]
+async fn a_model_that_is_not_there_is_told_with_what_gets_it() {
+    let server = Server::start(|_, _| as_json(404, &json!({"error": "model 'llama3' not found"}))).await;
+    let error = client(&server).complete(&hello(), None).await.unwrap_err();
+    assert!(error.to_string().contains("ollama pull llama3"), "{error}");
+    assert_eq!(server.count(), 1);
+}
+
+#[tokio::test]
+async fn streams_that_break_keep_what_came() {
+    for (all, stop) in [
+        (vec![said("hel")], End::Cut),
+        (vec![said("hel")], End::Whole),
+        (vec![said("hel"), json!({"error": "out of memory"})], End::Whole),
+    ] {
+        let server = Server::start(move |_, _| lines(&all, "application/x-ndjson", stop)).await;
+        let (sink, _) = listener();
+        let error = client(&server).complete(&hello(), Some(&sink)).await.unwrap_err();
+        assert!(matches!(&error, ModelError::Interrupted { received, .. } if received == "hel"), "{error:?}");
+    }
+    let server = Server::start(|_, _| lines(&[json!("x")], "application/x-ndjson", End::Whole)).await;
+    let (sink, _) = listener();
+    assert!(matches!(client(&server).complete(&hello(), Some(&sink)).await, Err(ModelError::Malformed { .. })));
+}

@@ -1,0 +1,245 @@
+//! The local model: a real server that nobody here wrote, with a real model.
+
+use std::{
+    env,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use cellblock_agents::{Finish, ModelClient, ModelError, ModelMessage, ModelRequest, Parameters, TextSink, ToolSpec};
+use cellblock_exec::{Silent, with_causes};
+use cellblock_models::{CacheStore, Cached, Local, LocalModel, LocalOptions, ModelConfig, OpenAi, choose::CacheChoice};
+
+/// Far more than anything takes here, also on a slow machine that does other things.
+const LONG: Duration = Duration::from_secs(300);
+
+const TASK: &str = "Write a Python program that prints the sum of the numbers 1 to 10. Put it in a python code block.";
+
+async fn start(options: &LocalOptions) -> Local {
+    tokio::time::timeout(LONG, Local::start(options, &Silent)).await.unwrap().unwrap()
+}
+
+async fn usual() -> Local {
+    start(&LocalOptions::default()).await
+}
+
+fn asked(text: &str) -> ModelRequest {
+    let messages = vec![ModelMessage::User { name: None, content: text.into() }];
+    ModelRequest { messages, ..ModelRequest::default() }
+}
+
+/// What is heard of an answer, piece by piece.
+fn listener() -> (TextSink, Arc<Mutex<Vec<String>>>) {
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let sink: TextSink = {
+        let heard = heard.clone();
+        Arc::new(move |text: &str| heard.lock().unwrap().push(text.to_owned()))
+    };
+    (sink, heard)
+}
+
+fn lives(process: u32) -> bool {
+    Path::new(&format!("/proc/{process}")).exists()
+}
+
+async fn is_gone(process: u32) {
+    let gone = async {
+        while lives(process) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(LONG, gone).await.expect("the server is still there");
+}
+
+fn kill(process: u32) {
+    assert!(Command::new("kill").args(["-9", &process.to_string()]).status().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_real_model_answers_plainly_and_streamed() {
+    let model = usual().await;
+    assert_eq!((model.name(), model.provider()), ("SmolLM2-135M-Instruct", "llama.cpp"));
+    let plain = model.complete(&asked(TASK), None).await.unwrap();
+    assert!(plain.content.contains("```python"), "{}", plain.content);
+    assert!(plain.usage.prompt_tokens > 10 && plain.usage.completion_tokens > 10, "{plain:?}");
+    assert_eq!((plain.cost, plain.model.as_str(), plain.cached), (0.0, "SmolLM2-135M-Instruct", false));
+    let (sink, heard) = listener();
+    let streamed = model.complete(&asked(TASK), Some(&sink)).await.unwrap();
+    let heard = heard.lock().unwrap();
+    assert!(heard.len() > 10, "{heard:?}");
+    assert_eq!(heard.concat(), streamed.content);
+    // The likeliest words, both times.
+    assert!(streamed.content.contains("```python"), "{}", streamed.content);
+    assert!(streamed.usage.completion_tokens > 10, "{streamed:?}");
+}
+
+#[tokio::test]
+async fn it_stops_where_it_is_told_to() {
+    let model = usual().await;
+    let with = |parameters| ModelRequest { parameters, ..asked("Count from 1 to 20, separated by commas.") };
+    let few = with(Parameters { max_tokens: Some(5), ..Parameters::default() });
+    let (sink, _) = listener();
+    for sink in [None, Some(&sink)] {
+        let answer = model.complete(&few, sink).await.unwrap();
+        assert_eq!((answer.finish, answer.usage.completion_tokens), (Finish::Length, 5), "{answer:?}");
+    }
+    let free = model.complete(&with(Parameters { max_tokens: Some(60), ..Parameters::default() }), None).await.unwrap();
+    assert!(free.content.contains('5'), "{}", free.content);
+    let stop = with(Parameters { stop: vec!["5".to_owned()], max_tokens: Some(60), ..Parameters::default() });
+    let answer = model.complete(&stop, None).await.unwrap();
+    assert!(!answer.content.contains('5') && answer.content.len() < free.content.len(), "{}", answer.content);
+    assert_eq!(answer.finish, Finish::Stop);
+}
+
+#[tokio::test]
+async fn further_fields_and_tools_reach_the_server() {
+    let schema = serde_json::json!({
+        "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": false
+    });
+    let tool = ToolSpec { name: "weather".into(), description: "The weather.".into(), parameters: schema.clone() };
+    let mut parameters = Parameters { max_tokens: Some(100), ..Parameters::default() };
+    let format = serde_json::json!({"type": "json_schema", "json_schema": {"name": "place", "schema": schema}});
+    parameters.extra.insert("response_format".into(), format);
+    let question = asked("What is the capital of Korea?");
+    let model = usual().await;
+    let answer = model.complete(&ModelRequest { parameters, ..question.clone() }, None).await.unwrap();
+    let place: serde_json::Value = serde_json::from_str(&answer.content).unwrap();
+    assert!(place["city"].is_string(), "{place}");
+    // A model that was not taught tools takes them all the same.
+    let answer = model.complete(&ModelRequest { tools: vec![tool], ..question }, None).await.unwrap();
+    assert!(!answer.content.is_empty() || !answer.tool_calls.is_empty());
+}
+
+#[tokio::test]
+async fn a_cancelled_answer_leaves_the_server_as_it_was() {
+    let model = usual().await;
+    let process = model.process_id();
+    let (sender, mut first) = tokio::sync::mpsc::unbounded_channel();
+    let sink: TextSink = Arc::new(move |text: &str| drop(sender.send(text.to_owned())));
+    let request = asked("Tell me a very long story about a lighthouse keeper and the sea.");
+    tokio::select! {
+        _ = model.complete(&request, Some(&sink)) => panic!("the whole story came before its first word"),
+        word = first.recv() => assert!(word.is_some()),
+    }
+    let next = tokio::time::timeout(LONG, model.complete(&asked(TASK), None)).await.unwrap().unwrap();
+    assert!(next.content.contains("```python"), "{}", next.content);
+    assert_eq!(model.process_id(), process);
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_too_long_is_told_from_other_failures() {
+    let model = start(&LocalOptions { context: 256, ..LocalOptions::default() }).await;
+    let error = model.complete(&asked(&"and so on ".repeat(400)), None).await.unwrap_err();
+    assert!(matches!(error, ModelError::TooLong { .. }), "{error:?}");
+    assert!(model.complete(&asked("Say hi."), None).await.is_ok());
+}
+
+#[tokio::test]
+async fn only_who_has_its_key_is_answered() {
+    let model = usual().await;
+    let stranger = OpenAi::new(format!("{}/v1", model.address()), model.name());
+    let error = stranger.complete(&asked("Say hi."), None).await.unwrap_err();
+    assert!(matches!(error, ModelError::Unauthorized { .. }), "{error:?}");
+    assert!(model.complete(&asked("Say hi."), None).await.is_ok());
+}
+
+#[tokio::test]
+async fn one_server_for_all_who_want_the_same() {
+    let options = LocalOptions { context: 1024, ..LocalOptions::default() };
+    let (one, two) = tokio::join!(start(&options), start(&options));
+    let other = start(&LocalOptions { context: 1025, ..options.clone() }).await;
+    assert_eq!(one.process_id(), two.process_id());
+    assert_ne!(one.process_id(), other.process_id());
+    let process = one.process_id();
+    drop(one);
+    assert!(lives(process));
+    assert!(two.complete(&asked("Say hi."), None).await.is_ok());
+    drop(two);
+    assert!(!lives(process), "the server outlived its clients");
+    assert!(lives(other.process_id()));
+}
+
+#[tokio::test]
+async fn a_server_that_is_killed_fails_one_call() {
+    let model = start(&LocalOptions { context: 2048, ..LocalOptions::default() }).await;
+    let process = model.process_id();
+    let killed = Mutex::new(false);
+    let sink: TextSink = Arc::new(move |_: &str| {
+        if !std::mem::replace(&mut killed.lock().unwrap(), true) {
+            kill(process);
+        }
+    });
+    let request = asked("Tell me a very long story about a lighthouse keeper and the sea.");
+    let error = model.complete(&request, Some(&sink)).await.unwrap_err();
+    assert!(matches!(error, ModelError::Interrupted { .. } | ModelError::Connect { .. }), "{error:?}");
+    model.complete(&asked("Say hi."), None).await.unwrap();
+    assert_ne!(model.process_id(), process);
+    assert!(!lives(process));
+}
+
+#[tokio::test]
+async fn files_that_are_no_models_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let started = async |file: &str, content: Option<&[u8]>| {
+        let path = directory.path().join(file);
+        content.inspect(|content| std::fs::write(&path, content).unwrap());
+        let options = LocalOptions { model: LocalModel::File(path), ..LocalOptions::default() };
+        Local::start(&options, &Silent).await.map(|_| ()).map_err(|error| with_causes(&error))
+    };
+    let missing = started("missing.gguf", None).await.unwrap_err();
+    assert!(missing.contains("missing.gguf") && missing.contains("No such file"), "{missing}");
+    let text = started("text.gguf", Some(b"no model")).await.unwrap_err();
+    assert!(text.contains("GGUF format"), "{text}");
+    let damaged = started("damaged.gguf", Some(b"GGUF\x03\0\0\0and then nothing that makes sense")).await.unwrap_err();
+    assert!(damaged.contains("damaged.gguf") && damaged.contains("does not start"), "{damaged}");
+    // What the server said.
+    assert!(damaged.contains("gguf_init"), "{damaged}");
+}
+
+const PARENT: &str = "CELLBLOCK_TEST_PARENT";
+
+/// Not a test of its own: the process that the next one kills.
+#[tokio::test]
+#[ignore = "started by it_ends_with_a_process_that_is_killed"]
+async fn a_process_that_is_killed() {
+    if env::var_os(PARENT).is_some() {
+        let model = usual().await;
+        println!("server {}", model.process_id());
+        tokio::time::sleep(LONG).await;
+    }
+}
+
+#[tokio::test]
+async fn it_ends_with_a_process_that_is_killed() {
+    let mut parent = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "local::a_process_that_is_killed", "--ignored", "--nocapture"])
+        .env(PARENT, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(parent.stdout.take().unwrap()).lines().map_while(Result::ok);
+    let process = lines.filter_map(|line| line.split_once("server ")?.1.trim().parse().ok()).next();
+    let process: u32 = process.expect("the other process started no server");
+    assert!(lives(process));
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+    is_gone(process).await;
+}
+
+#[tokio::test]
+async fn a_newcomer_needs_only_its_name() {
+    let cache = tempfile::tempdir().unwrap();
+    // The answers are kept elsewhere than in the user's cache; the model is not.
+    let config = ModelConfig { cache: CacheChoice::Off, ..ModelConfig::named("local") };
+    let config = ModelConfig { parameters: Parameters { max_tokens: Some(3), ..Parameters::default() }, ..config };
+    let model = config.client(&Silent).await.unwrap();
+    let store = Arc::new(CacheStore::open(&cache.path().join(CacheStore::FILE)).unwrap());
+    let model = Cached::new(model, store);
+    let request = asked("Count from 1 to 20, separated by commas.");
+    let answer = model.complete(&request, None).await.unwrap();
+    assert_eq!((answer.finish, answer.usage.completion_tokens, answer.cached), (Finish::Length, 3, false));
+    assert!(model.complete(&request, None).await.unwrap().cached);
+}

@@ -1,0 +1,176 @@
+//! Every example, run as its reader runs it, with the recording in place of a model. The code in the recordings runs for real.
+//!
+//! The example in a container fails without an engine when `CELLBLOCK_REQUIRE_DOCKER=1`, and otherwise says that it is skipped.
+
+// Who reads the output of a test is to know what was not tested.
+#![allow(clippy::print_stdout)]
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use regex::Regex;
+
+/// What an example gave.
+struct Gave {
+    /// Its standard output, without what differs between runs.
+    transcript: String,
+    /// The directory of the files that its code made.
+    out: tempfile::TempDir,
+}
+
+impl Gave {
+    /// Asserts that there are exactly these pictures.
+    #[track_caller]
+    fn assert_charts(&self, expected: &[&str]) {
+        let mut names: Vec<_> = std::fs::read_dir(self.out.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, expected);
+        for name in names {
+            let content = std::fs::read(self.out.path().join(&name)).unwrap();
+            assert!(content.starts_with(b"\x89PNG\r\n\x1a\n"), "{name} is no PNG");
+            assert!(content.len() > 10_000, "{name} has {} bytes: nothing is in it", content.len());
+        }
+    }
+}
+
+/// Runs an example with a recording, to its good end.
+#[track_caller]
+fn run(program: &str, arguments: &[&str]) -> Gave {
+    let out = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program);
+    command.args(arguments).arg("--out").arg(out.path()).env_remove("CELLBLOCK_MODEL").stdin(Stdio::null());
+    let output = command.output().unwrap();
+    let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}\n{stdout}\n{stderr}", output.status);
+    Gave { transcript: same_each_time(&stdout, out.path()), out }
+}
+
+/// A transcript without ids, directories and versions, and without installations that depend on the machine.
+fn same_each_time(transcript: &str, out: &Path) -> String {
+    let replace = |text: &str, pattern: &str, with: &str| Regex::new(pattern).unwrap().replace_all(text, with).into_owned();
+    let text = transcript.replace(&out.display().to_string(), "[out]");
+    let text = replace(&text, r"TERMINATING RUN \([0-9a-f-]{36}\)", "TERMINATING RUN ([id])");
+    // The local executor takes the machine's Python, which may have matplotlib or not.
+    let text = replace(&text, r"\n>>>>>>>> INSTALL(ING|ED) [^\n]*matplotlib[^\n]*\n", "");
+    replace(&text, r"==[0-9][0-9.]*", "==[version]")
+}
+
+/// Runs an example, and compares its transcript with the one that was approved.
+macro_rules! example {
+    ($name:literal) => {{
+        let gave = run(env!(concat!("CARGO_BIN_EXE_", $name)), &[]);
+        insta::assert_snapshot!($name, gave.transcript);
+        gave
+    }};
+}
+
+#[test]
+fn joke() {
+    example!("joke").assert_charts(&[]);
+}
+
+#[test]
+fn joke_in_korean() {
+    let gave = run(env!("CARGO_BIN_EXE_joke"), &["NVDA나 TESLA 주식 가격에 대한 농담을 해봐"]);
+    insta::assert_snapshot!("joke_in_korean", gave.transcript);
+}
+
+/// The transcript is the same wherever the code runs.
+fn stock_chart(executor: &str) {
+    let gave = run(env!("CARGO_BIN_EXE_stock_chart"), &[executor]);
+    insta::assert_snapshot!("stock_chart", gave.transcript);
+    gave.assert_charts(&["figure-1.png"]);
+}
+
+#[test]
+fn stock_chart_in_webassembly() {
+    stock_chart("wasi");
+}
+
+#[test]
+fn stock_chart_in_a_local_cell() {
+    stock_chart("local");
+}
+
+#[test]
+fn stock_chart_in_a_container() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    if let Err(error) = runtime.block_on(cellblock_docker::Engine::connect()) {
+        let required = std::env::var_os("CELLBLOCK_REQUIRE_DOCKER").is_some_and(|value| value == "1");
+        assert!(!required, "CELLBLOCK_REQUIRE_DOCKER=1, but there is no Docker engine: {error:?}");
+        println!("skipped: no Docker engine: {}", cellblock_exec::with_causes(&error));
+        return;
+    }
+    runtime.block_on(cellblock_docker::pull(cellblock_docker::DEFAULT_IMAGE, &cellblock_exec::Silent)).unwrap();
+    stock_chart("docker");
+}
+
+#[test]
+fn an_executor_that_is_none_is_said_so() {
+    let output = Command::new(env!("CARGO_BIN_EXE_stock_chart")).arg("cloud").output().unwrap();
+    assert!(!output.status.success());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("there is no executor cloud; choose wasi, docker or local"), "{stderr}");
+}
+
+#[test]
+fn percent_change() {
+    let gave = example!("percent_change");
+    gave.assert_charts(&["figure-1.png", "figure-2.png"]);
+    let first = std::fs::read(gave.out.path().join("figure-1.png")).unwrap();
+    let second = std::fs::read(gave.out.path().join("figure-2.png")).unwrap();
+    assert_ne!(first, second, "the second chart is the first one");
+}
+
+#[test]
+fn translate_and_summarise() {
+    example!("translate_and_summarise");
+}
+
+#[test]
+fn code_review() {
+    example!("code_review");
+}
+
+#[test]
+fn design_round_table() {
+    example!("design_round_table");
+}
+
+#[test]
+fn project_manager() {
+    example!("project_manager");
+}
+
+#[test]
+fn paper_summary() {
+    example!("paper_summary");
+}
+
+#[test]
+fn customer_support() {
+    example!("customer_support");
+}
+
+#[test]
+fn host_tools() {
+    example!("host_tools");
+}
+
+/// A recording that a person wrote says so: nobody is to take it for what a model said.
+#[test]
+fn recordings_say_that_they_were_written_by_hand() {
+    let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings");
+    let files: Vec<_> = std::fs::read_dir(recordings).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 10);
+    for file in files {
+        let replay = cellblock_models::Replay::read(&file).unwrap();
+        assert_eq!(replay.header.made, cellblock_models::replay::Made::ByHand, "{}", file.display());
+        assert!(replay.header.note.contains("ritten by hand"), "{}", file.display());
+    }
+}
