@@ -85,7 +85,8 @@ pub fn finish(result: &ChatResult) -> Result<()> {
     for artifact in result.history.iter().flat_map(|message| &message.artifacts) {
         let path = out.join(&artifact.path);
         std::fs::create_dir_all(path.parent().unwrap_or(&out)).context("cannot make the directory for files")?;
-        std::fs::write(&path, artifact.content.as_slice()).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(&path, artifact.content.as_slice())
+            .with_context(|| format!("cannot write {}", path.display()))?;
         println!("wrote {}", path.display());
     }
     ensure!(result.stop.is_success(), "the chat was stopped: {}", result.stop);

@@ -19,7 +19,8 @@ pub struct Message {
     /// What came of the tool calls of an earlier message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_results: Vec<ToolResult>,
-    /// Files that code of the message before made. Their content is not part of the JSON.
+    /// Files that code of an earlier message made, and blocks of it that were saved under names. Their content is not part of
+    /// the JSON.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
 }

@@ -72,23 +72,24 @@ impl Seen {
 
 /// The question of the program that is being answered; there is one at a time.
 #[derive(Default)]
-struct Question<'c>(Option<(Bytes, Pin<Box<dyn Future<Output = Vec<u8>> + Send + 'c>>)>);
+struct Question<'c> {
+    name: Bytes,
+    answer: Option<Pin<Box<dyn Future<Output = Vec<u8>> + Send + 'c>>>,
+}
 
 impl<'c> Question<'c> {
     /// Begins to answer a question. One before it is given up: the program does not wait for it any more.
     fn ask(&mut self, message: &Message, calls: &'c HostCalls) {
-        let name = message.fields.get(1).cloned().unwrap_or_default();
-        let question = message.field(2).to_vec();
-        self.0 = Some((name, Box::pin(calls.answer(question))));
+        self.name = message.fields.get(1).cloned().unwrap_or_default();
+        self.answer = Some(Box::pin(calls.answer(message.field(2).to_vec())));
     }
 
     /// Its name and the answer; never, without a question. The future may be dropped and made again.
     async fn answered(&mut self) -> (Bytes, Vec<u8>) {
-        let Some((name, answer)) = &mut self.0 else { return std::future::pending().await };
+        let Some(answer) = &mut self.answer else { return std::future::pending().await };
         let answer = answer.await;
-        let name = std::mem::take(name);
-        self.0 = None;
-        (name, answer)
+        self.answer = None;
+        (std::mem::take(&mut self.name), answer)
     }
 }
 

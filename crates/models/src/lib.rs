@@ -20,12 +20,12 @@ mod vision;
 mod wire;
 
 pub use anthropic::Anthropic;
+pub use cache::{CacheStore, Cached};
 pub use choose::ModelConfig;
 pub use fallback::Fallback;
-pub use ollama::Ollama;
-pub use cache::{CacheStore, Cached};
 pub use http::{Connection, KeyPlace, Transport};
 pub use local::{Local, LocalModel, LocalOptions};
+pub use ollama::Ollama;
 pub use openai::{Names, OpenAi};
 pub use price::{Price, PriceTable};
 pub use replay::{Recording, RecordingFile, Replay};

@@ -17,7 +17,8 @@ design means for them. Answer in a few sentences.";
 #[tokio::main]
 async fn main() -> Result<()> {
     let model = model("design_round_table").await?;
-    let user = Agent { human: person(["I like that. But children borrow here too.", "exit"]), ..Agent::user_proxy("user") };
+    let user =
+        Agent { human: person(["I like that. But children borrow here too.", "exit"]), ..Agent::user_proxy("user") };
     let ui = Agent {
         description: "Designs the interface, after the style guide.".to_owned(),
         system_message: STYLE_GUIDE.to_owned(),

@@ -25,7 +25,8 @@ async fn main() -> Result<()> {
     let chapters = PAPER.split("\n# ").skip(1).enumerate();
     let mut steps: Vec<Step> = chapters
         .map(|(place, chapter)| {
-            let chat = chat_with(format!("reader_{}", place + 1), "You sum up one chapter of a paper, in two sentences.");
+            let chat =
+                chat_with(format!("reader_{}", place + 1), "You sum up one chapter of a paper, in two sentences.");
             Step::new(chat, format!("# {}", chapter.trim()))
         })
         .collect();

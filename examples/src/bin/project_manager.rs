@@ -28,8 +28,10 @@ async fn main() -> Result<()> {
         "Works out budgets.",
         "You work out budgets. Have every sum audited before you give it.",
     );
-    let timeline = member(assistant("timeline"), "Plans time.", "You plan time: phases, weeks, what must be decided when.");
-    let staffing = member(assistant("staffing"), "Places people.", "You place people: who is needed when, who is missing.");
+    let timeline =
+        member(assistant("timeline"), "Plans time.", "You plan time: phases, weeks, what must be decided when.");
+    let staffing =
+        member(assistant("staffing"), "Places people.", "You place people: who is needed when, who is missing.");
     let manager = director("project_manager", model.clone(), [timeline, finance, staffing]);
 
     let user = Agent {

@@ -52,7 +52,8 @@ fn run(program: &str, arguments: &[&str]) -> Gave {
 
 /// A transcript without ids, directories and versions, and without installations that depend on the machine.
 fn same_each_time(transcript: &str, out: &Path) -> String {
-    let replace = |text: &str, pattern: &str, with: &str| Regex::new(pattern).unwrap().replace_all(text, with).into_owned();
+    let replace =
+        |text: &str, pattern: &str, with: &str| Regex::new(pattern).unwrap().replace_all(text, with).into_owned();
     let text = transcript.replace(&out.display().to_string(), "[out]");
     let text = replace(&text, r"TERMINATING RUN \([0-9a-f-]{36}\)", "TERMINATING RUN ([id])");
     // The local executor takes the machine's Python, which may have matplotlib or not.

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cellblock_exec::{
-    CodeBlock, SessionSpec, code_blocks,
-    run::{RunOptions, run_blocks_in},
+    Artifact, CodeBlock, SessionSpec, code_blocks, media_type,
+    run::{RunOptions, RunReport, run_blocks_in},
 };
 use tracing::Instrument as _;
 
@@ -105,7 +105,9 @@ impl Running<'_> {
             // The sandbox broke. The next code gets a new one.
             state.session = None;
         }
+        let saved = saved_blocks(blocks, &report);
         let mut message = answer(&agent.name, report, code.output_bytes, code.images);
+        message.artifacts.extend(saved);
         if let Some(tools) = self.code_tools.take() {
             let (records, calls) = tools.records();
             if calls > records.len() {
@@ -116,6 +118,20 @@ impl Running<'_> {
         }
         Ok(message)
     }
+}
+
+/// The blocks that were saved under names of their own, for a session to come. The model is not told: it named them.
+fn saved_blocks(blocks: &[CodeBlock], report: &RunReport) -> Vec<Artifact> {
+    let made = |path: &String| report.blocks.iter().flat_map(|ran| &ran.artifacts).any(|made| made.path == *path);
+    let ran = blocks.iter().zip(&report.blocks).filter(|(_, ran)| ran.executor.is_some());
+    let named = ran.filter_map(|(block, _)| Some((block.filename.clone().filter(|path| !made(path))?, &block.code)));
+    let artifact = |(path, code): (String, &String)| Artifact {
+        media_type: media_type(&path),
+        bytes: code.len() as u64,
+        content: Arc::new(code.clone().into_bytes()),
+        path,
+    };
+    named.map(artifact).collect()
 }
 
 fn append(content: crate::message::Content, text: &str) -> crate::message::Content {

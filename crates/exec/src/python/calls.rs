@@ -36,11 +36,6 @@ impl HostCalls {
         Self { tools, offered: OnceLock::new() }
     }
 
-    /// Whether a block without a grant asks: then the answer needs no question.
-    pub fn is_empty(&self) -> bool {
-        self.tools.is_none()
-    }
-
     /// Answers a question, however senseless it is. The answer is no longer than [`MAX_MESSAGE_BYTES`]. Dropping the future
     /// drops that of the call.
     pub async fn answer(&self, question: Vec<u8>) -> Vec<u8> {
@@ -253,7 +248,6 @@ mod tests {
     #[tokio::test]
     async fn without_a_grant_nothing_can_be_called() {
         let calls = HostCalls::default();
-        assert!(calls.is_empty());
         assert_eq!(calls.answer(b"l".to_vec()).await, b"v[]");
         let answer = text(&calls.answer(br#"c["echo",{}]"#.to_vec()).await);
         assert_eq!(answer, ('e', "this block may call no function of the host".to_owned()));

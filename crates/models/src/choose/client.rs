@@ -9,9 +9,11 @@ use std::{
 use cellblock_agents::{ModelClient, ModelError};
 use cellblock_exec::{Progress, with_causes};
 use secrecy::SecretString;
+use tokio::sync::OnceCell;
 
 use super::{
     config::{CacheChoice, ModelConfig},
+    late::Late,
     name::{ModelName, default_among},
     providers::{Kind, Provider},
 };
@@ -47,14 +49,26 @@ pub(super) async fn client(
 ) -> Result<Arc<dyn ModelClient>, ModelError> {
     let mut clients = Vec::new();
     let (models, directory) = (flat(config), config.cache_directory.as_deref());
-    for model in &models {
-        // In a list, a key that is missing is found out when the model's turn comes.
-        clients.push(one(model, directory, around, progress, models.len() == 1).await?);
+    for (at, model) in models.iter().enumerate() {
+        let turn = match (at, models.len()) {
+            (0, 1) => Turn::Only,
+            (0, _) => Turn::First,
+            _ => Turn::Later,
+        };
+        clients.push(one(model, directory, around, progress, turn).await?);
     }
     match <[_; 1]>::try_from(clients) {
         Ok([client]) => Ok(client),
         Err(clients) => Ok(Arc::new(Fallback(clients))),
     }
+}
+
+/// When a model is asked. In a list, a key that is missing is found out when the model's turn comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    Only,
+    First,
+    Later,
 }
 
 /// A model, those to fall back to, and those of these.
@@ -68,13 +82,13 @@ async fn one(
     directory: Option<&Path>,
     around: &Surroundings,
     progress: &dyn Progress,
-    key_needed: bool,
+    turn: Turn,
 ) -> Result<Arc<dyn ModelClient>, ModelError> {
     let name = config.model.clone().unwrap_or_else(|| default_among(&|variable| around.get(variable)));
     let (client, scope): (Arc<dyn ModelClient>, String) = match name.parse()? {
         ModelName::Local(model) => {
             let scope = format!("local {model:?}");
-            (Arc::new(local(config, model, directory, progress).await?), scope)
+            (local(config, model, directory, progress, turn).await?, scope)
         }
         ModelName::Server { base_url, model } => {
             refuse(&name, &[("base_url", config.base_url.is_some()), ("api_version", config.api_version.is_some())])?;
@@ -86,13 +100,13 @@ async fn one(
                 provider: "openai".to_owned(),
                 ..openai(config, &base_url, model)
             };
-            needs(key_needed, "the server", client.key.as_ref(), client.key_variable.as_deref())?;
+            needs(turn, "the server", client.key.as_ref(), client.key_variable.as_deref())?;
             (Arc::new(client), base_url)
         }
         ModelName::Provided { provider, model } => {
             refuse(&name, &[("api_version", config.api_version.is_some() && provider.kind != Kind::Azure)])?;
             refuse_local(&name, config)?;
-            provided(config, provider, model, around, key_needed)?
+            provided(config, provider, model, around, turn)?
         }
     };
     Ok(match config.cache {
@@ -110,7 +124,7 @@ fn provided(
     provider: &Provider,
     model: String,
     around: &Surroundings,
-    key_needed: bool,
+    turn: Turn,
 ) -> Result<(Arc<dyn ModelClient>, String), ModelError> {
     // What the user says of the address in the environment is as good as the table; what a file says is not a reason to
     // send a key there.
@@ -129,7 +143,7 @@ fn provided(
         None => provider.key_variable.filter(|_| is_usual).map(str::to_owned),
     };
     let key = variable.as_deref().and_then(|variable| around.get(variable)).map(SecretString::from);
-    needs(key_needed, provider.provider, key.as_ref(), variable.as_deref())?;
+    needs(turn, provider.provider, key.as_ref(), variable.as_deref())?;
     let scope = if base_url == provider.base_url { String::new() } else { base_url.clone() };
     let client: Arc<dyn ModelClient> = match provider.kind {
         Kind::OpenAi | Kind::Azure => {
@@ -199,7 +213,8 @@ async fn local(
     model: LocalModel,
     directory: Option<&Path>,
     progress: &dyn Progress,
-) -> Result<Local, ModelError> {
+    turn: Turn,
+) -> Result<Arc<dyn ModelClient>, ModelError> {
     refuse(
         "a local model",
         &[
@@ -218,8 +233,12 @@ async fn local(
         cache: directory.map(Path::to_owned),
         ..usual
     };
-    let local = Local::start(&options, progress).await?;
-    Ok(local.using(&config.parameters, transport(config, Local::transport()), config.stream.unwrap_or(true)))
+    let (transport, stream) = (transport(config, Local::transport()), config.stream.unwrap_or(true));
+    if turn == Turn::Later {
+        let (name, parameters) = (Local::name_of(&options.model), config.parameters.clone());
+        return Ok(Arc::new(Late { name, options, parameters, transport, stream, started: OnceCell::new() }));
+    }
+    Ok(Arc::new(Local::start(&options, progress).await?.using(&config.parameters, transport, stream)))
 }
 
 /// Refuses what was set and does not apply.
@@ -236,9 +255,9 @@ fn refuse_local(name: &str, config: &ModelConfig) -> Result<(), ModelError> {
     refuse(name, &[("context", config.context.is_some()), ("threads", config.threads.is_some())])
 }
 
-fn needs(needed: bool, provider: &str, key: Option<&SecretString>, variable: Option<&str>) -> Result<(), ModelError> {
+fn needs(turn: Turn, provider: &str, key: Option<&SecretString>, variable: Option<&str>) -> Result<(), ModelError> {
     match variable {
-        Some(variable) if needed && key.is_none() => {
+        Some(variable) if turn == Turn::Only && key.is_none() => {
             Err(ModelError::NoKey { provider: provider.to_owned(), variable: variable.to_owned() })
         }
         _ => Ok(()),

@@ -12,6 +12,7 @@
 
 mod client;
 mod config;
+mod late;
 mod name;
 mod providers;
 

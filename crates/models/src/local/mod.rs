@@ -18,7 +18,7 @@ mod server;
 
 use std::{
     num::NonZeroU32,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -29,9 +29,6 @@ use cellblock_exec::{Progress, Silent};
 
 use crate::{Connection, OpenAi, Price, Transport, lock::locked};
 use server::Server;
-
-/// Who provides it, in messages and in records.
-const PROVIDER: &str = "llama.cpp";
 
 /// The most tokens of an answer if the request does not say. Small models repeat themselves without end now and then.
 const USUAL_MAX_TOKENS: u32 = 1024;
@@ -104,6 +101,17 @@ impl Default for LocalOptions {
 }
 
 impl Local {
+    /// Who provides it, in messages and in records.
+    pub const PROVIDER: &str = "llama.cpp";
+
+    /// The name that a model has: that of its file, without the way its numbers are packed.
+    pub fn name_of(model: &LocalModel) -> String {
+        server::model_name(match model {
+            LocalModel::Default => Path::new(parts::MODEL_FILE),
+            LocalModel::File(path) => path,
+        })
+    }
+
     /// Starts a model, unless it runs in this process already. What it needs is installed first if it is not there: 34 MB,
     /// and 93 MB for the default model, by the user's own uv or pip.
     ///
@@ -169,7 +177,7 @@ impl Local {
 impl Client {
     fn of(server: Arc<Server>, manner: &Manner) -> Self {
         let api = OpenAi {
-            provider: PROVIDER.to_owned(),
+            provider: Local::PROVIDER.to_owned(),
             key: Some(server.key.clone()),
             // After an answer that was streamed the server closes the connection without having said so, and a request that
             // is sent over it at that moment is lost. Another one costs next to nothing here.
@@ -197,7 +205,7 @@ impl ModelClient for Local {
     }
 
     fn provider(&self) -> &str {
-        PROVIDER
+        Self::PROVIDER
     }
 
     async fn complete(&self, request: &ModelRequest, on_text: Option<&TextSink>) -> Result<Completion, ModelError> {

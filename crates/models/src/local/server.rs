@@ -195,7 +195,7 @@ fn advice(said: &str) -> &'static str {
 }
 
 /// A model's name: that of its file, without the way its numbers are packed if that is set off by a dot.
-fn model_name(file: &Path) -> String {
+pub(super) fn model_name(file: &Path) -> String {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     match stem.split_once(".Q") {
         Some((name, _)) if !name.is_empty() => name.to_owned(),

@@ -243,3 +243,23 @@ async fn a_newcomer_needs_only_its_name() {
     assert_eq!((answer.finish, answer.usage.completion_tokens, answer.cached), (Finish::Length, 3, false));
     assert!(model.complete(&request, None).await.unwrap().cached);
 }
+
+#[tokio::test]
+async fn a_model_to_fall_back_to_starts_when_its_turn_comes() {
+    let cache = tempfile::tempdir().unwrap();
+    let named = |name: &str| ModelConfig { cache: CacheChoice::Off, ..ModelConfig::named(name) };
+    // Nobody listens there.
+    let first = ModelConfig { retries: Some(0), ..named("http://127.0.0.1:1/v1#m") };
+    let local = ModelConfig { context: Some(300), ..named("local:/nowhere/model.gguf") };
+    let config = ModelConfig { fallback: vec![local, named("local")], ..first };
+    let model = config.client(&Silent).await.unwrap();
+    let answer = model.complete(&asked("Say hi."), None).await.unwrap();
+    assert_eq!(answer.model, "SmolLM2-135M-Instruct");
+    // The one before it was tried: alone, it says what is wrong.
+    let config = ModelConfig { fallback: Vec::from(&config.fallback[..1]), ..config };
+    let error = config.client(&Silent).await.unwrap().complete(&asked("Say hi."), None).await.unwrap_err();
+    assert!(matches!(&error, ModelError::All(errors) if errors[1].1.to_string().contains("/nowhere/model.gguf")));
+    // As the first one it starts at once.
+    let config = ModelConfig { cache_directory: Some(cache.path().to_owned()), ..named("local:/nowhere/model.gguf") };
+    assert!(config.client(&Silent).await.is_err());
+}

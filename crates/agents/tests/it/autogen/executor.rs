@@ -64,8 +64,10 @@ async fn case_12_an_exit_code_stops_the_message() {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_13_a_block_with_a_file_name_is_saved() {
     let code = "# filename: test.py\nprint(open('test.py').readline(), end='')";
-    let answer = answer(&format!("```python\n{code}\n```")).await;
-    assert_eq!(answer, "exitcode: 0 (execution succeeded)\nCode output: # filename: test.py\n\nfiles: test.py");
+    let result = answer_of(runner().await, &format!("```python\n{code}\n```")).await;
+    assert_eq!(last(&result), "exitcode: 0 (execution succeeded)\nCode output: # filename: test.py\n");
+    let saved = &result.history[1].artifacts[0];
+    assert_eq!((saved.path.as_str(), saved.content.as_slice()), ("test.py", format!("{code}\n").as_bytes()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +92,7 @@ async fn case_14_javascript_runs_where_it_can() {
     let can = languages.contains(&cellblock_exec::Language::JAVASCRIPT);
     let answer = last(&answer_of(runner, "```js\n// filename: my.js\nconsole.log(6 * 7)\n```").await);
     match can {
-        true => assert_eq!(answer, "exitcode: 0 (execution succeeded)\nCode output: 42\n\nfiles: my.js"),
+        true => assert_eq!(answer, "exitcode: 0 (execution succeeded)\nCode output: 42\n"),
         false => assert!(answer.starts_with("exitcode: 1") && answer.contains("javascript"), "{answer}"),
     }
 }
@@ -128,23 +130,31 @@ async fn case_18_a_timeout_of_zero_is_an_error_before_anything_is_said() {
     assert!(matches!(error, Error::Invalid(_)) && error.to_string().contains("wall"), "{error}");
 }
 
+/// What the environment has can be imported. AutoGen asserts that by `sys.prefix`; here the interpreter is the environment's
+/// base, with the environment's packages before it.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_19_a_virtual_environment() {
     let directory = tempfile::tempdir().unwrap();
+    // Programs may run as another user, who must be able to read it.
+    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let venv = directory.path().join("venv");
-    let made = Command::new("python3").args(["-m", "venv", "--without-pip"]).arg(&venv).output();
+    let made = Command::new("/usr/bin/python3").args(["-m", "venv", "--without-pip"]).arg(&venv).output();
     if !made.is_ok_and(|made| made.status.success()) {
         // Debian without python3-venv: the layout of PEP 405 by hand.
         let _ = std::fs::remove_dir_all(&venv);
         std::fs::create_dir_all(venv.join("bin")).unwrap();
+        std::fs::create_dir_all(venv.join("lib/python3.11/site-packages")).unwrap();
         std::fs::write(venv.join("pyvenv.cfg"), "home = /usr/bin\ninclude-system-site-packages = false\n").unwrap();
         std::os::unix::fs::symlink("/usr/bin/python3", venv.join("bin/python3")).unwrap();
     }
-    let message = "```python\nimport sys\nprint(sys.prefix != sys.base_prefix)\n```";
+    let library = std::fs::read_dir(venv.join("lib")).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(library.join("site-packages/only_in_the_environment.py"), "value = 42\n").unwrap();
+    let message = "```python\nimport only_in_the_environment\nprint(only_in_the_environment.value)\n```";
     let options = Options { venv: Some(venv), ..Options::default() };
-    let answer_inside = last(&answer_of(runner_with(options, SessionSpec::default()).await, message).await);
-    assert_eq!(answer_inside, "exitcode: 0 (execution succeeded)\nCode output: True\n");
-    assert_eq!(answer(message).await, "exitcode: 0 (execution succeeded)\nCode output: False\n");
+    let inside = last(&answer_of(runner_with(options, SessionSpec::default()).await, message).await);
+    assert_eq!(inside, "exitcode: 0 (execution succeeded)\nCode output: 42\n");
+    let outside = answer(message).await;
+    assert!(outside.starts_with("exitcode: 1") && outside.contains("ModuleNotFoundError"), "{outside}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -141,8 +141,9 @@ async fn a_call_ends_with_its_turn() {
     assert!(bench.is_reused(slot).await);
 
     let mut slot = bench.slot().await;
-    let run = tokio::time::timeout(wall, bench.run_calling(&mut slot, &waiting, &bounds(LONGEST), Some(tools.clone())));
-    let gone = run.await.is_err();
+    let limits = bounds(LONGEST);
+    let run = bench.run_calling(&mut slot, &waiting, &limits, Some(tools.clone()));
+    let gone = tokio::time::timeout(wall, run).await.is_err();
     assert!(gone);
     assert_eq!(tools.dropped.load(Ordering::SeqCst), 2);
     assert!(bench.is_reused(slot).await);
