@@ -91,7 +91,7 @@ async fn the_model_is_offered_the_tool_and_told_its_answer() {
     let arguments = r#"{"words":"crates","kind":"text"}"#;
     let (chat, model) = chat_with(vec![search()], vec![call("7", "search", arguments)]);
     let result = chat.run("hi").await.unwrap();
-    assert_eq!(result.history[2].tool_results[0].content, r#"{"words":"crates","most":10,"kind":"text"}"#);
+    assert_eq!(result.history[2].tool_results[0].content, r#"{"kind":"text","most":10,"words":"crates"}"#);
     let requests = model.requests();
     assert_eq!(requests[0].tools, [search().spec]);
     let [_, ModelMessage::Assistant { tool_calls, .. }, ModelMessage::Tool(told)] = requests[1].messages.as_slice()
@@ -120,7 +120,7 @@ async fn arguments_that_do_not_fit() {
         assert!(is_error && told.starts_with("Error: the arguments do not fit") && told.contains(words), "{arguments}: {told}");
     }
     let (told, is_error) = answer(search(), "search", r#"{"words":"x","kind":"text","most":3}"#).await;
-    assert_eq!((told.as_str(), is_error), (r#"{"words":"x","most":3,"kind":"text"}"#, false));
+    assert_eq!((told.as_str(), is_error), (r#"{"kind":"text","most":3,"words":"x"}"#, false));
 }
 
 #[tokio::test]

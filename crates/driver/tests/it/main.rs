@@ -4,6 +4,7 @@
 
 mod bare;
 mod calls;
+mod liar;
 mod sessions;
 
 mod conformance {

@@ -94,7 +94,12 @@ fn build(transport: &Transport, near: bool) -> Result<Client, reqwest::Error> {
         // We repeat what may be repeated; reqwest must not do it as well.
         .retry(reqwest::retry::never())
         .tcp_nodelay(true);
-    if near { builder.no_proxy().tls_certs_only([]).build() } else { builder.build() }
+    if !near {
+        return builder.build();
+    }
+    // Some servers (llama.cpp's after a streamed answer) close a connection without saying so, and the next call on it fails.
+    // On this machine a new one costs less than finding that out.
+    builder.no_proxy().tls_certs_only([]).pool_max_idle_per_host(0).build()
 }
 
 /// Whether an address is on this machine.

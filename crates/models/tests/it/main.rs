@@ -1,14 +1,14 @@
 //! Clients of models, over loopback only.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
-mod local;
-mod http_server;
-mod http_openai;
 mod cache;
-mod replay;
 mod http_anthropic;
 mod http_bad;
 mod http_bounds;
 mod http_fallback;
 mod http_ollama;
+mod http_openai;
 mod http_secrets;
+mod http_server;
+mod local;
+mod replay;

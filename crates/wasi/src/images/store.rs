@@ -97,7 +97,9 @@ impl ImageStore {
             needed.extend(extended::objects_of(&self.objects, &name)?);
         }
         let all = self.objects.ids()?;
-        all.iter().filter(|id| !needed.contains(id)).map(|id| self.objects.remove(id)).sum()
+        // The local model is no part of an image, and its parts say by themselves whose they are.
+        let is_image = |id: &&String| !id.starts_with("model-");
+        all.iter().filter(is_image).filter(|id| !needed.contains(id)).map(|id| self.objects.remove(id)).sum()
     }
 
     /// Makes the image `name`: `base` with `packages` installed and imported, so that using them is free. Nothing is
