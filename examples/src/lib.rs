@@ -110,7 +110,7 @@ struct Terminal;
 #[async_trait]
 impl Human for Terminal {
     async fn reply(&self, question: &Question) -> io::Result<String> {
-        let empty = if question.empty_ends { "nothing ends the chat" } else { "nothing lets it go on" };
+        let empty = if question.empty_ends { "an empty line ends the chat" } else { "an empty line lets it go on" };
         ask(format!("{}, what do you say ({empty})? ", question.agent)).await
     }
 

@@ -5,10 +5,12 @@
 mod code;
 mod guard;
 mod interrupted;
+mod keeping;
 mod log;
 mod model;
 mod opening;
 mod person;
+mod reply;
 mod result;
 mod running;
 mod select;
@@ -17,7 +19,7 @@ mod summary;
 mod tools;
 mod view;
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, pin::pin, sync::Arc};
 
 use cellblock_exec::CancellationToken;
 
@@ -136,15 +138,24 @@ impl Chat {
         self.start(context, None, opening.into()).await
     }
 
-    /// Runs it within another one: what it spends counts there too, and it ends with it.
+    /// Runs it within another one: what it spends counts there too, who follows that one follows this one too, and it ends with
+    /// it.
     ///
     /// # Errors
     /// As [`run`](Self::run).
     pub async fn run_within(&self, outer: &Context, opening: impl Into<Opening>) -> Result<ChatResult> {
         self.check()?;
         let id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
-        let context = outer.within(id, self.budget.clone(), Default::default());
-        self.start(context, Some(outer.chat.to_string()), opening.into()).await
+        let context = outer.within(id, self.budget.clone(), self.events.clone());
+        let cancel = context.cancel.clone();
+        let mut running = pin!(self.start(context, Some(outer.chat.to_string()), opening.into()));
+        tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => {}
+            result = &mut running => return result,
+        }
+        cancel.cancel();
+        running.await
     }
 
     /// Goes on with a chat that was saved to [`log`](Self::log), at the point where it stopped. What was said is not said

@@ -45,14 +45,24 @@ impl Context {
         Self { chat, depth: 0, cancel, events, ledger: Arc::new(Ledger::new(budget, spent, None)) }
     }
 
-    /// The context of a chat within this one.
-    pub(crate) fn within(&self, chat: Arc<str>, budget: Budget, spent: Cost) -> Self {
+    /// The context of a chat within this one, with its own budget and who follows only it.
+    pub(crate) fn within(&self, chat: Arc<str>, budget: Budget, events: Option<EventSink>) -> Self {
+        let events = match (self.events.clone(), events) {
+            (Some(outer), Some(own)) => {
+                let both: EventSink = Arc::new(move |event| {
+                    outer(event);
+                    own(event);
+                });
+                Some(both)
+            }
+            (outer, own) => outer.or(own),
+        };
         Self {
             chat,
             depth: self.depth + 1,
             cancel: self.cancel.child_token(),
-            events: self.events.clone(),
-            ledger: Arc::new(Ledger::new(budget, spent, Some(self.ledger.clone()))),
+            events,
+            ledger: Arc::new(Ledger::new(budget, Cost::default(), Some(self.ledger.clone()))),
         }
     }
 
@@ -117,7 +127,7 @@ impl Context {
             Ok(completion) => {
                 self.ledger.add(completion);
                 span.record("gen_ai.response.model", completion.model.as_str());
-                span.record("gen_ai.response.finish_reasons", tracing::field::debug(completion.finish));
+                span.record("gen_ai.response.finish_reasons", completion.finish.as_str());
                 span.record("gen_ai.usage.input_tokens", completion.usage.prompt_tokens);
                 span.record("gen_ai.usage.output_tokens", completion.usage.completion_tokens);
                 self.emit(|chat| Event::ModelAnswered {
@@ -131,7 +141,7 @@ impl Context {
                 });
             }
             Err(error) => {
-                span.record("error.type", error.to_string());
+                span.record("error.type", error.kind());
             }
         }
         answer

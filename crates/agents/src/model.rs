@@ -160,6 +160,19 @@ pub enum Finish {
     Other,
 }
 
+impl Finish {
+    /// Its name, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Finish::Stop => "stop",
+            Finish::Length => "length",
+            Finish::ToolCalls => "tool_calls",
+            Finish::Filtered => "filtered",
+            Finish::Other => "other",
+        }
+    }
+}
+
 /// What a model call used, in tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
@@ -271,6 +284,24 @@ pub enum ModelError {
 }
 
 impl ModelError {
+    /// What kind of failure it is, in one word of `snake_case`, for logs and spans.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            ModelError::NoKey { .. } => "no_key",
+            ModelError::Unauthorized { .. } => "unauthorized",
+            ModelError::RateLimited { .. } => "rate_limited",
+            ModelError::Timeout { .. } => "timeout",
+            ModelError::TooLong { .. } => "too_long",
+            ModelError::Status { .. } => "status",
+            ModelError::Connect { .. } => "connect",
+            ModelError::Interrupted { .. } => "interrupted",
+            ModelError::Malformed { .. } => "malformed",
+            ModelError::Unanswered(_) => "unanswered",
+            ModelError::All(_) => "all_failed",
+            ModelError::Start { .. } => "start",
+        }
+    }
+
     /// Whether the same request may succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {

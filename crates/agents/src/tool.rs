@@ -38,7 +38,8 @@ pub trait Tool: fmt::Debug + Send + Sync {
         DEFAULT_TIMEOUT
     }
 
-    /// Whether a call is subject to the agent's approval, as code is.
+    /// Whether a call is subject to the [approval](crate::Approval) of the agent that makes it, as its code is. One that runs
+    /// no code asks the person behind it.
     fn needs_approval(&self) -> bool {
         false
     }

@@ -42,8 +42,7 @@ use order::Order;
 /// ```
 #[derive(Debug, Default)]
 pub struct Transcript {
-    /// Whether names and marks are coloured, by control sequences of ours. Default: no.
-    pub colour: bool,
+    colour: bool,
     order: Order,
     open: Option<Open>,
     lines: Lines,
@@ -65,6 +64,12 @@ const RED: u8 = 31;
 const GREEN: u8 = 32;
 
 impl Transcript {
+    /// With names and marks in AutoGen's colours, by control sequences of ours. Without, there are none.
+    #[must_use]
+    pub fn coloured(self, colour: bool) -> Self {
+        Self { colour, ..self }
+    }
+
     /// A sink that gives each new text to `write`.
     pub fn sink(self, write: impl Fn(&str) + Send + Sync + 'static) -> EventSink {
         let transcript = Mutex::new(self);
@@ -118,7 +123,8 @@ impl Transcript {
     fn mention(&mut self, event: &Event) {
         match event {
             Event::ChatStarted { parent: Some(_), agents, .. } => {
-                self.lines.push(&format!("\n{STARS}\nStarting a new chat: {}\n{STARS}\n", one_line(&agents.join(", "))));
+                self.lines
+                    .push(&format!("\n{STARS}\nStarting a new chat: {}\n{STARS}\n", one_line(&agents.join(", "))));
             }
             Event::SpeakerSelected { speaker, .. } => {
                 let next = self.paint(GREEN, &format!("Next speaker: {}", one_line(speaker)));

@@ -72,9 +72,8 @@ fn a_text_that_is_void_or_changed_says_so() {
     let withdrawn = Event::TextWithdrawn { chat: "id".into(), from: "assistant".into() };
     let all = shown(&[text("id", "assistant", "Half an ans"), withdrawn, said("id", "assistant", "user", "Whole.")]);
     let void = "\n\n>>>>>>>> THE ANSWER BROKE OFF. WHAT STANDS ABOVE DOES NOT COUNT\n\n";
-    let expected = format!(
-        "assistant (to user):\n\nHalf an ans{void}{RULE}\nassistant (to user):\n\nWhole.\n\n{RULE}\n"
-    );
+    let expected =
+        format!("assistant (to user):\n\nHalf an ans{void}{RULE}\nassistant (to user):\n\nWhole.\n\n{RULE}\n");
     assert_eq!(all, expected);
 
     let all = shown(&[text("id", "assistant", "secret"), said("id", "assistant", "user", "[removed]")]);
@@ -90,7 +89,8 @@ fn tools_and_images_are_named() {
         event(Message { name: "a".into(), tool_calls: vec![call], ..Message::default() }),
         event(Message { name: "b".into(), tool_results: vec![result], ..Message::default() }),
     ]);
-    let (called, answered) = ("***** Suggested tool call (c1): weather *****", "***** Response from calling tool (c1) *****");
+    let (called, answered) =
+        ("***** Suggested tool call (c1): weather *****", "***** Response from calling tool (c1) *****");
     let expected = format!(
         "a (to b):\n\n{called}\nArguments: \n{{\"city\":\"Oslo\"}}\n{}\n\n{RULE}\n\
          b (to b):\n\n{answered}\n3 degrees\n{}\n\n{RULE}\n",
@@ -186,6 +186,6 @@ fn control_sequences_do_no_harm() {
     assert!(all.starts_with("assistant (to user):\n\ncut here\n"), "{all:?}");
     assert!(all.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "{all:?}");
     // The control: colours of our own are there when they are asked for.
-    let mut transcript = Transcript { colour: true, ..Transcript::default() };
+    let mut transcript = Transcript::default().coloured(true);
     assert!(transcript.push(&said("id", "a", "b", "x")).starts_with("\u{1b}[33ma\u{1b}[0m (to b):"));
 }

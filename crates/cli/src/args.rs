@@ -38,7 +38,7 @@ Examples:
     cellblock exec -l bash --executor docker --allow-host example.org -c 'curl -s https://example.org'
 
   Have a task done by a model and the sandbox, in a conversation that you can follow:
-    cellblock chat "Plot the change of two stock prices in prices.csv" --workspace data/
+    cellblock chat \"Plot the change of two stock prices in prices.csv\" --workspace data/
 
   See what would be run:
     cellblock extract answer.md --json

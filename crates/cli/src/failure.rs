@@ -100,7 +100,9 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
         }
         match cause.downcast_ref::<ModelError>() {
             Some(ModelError::NoKey { .. }) => {
-                return Some("or choose another model with --model; `local` runs on this machine and needs no key".into());
+                return Some(
+                    "or choose another model with --model; `local` runs on this machine and needs no key".into(),
+                );
             }
             Some(ModelError::Start { .. }) => {
                 return Some("`cellblock doctor` shows what there is of models on this machine".into());

@@ -3,9 +3,10 @@
 //! The example in a container fails without an engine when `CELLBLOCK_REQUIRE_DOCKER=1`, and otherwise says that it is skipped.
 
 // Who reads the output of a test is to know what was not tested.
-#![allow(clippy::print_stdout)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use std::{
+    io::Write as _,
     path::Path,
     process::{Command, Stdio},
 };
@@ -21,17 +22,17 @@ struct Gave {
 }
 
 impl Gave {
-    /// Asserts that there are exactly these pictures.
+    /// Asserts that there are exactly these files, and that those which are to be pictures are some.
     #[track_caller]
-    fn assert_charts(&self, expected: &[&str]) {
+    fn assert_files(&self, expected: &[&str]) {
         let mut names: Vec<_> = std::fs::read_dir(self.out.path())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
         names.sort();
         assert_eq!(names, expected);
-        for name in names {
-            let content = std::fs::read(self.out.path().join(&name)).unwrap();
+        for name in names.iter().filter(|name| name.ends_with(".png")) {
+            let content = std::fs::read(self.out.path().join(name)).unwrap();
             assert!(content.starts_with(b"\x89PNG\r\n\x1a\n"), "{name} is no PNG");
             assert!(content.len() > 10_000, "{name} has {} bytes: nothing is in it", content.len());
         }
@@ -56,6 +57,8 @@ fn same_each_time(transcript: &str, out: &Path) -> String {
         |text: &str, pattern: &str, with: &str| Regex::new(pattern).unwrap().replace_all(text, with).into_owned();
     let text = transcript.replace(&out.display().to_string(), "[out]");
     let text = replace(&text, r"TERMINATING RUN \([0-9a-f-]{36}\)", "TERMINATING RUN ([id])");
+    // Fonts and versions of matplotlib differ between executors.
+    let text = replace(&text, r"<image image/png, [0-9.]+ KiB>", "<image image/png, [size]>");
     // The local executor takes the machine's Python, which may have matplotlib or not.
     let text = replace(&text, r"\n>>>>>>>> INSTALL(ING|ED) [^\n]*matplotlib[^\n]*\n", "");
     replace(&text, r"==[0-9][0-9.]*", "==[version]")
@@ -72,7 +75,7 @@ macro_rules! example {
 
 #[test]
 fn joke() {
-    example!("joke").assert_charts(&[]);
+    example!("joke").assert_files(&[]);
 }
 
 #[test]
@@ -85,7 +88,8 @@ fn joke_in_korean() {
 fn stock_chart(executor: &str) {
     let gave = run(env!("CARGO_BIN_EXE_stock_chart"), &[executor]);
     insta::assert_snapshot!("stock_chart", gave.transcript);
-    gave.assert_charts(&["figure-1.png"]);
+    // The code is there, too: it had a name.
+    gave.assert_files(&["figure-1.png", "plot_stocks.py"]);
 }
 
 #[test]
@@ -122,7 +126,7 @@ fn an_executor_that_is_none_is_said_so() {
 #[test]
 fn percent_change() {
     let gave = example!("percent_change");
-    gave.assert_charts(&["figure-1.png", "figure-2.png"]);
+    gave.assert_files(&["figure-1.png", "figure-2.png", "plot_change.py", "plot_percent.py"]);
     let first = std::fs::read(gave.out.path().join("figure-1.png")).unwrap();
     let second = std::fs::read(gave.out.path().join("figure-2.png")).unwrap();
     assert_ne!(first, second, "the second chart is the first one");
@@ -141,6 +145,27 @@ fn code_review() {
 #[test]
 fn design_round_table() {
     example!("design_round_table");
+}
+
+#[test]
+fn with_human_a_person_takes_the_place_of_the_script() {
+    let ask = |input: &[u8]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_design_round_table"));
+        command.arg("--human").env_remove("CELLBLOCK_MODEL");
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    };
+    let (success, transcript, stderr) = ask("And for children?\nexit\n".as_bytes());
+    assert!(success, "{stderr}");
+    assert!(transcript.contains("user (to chat_manager):\n\nAnd for children?\n"), "{transcript}");
+    assert!(transcript.contains("Borrow this one"), "{transcript}");
+    // Nobody is there.
+    let (success, _, stderr) = ask(b"");
+    assert!(!success);
+    assert!(stderr.contains("the person behind user cannot be asked"), "{stderr}");
 }
 
 #[test]

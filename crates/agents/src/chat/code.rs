@@ -9,8 +9,9 @@ use cellblock_exec::{
 use tracing::Instrument as _;
 
 use super::{
+    keeping::files_made,
     log::Begun,
-    running::{Running, Said, files_made},
+    running::{Running, Said},
 };
 use crate::{
     code::{CodeExecution, Verdict, Watch, answer, can_run, not_run},

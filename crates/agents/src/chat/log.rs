@@ -172,7 +172,8 @@ impl Log {
     /// Goes on with a log, as far as it makes sense.
     pub(super) fn open(path: &Path) -> Result<(Self, Saved)> {
         let failed = |source: std::io::Error| error("write", path, source);
-        let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(|source| error("read", path, source))?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).open(path).map_err(|source| error("read", path, source))?;
         lock(&file, path)?;
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(|source| error("read", path, source))?;

@@ -30,8 +30,8 @@ impl Running<'_> {
             HumanInputMode::Never => {}
             HumanInputMode::Terminate if !ends && !spent => {}
             HumanInputMode::Always | HumanInputMode::Terminate => {
-                // At its limit an agent may still go on by itself if the person lets it.
-                let empty_ends = ends;
+                // At its limit an agent may still go on by itself if the person lets it; not one that never may.
+                let empty_ends = ends || agent.max_consecutive_auto_replies == 0;
                 let question = Question {
                     agent: agent.name.clone(),
                     peer: self.peer(speaker).to_owned(),

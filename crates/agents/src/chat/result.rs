@@ -89,6 +89,23 @@ pub enum StopReason {
 }
 
 impl StopReason {
+    /// Its name, as in JSON.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            StopReason::MaxTurns { .. } => "max_turns",
+            StopReason::Termination { .. } => "termination",
+            StopReason::MaxAutoReplies { .. } => "max_auto_replies",
+            StopReason::Human { .. } => "human",
+            StopReason::NoReply { .. } => "no_reply",
+            StopReason::NoSpeaker => "no_speaker",
+            StopReason::Budget(_) => "budget",
+            StopReason::EmptyMessages { .. } => "empty_messages",
+            StopReason::SameFailure { .. } => "same_failure",
+            StopReason::Cancelled => "cancelled",
+            StopReason::Failed { .. } => "failed",
+        }
+    }
+
     /// Whether the chat came to its end rather than being stopped by a limit on what it may spend, a loop, or a failure.
     pub fn is_success(&self) -> bool {
         match self {

@@ -1,23 +1,20 @@
 //! A chat under way: its loop.
 
 use std::{
-    borrow::Cow,
-    collections::BTreeMap,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use cellblock_exec::{Artifact, InputFile, Session};
+use cellblock_exec::Session;
 use tokio::task::coop::consume_budget;
 use tracing::Instrument as _;
 
 use super::{
     Chat, ChatResult, MANAGER, Opening, StopReason,
     guard::Guard,
-    log::{Begun, Kept, Log, Saved},
+    log::{Begun, Log, Saved},
 };
 use crate::{
-    agent::{Agent, Reply, Turn},
     context::Context,
     error::{Error, Result},
     event::Event,
@@ -43,7 +40,7 @@ pub(super) struct Running<'c> {
     pub(super) code_tools: Option<Arc<ToolsForCode>>,
     /// Whether text of the message in the making was given out already.
     pub(super) streamed: bool,
-    log: Option<Log>,
+    pub(super) log: Option<Log>,
     guard: Guard,
     random: fastrand::Rng,
     /// The length of the history that does not count for the limit on turns.
@@ -157,7 +154,7 @@ impl<'c> Running<'c> {
             Ok(reason) => reason,
             Err(error) => failed(&error),
         };
-        span.record("cellblock.chat.stop", tracing::field::display(&stop));
+        span.record("cellblock.chat.stop", stop.kind());
         // Code that was cut off may have called tools.
         if let Some(tools) = self.code_tools.take() {
             let _ = self.called(tools.records().0);
@@ -246,75 +243,6 @@ impl<'c> Running<'c> {
         Ok((speaker, said))
     }
 
-    /// What the agent says: the first of its ways that has an answer.
-    async fn reply(&mut self, speaker: usize) -> Result<Said> {
-        let chat = self.chat;
-        let agent = &chat.agents[speaker];
-        self.streamed = false;
-        let received = self.receive(agent);
-        for way in &agent.replies {
-            let said = match way {
-                Reply::Custom(function) => {
-                    let (peer, messages) = (self.peer(speaker), self.seen(speaker, received.as_ref()));
-                    let turn = Turn { agent, peer, messages: &messages, context: &self.context };
-                    function
-                        .reply(&turn)
-                        .await?
-                        .map(|message| Said::Message(Message { name: agent.name.clone(), ..message }))
-                }
-                Reply::Human => self.person(speaker, received.as_ref()).await?,
-                Reply::Nested if agent.nested.is_empty() => None,
-                Reply::Nested => self.nested(speaker, received.as_ref()).await?,
-                Reply::Tools => self.call_tools(speaker, received.as_ref()).await?,
-                Reply::Code if agent.code.is_none() => None,
-                Reply::Code => self.run_code(speaker, received.as_ref()).await?,
-                Reply::Model if agent.model.is_none() => None,
-                Reply::Model => match self.context.spent() {
-                    Some(spent) => Some(Said::End(StopReason::Budget(spent))),
-                    None => Some(Said::Message(self.ask_model(speaker, received.as_ref()).await?)),
-                },
-                Reply::Default => Some(Said::Message(Message::new(agent.name.as_str(), agent.default_reply.as_str()))),
-            };
-            match said {
-                Some(Said::Message(message)) => {
-                    let message = agent.hooks.before_send.iter().fold(message, |message, hook| hook(message));
-                    return Ok(Said::Message(message));
-                }
-                Some(end) => return Ok(end),
-                None => {}
-            }
-        }
-        Ok(Said::End(StopReason::NoReply { agent: agent.name.clone() }))
-    }
-
-    /// The last message as the agent's hooks have it; `None` without hooks.
-    fn receive(&self, agent: &Agent) -> Option<Message> {
-        let hooks = &agent.hooks.last_received;
-        let last = self.history.last().filter(|_| !hooks.is_empty())?;
-        Some(hooks.iter().fold(last.clone(), |message, hook| hook(message)))
-    }
-
-    /// What the agent sees of the history; `received` stands in the place of the last message.
-    fn seen(&self, speaker: usize, received: Option<&Message>) -> Cow<'_, [Message]> {
-        let messages = &self.history[self.states[speaker].sees_from..];
-        let Some(received) = received else { return Cow::Borrowed(messages) };
-        let mut changed = messages.to_vec();
-        if let Some(last) = changed.last_mut() {
-            last.clone_from(received);
-        }
-        Cow::Owned(changed)
-    }
-
-    async fn nested(&mut self, speaker: usize, received: Option<&Message>) -> Result<Option<Said>> {
-        let agent = &self.chat.agents[speaker];
-        let Some(last) = received.or(self.history.last()) else { return Ok(None) };
-        let Some(nested) = crate::nested::triggered(agent, last) else { return Ok(None) };
-        self.begin(Begun::Nested(agent.name.clone()))?;
-        let messages = self.seen(speaker, received);
-        let answer = crate::nested::answer(agent, nested, &messages, &self.context).await?;
-        Ok(answer.map(|text| Said::Message(Message::new(agent.name.as_str(), text))))
-    }
-
     /// Puts a message into the history, saves it, and tells who follows.
     fn send(&mut self, speaker: usize, message: Message) -> Result<()> {
         self.guard.see(self.chat, speaker, &message);
@@ -334,59 +262,14 @@ impl<'c> Running<'c> {
         Ok(())
     }
 
-    /// What is saved with a message.
-    fn kept(&self) -> Kept {
-        Kept {
-            auto_replies: self.states.iter().map(|state| state.auto_replies).collect(),
-            sees_from: self.states.iter().map(|state| state.sees_from).collect(),
-            code_done: self.code_done,
-        }
-    }
-
     /// Who hears what the agent says.
     pub(super) fn peer(&self, speaker: usize) -> &'c str {
         if self.chat.is_pair() { &self.chat.agents[1 - speaker].name } else { MANAGER }
     }
 
-    /// Saves that something begins that must not be done twice.
-    pub(super) fn begin(&mut self, begun: Begun) -> Result<()> {
-        match &mut self.log {
-            Some(log) => log.begun(begun),
-            None => Ok(()),
-        }
-    }
-
-    /// Keeps what a person said.
-    pub(super) fn heard(&mut self, text: &str) {
-        self.human_input.push(text.to_owned());
-        if let Some(log) = &mut self.log {
-            log.human(text);
-        }
-    }
-
-    /// Keeps tool calls.
-    pub(super) fn called(&mut self, records: Vec<ToolRecord>) -> Result<()> {
-        if let Some(log) = &mut self.log {
-            records.iter().try_for_each(|record| log.tool(record))?;
-        }
-        self.tool_calls.extend(records);
-        Ok(())
-    }
-
     pub(super) fn random(&mut self, below: usize) -> usize {
         self.random.usize(..below)
     }
-}
-
-/// The files that code of an agent made so far, in their latest versions; what is too large to be kept is not among them.
-pub(super) fn files_made(history: &[Message], agent: &str) -> Vec<InputFile> {
-    let own = history.iter().filter(|message| message.name == agent);
-    let whole = |artifact: &&Artifact| artifact.content.len() as u64 == artifact.bytes;
-    let files: BTreeMap<_, _> = own
-        .flat_map(|message| message.artifacts.iter().filter(whole))
-        .map(|artifact| (artifact.path.clone(), artifact.content.clone()))
-        .collect();
-    files.into_iter().map(|(path, content)| InputFile { path, content }).collect()
 }
 
 /// The end of a chat by an error.

@@ -101,7 +101,8 @@ fn notes(report: &RunReport, artifacts: &[Artifact]) -> String {
     }
     // What the block that the sandbox failed in says of it is said already.
     let failed = |note: &&String| !note.starts_with("the sandbox failed in this block");
-    lines.extend(report.blocks.iter().flat_map(|block| &block.notes).filter(failed).map(|note| format!("note: {note}")));
+    lines
+        .extend(report.blocks.iter().flat_map(|block| &block.notes).filter(failed).map(|note| format!("note: {note}")));
     let refused = report.blocks.iter().flat_map(|block| &block.refused);
     lines.extend(refused.map(|file| format!("note: {} was not taken: {}", file.path, file.reason)));
     if report.blocks.iter().any(|block| block.state_lost) {

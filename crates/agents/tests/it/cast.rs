@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use cellblock_agents::{Agent, ChatResult, CodeExecution, HumanInputMode, Reply};
+use async_trait::async_trait;
+use cellblock_agents::{Agent, ChatResult, CodeExecution, CustomReply, HumanInputMode, Message, Reply, Result, Turn};
 use cellblock_exec::Executor;
 use cellblock_models::{Answer, Scripted};
+use tokio::sync::Barrier;
 
 /// An agent without a model that always says the same, and asks nobody.
 pub fn says(name: &str, reply: &str) -> Agent {
@@ -53,4 +55,20 @@ pub fn names(result: &ChatResult) -> Vec<&str> {
 /// The last thing that was said.
 pub fn last(result: &ChatResult) -> String {
     result.history.last().unwrap().text().into_owned()
+}
+
+/// An agent that answers only when as many others are about to answer as the barrier counts.
+pub fn meets(name: &str, barrier: &Arc<Barrier>) -> Agent {
+    Agent { replies: vec![Reply::Custom(Arc::new(Meets(barrier.clone())))], ..says(name, "") }
+}
+
+struct Meets(Arc<Barrier>);
+
+#[async_trait]
+impl CustomReply for Meets {
+    async fn reply(&self, turn: &Turn<'_>) -> Result<Option<Message>> {
+        self.0.wait().await;
+        let asked = turn.messages.last().unwrap().text().into_owned();
+        Ok(Some(Message::new(turn.agent.name.as_str(), format!("met for {asked}"))))
+    }
 }

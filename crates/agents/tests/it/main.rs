@@ -6,6 +6,7 @@ mod autogen;
 mod cast;
 mod code;
 mod defects;
+mod events;
 mod fake;
 mod groups;
 mod guards;

@@ -60,7 +60,8 @@ async fn terminate_asks_at_the_limit_of_automatic_replies() {
 #[tokio::test]
 async fn who_never_answers_by_itself_ends_at_an_empty_answer() {
     let b = person(HumanInputMode::Always, &["words", ""], says("b", "not said"));
-    let result = Chat::between(says("a", "ra"), Agent { max_consecutive_auto_replies: 0, ..b }).run("hi").await.unwrap();
+    let result =
+        Chat::between(says("a", "ra"), Agent { max_consecutive_auto_replies: 0, ..b }).run("hi").await.unwrap();
     assert_eq!(texts(&result), ["hi", "words", "ra"]);
     assert_eq!(result.stop, StopReason::MaxAutoReplies { agent: "b".to_owned() });
 }
@@ -95,7 +96,8 @@ async fn a_question_says_what_an_empty_answer_means() {
     let b = Agent { human: human.clone(), human_input: HumanInputMode::Always, ..says("b", "rb") };
     Chat::between(recites("a", ["TERMINATE"]), b).run("hi").await.unwrap();
     let asked = human.0.lock().unwrap();
-    let seen: Vec<_> = asked.iter().map(|question| (question.message.text().into_owned(), question.empty_ends)).collect();
+    let seen: Vec<_> =
+        asked.iter().map(|question| (question.message.text().into_owned(), question.empty_ends)).collect();
     assert_eq!(seen, [("hi".to_owned(), false), ("TERMINATE".to_owned(), true)]);
     assert_eq!((asked[0].agent.as_str(), asked[0].peer.as_str()), ("b", "a"));
 }
@@ -113,10 +115,15 @@ async fn decided(approval: Approval, decisions: Vec<Decision>) -> (String, Vec<S
 
 #[tokio::test]
 async fn code_is_approved_edited_skipped_or_corrected() {
-    let ran = ("exitcode: 0 (execution succeeded)\nCode output: proposed\n".to_owned(), vec!["print proposed\n".to_owned()], vec![]);
+    let ran = (
+        "exitcode: 0 (execution succeeded)\nCode output: proposed\n".to_owned(),
+        vec!["print proposed\n".to_owned()],
+        vec![],
+    );
     assert_eq!(decided(Approval::Never, vec![]).await, ran);
     assert_eq!(decided(Approval::Always, vec![Decision::Approve]).await, ran);
-    let edited = CodeBlock { language: Some(Language::PYTHON), code: "print edited\n".to_owned(), ..CodeBlock::default() };
+    let edited =
+        CodeBlock { language: Some(Language::PYTHON), code: "print edited\n".to_owned(), ..CodeBlock::default() };
     let (answer, ran, _) = decided(Approval::Always, vec![Decision::Edit { blocks: vec![edited] }]).await;
     assert_eq!(answer, "exitcode: 0 (execution succeeded)\nCode output: edited\n");
     assert_eq!(ran, ["print edited\n"]);
@@ -233,7 +240,11 @@ async fn code_does_not_run_when_the_person_is_gone() {
     let code = Some(CodeExecution { approval: Approval::Always, ..CodeExecution::new(Arc::new(fake.clone())) });
     let user = Agent { code, human, human_input: HumanInputMode::Never, ..Agent::new("user") };
     let result = Chat::between(says("a", ""), user).run(python("print x")).await.unwrap();
-    assert!(matches!(&result.stop, StopReason::Failed { message, .. } if message.contains("behind user")), "{}", result.stop);
+    assert!(
+        matches!(&result.stop, StopReason::Failed { message, .. } if message.contains("behind user")),
+        "{}",
+        result.stop
+    );
     assert!(fake.ran().is_empty());
 }
 

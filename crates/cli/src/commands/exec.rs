@@ -6,7 +6,12 @@ use anyhow::Result;
 use cellblock_exec::{CodeBlock, Language, filename::workspace_path, language};
 use clap::Args;
 
-use crate::{args::{SessionArgs, StreamArgs}, input, render::console::Style, session};
+use crate::{
+    args::{SessionArgs, StreamArgs},
+    input,
+    render::console::Style,
+    session,
+};
 
 /// Runs one piece of code: a file, an argument, or standard input.
 #[derive(Debug, Args)]

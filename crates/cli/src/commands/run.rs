@@ -6,7 +6,13 @@ use anyhow::Result;
 use cellblock_exec::{CodeBlock, code_blocks};
 use clap::Args;
 
-use crate::{args::{SessionArgs, StreamArgs}, failure::usage, input, render::console::Style, session};
+use crate::{
+    args::{SessionArgs, StreamArgs},
+    failure::usage,
+    input,
+    render::console::Style,
+    session,
+};
 
 /// Runs all code blocks of a Markdown answer, in order, in one session, and stops at the first failure.
 ///

@@ -5,14 +5,17 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use rustyline::{Behavior, Config, Editor, error::ReadlineError, history::FileHistory};
+use rustyline::{Behavior, Config, Editor, ExternalPrinter, error::ReadlineError, history::FileHistory};
 
 use crate::render::{HEADER, sanitize::Sanitizer};
 
@@ -45,6 +48,10 @@ pub enum Answer {
 #[derive(Default)]
 pub struct Line {
     editor: Option<Editor<(), FileHistory>>,
+    /// While it lives, the editor waits for signals as well as for keys. Otherwise no question could be withdrawn.
+    printer: Option<Box<dyn ExternalPrinter + Send>>,
+    /// Whether the answer to the question in hand is no longer wanted.
+    pub withdrawn: Arc<AtomicBool>,
 }
 
 impl Line {
@@ -55,10 +62,18 @@ impl Line {
     pub fn read(&mut self, question: &str, initial: &str) -> io::Result<Answer> {
         let editor = match &mut self.editor {
             Some(editor) => editor,
-            empty => empty.insert(editor()?),
+            empty => {
+                let editor = empty.insert(editor()?);
+                self.printer = editor.create_external_printer().ok().map(|printer| Box::new(printer) as _);
+                editor
+            }
         };
         say(&format!("\n{HEADER}{question}{HEADER:#}"));
         AT_PROMPT.store(true, Ordering::SeqCst);
+        if self.withdrawn.load(Ordering::SeqCst) {
+            AT_PROMPT.store(false, Ordering::SeqCst);
+            return Ok(Answer::Interrupt);
+        }
         let line = match initial {
             "" => editor.readline("> "),
             initial => editor.readline_with_initial("> ", (initial, "")),
@@ -94,7 +109,8 @@ fn editor() -> io::Result<Editor<(), FileHistory>> {
     // At the terminal itself: standard output may be a file or a pipe.
     let config = Config::builder().behavior(Behavior::PreferTerm).history_ignore_space(true);
     let config = config.max_history_size(REMEMBERED).map_err(io::Error::other)?.build();
-    let mut editor = Editor::with_history(config, FileHistory::with_config(&config)).map_err(io::Error::other)?;
+    let lines = FileHistory::with_config(&config);
+    let mut editor = Editor::with_history(config, lines).map_err(io::Error::other)?;
     if let Some(path) = history() {
         // A history that cannot be read is none.
         let _ = editor.load_history(&path);

@@ -63,34 +63,38 @@ impl TerminalHuman {
             return Err(io::Error::new(io::ErrorKind::NotConnected, why));
         }
         let (screen, line) = (self.screen.clone(), self.line.clone());
-        let withdrawn = Withdrawn(Arc::new(AtomicBool::new(false)));
-        let waits = withdrawn.0.clone();
+        let mut withdrawal = Withdrawal { withdrawn: Arc::default(), answered: false };
+        let withdrawn = withdrawal.withdrawn.clone();
         let asked = tokio::task::spawn_blocking(move || {
             let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
-            if waits.load(Ordering::SeqCst) {
-                return Err(io::ErrorKind::Interrupted.into());
-            }
+            line.withdrawn = withdrawn;
             let _floor = screen.hold();
             asking(&mut line)
         });
         let answer = asked.await;
-        std::mem::forget(withdrawn);
+        withdrawal.answered = true;
         answer.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
-    /// Ends the chat at once.
-    fn end(&self) {
+    /// Ends the chat at once, in the middle of the question.
+    async fn leave<T>(&self) -> T {
         self.cancel.cancel();
+        std::future::pending().await
     }
 }
 
-/// Withdraws a question when it is dropped.
-struct Withdrawn(Arc<AtomicBool>);
+/// Withdraws a question when it is dropped before it was answered.
+struct Withdrawal {
+    withdrawn: Arc<AtomicBool>,
+    answered: bool,
+}
 
-impl Drop for Withdrawn {
+impl Drop for Withdrawal {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-        line::wake();
+        if !self.answered {
+            self.withdrawn.store(true, Ordering::SeqCst);
+            line::wake();
+        }
     }
 }
 
@@ -101,10 +105,7 @@ impl Human for TerminalHuman {
         match self.ask(Box::new(move |line| line.read(&text, ""))).await? {
             Answer::Text(text) => Ok(text),
             Answer::End => Ok(EXIT.to_owned()),
-            Answer::Interrupt => {
-                self.end();
-                Ok(EXIT.to_owned())
-            }
+            Answer::Interrupt => self.leave().await,
         }
     }
 
@@ -113,20 +114,17 @@ impl Human for TerminalHuman {
         let decision = self.ask(Box::new(move |line| approve::ask(line, &asked))).await;
         match decision? {
             Some(decision) => Ok(decision),
-            None => {
-                self.end();
-                Ok(Decision::Skip { why: "the person ended the chat".to_owned() })
-            }
+            None => self.leave().await,
         }
     }
 
     async fn choose(&self, names: &[String]) -> io::Result<Option<String>> {
         let names = names.to_vec();
         let chosen = self.ask(Box::new(move |line| choose(line, &names))).await?;
-        chosen.map_err(|()| {
-            self.end();
-            io::Error::new(io::ErrorKind::Interrupted, "the person ended the chat")
-        })
+        match chosen {
+            Ok(name) => Ok(name),
+            Err(()) => self.leave().await,
+        }
     }
 }
 
@@ -170,7 +168,9 @@ mod tests {
     #[test]
     fn speakers_are_named_or_numbered() {
         let names = ["ann".to_owned(), "2".to_owned()];
-        for (answer, chosen) in [("ann", Some("ann")), (" 1 ", Some("ann")), ("2", Some("2")), ("0", None), ("3", None), ("bob", None)] {
+        for (answer, chosen) in
+            [("ann", Some("ann")), (" 1 ", Some("ann")), ("2", Some("2")), ("0", None), ("3", None), ("bob", None)]
+        {
             assert_eq!(named(answer, &names).as_deref(), chosen, "{answer}");
         }
     }

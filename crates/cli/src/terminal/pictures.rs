@@ -126,7 +126,8 @@ mod tests {
     fn only_pictures_that_are_not_too_large_are_shown() {
         assert_eq!(Pictures::Kitty.show(&picture(10, 5 << 20)), None);
         // The name says nothing.
-        let text = Artifact { content: Arc::new(b"\x1b]0;title\x07 and more than 24 bytes".to_vec()), ..picture(10, 24) };
+        let text =
+            Artifact { content: Arc::new(b"\x1b]0;title\x07 and more than 24 bytes".to_vec()), ..picture(10, 24) };
         assert_eq!(Pictures::Kitty.show(&text), None);
     }
 }

@@ -61,7 +61,14 @@ impl Place {
             .current_dir(&self.0)
             .env_remove("NO_COLOR")
             .env_remove("CLICOLOR_FORCE")
+            .env_remove("CELLBLOCK_LOG")
             .env("COLUMNS", "100");
+        // No test asks a model that costs money.
+        for provider in cellblock_models::choose::PROVIDERS {
+            for name in provider.key_variable.iter().chain(&provider.address_variable) {
+                command.env_remove(name);
+            }
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -82,6 +89,11 @@ impl Place {
     pub fn run(&self, args: &[&str]) -> Gave {
         self.run_with(args, b"")
     }
+}
+
+/// A file of the repository's `fixtures`.
+pub fn fixture(name: &str) -> String {
+    format!("{}/../../fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Makes sure that the image is there, so that no test shows its steps.

@@ -3,8 +3,11 @@
 //! Tests that run code need the image `python`; the first of them pulls it into the user's cache.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod chat;
+mod chat_config;
 mod command;
 mod executors;
 mod runs;
 mod signals;
+mod terminal;
 mod texts;

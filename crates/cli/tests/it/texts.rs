@@ -11,7 +11,9 @@ const ANSWER: &str = "Here is the plan.\n\n```python\n# filename: plot.py\nprint
 #[test]
 fn help() {
     let place = Place::new();
-    for name in ["", "run", "exec", "extract", "image", "image pull", "image extend", "doctor", "completions", "man"] {
+    for name in
+        ["", "run", "exec", "chat", "extract", "image", "image pull", "image extend", "doctor", "completions", "man"]
+    {
         let mut args: Vec<&str> = name.split_whitespace().collect();
         args.push("--help");
         assert_snapshot!(format!("help {name}").trim().replace(' ', "-"), place.run(&args));
@@ -109,7 +111,8 @@ fn completions_and_manual() {
     }
     let page = place.run(&["man"]);
     assert_eq!(page.code, Some(0));
-    for part in [".TH cellblock", "CELLBLOCK RUN", "CELLBLOCK IMAGE", "\\-\\-timeout", "Exit status"] {
+    for part in [".TH cellblock", "CELLBLOCK RUN", "CELLBLOCK CHAT", "CELLBLOCK IMAGE", "\\-\\-timeout", "Exit status"]
+    {
         assert!(page.stdout.contains(part), "{part}");
     }
 }

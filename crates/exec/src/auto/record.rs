@@ -1,4 +1,5 @@
-//! What a block called on the host, kept so that it can run again elsewhere without calling anything twice.
+//! What is kept of a block so that it can run again elsewhere: its request, and what it called on the host, so that nothing is
+//! called twice.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -8,7 +9,32 @@ use std::sync::{
 use async_trait::async_trait;
 use serde_json::{Map, Value};
 
-use crate::host::{HostFunction, HostTools};
+use crate::{
+    ExecutionRequest,
+    host::{HostFunction, HostTools},
+};
+
+/// A block that succeeded.
+#[derive(Debug)]
+pub(super) struct Past {
+    pub(super) request: ExecutionRequest,
+    /// What it called, if it was granted anything.
+    pub(super) record: Arc<Record>,
+}
+
+/// What of a request can be run again.
+pub(super) fn again(request: &ExecutionRequest) -> ExecutionRequest {
+    ExecutionRequest {
+        code: request.code.clone(),
+        language: request.language.clone(),
+        filename: request.filename.clone(),
+        stdin: request.stdin.clone(),
+        wall: request.wall,
+        sink: None,
+        host: request.host.clone(),
+        cancel: request.cancel.clone(),
+    }
+}
 
 /// Passes calls on to the host and takes them down.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::{
     NAME,
     candidate::{Candidate, reason},
-    record::{Record, Recorder, Replay},
+    record::{Past, Record, Recorder, Replay, again},
 };
 use crate::{
     Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Language, Outcome, Requirement,
@@ -39,14 +39,6 @@ pub(super) struct AutoSession {
     notes: Vec<String>,
     /// Whether variables were lost in a move.
     lost: bool,
-}
-
-/// A block that succeeded.
-#[derive(Debug)]
-struct Past {
-    request: ExecutionRequest,
-    /// What it called, if it was granted anything.
-    record: Arc<Record>,
 }
 
 /// A candidate's part in the session.
@@ -200,20 +192,6 @@ impl AutoSession {
         if request.code.len() + record.bytes <= self.room() {
             self.history.push(Past { request, record: Arc::new(record) });
         }
-    }
-}
-
-/// What of a request can be run again.
-fn again(request: &ExecutionRequest) -> ExecutionRequest {
-    ExecutionRequest {
-        code: request.code.clone(),
-        language: request.language.clone(),
-        filename: request.filename.clone(),
-        stdin: request.stdin.clone(),
-        wall: request.wall,
-        sink: None,
-        host: request.host.clone(),
-        cancel: request.cancel.clone(),
     }
 }
 

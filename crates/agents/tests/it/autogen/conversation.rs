@@ -72,10 +72,8 @@ async fn case_28_carryover_comes_after_the_message() {
 
 #[tokio::test]
 async fn case_29_a_sequence_carries_summaries() {
-    let chat = |name: &str, reply: &str| Chat {
-        max_turns: Some(1),
-        ..Chat::between(says("user", ""), says(name, reply))
-    };
+    let chat =
+        |name: &str, reply: &str| Chat { max_turns: Some(1), ..Chat::between(says("user", ""), says(name, reply)) };
     let steps = |without: Vec<usize>| {
         vec![
             Step::new(chat("first", "one result"), "do one"),
@@ -87,20 +85,14 @@ async fn case_29_a_sequence_carries_summaries() {
         results.iter().map(|result| texts(result)[0].clone()).collect()
     };
     let all = openings(run_in_order(steps(vec![])).await.unwrap());
-    assert_eq!(
-        all,
-        ["do one", "do two\nContext: \none result", "do three\nContext: \none result\ntwo results"]
-    );
+    assert_eq!(all, ["do one", "do two\nContext: \none result", "do three\nContext: \none result\ntwo results"]);
     let without = openings(run_in_order(steps(vec![0])).await.unwrap());
     assert_eq!(without[2], "do three\nContext: \ntwo results");
 }
 
 #[tokio::test]
 async fn case_30_nested_chats_give_the_answer() {
-    let chats = vec![
-        NestedChat::new(says("inner_1", "step one")),
-        NestedChat::new(says("inner_2", "FINAL_RESULT")),
-    ];
+    let chats = vec![NestedChat::new(says("inner_1", "step one")), NestedChat::new(says("inner_2", "FINAL_RESULT"))];
     let nested = vec![Nested { trigger: Trigger::From(vec!["user".to_owned()]), chats }];
     let agent = Agent { nested, ..says("agent", "not asked") };
     let chat = Chat { max_turns: Some(1), ..Chat::between(says("user", ""), agent.clone()) };
@@ -162,11 +154,15 @@ async fn recited_lines_are_said_in_order() {
 
 #[tokio::test]
 async fn a_chat_of_one_or_of_namesakes_makes_no_sense() {
-    for agents in [vec![], vec![says("a", "")], vec![says("a", ""), says("a", "")], vec![says("a", ""), says(" ", "")]] {
+    for agents in [vec![], vec![says("a", "")], vec![says("a", ""), says("a", "")], vec![says("a", ""), says(" ", "")]]
+    {
         let error = Chat::group(agents).run("hi").await.unwrap_err();
         assert!(matches!(error, Error::Invalid(_)), "{error}");
     }
-    let three = Chat { agents: vec![says("a", ""), says("b", ""), says("c", "")], ..Chat::between(says("a", ""), says("b", "")) };
+    let three = Chat {
+        agents: vec![says("a", ""), says("b", ""), says("c", "")],
+        ..Chat::between(says("a", ""), says("b", ""))
+    };
     assert!(three.run("hi").await.unwrap_err().to_string().contains("Chat::group"));
     let history = vec![Message::new("stranger", "hi")];
     let chat = Chat { history, ..Chat::between(says("a", ""), says("b", "")) };

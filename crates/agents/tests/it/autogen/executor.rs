@@ -175,7 +175,7 @@ async fn case_21_nobody_is_at_standard_input() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_22_variables_stay_and_a_timeout_says_what_is_lost() {
-    let limits = Limits { wall: Duration::from_secs(2), ..Limits::default() };
+    let limits = Limits { wall: Duration::from_secs(3), ..Limits::default() };
     let runner = runner_with(Options::default(), SessionSpec { limits, ..SessionSpec::default() }).await;
     let assistant = recites(
         "assistant",

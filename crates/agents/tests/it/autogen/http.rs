@@ -99,7 +99,11 @@ async fn case_41_a_tool_call_and_back() {
     let arguments = r#"{"city":"Seoul"}"#;
     let server = Server::start([calls("call_1", "weather", arguments), server::says("It rains.")]).await;
     let weather =
-        tool::function("weather", "The weather.", |City { city }| async move { Ok::<_, String>(format!("rain in {city}")) });
+        tool::function(
+            "weather",
+            "The weather.",
+            |City { city }| async move { Ok::<_, String>(format!("rain in {city}")) },
+        );
     let assistant =
         Agent { tools: vec![Arc::new(weather)], ..Agent::assistant("assistant", Arc::new(server.client("gpt-4"))) };
     let chat = Chat { max_turns: Some(2), ..Chat::between(crate::cast::says("user", ""), assistant) };

@@ -49,7 +49,7 @@ impl Follower {
         let stdout = std::io::stdout();
         let colour = stdout.is_terminal() && anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
         let pictures = (form == Form::Transcript && stdout.is_terminal()).then(Pictures::of_terminal).flatten();
-        let transcript = Mutex::new(Transcript { colour, ..Transcript::default() });
+        let transcript = Mutex::new(Transcript::default().coloured(colour));
         Self { form, screen, artifacts: Artifacts::new(out), transcript, pictures, sessions: Mutex::default() }
     }
 

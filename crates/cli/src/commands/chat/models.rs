@@ -87,7 +87,9 @@ impl Models {
 pub fn check(name: &str) -> Result<()> {
     match name.parse::<ModelName>() {
         Ok(_) => Ok(()),
-        Err(error) => Err(usage(error.to_string(), "docs/chat.md lists the names; `cellblock doctor` shows which keys are set")),
+        Err(error) => {
+            Err(usage(error.to_string(), "docs/chat.md lists the names; `cellblock doctor` shows which keys are set"))
+        }
     }
 }
 

@@ -14,11 +14,11 @@ const MAX_IMAGE: usize = 5 * 1024 * 1024;
 /// The first message: from the command line, from standard input, from the file, or from the person at the terminal.
 pub async fn opening(args: &ChatArgs, written: Option<&str>, person: &TerminalHuman) -> Result<Opening> {
     let text = match (args.task.as_deref(), written) {
-        (Some("-"), _) => input::text(Path::new("-"))?.trim_end().to_owned(),
+        (Some("-"), _) => standard_input()?,
         (Some(task), _) => task.to_owned(),
         (None, Some(written)) => written.to_owned(),
         (None, None) if std::io::stdin().is_terminal() => person.task().await?,
-        (None, None) => input::text(Path::new("-"))?.trim_end().to_owned(),
+        (None, None) => standard_input()?,
     };
     if text.trim().is_empty() {
         return Err(usage("there is no task", "write it after `cellblock chat`, or pipe it in"));
@@ -29,6 +29,14 @@ pub async fn opening(args: &ChatArgs, written: Option<&str>, person: &TerminalHu
         false => Content::Parts(std::iter::once(Part::Text { text }).chain(images).collect()),
     };
     Ok(Opening::Say(content))
+}
+
+fn standard_input() -> Result<String> {
+    let bytes = input::bytes(Path::new("-"))?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(text.trim_end().to_owned()),
+        Err(_) => Err(usage("the task is not UTF-8", "files in another form go to --workspace, images to --attach")),
+    }
 }
 
 /// Refuses images for a chat without a model that could see them: they would be left out without a word.

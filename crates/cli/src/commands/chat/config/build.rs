@@ -11,7 +11,11 @@ use super::{
     cast::Cast,
     format::{AgentKind, ChatConfig, ChatKind, Name, SpeakersConfig, StepConfig, SummaryConfig},
 };
-use crate::commands::chat::{Plan, agents::{Stage, is_done}, models::Models};
+use crate::commands::chat::{
+    Plan,
+    agents::{Stage, is_done},
+    models::Models,
+};
 
 /// How many turns a chat has if nothing is said about it.
 const MAX_TURNS: u32 = 10;
@@ -79,7 +83,7 @@ async fn chat(cast: &mut Cast<'_>, config: &ChatConfig, at: std::ops::Range<usiz
             return Err(file.fault(at, format!("a pair has two agents, and this one has {}", agents.len())));
         }
         ChatKind::Pair => {
-            refuse_what_is_a_groups(file, config, at)?;
+            refuse_what_is_a_groups(file, config, at.clone())?;
             let mut agents = agents.into_iter().zip(&names).map(|(agent, name)| match cast.find(name) {
                 Ok(found) if found.get_ref().kind == AgentKind::User => Agent { is_termination: is_done(), ..agent },
                 _ => agent,
@@ -172,6 +176,7 @@ fn ends_with(word: String) -> Predicate {
     Arc::new(move |message: &Message| {
         let text = message.text();
         let text = text.trim_end();
-        text.ends_with(&word) || text.trim_end_matches(|c: char| c.is_whitespace() || c.is_ascii_punctuation()).ends_with(&word)
+        text.ends_with(&word)
+            || text.trim_end_matches(|c: char| c.is_whitespace() || c.is_ascii_punctuation()).ends_with(&word)
     })
 }

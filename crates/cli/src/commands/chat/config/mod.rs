@@ -33,8 +33,11 @@ pub fn read(path: &Path) -> Result<File> {
     match toml::from_str::<Config>(&text) {
         Ok(config) => Ok(File { config, name, text }),
         Err(error) => {
-            let line = error.span().map(|span| line(&text, span)).unwrap_or(1);
-            Err(usage(format!("{name}, line {line}: {}", error.message()), HINT))
+            let at = error.span().unwrap_or(0..0);
+            // The parser names a field that it does not know, but not one whose value is wrong.
+            let field = field(&text, &at).filter(|field| !error.message().contains(field));
+            let field = field.map(|field| format!("`{field}`: ")).unwrap_or_default();
+            Err(usage(format!("{name}, line {}: {field}{}", line(&text, &at), error.message()), HINT))
         }
     }
 }
@@ -42,11 +45,40 @@ pub fn read(path: &Path) -> Result<File> {
 impl File {
     /// A fault at a place.
     pub fn fault(&self, at: Range<usize>, what: impl fmt::Display) -> anyhow::Error {
-        usage(format!("{}, line {}: {what}", self.name, line(&self.text, at)), HINT)
+        usage(format!("{}, line {}: {what}", self.name, line(&self.text, &at)), HINT)
     }
 }
 
 /// The line of a place, from 1.
-fn line(text: &str, at: Range<usize>) -> usize {
+fn line(text: &str, at: &Range<usize>) -> usize {
     text.as_bytes().iter().take(at.start).filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// The field whose value is at a place, if both are on one line.
+fn field<'t>(text: &'t str, at: &Range<usize>) -> Option<&'t str> {
+    let before = text.get(..at.start)?;
+    let begun = before.rsplit('\n').next()?;
+    let (before, rest) = begun.rsplit_once('=')?;
+    // Of `{ a = 1, b = ` it is the last one.
+    let key = before.rsplit(['{', ',']).next()?.trim();
+    let is_key = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.');
+    (rest.trim().is_empty() && !key.is_empty() && key.chars().all(is_key)).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_field_of_a_value_is_found() {
+        for (text, value, expected) in [
+            ("a = 1\nkind = \"usr\"\n", "\"usr\"", Some("kind")),
+            ("chat = { speakers = \"auto\", max_turns = -1 }", "-1", Some("max_turns")),
+            ("list = [1, 2]", "2", None),
+            ("[chat", "[", None),
+        ] {
+            let at = text.find(value).unwrap();
+            assert_eq!(field(text, &(at..at)), expected, "{text}");
+        }
+    }
 }

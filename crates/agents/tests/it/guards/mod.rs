@@ -1,0 +1,25 @@
+//! What stops a chat: budgets, loops, cancellation; and how it is said.
+
+mod budgets;
+mod cancel;
+mod reasons;
+
+use crate::cast::says;
+use cellblock_agents::Agent;
+use cellblock_models::Scripted;
+use std::{sync::Arc, time::Duration};
+
+/// An assistant that answers for ever, one cent and ten tokens a time.
+fn talker() -> Agent {
+    let model = Scripted::with(|_| "more").named("talker").cost(0.01).usage(7, 3);
+    Agent::assistant("assistant", Arc::new(model))
+}
+
+/// A model that takes far longer than any test.
+fn slow() -> Arc<Scripted> {
+    Arc::new(Scripted::with(|_| "late").delay(Duration::from_secs(600)))
+}
+
+fn user() -> Agent {
+    says("user", "go on")
+}

@@ -1,0 +1,306 @@
+//! Chats, with answers from recordings.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use insta::assert_snapshot;
+
+use crate::command::{Gave, Place, assert_files, fixture, need_image};
+
+const TASK: &str = "Which stock did better this year?";
+
+/// The output without what differs from run to run: ids of chats, and sizes of pictures.
+fn stable(gave: &Gave) -> String {
+    let mut text = gave.to_string();
+    let mut from = 0;
+    while let Some(at) = text[from..].find("TERMINATING RUN (").map(|at| from + at + "TERMINATING RUN (".len()) {
+        text.replace_range(at..at + 36, "[ID]");
+        from = at;
+    }
+    let is_size = |part: &str| part.ends_with(" KiB") && part[..part.len() - 4].parse::<f64>().is_ok();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for line in &mut lines {
+        if let Some((before, size)) =
+            line.split_once("image/png, ").map(|(before, after)| (before.len(), after.to_owned()))
+            && let Some((size, end)) = size.split_at_checked(size.len() - 1)
+            && is_size(size)
+        {
+            *line = format!("{}image/png, [SIZE]{end}", &line[..before]);
+        }
+    }
+    lines.join("\n")
+}
+
+/// A recording of the lines, in a place of its own.
+fn recorded(exchanges: &[&str]) -> Place {
+    let place = Place::new();
+    let header = r#"{"cellblock_recording":1,"made":"by hand"}"#;
+    place.write("answers.jsonl", format!("{header}\n{}\n", exchanges.join("\n")));
+    place
+}
+
+#[test]
+fn a_chat_that_is_replayed() {
+    need_image();
+    let place = Place::new();
+    let gave = place.run(&["chat", TASK, "--replay", &fixture("recordings/stock-chart.jsonl"), "--out", "charts"]);
+    assert_snapshot!(stable(&gave));
+    assert_eq!(gave.code, Some(0));
+    assert_files(&place.path("charts"), &["figure-1.png"]);
+    assert!(std::fs::read(place.path("charts/figure-1.png")).unwrap().starts_with(b"\x89PNG\r\n\x1a\n"));
+}
+
+#[test]
+fn a_chat_as_json_and_as_events() {
+    need_image();
+    let place = Place::new();
+    let recording = fixture("recordings/stock-chart.jsonl");
+    let gave = place.run_with(&["chat", "--json", "--replay", &recording], TASK.as_bytes());
+    assert_eq!((gave.code, gave.stderr.as_str()), (Some(0), ""), "{gave}");
+    let json = gave.json();
+    assert_eq!((&json["exit_code"], &json["stop"]["reason"]), (&0.into(), &"termination".into()));
+    assert_eq!(json["chat_history"].as_array().unwrap().len(), 6);
+    assert_eq!(json["chat_history"][0]["content"], TASK);
+    assert_eq!(json["chat_history"][4]["artifacts"][0]["path"], "figure-1.png");
+    assert!(json["summary"].as_str().unwrap().starts_with("NVDA did better"), "{json}");
+    assert_eq!(json["cost"]["usage_excluding_cached_inference"]["by-hand"]["total_tokens"], 1980);
+    assert_files(&place.path("cellblock-out"), &["figure-1.png"]);
+
+    let gave = place.run_with(&["chat", "-", "--events", "--replay", &recording], TASK.as_bytes());
+    let events: Vec<serde_json::Value> =
+        gave.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    let kinds: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!((kinds[0], kinds[kinds.len() - 1]), ("chat_started", "chat_stopped"));
+    for kind in ["text", "message", "model_answered", "block_started", "block_finished"] {
+        assert!(kinds.contains(&kind), "{kind}: {kinds:?}");
+    }
+}
+
+#[test]
+fn what_the_recording_does_not_answer() {
+    let place = Place::new();
+    let recording = fixture("recordings/stock-chart.jsonl");
+    let gave = place.run(&["chat", "Tell me a joke.", "--replay", &recording]);
+    assert_snapshot!("unanswered", stable(&gave));
+    assert_eq!(gave.code, Some(125));
+    let gave = place.run(&["chat", "Tell me a joke.", "--replay", &recording, "--json"]);
+    assert_eq!((gave.code, &gave.json()["stop"]["reason"]), (Some(125), &"failed".into()), "{gave}");
+}
+
+#[test]
+fn values_that_make_no_sense() {
+    let place = Place::new();
+    place.write("there.jsonl", "x").write("text.png", "no picture");
+    let recording = fixture("recordings/stock-chart.jsonl");
+    for (name, args) in [
+        ("human", ["--human", "sometimes"].as_slice()),
+        ("budget", &["--budget", "0"]),
+        ("max-turns", &["--max-turns", "0"]),
+        ("max-time", &["--max-time", "soon"]),
+        ("model", &["--model", "moon"]),
+        ("no-key", &["--model", "openai/gpt-4o-mini"]),
+        ("replay-missing", &["--replay", "missing.jsonl"]),
+        ("replay-other", &["--replay", "there.jsonl"]),
+        ("replay-and-record", &["--replay", "a", "--record", "b"]),
+        ("save-there", &["--save", "there.jsonl"]),
+        ("attach-missing", &["--attach", "missing.png", "--replay", &recording]),
+        ("attach-text", &["--attach", "text.png", "--replay", &recording]),
+        ("executor", &["--executor", "moon"]),
+        ("human-always", &["--human", "always", "--replay", &recording]),
+        ("approve-always", &["--approve", "always", "--replay", &recording]),
+    ] {
+        let gave = place.run(&[&["chat", "task"], args].concat());
+        assert_snapshot!(format!("chat-value-{name}"), gave);
+        assert_eq!(gave.code, Some(2));
+    }
+    let gave = place.run(&["chat", "--replay", &recording]);
+    assert_snapshot!("chat-value-no-task", gave);
+    // With --json it is one object all the same.
+    let gave = place.run(&["chat", "task", "--json", "--model", "moon"]);
+    assert_eq!((gave.json()["exit_code"].as_i64(), gave.code), (Some(2), Some(2)));
+    assert!(gave.json()["stop"]["message"].as_str().unwrap().contains("moon"));
+}
+
+#[test]
+fn a_chat_is_saved_and_gone_on_with() {
+    need_image();
+    let place = Place::new();
+    let recording = fixture("recordings/stock-chart.jsonl");
+    let gave = place.run(&["chat", TASK, "--replay", &recording, "--max-turns", "1", "--save", "chat.jsonl", "--json"]);
+    assert_eq!((gave.code, &gave.json()["stop"]["reason"]), (Some(0), &"max_turns".into()), "{gave}");
+    let gave = place.run(&["chat", "--replay", &recording, "--resume", "chat.jsonl", "--json"]);
+    let json = gave.json();
+    assert_eq!((gave.code, json["chat_history"].as_array().unwrap().len()), (Some(0), 6), "{gave}");
+    assert_eq!(json["cost"]["usage_excluding_cached_inference"]["by-hand"]["total_tokens"], 1980, "all of both");
+    assert!(json["summary"].as_str().unwrap().starts_with("NVDA did better"), "{json}");
+}
+
+#[test]
+fn what_cannot_be_gone_on_with() {
+    let place = Place::new();
+    place
+        .write("newer.jsonl", "{\"cellblock_chat\":9,\"id\":\"1\",\"agents\":[\"user\",\"assistant\"]}\n")
+        .write("others.jsonl", "{\"cellblock_chat\":1,\"id\":\"1\",\"agents\":[\"ann\",\"ben\"]}\n")
+        .write("text.jsonl", "hello\n");
+    let recording = fixture("recordings/stock-chart.jsonl");
+    for name in ["newer", "others", "text", "missing"] {
+        let gave = place.run(&["chat", "--replay", &recording, "--resume", &format!("{name}.jsonl")]);
+        assert_snapshot!(format!("chat-resume-{name}"), gave);
+        assert_eq!(gave.code, Some(2));
+    }
+}
+
+#[test]
+fn a_question_without_a_terminal_is_a_failure_that_says_what_to_do() {
+    let answer = r#"{"model":"m","match":{},"completion":{"content":"Why? TERMINATE"}}"#;
+    let args = ["chat", "joke", "--replay", "answers.jsonl", "--no-code"];
+    let gave = recorded(&[answer]).run(&[&args[..], &["--human", "terminate", "--max-turns", "5"]].concat());
+    assert_eq!(gave.code, Some(125), "{gave}");
+    assert!(gave.stderr.contains("--human never"), "{gave}");
+    // The control.
+    let gave = recorded(&[answer]).run(&[&args[..], &["--max-turns", "5"]].concat());
+    assert_eq!(gave.code, Some(0), "{gave}");
+}
+
+#[test]
+fn limits_end_a_chat() {
+    need_image();
+    let sleeps = r#"{"model":"m","match":{},"completion":{"content":"```python\nimport time; time.sleep(600)\n```","usage":{"prompt_tokens":5,"completion_tokens":5},"cost":0.5}}"#;
+    let talks = r#"{"model":"m","match":{},"completion":{"content":"```python\nprint(1)\n```","usage":{"prompt_tokens":5,"completion_tokens":5},"cost":0.5}}"#;
+    let run = |answer: &str, args: &[&str]| {
+        let all = [&["chat", "x", "--replay", "answers.jsonl", "--json"], args].concat();
+        recorded(&[answer; 20]).run(&all)
+    };
+    let start = Instant::now();
+    let gave = run(sleeps, &["--max-time", "2s"]);
+    assert_eq!((gave.code, &gave.json()["stop"]["of"]), (Some(124), &"time".into()), "{gave}");
+    assert!(start.elapsed() < Duration::from_secs(60), "it took {:?}", start.elapsed());
+    let gave = run(talks, &["--budget", "0.9"]);
+    assert_eq!((gave.code, &gave.json()["stop"]["of"]), (Some(126), &"cost".into()), "{gave}");
+    assert_eq!(gave.json()["chat_history"].as_array().unwrap().len(), 5, "two calls, and what came of them");
+    let gave = run(talks, &["--max-tokens-total", "10"]);
+    assert_eq!((gave.code, &gave.json()["stop"]["of"]), (Some(126), &"tokens".into()), "{gave}");
+    let fails = r#"{"model":"m","match":{},"completion":{"content":"```python\n1 / 0\n```"}}"#;
+    let gave = run(fails, &[]);
+    assert_eq!((gave.code, &gave.json()["stop"]["reason"]), (Some(1), &"same_failure".into()), "{gave}");
+    let gave = run(talks, &["--max-turns", "3"]);
+    assert_eq!((gave.code, &gave.json()["stop"]["turns"]), (Some(0), &3.into()), "{gave}");
+}
+
+#[test]
+fn ctrl_c_ends_a_chat_with_what_was_reached() {
+    need_image();
+    let sleeps = r#"{"model":"m","match":{},"completion":{"content":"```python\nopen('go.txt', 'w').close()\n```\n```python\nimport time; time.sleep(600)\n```"}}"#;
+    let place = recorded(&[sleeps]);
+    let mut child = place.command(&["chat", "x", "--replay", "answers.jsonl", "--json"]).spawn().unwrap();
+    while !place.path("cellblock-out/go.txt").exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let mut stdout = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let json: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&json["stop"]["reason"], &json["exit_code"]), (&"cancelled".into(), &130.into()));
+    assert_eq!(json["chat_history"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_a_chat_quietly() {
+    let answer = r#"{"model":"m","match":{},"completion":{"content":"Why? TERMINATE"}}"#;
+    let place = recorded(&[answer]);
+    let mut child = place.command(&["chat", "joke", "--replay", "answers.jsonl", "--no-code"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(141), "{stderr}");
+    assert!(!stderr.contains("panicked") && !stderr.contains("error:"), "{stderr}");
+}
+
+#[test]
+fn control_sequences_of_a_model_do_no_harm() {
+    let evil = r#"{"model":"m","match":{},"completion":{"content":"a\u001b]0;title\u0007b\rc TERMINATE"}}"#;
+    let gave = recorded(&[evil]).run(&["chat", "x", "--replay", "answers.jsonl", "--no-code"]);
+    assert!(gave.stdout.contains("abc TERMINATE") && !gave.stdout.contains(['\u{1b}', '\u{7}', '\r']), "{gave}");
+    let gave = recorded(&[evil]).run(&["chat", "x", "--replay", "answers.jsonl", "--no-code", "--json"]);
+    assert_eq!(gave.json()["chat_history"][1]["content"], "a\u{1b}]0;title\u{7}b\rc TERMINATE", "for programs, exact");
+}
+
+/// A server with OpenAI's API that gives one answer, and what it was asked.
+fn server(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/v1#tiny", listener.local_addr().unwrap());
+    let asked = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        let delta = serde_json::json!({"model": "tiny-1", "choices": [{"delta": {"content": answer}, "finish_reason": "stop"}]});
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        (&stream).write_all(format!("{head}data: {delta}\n\ndata: [DONE]\n\n").as_bytes()).unwrap();
+        String::from_utf8(body).unwrap()
+    });
+    (address, asked)
+}
+
+#[test]
+fn a_model_is_asked_recorded_and_replayed() {
+    let place = Place::new();
+    let (model, asked) = server("A stock walks into a bar. TERMINATE");
+    let args = ["chat", "Tell me a joke.", "--no-code", "--no-cache", "--model", &model];
+    let first = place.run(&[&args[..], &["--record", "joke.jsonl"]].concat());
+    assert_eq!(first.code, Some(0), "{first}");
+    assert!(first.stdout.contains("A stock walks into a bar."), "{first}");
+    assert!(asked.join().unwrap().contains("Tell me a joke."));
+    let recording = place.read("joke.jsonl");
+    assert!(recording.starts_with("{\"cellblock_recording\":1,\"made\":\"recorded\""), "{recording}");
+    // The server is gone.
+    let second = place.run(&["chat", "Tell me a joke.", "--no-code", "--replay", "joke.jsonl"]);
+    assert_eq!(stable(&first), stable(&second));
+    let gone = place.run(&[&args[..], &["--max-time", "5s"]].concat());
+    assert!(matches!(gone.code, Some(124 | 125)), "{gone}");
+}
+
+#[test]
+fn spans_are_written_on_request() {
+    let answer = r#"{"model":"m","match":{},"completion":{"content":"Why? TERMINATE"}}"#;
+    let run = |filter: &str| {
+        let place = recorded(&[answer]);
+        let mut command = place.command(&["chat", "joke", "--replay", "answers.jsonl", "--no-code", "--json"]);
+        let output = command.env("CELLBLOCK_LOG", filter).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, stderr) = run("info");
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("invoke_agent") && stderr.contains("gen_ai.request.model"), "{stderr}");
+    assert_eq!(run(""), (Some(0), String::new()));
+    let (code, stderr) = run("cellblock=loud");
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("CELLBLOCK_LOG") && stderr.contains("hint:"), "{stderr}");
+}
+
+#[test]
+fn doctor_tells_which_keys_are_set_and_not_what_they_are() {
+    let place = Place::new();
+    let output = place.command(&["doctor"]).env("MISTRAL_API_KEY", "very-secret").output().unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(stdout.contains("keys: MISTRAL_API_KEY set") && !stdout.contains("very-secret"), "{stdout}");
+    assert!(stdout.contains("usual model: mistral/") && stdout.contains("local model: "), "{stdout}");
+    let stdout = place.run(&["doctor"]).stdout;
+    assert!(stdout.contains("keys: none is set") && stdout.contains("usual model: local"), "{stdout}");
+}

@@ -1,0 +1,151 @@
+//! Chats that a file describes.
+
+use insta::assert_snapshot;
+
+use crate::command::{Place, fixture, need_image};
+
+const TEAM: &str = r#"
+task = "How long is the trip, in one sentence?"
+
+[models.strong]
+model = "openai/gpt-4o"
+parameters = { temperature = 0.2 }
+cache = 7
+
+[[agents]]
+name = "user"
+kind = "user"
+
+[[agents]]
+name = "lead"
+model = "strong"
+team = ["analyst", "writer"]
+
+[[agents]]
+name = "analyst"
+code = true
+description = "Computes with Python."
+
+[[agents]]
+name = "writer"
+description = "Writes sentences."
+"#;
+
+#[test]
+fn a_director_with_members() {
+    need_image();
+    let place = Place::new();
+    place.write("team.toml", TEAM);
+    let recording = fixture("recordings/team.jsonl");
+    let args = ["chat", "--config", "team.toml", "--replay", &recording, "--executor", "wasi"];
+    let gave = place.run(&args);
+    assert_eq!(gave.code, Some(0), "{gave}");
+    let place_of = |part: &str| gave.stdout.find(part).unwrap_or_else(|| panic!("{part}: {gave}"));
+    assert!(place_of("user (to lead):") < place_of("    lead (to analyst):"));
+    assert!(place_of("    Code output: 645") < place_of("lead (to user):\n\nThe trip is 645 km long."));
+    let json = place.run(&[&args[..], &["--json"]].concat()).json();
+    assert_eq!(json["tool_calls"].as_array().unwrap().len(), 2, "{json}");
+}
+
+const DESIGNERS: &str = r#"
+[[agents]]
+name = "host"
+kind = "user"
+code = false
+
+[[agents]]
+name = "ann"
+model = "local"
+system_message = "You care for colours."
+
+[[agents]]
+name = "ben"
+model = "local"
+system_message = "You care for users."
+
+[[agents]]
+name = "editor"
+model = "local"
+system_message = "You sum up."
+"#;
+
+#[test]
+fn equals_who_speak_in_turn() {
+    let place = Place::new();
+    place
+        .write("joint.toml", format!("{DESIGNERS}\n[chat]\nkind = \"joint\"\nagents = [\"host\", \"ann\", \"ben\"]\n"));
+    let recording = fixture("recordings/designers.jsonl");
+    let gave = place.run(&["chat", "Which colour?", "--config", "joint.toml", "--replay", &recording]);
+    assert_eq!(gave.code, Some(0), "{gave}");
+    let speakers: Vec<_> = gave.stdout.lines().filter(|line| line.ends_with(" (to chat_manager):")).collect();
+    assert_eq!(speakers, ["host (to chat_manager):", "ann (to chat_manager):", "ben (to chat_manager):"]);
+    assert!(gave.stdout.contains("\nNext speaker: ben\n\n"), "{gave}");
+}
+
+#[test]
+fn chats_one_after_the_other() {
+    let place = Place::new();
+    let steps = r#"
+        [[sequence]]
+        name = "talk"
+        chat = { kind = "joint", agents = ["host", "ann", "ben"] }
+
+        [[sequence]]
+        task = "Sum up."
+        chat = { agents = ["host", "editor"], max_turns = 1 }
+    "#;
+    place.write("steps.toml", format!("{DESIGNERS}\n{steps}"));
+    let recording = fixture("recordings/designers.jsonl");
+    let args = ["chat", "Which colour?", "--config", "steps.toml", "--replay", &recording];
+    let gave = place.run(&[&args[..], &["--json"]].concat());
+    let json = gave.json();
+    assert_eq!((gave.code, &json["exit_code"]), (Some(0), &0.into()), "{gave}");
+    assert_eq!(json["chats"][1]["summary"], "Blue buttons. ", "{json}");
+    let opening = json["chats"][1]["chat_history"][0]["content"].as_str().unwrap();
+    assert!(opening.starts_with("Sum up.\nContext: \n") && opening.contains("Users find blue buttons"), "{opening}");
+    let gave = place.run(&[&args[..], &["--save", "chat.jsonl"]].concat());
+    assert_eq!(gave.code, Some(2), "{gave}");
+    assert!(gave.stderr.contains("a sequence of chats cannot be saved"), "{gave}");
+}
+
+#[test]
+fn files_that_make_no_sense_say_where() {
+    let place = Place::new();
+    let recording = fixture("recordings/team.jsonl");
+    let users = "[[agents]]\nname = \"user\"\nkind = \"user\"\n\n[[agents]]\nname = \"ann\"\n\n";
+    for (name, text) in [
+        ("field", "[[agents]]\nname = \"user\"\nkindd = \"user\"\n".to_owned()),
+        ("model-field", "[models.fast]\nmodle = \"gpt-4o\"\n".to_owned()),
+        ("kind", "[[agents]]\nname = \"user\"\nkind = \"usr\"\n".to_owned()),
+        ("no-name", "[[agents]]\nkind = \"user\"\n".to_owned()),
+        ("syntax", "[chat\n".to_owned()),
+        ("agent", format!("{users}[chat]\nagents = [\n  \"user\",\n  \"anne\",\n]\n")),
+        ("model", "[models.fast]\n[[agents]]\nname = \"a\"\nmodel = \"fats\"\n[[agents]]\nname = \"b\"\n".to_owned()),
+        ("twice", format!("{users}[[agents]]\nname = \"ann\"\n")),
+        ("few", "[[agents]]\nname = \"ann\"\n".to_owned()),
+        (
+            "circle",
+            format!(
+                "{users}team = [\"ben\"]\n[[agents]]\nname = \"ben\"\nteam = [\"ann\"]\n[chat]\nagents = [\"user\", \"ann\"]\n"
+            ),
+        ),
+        (
+            "user-model",
+            "[[agents]]\nname = \"user\"\nkind = \"user\"\nmodel = \"local\"\n[[agents]]\nname = \"ann\"\n".to_owned(),
+        ),
+        ("pair-of-three", format!("{users}[[agents]]\nname = \"ben\"\n[chat]\nkind = \"pair\"\n")),
+        ("pair-speakers", format!("{users}[chat]\nspeakers = \"random\"\n")),
+        ("selector", format!("{users}[chat]\nkind = \"group\"\nspeakers = \"random\"\nselector = \"local\"\n")),
+        ("after", format!("{users}[[sequence]]\nafter = [\"first\"]\n")),
+        ("both", format!("{users}[chat]\n[[sequence]]\n")),
+        ("budget", format!("{users}[chat]\nbudget = {{ cots = 1 }}\n")),
+    ] {
+        place.write("chat.toml", text);
+        let gave = place.run(&["chat", "task", "--config", "chat.toml", "--replay", &recording]);
+        assert_snapshot!(format!("chat-config-{name}"), gave);
+        assert_eq!(gave.code, Some(2));
+        assert!(gave.stderr.contains("chat.toml, line "), "{gave}");
+    }
+    let gave = place.run(&["chat", "task", "--config", "missing.toml"]);
+    assert_snapshot!("chat-config-missing", gave);
+}

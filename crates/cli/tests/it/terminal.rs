@@ -1,0 +1,175 @@
+//! The person at the terminal, at a terminal made for the test.
+
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    process::{Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    time::Duration,
+};
+
+use crate::command::{Place, fixture};
+
+/// The command at a terminal of its own.
+struct AtTerminal {
+    child: std::process::Child,
+    keys: File,
+    screen: Receiver<Vec<u8>>,
+    shown: String,
+}
+
+impl AtTerminal {
+    fn start(place: &Place, args: &[&str]) -> Self {
+        let pty = nix::pty::openpty(None, None).unwrap();
+        let (keys, mut output) = (File::from(pty.master.try_clone().unwrap()), File::from(pty.master));
+        let slave = File::from(pty.slave);
+        let given = place.command(args);
+        // `setsid` makes the terminal the command's own, so that it can be reached as /dev/tty.
+        let mut command = Command::new("setsid");
+        command.args(["--ctty", "--wait"]).arg(given.get_program()).args(given.get_args());
+        command.current_dir(place.path(""));
+        for (name, value) in given.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        // Nothing of the tester's history and editor.
+        command
+            .env("TERM", "xterm")
+            .env("CELLBLOCK_CACHE", place.path("cache"))
+            .env_remove("VISUAL")
+            .env_remove("EDITOR");
+        command.stdin(Stdio::from(slave.try_clone().unwrap()));
+        command.stdout(Stdio::from(slave.try_clone().unwrap())).stderr(Stdio::from(slave));
+        let child = command.spawn().unwrap();
+        let (sender, screen) = channel();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            // It fails when nobody has the terminal open any more.
+            while let Ok(count @ 1..) = output.read(&mut bytes) {
+                if sender.send(bytes[..count].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, keys, screen, shown: String::new() }
+    }
+
+    /// Waits until a text is shown after what was waited for before.
+    #[track_caller]
+    fn wait_for(&mut self, text: &str) -> String {
+        loop {
+            if let Some(at) = self.shown.find(text) {
+                let rest = self.shown.split_off(at + text.len());
+                return std::mem::replace(&mut self.shown, rest);
+            }
+            match self.screen.recv_timeout(Duration::from_secs(120)) {
+                Ok(bytes) => self.shown.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(why) => panic!("`{text}` was not shown ({why}): {}", self.shown),
+            }
+        }
+    }
+
+    fn press(&mut self, keys: &str) {
+        self.keys.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// The exit status, and what was shown since the last text that was waited for.
+    fn end(mut self) -> (Option<i32>, String) {
+        let code = self.child.wait().unwrap().code();
+        while let Ok(bytes) = self.screen.recv_timeout(Duration::from_secs(5)) {
+            self.shown.push_str(&String::from_utf8_lossy(&bytes));
+        }
+        (code, self.shown)
+    }
+}
+
+/// The prompt of the line editor.
+const PROMPT: &str = "> ";
+
+#[test]
+fn a_person_corrects_edits_and_approves() {
+    let place = Place::new();
+    let header = r#"{"cellblock_recording":1,"made":"by hand"}"#;
+    place.write(
+        "answers.jsonl",
+        [
+            header,
+            r#"{"model":"m","match":{"last":"Plot it"},"completion":{"content":"```sh\necho dollars\n```"}}"#,
+            r#"{"model":"m","match":{"last":"No, please plot % change!"},"completion":{"content":"```sh\necho percentage\n```"}}"#,
+            r#"{"model":"m","match":{"last":"Code output: percent"},"completion":{"content":"Done. TERMINATE"}}"#,
+        ]
+        .join("\n")
+            + "\n",
+    );
+    let args = ["chat", "--executor", "local", "--approve", "always", "--replay", "answers.jsonl"];
+    let mut chat = AtTerminal::start(&place, &args);
+    chat.wait_for("What is to be done?");
+    chat.wait_for(PROMPT);
+    chat.press("Plot it\r");
+    chat.wait_for("1 | echo dollars");
+    chat.wait_for("[a]pprove, [e]dit, [s]kip");
+    chat.wait_for(PROMPT);
+    chat.press("No, please plot % change!\r");
+    chat.wait_for("1 | echo percentage");
+    chat.wait_for(PROMPT);
+    chat.press("e\r");
+    chat.wait_for("Change it");
+    chat.wait_for(PROMPT);
+    // Three times the key that deletes to the left.
+    chat.press("\u{7f}\u{7f}\u{7f}\r");
+    chat.wait_for("Code output: percent\r\n");
+    chat.wait_for("Your answer to assistant");
+    chat.wait_for(PROMPT);
+    chat.press("\r");
+    let (code, shown) = chat.end();
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("Termination message condition"), "{shown}");
+    // What was typed is kept for the next time, for the user alone.
+    let history = place.path("cache/chat-history");
+    assert!(std::fs::read_to_string(&history).unwrap().contains("Plot it"));
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&history).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_person_who_leaves_ends_the_chat() {
+    for (keys, status, says) in
+        [("\u{4}", 0, "User requested to end"), ("\u{3}", 130, "Cancelled"), ("exit\r", 0, "User requested to end")]
+    {
+        let place = Place::new();
+        let recording = fixture("recordings/stock-chart.jsonl");
+        let args =
+            ["chat", "Which stock did better?", "--human", "always", "--executor", "local", "--replay", &recording];
+        let mut chat = AtTerminal::start(&place, &args);
+        chat.wait_for("`exit`: the chat ends)");
+        chat.wait_for(PROMPT);
+        chat.press(keys);
+        let (code, shown) = chat.end();
+        assert_eq!(code, Some(status), "{keys:?}: {shown}");
+        assert!(shown.contains(says), "{keys:?}: {shown}");
+    }
+}
+
+#[test]
+fn a_question_ends_with_the_time_of_the_chat() {
+    let place = Place::new();
+    let recording = fixture("recordings/stock-chart.jsonl");
+    let args = [
+        "chat",
+        "Which stock did better?",
+        "--human",
+        "always",
+        "--max-time",
+        "2s",
+        "--no-code",
+        "--replay",
+        &recording,
+    ];
+    let mut chat = AtTerminal::start(&place, &args);
+    chat.wait_for(PROMPT);
+    let (code, shown) = chat.end();
+    assert_eq!(code, Some(124), "{shown}");
+    assert!(shown.contains("the time of 2 s is over"), "{shown}");
+}
