@@ -21,6 +21,9 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     wasmtime_wasi::p1::add_to_linker_async(&mut linker, |host: &mut Host| &mut host.wasi)?;
     linker.allow_shadowing(true);
     fs::calls::add_to_linker(&mut linker)?;
+    linker.func_wrap_async(WASI_P1, "fd_read", |caller, (fd, vectors, count, out): (u32, u32, u32, u32)| {
+        Box::new(fd_read(caller, fd, vectors, count, out))
+    })?;
     linker.func_wrap_async(WASI_P1, "random_get", |caller, (pointer, len): (u32, u32)| {
         Box::new(random_get(caller, pointer, len))
     })?;
@@ -34,7 +37,7 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     linker.func_wrap(WASI_P1, "proc_exit", |code: u32| -> wasmtime::Result<()> {
         Err(I32Exit((code & 0xFF) as i32).into())
     })?;
-    // The guest imports it. What a program calls goes through the control device, with which it can wait (`fs::calls`).
+    // The guest imports it. What a program calls goes through the control device, with which it can wait (`fd_read`).
     linker.func_wrap("host", "call", |_: u32, _: u32, _: u32, _: u32| -> i32 { -1 })?;
     Ok(linker)
 }
@@ -76,6 +79,23 @@ fn add_empty_lists(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Reads, and before that waits for what the program has asked the host, if it reads from the control device.
+async fn fd_read(mut caller: Caller<'_, Host>, fd: u32, vectors: u32, count: u32, out: u32) -> i32 {
+    if caller.data().turn.question.is_some() && caller.data().fs.reads_control(fd) {
+        answer_question(&mut caller).await;
+    }
+    fs::calls::read_call(&mut caller, fd, vectors, count, out)
+}
+
+/// Has the host answer what the program has asked. The guest is suspended meanwhile, and holds no thread.
+async fn answer_question(caller: &mut Caller<'_, Host>) {
+    let turn = &mut caller.data_mut().turn;
+    let Some(question) = turn.question.take() else { return };
+    let calls = turn.calls.clone().unwrap_or_default();
+    let answer = calls.answer(question).await;
+    caller.data_mut().turn.give_answer(answer);
 }
 
 /// Fills memory with random bytes, in pieces: a guest that asks for gigabytes must not hold its thread meanwhile.

@@ -109,6 +109,29 @@ fn chats_one_after_the_other() {
 }
 
 #[test]
+fn the_examples_of_the_documentation_work() {
+    let place = Place::new();
+    let text = std::fs::read_to_string(fixture("../docs/chat.md")).unwrap();
+    let blocks = cellblock_exec::code_blocks(&text);
+    let is_toml = |language: &str| language == "toml";
+    let examples =
+        blocks.iter().filter(|block| block.language.as_ref().is_some_and(|language| is_toml(language.as_str())));
+    let recording = fixture("recordings/stock-chart.jsonl");
+    let mut count = 0;
+    for example in examples {
+        // Models alone make no chat.
+        let agents = if example.code.contains("[[agents]]") { "" } else { DESIGNERS };
+        place.write("chat.toml", format!("{}{agents}", example.code));
+        // It gets as far as the first answer, which the recording does not have.
+        let gave = place.run(&["chat", "task", "--config", "chat.toml", "--replay", &recording]);
+        assert_eq!(gave.code, Some(125), "line {}: {gave}", example.line);
+        assert!(gave.stderr.contains("the recording has no answer"), "line {}: {gave}", example.line);
+        count += 1;
+    }
+    assert!(count >= 5, "{count} examples");
+}
+
+#[test]
 fn files_that_make_no_sense_say_where() {
     let place = Place::new();
     let recording = fixture("recordings/team.jsonl");

@@ -20,6 +20,11 @@ struct AtTerminal {
 
 impl AtTerminal {
     fn start(place: &Place, args: &[&str]) -> Self {
+        Self::with(place, args, &[("TERM", "xterm")])
+    }
+
+    /// At a terminal that these variables describe.
+    fn with(place: &Place, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let pty = nix::pty::openpty(None, None).unwrap();
         let (keys, mut output) = (File::from(pty.master.try_clone().unwrap()), File::from(pty.master));
         let slave = File::from(pty.slave);
@@ -34,12 +39,11 @@ impl AtTerminal {
                 None => command.env_remove(name),
             };
         }
-        // Nothing of the tester's history and editor.
-        command
-            .env("TERM", "xterm")
-            .env("CELLBLOCK_CACHE", place.path("cache"))
-            .env_remove("VISUAL")
-            .env_remove("EDITOR");
+        // Nothing of the tester's history, editor and terminal.
+        for name in ["VISUAL", "EDITOR", "TMUX", "TERM_PROGRAM", "KITTY_WINDOW_ID"] {
+            command.env_remove(name);
+        }
+        command.env("CELLBLOCK_CACHE", place.path("cache")).envs(variables.iter().copied());
         command.stdin(Stdio::from(slave.try_clone().unwrap()));
         command.stdout(Stdio::from(slave.try_clone().unwrap())).stderr(Stdio::from(slave));
         let child = command.spawn().unwrap();
@@ -77,10 +81,11 @@ impl AtTerminal {
 
     /// The exit status, and what was shown since the last text that was waited for.
     fn end(mut self) -> (Option<i32>, String) {
-        let code = self.child.wait().unwrap().code();
-        while let Ok(bytes) = self.screen.recv_timeout(Duration::from_secs(5)) {
+        // Until nobody has the terminal open any more.
+        while let Ok(bytes) = self.screen.recv_timeout(Duration::from_secs(120)) {
             self.shown.push_str(&String::from_utf8_lossy(&bytes));
         }
+        let code = self.child.wait().unwrap().code();
         (code, self.shown)
     }
 }
@@ -134,6 +139,43 @@ fn a_person_corrects_edits_and_approves() {
 }
 
 #[test]
+fn a_person_is_asked_about_the_code_of_a_team() {
+    let place = Place::new();
+    let team = "[[agents]]\nname = \"user\"\nkind = \"user\"\n[[agents]]\nname = \"lead\"\nteam = [\"coder\"]\n\
+                [[agents]]\nname = \"coder\"\ncode = true\n[chat]\nmax_turns = 2\n";
+    let answers = [
+        r#"{"cellblock_recording":1,"made":"by hand"}"#,
+        r#"{"model":"m","match":{"last":"Count"},"completion":{"tool_calls":[{"id":"1","name":"ask_coder","arguments":"{\"task\":\"Add\"}"}]}}"#,
+        r#"{"model":"m","match":{"last":"Add"},"completion":{"content":"```sh\necho $((40 + 2))\n```"}}"#,
+        r#"{"model":"m","match":{"last":"Code output: 42"},"completion":{"content":"It is 42. TERMINATE"}}"#,
+        r#"{"model":"m","match":{"last":"It is 42"},"completion":{"content":"42. TERMINATE"}}"#,
+    ];
+    place.write("team.toml", team).write("answers.jsonl", answers.join("\n") + "\n");
+    let args = [
+        "chat",
+        "Count.",
+        "--config",
+        "team.toml",
+        "--executor",
+        "local",
+        "--approve",
+        "always",
+        "--human",
+        "never",
+        "--replay",
+        "answers.jsonl",
+    ];
+    let mut chat = AtTerminal::start(&place, &args);
+    chat.wait_for("lead wants to run:");
+    chat.wait_for("1 | echo $((40 + 2))");
+    chat.wait_for(PROMPT);
+    chat.press("a\r");
+    let (code, shown) = chat.end();
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("    Code output: 42"), "{shown}");
+}
+
+#[test]
 fn a_person_who_leaves_ends_the_chat() {
     for (keys, status, says) in
         [("\u{4}", 0, "User requested to end"), ("\u{3}", 130, "Cancelled"), ("exit\r", 0, "User requested to end")]
@@ -172,4 +214,31 @@ fn a_question_ends_with_the_time_of_the_chat() {
     let (code, shown) = chat.end();
     assert_eq!(code, Some(124), "{shown}");
     assert!(shown.contains("the time of 2 s is over"), "{shown}");
+}
+
+#[test]
+fn pictures_are_shown_where_the_terminal_can() {
+    // The beginning of a picture, 16 by 16, made by a shell.
+    let code =
+        r"printf '\\211PNG\\r\\n\\032\\n\\000\\000\\000\\015IHDR\\000\\000\\000\\020\\000\\000\\000\\020' > a.png";
+    let answer = format!(r#"{{"model":"m","match":{{}},"completion":{{"content":"```sh\n{code}\n```"}}}}"#);
+    let done = r#"{"model":"m","match":{"last":"a.png"},"completion":{"content":"Done. TERMINATE"}}"#;
+    let args = ["chat", "Draw.", "--executor", "local", "--human", "never", "--replay", "answers.jsonl"];
+    for (variables, shows) in [
+        ([("TERM", "xterm-kitty")].as_slice(), "\u{1b}_Ga=T,f=100,q=2,m=0;"),
+        (
+            &[("TERM", "xterm"), ("TERM_PROGRAM", "iTerm.app")],
+            "\u{1b}]1337;File=inline=1;preserveAspectRatio=1;size=24;width=auto:",
+        ),
+        (&[("TERM", "xterm")], ""),
+    ] {
+        let place = Place::new();
+        place.write("answers.jsonl", format!("{{\"cellblock_recording\":1,\"made\":\"by hand\"}}\n{done}\n{answer}\n"));
+        let (code, shown) = AtTerminal::with(&place, &args, variables).end();
+        assert_eq!(code, Some(0), "{shown}");
+        assert!(shown.contains("cellblock-out/a.png (image/png, 24 B)"), "{shown:?}");
+        assert!(shown.contains(shows), "{shown:?}");
+        let any = shown.contains("\u{1b}_G") || shown.contains("\u{1b}]1337");
+        assert_eq!(any, !shows.is_empty(), "{shown:?}");
+    }
 }

@@ -122,8 +122,8 @@ fn add_descriptor_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
 /// Calls that move data through a descriptor.
 fn add_data_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     type C<'a> = Caller<'a, Host>;
-    linker.func_wrap_async(WASI_P1, "fd_read", |caller, (fd, vectors, count, out): (u32, u32, u32, u32)| {
-        Box::new(read_call(caller, fd, vectors, count, out))
+    linker.func_wrap(WASI_P1, "fd_read", |mut caller: C<'_>, fd: u32, vectors: u32, count: u32, out: u32| {
+        read_call(&mut caller, fd, vectors, count, out)
     })?;
     linker.func_wrap(
         WASI_P1,
@@ -303,24 +303,12 @@ fn add_missing_socket_call(linker: &mut Linker<Host>, name: &str) -> wasmtime::R
     Ok(())
 }
 
-/// Reads, and before that waits for what the program has asked the host, if it reads from the control device.
-async fn read_call(mut caller: Caller<'_, Host>, fd: u32, vectors: u32, count: u32, out: u32) -> i32 {
-    if caller.data().turn.question.is_some() && caller.data().fs.reads_control(fd) {
-        answer_question(&mut caller).await;
-    }
-    guest_call(&mut caller, |host, memory| {
+/// Reads through a descriptor. [`imports`](crate::imports) has the call that waits for the host before.
+pub(crate) fn read_call(caller: &mut Caller<'_, Host>, fd: u32, vectors: u32, count: u32, out: u32) -> i32 {
+    guest_call(caller, |host, memory| {
         let read = read(host, memory, fd, vectors, count, None)?;
         memory.write(out, &read.to_le_bytes())
     })
-}
-
-/// Has the host answer what the program has asked. The guest is suspended meanwhile, and holds no thread.
-async fn answer_question(caller: &mut Caller<'_, Host>) {
-    let turn = &mut caller.data_mut().turn;
-    let Some(question) = turn.question.take() else { return };
-    let calls = turn.calls.clone().unwrap_or_default();
-    let answer = calls.answer(question).await;
-    caller.data_mut().turn.give_answer(answer);
 }
 
 /// Reads into the guest's vectors; stops at the first one that is not filled.
@@ -467,7 +455,8 @@ impl Fs {
         self.inode(node).is_some_and(|inode| matches!(inode.kind, Kind::Device(Device::Control)))
     }
 
-    fn reads_control(&self, fd: u32) -> bool {
+    /// Whether the descriptor reads from the control device.
+    pub(crate) fn reads_control(&self, fd: u32) -> bool {
         self.descriptors.get(fd).is_ok_and(
             |descriptor| matches!(descriptor.target, Target::Node(node) if descriptor.read && self.is_control(node)),
         )

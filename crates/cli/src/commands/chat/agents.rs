@@ -1,7 +1,7 @@
 //! The two agents of a chat without a file, and what all agents share.
 
 use std::{
-    io::IsTerminal as _,
+    io::{self, IsTerminal as _},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -9,9 +9,10 @@ use std::{
 };
 
 use anyhow::Result;
+use async_trait::async_trait;
 use cellblock_agents::{
-    Agent, Approval, Chat, CodeExecution, Decision, HumanInputMode, Message, ModelClient, Predicate, Proposal,
-    ends_with_terminate,
+    Agent, Approval, Chat, CodeExecution, Decision, Human, HumanInputMode, Message, ModelClient, Predicate, Proposal,
+    Question, ends_with_terminate,
 };
 use cellblock_exec::{code_blocks, packages::InstallMode};
 use tokio::sync::OnceCell;
@@ -52,7 +53,7 @@ impl Stage {
     /// # Errors
     /// When there is no terminal for what asks, and for a session that makes no sense.
     pub fn new(args: &ChatArgs, file: &Option<File>, person: Arc<TerminalHuman>) -> Result<Self> {
-        let terminal = std::io::stdin().is_terminal();
+        let terminal = io::stdin().is_terminal();
         let usual = match terminal && !args.json && !args.events {
             true => HumanInputMode::Terminate,
             false => HumanInputMode::Never,
@@ -72,7 +73,7 @@ impl Stage {
         let code = match args.no_code {
             true => None,
             false => {
-                let approval = approval(args.people.approve, args.session.install, terminal);
+                let approval = approval(args.people.approve, args.session.install, terminal, &person);
                 let (spec, install) = (session::spec(&args.session)?, session::install(&args.session));
                 Some((spec, install, args.session.retries, approval))
             }
@@ -106,16 +107,30 @@ impl Stage {
     }
 }
 
-/// Who has to agree to what.
-fn approval(approve: Approve, install: InstallMode, terminal: bool) -> Approval {
+/// Who has to agree to what. The person by name and not whoever is behind an agent: nobody is behind the members of a team.
+fn approval(approve: Approve, install: InstallMode, terminal: bool, person: &Arc<TerminalHuman>) -> Approval {
     match (approve, install) {
-        (Approve::Always, _) => Approval::Always,
-        // Packages alone are asked for.
-        (Approve::Never, InstallMode::Ask) if terminal => Approval::Policy(Arc::new(|proposal| match proposal {
-            Proposal::Packages { .. } => None,
-            _ => Some(Decision::Approve),
-        })),
+        (Approve::Always, _) => Approval::Human(person.clone()),
+        (Approve::Never, InstallMode::Ask) if terminal => Approval::Human(Arc::new(OnlyPackages(person.clone()))),
         _ => Approval::Never,
+    }
+}
+
+/// A person who is asked about packages alone.
+#[derive(Debug)]
+struct OnlyPackages(Arc<TerminalHuman>);
+
+#[async_trait]
+impl Human for OnlyPackages {
+    async fn reply(&self, question: &Question) -> io::Result<String> {
+        self.0.reply(question).await
+    }
+
+    async fn approve(&self, proposal: &Proposal) -> io::Result<Decision> {
+        match proposal {
+            Proposal::Packages { .. } => self.0.approve(proposal).await,
+            _ => Ok(Decision::Approve),
+        }
     }
 }
 

@@ -77,7 +77,12 @@ async fn held(args: ChatArgs) -> Result<u8> {
         (false, false) => Form::Transcript,
     };
     let follower = Arc::new(Follower::new(form, screen, args.session.out.clone()));
-    let (results, not_run) = run(plan, &args.bounds, &follower, &cancel).await?;
+    let ran = run(plan, &args.bounds, &follower, &cancel).await;
+    if ran.is_err() {
+        // What was said before is shown before the failure.
+        follower.screen.finish()?;
+    }
+    let (results, not_run) = ran?;
     let failure = models.finish().err();
     ended::end(&results, not_run, &follower, failure, args.json)
 }

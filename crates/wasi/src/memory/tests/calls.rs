@@ -89,7 +89,7 @@ async fn questions_are_answered_once_and_only_when_asked() {
     for (what, program, granted, denied, calls) in [
         ("nothing is asked", length(program()), 0, 0, 0),
         ("a call", kind(ask(program(), one)), value, error, 1),
-        ("its length", length(ask(program(), one)), 2, 43, 1),
+        ("its length", length(ask(program(), one)), 2, 44, 1),
         ("read once more", length(read(ask(program(), one))), 0, 0, 1),
         ("the list", kind(ask(program(), b"l")), value, value, 0),
         ("asked and not read", ask(program(), one), 0, 0, 0),
