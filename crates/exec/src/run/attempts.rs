@@ -9,9 +9,11 @@ use std::{
 use super::{
     Attempt, BlockReport, Dropped, Run,
     install::{Installation, install, wanted},
+    once::Once,
 };
 use crate::{
     Artifact, CodeBlock, Error, ExecutionRequest, ExecutionResult, InputFile, Language, Outcome, Result, Session,
+    host::HostTools,
     packages::{Requirement, split_installs},
     result::media_type,
 };
@@ -167,12 +169,14 @@ async fn attempt(
     report: &mut BlockReport,
 ) -> Result<()> {
     let mut tried = BTreeSet::new();
+    let host = run.options.host.clone().map(|tools| Arc::new(Once::new(tools)));
     for retry in 0..=run.options.retries {
         if retry > 0 {
             run.observer.retrying(block);
+            host.iter().for_each(|host| host.again());
         }
         let start = Instant::now();
-        let result = session.execute(request(run, block, &language, &code)).await;
+        let result = session.execute(request(run, block, &language, &code, host.clone())).await;
         let result = match result {
             Ok(result) => result,
             Err(Error::Unsupported(what)) => {
@@ -233,7 +237,13 @@ async fn attempt(
     Ok(())
 }
 
-fn request(run: &Run<'_>, block: &CodeBlock, language: &Language, code: &str) -> ExecutionRequest {
+fn request(
+    run: &Run<'_>,
+    block: &CodeBlock,
+    language: &Language,
+    code: &str,
+    host: Option<Arc<Once>>,
+) -> ExecutionRequest {
     let observer = run.observer.clone();
     ExecutionRequest {
         code: code.to_owned(),
@@ -242,7 +252,7 @@ fn request(run: &Run<'_>, block: &CodeBlock, language: &Language, code: &str) ->
         stdin: run.options.stdin.clone(),
         wall: None,
         sink: Some(Arc::new(move |stream, bytes| observer.output(stream, bytes))),
-        host: run.options.host.clone(),
+        host: host.map(|host| host as Arc<dyn HostTools>),
         cancel: run.options.cancel.clone(),
     }
 }

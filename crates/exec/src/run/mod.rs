@@ -7,6 +7,7 @@
 mod attempts;
 mod install;
 mod observer;
+mod once;
 mod report;
 
 use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
@@ -43,7 +44,8 @@ pub struct RunOptions {
     pub report_bytes: u64,
     /// Other executors that the caller has, each with its languages: they are named when a block cannot run here.
     pub elsewhere: Vec<(String, Vec<Language>)>,
-    /// What the programs may call on the host. Default: nothing.
+    /// What the programs may call on the host. A block that runs again after an installation gets the answers of the calls
+    /// that it made before; nothing is called twice. Default: nothing.
     pub host: Option<Arc<dyn HostTools>>,
     /// Ends the run early: the block that runs is [`Outcome::Cancelled`], the rest [`Outcome::Skipped`].
     pub cancel: CancellationToken,

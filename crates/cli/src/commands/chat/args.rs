@@ -33,7 +33,7 @@ Exit status:
   2    usage, or a file that is not what it should be
   124  out of time (--max-time)
   125  a model, a sandbox or cellblock itself failed
-  126  the budget is spent (--budget, --max-tokens-total)
+  126  the budget is spent (--budget, --max-tokens-total), or the executor cannot do what was asked
   130  interrupted by Ctrl-C";
 
 /// Gives a task to an assistant that writes code, runs the code in a sandbox, and tells the assistant what came of it, until
@@ -44,7 +44,7 @@ Exit status:
 #[derive(Debug, Args)]
 #[command(after_help = EXIT_STATUS, after_long_help = EXAMPLES)]
 pub struct ChatArgs {
-    /// What is to be done; `-` is standard input, and so is no task at all when that is no terminal
+    /// What is to be done; `-` is standard input, which is also read when there is no task and it is no terminal
     #[arg(value_name = "TASK")]
     pub task: Option<String>,
     /// Image that belongs to the task, for models that see: PNG, JPEG, GIF or WebP; may be repeated
@@ -100,11 +100,10 @@ pub struct ModelArgs {
 /// Who is asked, and what about.
 #[derive(Debug, Args)]
 pub struct PeopleArgs {
-    /// When you are asked to answer: `always`, `terminate` (when the chat would end) or `never` [default: terminate at a
-    /// terminal, else never]
+    /// When you are asked to answer [default: terminate at a terminal, else never]
     #[arg(long, value_name = "WHEN", value_enum, help_heading = "People")]
     pub human: Option<When>,
-    /// Whether you are asked before code runs: `never` or `always`
+    /// When you are asked before code runs
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Approve::Never, help_heading = "People")]
     pub approve: Approve,
 }

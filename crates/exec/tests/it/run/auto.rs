@@ -146,7 +146,7 @@ async fn what_makes_no_sense_is_refused_at_once() {
 
 /// Offers `count`, which says how often it was called, and `text`, which gives that many bytes.
 #[derive(Debug, Default)]
-struct Counter(AtomicUsize);
+pub(super) struct Counter(pub(super) AtomicUsize);
 
 #[async_trait::async_trait]
 impl HostTools for Counter {

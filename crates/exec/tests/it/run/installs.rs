@@ -1,6 +1,6 @@
 //! The install-and-retry loop.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use cellblock_exec::{
     Language, Outcome,
@@ -8,7 +8,7 @@ use cellblock_exec::{
     run::{RunOptions, run_blocks},
 };
 
-use super::{Double, Listener, kinds, python, run};
+use super::{Double, Listener, auto::Counter, kinds, python, run};
 
 fn policy(mode: InstallMode) -> RunOptions {
     RunOptions { install: InstallPolicy { mode, ..InstallPolicy::default() }, ..RunOptions::default() }
@@ -33,6 +33,19 @@ async fn a_missing_module_is_installed_and_the_block_runs_again() {
     assert_eq!(first.stdout.as_deref(), Some("start\n"));
     assert!(first.stderr.as_deref().unwrap().contains("ModuleNotFoundError"));
     assert_eq!((&block.attempts[1].stdout, &block.attempts[1].stderr), (&None, &None));
+}
+
+#[tokio::test]
+async fn a_block_that_runs_again_calls_nothing_of_the_host_twice() {
+    let counter = Arc::new(Counter::default());
+    let options = RunOptions { host: Some(counter.clone()), ..RunOptions::default() };
+    let code = "call a count {\"x\": 1}\ncall b count {\"x\": 1}\nimport humanize\nimport yaml\ncall c count {\"x\": 1}\nprint a\nprint b\nprint c";
+    let report = run(&Double::default(), &python(&[code]), &options).await;
+    assert_eq!((report.blocks[0].stdout.as_str(), report.blocks[0].attempts.len()), ("1\n2\n3\n", 3));
+    assert_eq!(counter.0.load(Ordering::SeqCst), 3);
+    // A block of its own calls anew.
+    let report = run(&Double::default(), &python(&["call a count {\"x\": 1}\nprint a"]), &options).await;
+    assert_eq!(report.blocks[0].stdout, "4\n");
 }
 
 #[tokio::test]
