@@ -185,7 +185,9 @@ impl Agent {
     }
 
     /// An agent that stands for a person: it asks them at each message, and has no model. Give it
-    /// [`code`](Self::code) to let it run code, and a [`human`](Self::human) to ask.
+    /// [`code`](Self::code) to let it run code, and a [`human`](Self::human) to ask. A chat with an
+    /// [`assistant`](Self::assistant), which writes `TERMINATE` below its last answer, ends by itself with
+    /// [`is_done`](crate::is_done) as its [`is_termination`](Self::is_termination).
     pub fn user_proxy(name: impl Into<String>) -> Self {
         Self {
             description: "The person whose task it is; can run code and answer questions.".to_owned(),
@@ -203,9 +205,17 @@ fn is_terminate(message: &Message) -> bool {
 /// Whether the text of a message ends with `TERMINATE`, whatever is around the word: the way the assistant's own system
 /// message has it.
 pub fn ends_with_terminate(message: &Message) -> bool {
+    ends_with_word(message, "TERMINATE")
+}
+
+/// Whether the text of a message ends with a word, whatever white space and punctuation follows it. No message ends with an
+/// empty one.
+pub fn ends_with_word(message: &Message, word: &str) -> bool {
     let text = message.text();
+    let (text, word) = (text.trim_end(), word.trim());
     let words = text.trim_end_matches(|c: char| c.is_whitespace() || c.is_ascii_punctuation());
-    words.ends_with("TERMINATE")
+    // A word that has punctuation at its own end is there as it is.
+    !word.is_empty() && (words.ends_with(word) || text.ends_with(word))
 }
 
 impl fmt::Debug for Agent {

@@ -8,7 +8,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{cost::Cost, model::Completion};
+use crate::{
+    cost::Cost,
+    error::{Error, Result},
+    model::Completion,
+};
 
 /// The most that a chat may spend, everything below it included. The default is no limit. A chat that reaches a limit ends
 /// with [`StopReason::Budget`](crate::chat::StopReason::Budget) and keeps what it has.
@@ -22,6 +26,16 @@ pub struct Budget {
     /// Time on the clock, people's time included. What runs when it is over is ended. In seconds in JSON and TOML.
     #[serde(with = "seconds")]
     pub time: Option<Duration>,
+}
+
+impl Budget {
+    /// Refuses what makes no sense.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.cost.filter(|cost| !cost.is_finite() || *cost < 0.0) {
+            Some(cost) => Err(Error::Invalid(format!("a budget of ${cost} makes no sense"))),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What of a budget was used up.

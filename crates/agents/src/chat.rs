@@ -5,6 +5,7 @@
 mod code;
 mod guard;
 mod interrupted;
+mod journal;
 mod keeping;
 mod log;
 mod model;
@@ -13,6 +14,7 @@ mod person;
 mod reply;
 mod result;
 mod running;
+mod saved;
 mod select;
 mod speakers;
 mod summary;
@@ -23,7 +25,9 @@ use std::{fmt, path::PathBuf, pin::pin, sync::Arc};
 
 use cellblock_exec::CancellationToken;
 
+pub(crate) use journal::Journal;
 pub use log::VERSION as LOG_VERSION;
+pub(crate) use log::{Calling, can_be_made};
 pub use opening::{MakeOpening, Opening};
 pub use result::{ChatResult, StopReason};
 pub use speakers::{AutoSelection, Choose, Speakers, Transitions};
@@ -67,7 +71,7 @@ pub struct Chat {
     /// When it ends at the latest: between two, turns of one message each; in a group, messages. Default: no limit between
     /// two, 10 in a group.
     pub max_turns: Option<u32>,
-    /// Which message ends a group. Default: none. Agents have such a rule of their own.
+    /// Which message ends a group; the first one never does. Default: none. Agents have such a rule of their own.
     pub is_termination: Option<Predicate>,
     /// What is given as its summary. Default: the last message.
     pub summary: Summary,
@@ -79,7 +83,8 @@ pub struct Chat {
     pub budget: Budget,
     /// After how many empty messages in a row of one agent it ends; `None` for never. Default: 3.
     pub max_empty: Option<u32>,
-    /// After how many failures in a row with the same output it ends; `None` for never. Default: 3.
+    /// After how many failures in a row of code or of tool calls, all with the same output, it ends; `None` for never.
+    /// Default: 3.
     pub max_same_failures: Option<u32>,
     /// Ends it: [`StopReason::Cancelled`].
     pub cancel: CancellationToken,
@@ -131,11 +136,11 @@ impl Chat {
     /// [`Error::Invalid`] when the description makes no sense; [`Error::Log`] when the file cannot be made. Nothing has been
     /// said then.
     pub async fn run(&self, opening: impl Into<Opening>) -> Result<ChatResult> {
-        self.check()?;
-        let id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
-        let context =
-            Context::new(id, self.cancel.clone(), self.events.clone(), self.budget.clone(), Default::default());
-        self.start(context, None, opening.into()).await
+        let opening = opening.into();
+        self.check(&opening)?;
+        let (cancel, events) = (self.cancel.clone(), self.events.clone());
+        let context = Context::new(new_id(), cancel, events, self.budget.clone(), Default::default());
+        self.start(context, None, opening).await
     }
 
     /// Runs it within another one: what it spends counts there too, who follows that one follows this one too, and it ends with
@@ -144,11 +149,23 @@ impl Chat {
     /// # Errors
     /// As [`run`](Self::run).
     pub async fn run_within(&self, outer: &Context, opening: impl Into<Opening>) -> Result<ChatResult> {
-        self.check()?;
-        let id: Arc<str> = uuid::Uuid::new_v4().to_string().into();
-        let context = outer.within(id, self.budget.clone(), self.events.clone());
+        let opening = opening.into();
+        self.check(&opening)?;
+        let context = outer.within(new_id(), self.budget.clone(), self.events.clone());
+        self.start_below(context, Some(outer.chat.to_string()), opening).await
+    }
+
+    /// Runs it as one of several chats that share what `whole` allows, and are not within one another.
+    pub(crate) async fn run_as_part(&self, whole: &Context, opening: Opening) -> Result<ChatResult> {
+        self.check(&opening)?;
+        let context = whole.part(new_id(), self.budget.clone(), self.events.clone());
+        self.start_below(context, None, opening).await
+    }
+
+    /// Runs it in a context whose end comes from above, and ends it too when its own end comes.
+    async fn start_below(&self, context: Context, parent: Option<String>, opening: Opening) -> Result<ChatResult> {
         let cancel = context.cancel.clone();
-        let mut running = pin!(self.start(context, Some(outer.chat.to_string()), opening.into()));
+        let mut running = pin!(self.start(context, parent, opening));
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => {}
@@ -168,7 +185,7 @@ impl Chat {
     /// [`Error::Log`] when the file cannot be read, is of another version, or holds no message yet; [`Error::Invalid`] when it
     /// is of other agents.
     pub async fn resume(&self) -> Result<ChatResult> {
-        self.check()?;
+        self.check_agents()?;
         let path = self
             .log
             .as_ref()
@@ -184,9 +201,6 @@ impl Chat {
 
     async fn start(&self, context: Context, parent: Option<String>, opening: Opening) -> Result<ChatResult> {
         let opened = !matches!(opening, Opening::Nothing);
-        if !opened && self.history.is_empty() {
-            return Err(Error::Invalid("a chat without a first message needs a history to go on from".to_owned()));
-        }
         Ok(Running::new(self, context, opened)?.run(opening, parent).await)
     }
 
@@ -214,8 +228,15 @@ impl Chat {
         self.max_turns.map(|turns| turns as usize * messages)
     }
 
-    /// What makes no sense in the description.
-    fn check(&self) -> Result<()> {
+    /// What makes no sense in the description of a chat that begins.
+    pub(crate) fn check(&self, opening: &Opening) -> Result<()> {
+        if matches!(opening, Opening::Nothing) && self.history.is_empty() {
+            return Err(Error::Invalid("a chat without a first message needs a history to go on from".to_owned()));
+        }
+        self.check_agents()
+    }
+
+    fn check_agents(&self) -> Result<()> {
         let invalid = |what: String| Err(Error::Invalid(what));
         if self.agents.len() < 2 {
             return invalid(format!("a chat needs two agents at least, and this one has {}", self.agents.len()));
@@ -247,11 +268,19 @@ impl Chat {
         if let Some(name) = self.transitions.names().find(|name| self.find(name).is_none()) {
             return Err(self.unknown(name));
         }
-        if let Some(budget) = self.budget.cost.filter(|cost| !cost.is_finite() || *cost < 0.0) {
-            return invalid(format!("a budget of ${budget} makes no sense"));
+        for (name, most) in [("max_empty", self.max_empty), ("max_same_failures", self.max_same_failures)] {
+            if most == Some(0) {
+                return invalid(format!(
+                    "`{name}` of 0 would end every chat at once; use 1 or more, or `None` for never"
+                ));
+            }
         }
-        Ok(())
+        self.budget.check()
     }
+}
+
+fn new_id() -> Arc<str> {
+    uuid::Uuid::new_v4().to_string().into()
 }
 
 impl fmt::Debug for Chat {

@@ -8,12 +8,12 @@ use std::{fmt, sync::Arc};
 
 use cellblock_exec::{CodeBlock, Executor, SessionSpec, code_blocks, packages::InstallPolicy};
 
-pub(crate) use answer::{answer, not_run};
+pub(crate) use answer::{answer, edited_note, exit_status, not_run};
 pub use approval::Approval;
 pub(crate) use approval::Verdict;
 pub(crate) use watch::Watch;
 
-use crate::tool::Tool;
+use crate::{message::Message, tool::Tool};
 
 /// How an agent runs code. All blocks of a chat run in one session, so that they share variables and files.
 #[derive(Clone)]
@@ -59,9 +59,16 @@ pub(crate) fn can_run(block: &CodeBlock) -> bool {
     is_program || block.filename.is_some() || block.refused_filename.is_some()
 }
 
-/// Whether a text has such a block.
-pub(crate) fn has_code(text: &str) -> bool {
-    code_blocks(text).iter().any(can_run)
+/// Whether a message asks for something to be done: tools to be called, or blocks to be run or saved. Data that is only there
+/// to be read is none.
+pub fn has_something_to_run(message: &Message) -> bool {
+    !message.tool_calls.is_empty() || code_blocks(&message.text()).iter().any(can_run)
+}
+
+/// Whether a message says that all is done: it [ends with `TERMINATE`](crate::ends_with_terminate), and there is [nothing in
+/// it to run](has_something_to_run). Models like to write the word below code that nobody has run yet.
+pub fn is_done(message: &Message) -> bool {
+    crate::ends_with_terminate(message) && !has_something_to_run(message)
 }
 
 impl fmt::Debug for CodeExecution {

@@ -8,6 +8,7 @@ use tracing::Instrument as _;
 
 use crate::{
     budget::{Budget, Ledger, Spent},
+    chat::Journal,
     cost::Cost,
     event::{Event, EventSink},
     model::{Completion, ModelClient, ModelError, ModelRequest, TextSink},
@@ -25,6 +26,7 @@ pub struct Context {
     /// Who follows.
     pub events: Option<EventSink>,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) journal: Arc<Journal>,
 }
 
 impl fmt::Debug for Context {
@@ -42,11 +44,19 @@ impl Context {
         budget: Budget,
         spent: Cost,
     ) -> Self {
-        Self { chat, depth: 0, cancel, events, ledger: Arc::new(Ledger::new(budget, spent, None)) }
+        let ledger = Arc::new(Ledger::new(budget, spent, None));
+        Self { chat, depth: 0, cancel, events, journal: Arc::new(Journal::new(ledger.clone(), None)), ledger }
     }
 
     /// The context of a chat within this one, with its own budget and who follows only it.
     pub(crate) fn within(&self, chat: Arc<str>, budget: Budget, events: Option<EventSink>) -> Self {
+        let part = self.part(chat, budget, events);
+        let journal = Arc::new(Journal::new(part.ledger.clone(), Some(self.journal.clone())));
+        Self { depth: self.depth + 1, journal, ..part }
+    }
+
+    /// The context of one chat of several that spend, end and are followed together, and are otherwise on their own.
+    pub(crate) fn part(&self, chat: Arc<str>, budget: Budget, events: Option<EventSink>) -> Self {
         let events = match (self.events.clone(), events) {
             (Some(outer), Some(own)) => {
                 let both: EventSink = Arc::new(move |event| {
@@ -57,13 +67,9 @@ impl Context {
             }
             (outer, own) => outer.or(own),
         };
-        Self {
-            chat,
-            depth: self.depth + 1,
-            cancel: self.cancel.child_token(),
-            events,
-            ledger: Arc::new(Ledger::new(budget, Cost::default(), Some(self.ledger.clone()))),
-        }
+        let ledger = Arc::new(Ledger::new(budget, Cost::default(), Some(self.ledger.clone())));
+        let journal = Arc::new(Journal::new(ledger.clone(), None));
+        Self { chat, depth: self.depth, cancel: self.cancel.child_token(), events, ledger, journal }
     }
 
     /// Tells who follows. The event is only made if somebody does.
@@ -126,6 +132,7 @@ impl Context {
         match &answer {
             Ok(completion) => {
                 self.ledger.add(completion);
+                self.journal.spent();
                 span.record("gen_ai.response.model", completion.model.as_str());
                 span.record("gen_ai.response.finish_reasons", completion.finish.as_str());
                 span.record("gen_ai.usage.input_tokens", completion.usage.prompt_tokens);

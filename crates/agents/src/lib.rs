@@ -6,14 +6,20 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use cellblock_agents::{Agent, Chat, CodeExecution, HumanInputMode, ModelClient};
+//! use cellblock_agents::{Agent, Chat, CodeExecution, HumanInputMode, ModelClient, is_done};
 //! use cellblock_exec::Executor;
 //!
 //! # async fn example(model: Arc<dyn ModelClient>, executor: Arc<dyn Executor>) -> cellblock_agents::Result<()> {
 //! let assistant = Agent::assistant("assistant", model);
 //! let code = Some(CodeExecution::new(executor));
-//! let user = Agent { code, human_input: HumanInputMode::Never, ..Agent::user_proxy("user_proxy") };
-//! let chat = Chat { max_turns: Some(2), ..Chat::between(user, assistant) };
+//! let user = Agent {
+//!     code,
+//!     human_input: HumanInputMode::Never,
+//!     // The assistant ends its last answer with TERMINATE; code in a message is run first.
+//!     is_termination: Arc::new(is_done),
+//!     ..Agent::user_proxy("user_proxy")
+//! };
+//! let chat = Chat { max_turns: Some(10), ..Chat::between(user, assistant) };
 //! let result = chat.run("Plot a chart of NVDA and TESLA stock price change YTD.").await?;
 //! println!("{} ({})", result.summary, result.stop);
 //! # Ok(())
@@ -42,10 +48,11 @@ mod transcript;
 
 pub use agent::{
     Agent, ChangeMessage, ChangeMessages, CustomReply, Hooks, Predicate, Reply, Turn, ends_with_terminate,
+    ends_with_word,
 };
 pub use budget::{Budget, Spent};
 pub use chat::{AutoSelection, Chat, ChatResult, Opening, Speakers, StopReason, Summary, Transitions};
-pub use code::{Approval, CodeExecution};
+pub use code::{Approval, CodeExecution, has_something_to_run, is_done};
 pub use context::Context;
 pub use cost::{Cost, ModelSpending, Spending};
 pub use error::{Error, Result};

@@ -203,7 +203,7 @@ pub enum ModelError {
         message: String,
     },
     /// Too many requests, or no credit left (status 429); it was tried again as often as allowed.
-    #[error("{provider} limits the rate: {message}")]
+    #[error("{provider} limits the rate: {message}{}", .retry_after.map(try_again_in).unwrap_or_default())]
     RateLimited {
         /// The provider.
         provider: String,
@@ -281,6 +281,11 @@ pub enum ModelError {
         #[source]
         source: Option<Cause>,
     },
+}
+
+fn try_again_in(time: Duration) -> String {
+    // Rounded up: who comes back too early is refused again.
+    format!(" (it says to try again in {} s)", time.as_secs() + u64::from(time.subsec_nanos() > 0))
 }
 
 impl ModelError {

@@ -4,23 +4,23 @@ mod call;
 mod from_code;
 mod function;
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub(crate) use call::{Call, answer_all, record};
-pub(crate) use from_code::ToolsForCode;
+pub(crate) use call::{Call, answer_all, leave_out_large, record};
+pub(crate) use from_code::{MOST_RECORDS, ToolsForCode};
 pub use function::{FunctionTool, function, function_of};
 
-use crate::{context::Context, model::ToolSpec};
+use crate::{context::Context, human::Human, model::ToolSpec};
 
 /// How long a tool may take by default.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The largest arguments of a call, in bytes: the same as for calls out of code. What is larger is refused, and the model
-/// is told.
+/// is told; a message keeps only how large it was.
 pub const MAX_ARGUMENT_BYTES: usize = cellblock_exec::MAX_HOST_CALL_BYTES;
 
 /// The most that a model is told of a tool's answer, in bytes; of a longer one it gets the head and the tail. Code that calls
@@ -39,7 +39,7 @@ pub trait Tool: fmt::Debug + Send + Sync {
     }
 
     /// Whether a call is subject to the [approval](crate::Approval) of the agent that makes it, as its code is. One that runs
-    /// no code asks the person behind it.
+    /// no code, or runs it without asking anybody, asks the person behind it; where nobody is there, the call is refused.
     fn needs_approval(&self) -> bool {
         false
     }
@@ -66,6 +66,8 @@ pub struct Caller {
     pub agent: String,
     /// The chat; chats that the tool holds are within it.
     pub context: Context,
+    /// The person who is asked in chats that the tool holds; [`Nobody`](crate::Nobody) where nobody is there.
+    pub human: Arc<dyn Human>,
     /// Whether the call comes out of running code.
     pub from_code: bool,
 }
@@ -88,7 +90,7 @@ pub struct ToolRecord {
 }
 
 /// What is wrong with an agent's tools, their names included.
-pub(crate) fn check(tools: &[std::sync::Arc<dyn Tool>]) -> Result<(), String> {
+pub(crate) fn check(tools: &[Arc<dyn Tool>]) -> Result<(), String> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     for (place, tool) in tools.iter().enumerate() {
         let name = &tool.spec().name;

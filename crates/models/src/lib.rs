@@ -20,13 +20,13 @@ mod vision;
 mod wire;
 
 pub use anthropic::Anthropic;
-pub use cache::{CacheStore, Cached};
+pub use cache::{CacheStore, Cacheable, Cached};
 pub use choose::ModelConfig;
 pub use fallback::Fallback;
 pub use http::{Connection, KeyPlace, Transport};
 pub use local::{Local, LocalModel, LocalOptions};
 pub use ollama::Ollama;
 pub use openai::{Names, OpenAi};
-pub use price::{Price, PriceTable};
+pub use price::{Price, PriceTable, PriceTableError};
 pub use replay::{Recording, RecordingFile, Replay};
 pub use scripted::{Answer, Scripted};

@@ -18,7 +18,7 @@ use std::{collections::VecDeque, fmt, sync::Mutex, time::Duration};
 use async_trait::async_trait;
 use cellblock_agents::{Completion, Finish, ModelClient, ModelError, ModelRequest, TextSink, ToolCall, Usage};
 
-use crate::{lock::locked, pieces};
+use crate::{Cacheable, lock::locked, pieces};
 
 /// A model with a script: answers in order, or a function of the request. It remembers what it was asked.
 pub struct Scripted {
@@ -177,6 +177,13 @@ impl Scripted {
             Answer::Whole(completion) => Ok(*completion),
             Answer::Error(error) => Err(*error),
         }
+    }
+}
+
+/// The script decides, and is not to be seen from outside: scripts of one name are one model to a cache.
+impl Cacheable for Scripted {
+    fn scope(&self) -> String {
+        String::new()
     }
 }
 

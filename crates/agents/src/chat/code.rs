@@ -9,16 +9,17 @@ use cellblock_exec::{
 use tracing::Instrument as _;
 
 use super::{
+    guard::Came,
     keeping::files_made,
     log::Begun,
     running::{Running, Said},
 };
 use crate::{
-    code::{CodeExecution, Verdict, Watch, answer, can_run, not_run},
+    code::{CodeExecution, Verdict, Watch, answer, can_run, edited_note, exit_status, not_run},
     error::{Error, Result},
     human::Proposal,
     message::Message,
-    tool::{Caller, ToolsForCode},
+    tool::{Caller, MOST_RECORDS, ToolsForCode},
 };
 
 impl Running<'_> {
@@ -31,16 +32,19 @@ impl Running<'_> {
         self.code_done = self.history.len();
         let proposal = Proposal::Code { agent: agent.name.clone(), blocks: blocks.clone() };
         let asked = code.approval.ask(&proposal, agent.human.as_ref()).await;
+        let mut edited = false;
         let blocks = match asked.map_err(|source| Error::Human { agent: agent.name.clone(), source })? {
             Verdict::Go => blocks,
-            Verdict::Edited(edited) => edited,
+            Verdict::Edited(blocks) => {
+                edited = true;
+                blocks
+            }
             Verdict::Refused { why } => return Ok(Some(Said::Message(not_run(&agent.name, &why)))),
             Verdict::Corrected { text } => {
-                self.heard(&text);
+                self.context.journal.heard(&agent.name, &text);
                 return Ok(Some(Said::Message(Message::new(agent.name.as_str(), text))));
             }
         };
-        self.begin(Begun::Code(agent.name.clone()))?;
         let span = tracing::info_span!(
             "execute_code",
             otel.name = format!("execute_code {}", code.executor.name()),
@@ -49,7 +53,11 @@ impl Running<'_> {
             cellblock.executor = code.executor.name(),
             cellblock.blocks = blocks.len(),
         );
-        let message = self.run_blocks(speaker, code, &blocks).instrument(span).await?;
+        let mut message = self.run_blocks(speaker, code, &blocks).instrument(span).await?;
+        if edited {
+            // Who wrote the code has to know what ran, and the history has to keep it.
+            message.content = append(message.content, &edited_note(&blocks, code.output_bytes));
+        }
         Ok(Some(Said::Message(message)))
     }
 
@@ -82,17 +90,13 @@ impl Running<'_> {
             }
         };
         let session = session.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let watch = Watch {
-            agent: agent.name.clone(),
-            context: self.context.clone(),
-            approval: code.approval.clone(),
-            human: agent.human.clone(),
-        };
-        let caller = Caller { agent: agent.name.clone(), context: self.context.clone(), from_code: true };
-        let tools = (!code.tools.is_empty()).then(|| {
-            Arc::new(ToolsForCode::new(code.tools.clone(), code.approval.clone(), agent.human.clone(), caller))
-        });
-        self.code_tools.clone_from(&tools);
+        // Not before: code that never began may run when the chat goes on.
+        self.context.journal.begin(Begun::Code(agent.name.clone()))?;
+        let (context, human) = (self.context.clone(), agent.human.clone());
+        let watch = Arc::new(Watch::new(&agent.name, context.clone(), code.approval.clone(), human.clone()));
+        let caller = Caller { agent: agent.name.clone(), context, human: human.clone(), from_code: true };
+        let tools = (!code.tools.is_empty())
+            .then(|| Arc::new(ToolsForCode::new(code.tools.clone(), code.approval.clone(), human, caller)));
         let options = RunOptions {
             session: code.session.clone(),
             install: code.install.clone(),
@@ -101,21 +105,20 @@ impl Running<'_> {
             cancel: self.context.cancel.clone(),
             ..RunOptions::default()
         };
-        let report = run_blocks_in(session.as_mut(), code.executor.as_ref(), blocks, &options, Arc::new(watch)).await;
+        let report = run_blocks_in(session.as_mut(), code.executor.as_ref(), blocks, &options, watch.clone()).await;
         if report.error.is_some() {
             // The sandbox broke. The next code gets a new one.
             state.session = None;
         }
         let saved = saved_blocks(blocks, &report);
-        let mut message = answer(&agent.name, report, code.output_bytes, code.images);
+        let status = exit_status(&report);
+        let mut message = answer(&agent.name, report, &watch.refusals(), code.output_bytes, code.images);
+        self.came = if status == 0 { Came::Well } else { Came::Failed(message.text().into_owned()) };
         message.artifacts.extend(saved);
-        if let Some(tools) = self.code_tools.take() {
-            let (records, calls) = tools.records();
-            if calls > records.len() {
-                let more = format!("\nnote: {} more calls of tools are not in the record", calls - records.len());
-                message.content = append(message.content, &more);
-            }
-            self.called(records)?;
+        let calls = tools.map_or(0, |tools| tools.calls());
+        if calls > MOST_RECORDS {
+            let more = format!("\nnote: {} more calls of tools are not in the record", calls - MOST_RECORDS);
+            message.content = append(message.content, &more);
         }
         Ok(message)
     }

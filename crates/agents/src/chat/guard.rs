@@ -1,38 +1,55 @@
 //! Loops that lead nowhere.
 
 use super::{Chat, StopReason};
-use crate::message::Message;
+use crate::message::{Message, ToolResult};
 
 /// What has come again and again.
 #[derive(Debug, Default)]
 pub(super) struct Guard {
     /// For each agent, how many empty messages in a row.
     empty: Vec<u32>,
-    /// The last failure of code, and how often it came in a row.
+    /// The last failure of code or tools, and how often it came in a row.
     failure: Option<(String, u32)>,
+}
+
+/// What came of the code or the tools that a message tells of. Whoever ran them says so: the text may have been changed since.
+#[derive(Debug, Default)]
+pub(super) enum Came {
+    /// Nothing was run.
+    #[default]
+    Nothing,
+    /// It went well, at least in part.
+    Well,
+    /// It failed, with this output.
+    Failed(String),
+}
+
+impl Came {
+    /// What came of tool calls.
+    pub(super) fn of(results: &[ToolResult]) -> Self {
+        if results.iter().any(|result| !result.is_error) {
+            return Came::Well;
+        }
+        Came::Failed(results.iter().map(|result| format!("{}: {}\n", result.name, result.content)).collect())
+    }
 }
 
 impl Guard {
     /// Looks at a message of the agent at `speaker`.
-    pub(super) fn see(&mut self, chat: &Chat, speaker: usize, message: &Message) {
+    pub(super) fn see(&mut self, chat: &Chat, speaker: usize, message: &Message, came: Came) {
         self.empty.resize(chat.agents.len(), 0);
         self.empty[speaker] = if message.is_empty() { self.empty[speaker] + 1 } else { 0 };
-        if chat.agents[speaker].code.is_none() {
-            return;
+        match came {
+            Came::Nothing => {}
+            Came::Well => self.failure = None,
+            Came::Failed(output) => {
+                let times = match &self.failure {
+                    Some((last, times)) if *last == output => times + 1,
+                    _ => 1,
+                };
+                self.failure = Some((output, times));
+            }
         }
-        let text = message.text();
-        if !text.starts_with("exitcode: ") {
-            return;
-        }
-        if text.starts_with("exitcode: 0 ") {
-            self.failure = None;
-            return;
-        }
-        let times = match &self.failure {
-            Some((last, times)) if *last == text => times + 1,
-            _ => 1,
-        };
-        self.failure = Some((text.into_owned(), times));
     }
 
     /// Why the chat is to end, if it is.

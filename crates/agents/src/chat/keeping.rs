@@ -1,14 +1,11 @@
-//! What is kept of a chat under way: in its result, and in its log if it has one.
+//! What is kept of a chat under way with each of its messages, and the files that its code made.
 
 use std::collections::BTreeMap;
 
 use cellblock_exec::{Artifact, InputFile};
 
-use super::{
-    log::{Begun, Kept},
-    running::Running,
-};
-use crate::{error::Result, message::Message, tool::ToolRecord};
+use super::{log::Kept, running::Running};
+use crate::message::Message;
 
 impl Running<'_> {
     /// What is saved with a message.
@@ -18,31 +15,6 @@ impl Running<'_> {
             sees_from: self.states.iter().map(|state| state.sees_from).collect(),
             code_done: self.code_done,
         }
-    }
-
-    /// Saves that something begins that must not be done twice.
-    pub(super) fn begin(&mut self, begun: Begun) -> Result<()> {
-        match &mut self.log {
-            Some(log) => log.begun(begun),
-            None => Ok(()),
-        }
-    }
-
-    /// Keeps what a person said.
-    pub(super) fn heard(&mut self, text: &str) {
-        self.human_input.push(text.to_owned());
-        if let Some(log) = &mut self.log {
-            log.human(text);
-        }
-    }
-
-    /// Keeps tool calls.
-    pub(super) fn called(&mut self, records: Vec<ToolRecord>) -> Result<()> {
-        if let Some(log) = &mut self.log {
-            records.iter().try_for_each(|record| log.tool(record))?;
-        }
-        self.tool_calls.extend(records);
-        Ok(())
     }
 }
 

@@ -6,26 +6,31 @@
 //! {"spent":{…}}
 //! {"message":{"name":"assistant","content":"…"},"auto_replies":[0,1]}
 //! {"begun":{"code":"user"}}
+//! {"calling":{"agent":"user","name":"pay","arguments":"{…}"}}
+//! {"tool":{"agent":"user","name":"pay",…}}
 //! {"message":{…},"auto_replies":[1,1],"code_done":2,"files":[{"path":"figure-1.png","content":"…base64…"}]}
 //! {"stopped":{"reason":"max_turns","turns":2}}
 //! ```
 //!
 //! A chat costs as much to save as it grows. A last line that is cut off, because the process ended while it wrote, is left
 //! out; a line that makes no sense before it is an error. `begun` without a message after it is how a chat that is resumed
-//! knows what must not be done a second time. Lines reach the operating system, not the disk: they outlive the process, not a
+//! knows what must not be done a second time, and `calling` without a `tool` after it, how it knows of a call out of code that
+//! may have had its effect. What is spent, called and said in chats within this one is written here too, when it happens. Lines reach the operating system, not the disk: they outlive the process, not a
 //! failure of power.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
     io::{ErrorKind, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 
-use super::{Chat, StopReason};
+use super::{
+    Chat, StopReason,
+    saved::{self, Saved},
+};
 use crate::{
     cost::Cost,
     error::{Error, Result},
@@ -42,7 +47,7 @@ const MAX_FILE_BYTES: u64 = 8 * 1024 * 1024;
 /// What must not be done twice, and the agent that does it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Begun {
+pub(crate) enum Begun {
     /// Code of the newest message with code.
     Code(String),
     /// Tool calls of the last message.
@@ -60,9 +65,20 @@ impl Begun {
     }
 }
 
+/// A call that running code is about to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Calling {
+    /// The agent that runs the code.
+    pub(crate) agent: String,
+    /// The tool.
+    pub(crate) name: String,
+    /// The arguments, as the record of the call will have them.
+    pub(crate) arguments: String,
+}
+
 /// What is kept of a chat with each message. Lists are in the order of the agents; what is 0 for all is an empty list.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Kept {
+pub(crate) struct Kept {
     /// How often each agent answered by itself in a row.
     pub(super) auto_replies: Vec<u32>,
     /// From where on each agent sees the history.
@@ -72,16 +88,16 @@ pub(super) struct Kept {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Header {
-    cellblock_chat: u32,
-    id: String,
-    agents: Vec<String>,
+pub(super) struct Header {
+    pub(super) cellblock_chat: u32,
+    pub(super) id: String,
+    pub(super) agents: Vec<String>,
     /// How many messages follow that came before the chat.
     #[serde(default, skip_serializing_if = "is_zero")]
-    before: usize,
+    pub(super) before: usize,
     /// Whether a first message follows after them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    opened: bool,
+    pub(super) opened: bool,
 }
 
 fn is_zero(number: &usize) -> bool {
@@ -90,8 +106,9 @@ fn is_zero(number: &usize) -> bool {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum Line {
+pub(super) enum Line {
     Begun(Begun),
+    Calling(Calling),
     Spent(Cost),
     Human(String),
     Tool(ToolRecord),
@@ -114,13 +131,14 @@ enum Line {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct SavedFile {
-    path: String,
-    content: String,
+pub(super) struct SavedFile {
+    pub(super) path: String,
+    pub(super) content: String,
 }
 
 /// A log that is written.
-pub(super) struct Log {
+#[derive(Debug)]
+pub(crate) struct Log {
     file: File,
     path: PathBuf,
     spent: Cost,
@@ -128,24 +146,7 @@ pub(super) struct Log {
     heard: Vec<String>,
 }
 
-/// What a log tells.
-#[derive(Debug)]
-pub(super) struct Saved {
-    pub(super) id: String,
-    pub(super) agents: Vec<String>,
-    pub(super) history: Vec<Message>,
-    pub(super) kept: Kept,
-    /// How many messages of the history came before the chat.
-    pub(super) before: usize,
-    pub(super) cost: Cost,
-    pub(super) human_input: Vec<String>,
-    pub(super) tool_calls: Vec<ToolRecord>,
-    pub(super) interrupted: Option<Begun>,
-    /// The length of what makes sense, in bytes.
-    pub(super) length: u64,
-}
-
-fn error(doing: &'static str, path: &Path, source: impl Into<cellblock_exec::Cause>) -> Error {
+pub(super) fn error(doing: &'static str, path: &Path, source: impl Into<cellblock_exec::Cause>) -> Error {
     Error::Log { doing, path: path.display().to_string(), source: source.into() }
 }
 
@@ -158,7 +159,7 @@ impl Log {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path).map_err(|source| match source.kind() {
-            ErrorKind::AlreadyExists => error("make", path, "there is a file already; resume it, or name another one"),
+            ErrorKind::AlreadyExists => error("make", path, THERE),
             _ => error("make", path, source),
         })?;
         lock(&file, path)?;
@@ -177,7 +178,7 @@ impl Log {
         lock(&file, path)?;
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(|source| error("read", path, source))?;
-        let saved = read(path, &text)?;
+        let saved = saved::read(path, &text)?;
         file.set_len(saved.length).map_err(failed)?;
         file.seek(SeekFrom::End(0)).map_err(failed)?;
         let spent = saved.cost.clone();
@@ -213,13 +214,23 @@ impl Log {
         if *cost == self.spent {
             return Ok(());
         }
+        self.write(&Line::Spent(cost.clone()))?;
         self.spent.clone_from(cost);
-        self.write(&Line::Spent(cost.clone()))
+        Ok(())
     }
 
     /// Keeps what a person said, for the next line.
     pub(super) fn human(&mut self, text: &str) {
         self.heard.push(text.to_owned());
+    }
+
+    /// Saves what a person said in a chat within this one.
+    pub(super) fn said_within(&mut self, text: &str) -> Result<()> {
+        self.write(&Line::Human(text.to_owned()))
+    }
+
+    pub(super) fn calling(&mut self, calling: &Calling) -> Result<()> {
+        self.write(&Line::Calling(calling.clone()))
     }
 
     pub(super) fn tool(&mut self, record: &ToolRecord) -> Result<()> {
@@ -238,6 +249,22 @@ impl Log {
     }
 }
 
+const THERE: &str = "there is a file already; resume it, or name another one";
+
+/// Whether a log can be made at `path`, as far as it can be told without making it.
+///
+/// # Errors
+/// [`Error::Log`] when there is a file already, or no such directory.
+pub(crate) fn can_be_made(path: &Path) -> Result<()> {
+    if path.exists() {
+        return Err(error("make", path, THERE));
+    }
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
+        Some(_) => Err(error("make", path, "there is no such directory")),
+        None => Ok(()),
+    }
+}
+
 /// Keeps others from going on with the same chat at the same time.
 fn lock(file: &File, path: &Path) -> Result<()> {
     match file.try_lock() {
@@ -245,65 +272,4 @@ fn lock(file: &File, path: &Path) -> Result<()> {
         // A file system without locks has none to ask for.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }
-}
-
-/// Reads a log.
-fn read(path: &Path, text: &[u8]) -> Result<Saved> {
-    let makes_no_sense = |number: usize, why: String| error("read", path, format!("line {number}: {why}"));
-    let mut lines = text.split_inclusive(|byte| *byte == b'\n').enumerate();
-    let first = lines.next().map(|(_, line)| line).unwrap_or_default();
-    let header: Header = serde_json::from_slice(first.strip_suffix(b"\n").unwrap_or_default())
-        .map_err(|_| makes_no_sense(1, "this is no saved chat: its first line does not say so".to_owned()))?;
-    if header.cellblock_chat != VERSION {
-        let found = header.cellblock_chat;
-        let why =
-            format!("the chat was saved in version {found} of the format, and this program reads version {VERSION}");
-        return Err(makes_no_sense(1, why));
-    }
-    let mut saved = Saved {
-        id: header.id,
-        agents: header.agents,
-        history: Vec::new(),
-        kept: Kept::default(),
-        before: header.before,
-        cost: Cost::default(),
-        human_input: Vec::new(),
-        tool_calls: Vec::new(),
-        interrupted: None,
-        length: first.len() as u64,
-    };
-    for (place, line) in lines {
-        // The process ended while it wrote this one.
-        let Some(whole) = line.strip_suffix(b"\n") else { break };
-        match serde_json::from_slice(whole).map_err(|why| makes_no_sense(place + 1, why.to_string()))? {
-            Line::Begun(begun) => saved.interrupted = Some(begun),
-            Line::Spent(cost) => saved.cost = cost,
-            Line::Human(text) => saved.human_input.push(text),
-            Line::Tool(record) => saved.tool_calls.push(record),
-            Line::Stopped(_) => {}
-            Line::Message { mut message, auto_replies, sees_from, code_done, human, files } => {
-                restore(&mut message, files).map_err(|why| makes_no_sense(place + 1, why))?;
-                saved.history.push(message);
-                saved.kept = Kept { auto_replies, sees_from, code_done };
-                saved.human_input.extend(human);
-                saved.interrupted = None;
-            }
-        }
-        saved.length += line.len() as u64;
-    }
-    if saved.history.len() < header.before + usize::from(header.opened) {
-        let why = "it ended before its first message: nothing was said; delete the file and run the chat anew";
-        return Err(error("resume", path, why));
-    }
-    Ok(saved)
-}
-
-fn restore(message: &mut Message, files: Vec<SavedFile>) -> Result<(), String> {
-    for file in files {
-        let content = BASE64_STANDARD.decode(file.content).map_err(|why| format!("the file {}: {why}", file.path))?;
-        if let Some(artifact) = message.artifacts.iter_mut().find(|artifact| artifact.path == file.path) {
-            artifact.content = Arc::new(content);
-        }
-    }
-    Ok(())
 }

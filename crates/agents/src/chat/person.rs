@@ -41,7 +41,7 @@ impl Running<'_> {
                 let asked = agent.human.reply(&question).await;
                 let text = asked.map_err(|source| Error::Human { agent: agent.name.clone(), source })?;
                 if text == EXIT {
-                    self.heard(&text);
+                    self.context.journal.heard(&agent.name, &text);
                     return Ok(Some(Said::End(StopReason::Human { agent: agent.name.clone() })));
                 }
                 if text.is_empty() && empty_ends {
@@ -50,7 +50,7 @@ impl Running<'_> {
                 let said = (!text.is_empty()).then(|| text.clone());
                 self.context.emit(|chat| Event::HumanAnswered { chat, agent: agent.name.clone(), text: said });
                 if !text.is_empty() {
-                    self.heard(&text);
+                    self.context.journal.heard(&agent.name, &text);
                     // An instruction to the group is said like everything else.
                     self.forget(&text);
                     self.states[speaker].auto_replies = 0;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::{
     StopReason,
+    guard::Came,
     log::Begun,
     running::{Running, Said},
 };
@@ -19,6 +20,7 @@ impl Running<'_> {
         let chat = self.chat;
         let agent = &chat.agents[speaker];
         self.streamed = false;
+        self.came = Came::Nothing;
         let received = self.receive(agent);
         for way in &agent.replies {
             let said = match way {
@@ -77,7 +79,7 @@ impl Running<'_> {
         let agent = &self.chat.agents[speaker];
         let Some(last) = received.or(self.history.last()) else { return Ok(None) };
         let Some(nested) = crate::nested::triggered(agent, last) else { return Ok(None) };
-        self.begin(Begun::Nested(agent.name.clone()))?;
+        self.context.journal.begin(Begun::Nested(agent.name.clone()))?;
         let messages = self.seen(speaker, received);
         let answer = crate::nested::answer(agent, nested, &messages, &self.context).await?;
         Ok(answer.map(|text| Said::Message(Message::new(agent.name.as_str(), text))))

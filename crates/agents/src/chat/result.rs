@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{budget::Spent, cost::Cost, message::Message, tool::ToolRecord};
+use super::Chat;
+use crate::{budget::Spent, cost::Cost, error::Error, message::Message, tool::ToolRecord};
 
 /// What came of a chat. It belongs to the caller: nothing else refers to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,13 +20,28 @@ pub struct ChatResult {
     pub summary: String,
     /// What it spent, nested chats, summaries and speaker selection included.
     pub cost: Cost,
-    /// What people said.
+    /// What people said; in chats within this one with the name of the agent that they stand behind, as in `coder: yes`.
     pub human_input: Vec<String>,
-    /// Tools that were called, in code too: at most 1,000 for each message.
+    /// Tools that were called, in chats within this one and in code too: of each run of code the first 1,000 calls.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolRecord>,
     /// Why it ended.
     pub stop: StopReason,
+}
+
+impl ChatResult {
+    /// That of a chat that could not begin.
+    pub(crate) fn not_begun(chat: &Chat, error: &Error) -> Self {
+        Self {
+            id: super::new_id().to_string(),
+            history: chat.history.clone(),
+            summary: String::new(),
+            cost: Cost::default(),
+            human_input: Vec::new(),
+            tool_calls: Vec::new(),
+            stop: super::running::failed(error),
+        }
+    }
 }
 
 /// Why a chat ended.
@@ -69,7 +85,7 @@ pub enum StopReason {
         /// How often in a row.
         times: u32,
     },
-    /// Code failed with the same output, again and again.
+    /// Code or tool calls failed with the same output, again and again.
     SameFailure {
         /// How often in a row.
         times: u32,
@@ -141,7 +157,9 @@ impl fmt::Display for StopReason {
             StopReason::EmptyMessages { agent, times } => {
                 write!(f, "'{agent}' said nothing {times} times in a row")
             }
-            StopReason::SameFailure { times } => write!(f, "The code failed in the same way {times} times in a row"),
+            StopReason::SameFailure { times } => {
+                write!(f, "Code or tools failed in the same way {times} times in a row")
+            }
             StopReason::Cancelled => f.write_str("Cancelled"),
             StopReason::Failed { message, causes, .. } => {
                 f.write_str(message)?;

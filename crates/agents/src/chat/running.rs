@@ -10,9 +10,10 @@ use tokio::task::coop::consume_budget;
 use tracing::Instrument as _;
 
 use super::{
-    Chat, ChatResult, MANAGER, Opening, StopReason,
-    guard::Guard,
-    log::{Begun, Log, Saved},
+    Chat, ChatResult, Journal, MANAGER, Opening, StopReason,
+    guard::{Came, Guard},
+    log::{Begun, Calling, Log},
+    saved::Saved,
 };
 use crate::{
     context::Context,
@@ -20,7 +21,7 @@ use crate::{
     event::Event,
     message::Message,
     model::ModelError,
-    tool::{ToolRecord, ToolsForCode},
+    tool::ToolRecord,
 };
 
 /// A chat under way.
@@ -30,21 +31,23 @@ pub(super) struct Running<'c> {
     pub(super) history: Vec<Message>,
     /// For each agent of the chat, what is kept of it.
     pub(super) states: Vec<State>,
-    pub(super) human_input: Vec<String>,
-    pub(super) tool_calls: Vec<ToolRecord>,
     /// Up to where code of the history was run, or can no longer be.
     pub(super) code_done: usize,
     /// What was running when the chat was saved for the last time.
     pub(super) interrupted: Option<Begun>,
-    /// The tools that running code may call: they keep a record of the calls.
-    pub(super) code_tools: Option<Arc<ToolsForCode>>,
+    /// Calls that the code that was running then had begun.
+    pub(super) began: Vec<Calling>,
+    /// What came of the code or the tools that the message in the making tells of.
+    pub(super) came: Came,
     /// Whether text of the message in the making was given out already.
     pub(super) streamed: bool,
-    pub(super) log: Option<Log>,
     guard: Guard,
     random: fastrand::Rng,
     /// The length of the history that does not count for the limit on turns.
     before: usize,
+    /// Whether the message after those is the first one, with which the chat was begun.
+    opened: bool,
+    _closes: ClosesLog,
 }
 
 /// What is kept of an agent during a chat.
@@ -59,6 +62,16 @@ pub(super) struct State {
     pub(super) session: Option<Mutex<Box<dyn Session>>>,
 }
 
+/// Closes the log with the chat, also when its future is dropped: a tool or a sandbox may hold its context a while longer, and
+/// the chat could not be resumed meanwhile.
+struct ClosesLog(Arc<Journal>);
+
+impl Drop for ClosesLog {
+    fn drop(&mut self) {
+        self.0.drop_log();
+    }
+}
+
 /// What an agent does when it is its turn.
 pub(super) enum Said {
     /// It answers.
@@ -69,26 +82,27 @@ pub(super) enum Said {
 
 impl<'c> Running<'c> {
     pub(super) fn new(chat: &'c Chat, context: Context, opened: bool) -> Result<Self> {
-        let log = match &chat.log {
-            Some(path) => Some(Log::create(path, chat, &context.chat, opened)?),
-            None => None,
-        };
-        let mut running = Self::empty(chat, context, log);
+        if let Some(path) = &chat.log {
+            context.journal.keep(Log::create(path, chat, &context.chat, opened)?);
+        }
+        let mut running = Self::empty(chat, context);
+        running.opened = opened;
         running.history.clone_from(&chat.history);
         running.before = running.history.len();
         running.code_done = running.before.saturating_sub(1);
-        let kept = running.kept();
         for message in &chat.history {
-            if let Some(log) = &mut running.log {
-                log.message(message, kept.clone())?;
-            }
+            running.context.journal.message(message, || running.kept())?;
         }
         Ok(running)
     }
 
     /// A chat as it was saved.
     pub(super) fn resume(chat: &'c Chat, context: Context, log: Log, saved: Saved) -> Self {
-        let mut running = Self::empty(chat, context, Some(log));
+        context.journal.keep(log);
+        context.journal.go_on(saved.human_input, saved.tool_calls);
+        // What cannot be written now cannot be written at the next message either, which then ends the chat.
+        let _ = context.journal.called(saved.open.into_iter().map(unfinished).collect());
+        let mut running = Self::empty(chat, context);
         // The agents may be in another order now.
         for (place, name) in saved.agents.iter().enumerate() {
             if let Some(agent) = chat.find(name) {
@@ -97,50 +111,44 @@ impl<'c> Running<'c> {
                 state.sees_from = saved.kept.sees_from.get(place).copied().unwrap_or(0).min(saved.history.len());
             }
         }
-        for message in saved.history.iter().skip(saved.before) {
-            if let Some(speaker) = chat.find(&message.name) {
-                running.guard.see(chat, speaker, message);
-            }
-        }
+        // The guard begins anew: who goes on with a chat that went nowhere wants to see it try.
         running.code_done = saved.kept.code_done;
         running.before = saved.before;
+        running.opened = saved.opened;
         running.history = saved.history;
-        running.human_input = saved.human_input;
-        running.tool_calls = saved.tool_calls;
         running.interrupted = saved.interrupted;
+        running.began = saved.began;
         running
     }
 
-    fn empty(chat: &'c Chat, context: Context, log: Option<Log>) -> Self {
+    fn empty(chat: &'c Chat, context: Context) -> Self {
         let random = match chat.speakers.seed() {
             Some(seed) => fastrand::Rng::with_seed(seed),
             None => fastrand::Rng::new(),
         };
         Self {
             chat,
+            _closes: ClosesLog(context.journal.clone()),
             context,
             history: Vec::new(),
             states: chat.agents.iter().map(|_| State::default()).collect(),
-            human_input: Vec::new(),
-            tool_calls: Vec::new(),
             code_done: 0,
             interrupted: None,
-            code_tools: None,
+            began: Vec::new(),
+            came: Came::Nothing,
             streamed: false,
-            log,
             guard: Guard::default(),
             random,
             before: 0,
+            opened: false,
         }
     }
 
     /// Runs it to its end.
     pub(super) async fn run(mut self, opening: Opening, parent: Option<String>) -> ChatResult {
         let span = tracing::info_span!(
-            "invoke_agent",
-            otel.name = format!("invoke_agent {}", self.chat.agents[0].name),
-            gen_ai.operation.name = "invoke_agent",
-            gen_ai.agent.name = self.chat.agents[0].name,
+            "conversation",
+            otel.name = format!("conversation {}", self.chat.names()),
             gen_ai.conversation.id = &*self.context.chat,
             cellblock.chat.depth = self.context.depth,
             cellblock.chat.stop = tracing::field::Empty,
@@ -155,10 +163,6 @@ impl<'c> Running<'c> {
             Err(error) => failed(&error),
         };
         span.record("cellblock.chat.stop", stop.kind());
-        // Code that was cut off may have called tools.
-        if let Some(tools) = self.code_tools.take() {
-            let _ = self.called(tools.records().0);
-        }
         for state in &mut self.states {
             if let Some(session) = state.session.take()
                 && let Err(error) = session.into_inner().unwrap_or_else(PoisonError::into_inner).close().await
@@ -168,18 +172,15 @@ impl<'c> Running<'c> {
             }
         }
         let summary = self.summary(&stop).instrument(span).await;
-        if let Some(log) = &mut self.log {
-            // The chat is over; what cannot be written now changes nothing of its result.
-            let _ = log.spent(&self.context.cost()).and_then(|()| log.stopped(&stop));
-        }
+        let (human_input, tool_calls) = self.context.journal.close(&stop);
         self.context.emit(|chat| Event::ChatStopped { chat, depth: self.context.depth, reason: stop.clone() });
         ChatResult {
             id: self.context.chat.to_string(),
             history: self.history,
             summary,
             cost: self.context.cost(),
-            human_input: self.human_input,
-            tool_calls: self.tool_calls,
+            human_input,
+            tool_calls,
             stop,
         }
     }
@@ -223,7 +224,9 @@ impl<'c> Running<'c> {
         {
             return Some(StopReason::MaxTurns { turns });
         }
-        if let (Some(rule), Some(last)) = (&self.chat.is_termination, self.history.last())
+        // The first message is the task, which may well say how the last one is to end.
+        let is_first = self.opened && self.history.len() == self.before + 1;
+        if let (Some(rule), Some(last), false) = (&self.chat.is_termination, self.history.last(), is_first)
             && rule(last)
         {
             return Some(StopReason::Termination { agent: MANAGER.to_owned() });
@@ -239,25 +242,28 @@ impl<'c> Running<'c> {
             return Ok((speaker, Said::Message(message)));
         }
         let Some(speaker) = self.next_speaker().await? else { return Ok((0, Said::End(StopReason::NoSpeaker))) };
-        let said = self.reply(speaker).await?;
+        let agent = &self.chat.agents[speaker].name;
+        let span = tracing::info_span!(
+            "invoke_agent",
+            otel.name = format!("invoke_agent {agent}"),
+            gen_ai.operation.name = "invoke_agent",
+            gen_ai.agent.name = agent,
+            gen_ai.conversation.id = &*self.context.chat,
+        );
+        let said = self.reply(speaker).instrument(span).await?;
         Ok((speaker, said))
     }
 
     /// Puts a message into the history, saves it, and tells who follows.
-    fn send(&mut self, speaker: usize, message: Message) -> Result<()> {
-        self.guard.see(self.chat, speaker, &message);
+    fn send(&mut self, speaker: usize, mut message: Message) -> Result<()> {
+        message.tool_calls.iter_mut().for_each(crate::tool::leave_out_large);
+        self.guard.see(self.chat, speaker, &message, std::mem::take(&mut self.came));
         if self.context.events.is_some() {
             let (to, depth, streamed) = (self.peer(speaker).to_owned(), self.context.depth, self.streamed);
             self.context.emit(|chat| Event::Message { chat, depth, to, message: message.clone(), streamed });
         }
         self.streamed = false;
-        if self.log.is_some() {
-            let kept = self.kept();
-            if let Some(log) = &mut self.log {
-                log.spent(&self.context.cost())?;
-                log.message(&message, kept)?;
-            }
-        }
+        self.context.journal.message(&message, || self.kept())?;
         self.history.push(message);
         Ok(())
     }
@@ -273,7 +279,7 @@ impl<'c> Running<'c> {
 }
 
 /// The end of a chat by an error.
-fn failed(error: &Error) -> StopReason {
+pub(super) fn failed(error: &Error) -> StopReason {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     let partial = match error {
         Error::Model { source: ModelError::Interrupted { received, .. }, .. } if !received.is_empty() => {
@@ -282,4 +288,11 @@ fn failed(error: &Error) -> StopReason {
         _ => None,
     };
     StopReason::Failed { message: error.to_string(), causes: causes.map(ToString::to_string).collect(), partial }
+}
+
+/// The record of a call out of code that was under way when the chat stopped.
+fn unfinished(calling: Calling) -> ToolRecord {
+    let Calling { agent, name, arguments } = calling;
+    let answer = super::interrupted::CALL.to_owned();
+    ToolRecord { agent, name, arguments, answer, is_error: true, from_code: true }
 }

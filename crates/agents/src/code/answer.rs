@@ -11,7 +11,7 @@
 use std::{collections::HashSet, fmt::Write as _};
 
 use cellblock_exec::{
-    Artifact, Limit, Outcome,
+    Artifact, CodeBlock, Limit, Outcome,
     run::{BlockReport, RunReport, exit_code},
 };
 
@@ -27,9 +27,17 @@ const MAX_IMAGE_BYTES: u64 = 5 * 1024 * 1024;
 const MAX_NOTES_BYTES: usize = 4 * 1024;
 
 /// The message that tells what became of a run.
-pub(crate) fn answer(agent: &str, mut report: RunReport, output_bytes: usize, images: usize) -> Message {
+///
+/// `refusals` are lines about packages that a person did not want.
+pub(crate) fn answer(
+    agent: &str,
+    mut report: RunReport,
+    refusals: &[String],
+    output_bytes: usize,
+    images: usize,
+) -> Message {
     let artifacts: Vec<_> = report.blocks.iter_mut().flat_map(|block| std::mem::take(&mut block.artifacts)).collect();
-    let text = told(&report, &artifacts, output_bytes);
+    let text = told(&report, &artifacts, refusals, output_bytes);
     let pictures: Vec<_> = artifacts.iter().filter_map(picture).take(images).collect();
     let content = if pictures.is_empty() {
         Content::Text(text)
@@ -45,20 +53,37 @@ pub(crate) fn not_run(agent: &str, why: &str) -> Message {
     Message::new(agent, format!("The code was not run: {why}"))
 }
 
+/// What is told of code that a person had run in place of what was written. Each line is marked, so that nobody takes it for
+/// code that is yet to be run.
+pub(crate) fn edited_note(blocks: &[CodeBlock], most: usize) -> String {
+    let code = blocks.iter().map(|block| block.code.trim_end()).collect::<Vec<_>>().join("\n\n");
+    let mut text = "\nnote: the person ran this in place of your code:".to_owned();
+    for line in head_and_tail(&code, most).lines() {
+        text.push_str("\n| ");
+        text.push_str(line);
+    }
+    text
+}
+
+/// The exit code of a run, as the answer tells it.
+pub(crate) fn exit_status(report: &RunReport) -> i32 {
+    report.blocks.iter().find_map(failed_with).unwrap_or(i32::from(report.exit_code))
+}
+
 fn picture(artifact: &Artifact) -> Option<Part> {
     let seen = matches!(artifact.media_type.as_str(), "image/png" | "image/jpeg" | "image/gif" | "image/webp");
     (seen && artifact.bytes <= MAX_IMAGE_BYTES && !artifact.content.is_empty())
         .then(|| Part::Image(Image { media_type: artifact.media_type.clone(), data: artifact.content.clone() }))
 }
 
-fn told(report: &RunReport, artifacts: &[Artifact], output_bytes: usize) -> String {
-    let code = report.blocks.iter().find_map(failed_with).unwrap_or(i32::from(report.exit_code));
+fn told(report: &RunReport, artifacts: &[Artifact], refusals: &[String], output_bytes: usize) -> String {
+    let code = exit_status(report);
     let words = if code == 0 { "execution succeeded" } else { "execution failed" };
     let shown = match report.blocks.as_slice() {
         [block] if !is_quiet(block) => output(block, output_bytes),
         blocks => head_and_tail(&listed(blocks, output_bytes), output_bytes + MAX_NOTES_BYTES).into_owned(),
     };
-    let notes = notes(report, artifacts);
+    let notes = notes(report, artifacts, refusals);
     format!("exitcode: {code} ({words})\nCode output: {shown}{}", head_and_tail(&notes, MAX_NOTES_BYTES))
 }
 
@@ -92,7 +117,7 @@ fn share(mut lengths: Vec<usize>, most: usize) -> usize {
 }
 
 /// What else there is to say, each on a line of its own.
-fn notes(report: &RunReport, artifacts: &[Artifact]) -> String {
+fn notes(report: &RunReport, artifacts: &[Artifact], refusals: &[String]) -> String {
     let mut lines: Vec<String> = Vec::new();
     if let Some(error) = &report.error {
         let causes = error.causes.iter().map(|cause| format!(": {cause}")).collect::<String>();
@@ -103,6 +128,7 @@ fn notes(report: &RunReport, artifacts: &[Artifact]) -> String {
     let failed = |note: &&String| !note.starts_with("the sandbox failed in this block");
     lines
         .extend(report.blocks.iter().flat_map(|block| &block.notes).filter(failed).map(|note| format!("note: {note}")));
+    lines.extend(refusals.iter().map(|refusal| format!("note: {refusal}")));
     let refused = report.blocks.iter().flat_map(|block| &block.refused);
     lines.extend(refused.map(|file| format!("note: {} was not taken: {}", file.path, file.reason)));
     if report.blocks.iter().any(|block| block.state_lost) {

@@ -9,7 +9,9 @@ use crate::human::{Decision, Human, Proposal};
 /// Who has to agree before code runs, packages that must be asked for are installed, or a tool that needs it is called.
 #[derive(Clone, Default)]
 pub enum Approval {
-    /// Nobody is asked; all runs, but for packages, which a policy that asks then refuses.
+    /// Nobody is asked about code: it runs. Packages that their policy asks about, and tools that
+    /// [need approval](crate::Tool::needs_approval), are asked about none the less: the person behind the agent, and where
+    /// nobody is there, they are refused.
     #[default]
     Never,
     /// The person behind the agent is asked each time.
@@ -60,12 +62,9 @@ impl Approval {
     /// When the person cannot be asked, who then has not agreed.
     pub(crate) async fn ask(&self, proposal: &Proposal, behind: &dyn Human) -> io::Result<Verdict> {
         let person = match self {
-            // Packages come here only when their policy says to ask.
-            Approval::Never if matches!(proposal, Proposal::Packages { .. }) => {
-                return Ok(Verdict::Refused { why: "nobody is asked in this chat".to_owned() });
-            }
-            Approval::Never => return Ok(Verdict::Go),
-            Approval::Always => behind,
+            Approval::Never if matches!(proposal, Proposal::Code { .. }) => return Ok(Verdict::Go),
+            // Packages and tools come here only when they say themselves that somebody has to be asked.
+            Approval::Never | Approval::Always => behind,
             Approval::Policy(policy) => match policy(proposal) {
                 Some(decision) => return Ok(decision.into()),
                 None => behind,

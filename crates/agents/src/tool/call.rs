@@ -54,13 +54,12 @@ impl Call<'_> {
     }
 
     async fn checked(&self, call: &ToolCall, caller: &Caller) -> Result<Value, String> {
+        if let Some(bytes) = too_large(&call.arguments) {
+            return Err(format!("the arguments have {bytes} bytes; a call takes {MAX_ARGUMENT_BYTES} at most."));
+        }
         let Some(tool) = self.tools.iter().find(|tool| tool.spec().name == call.name) else {
             return Err(format!("Function {} not found.", call.name));
         };
-        if call.arguments.len() > MAX_ARGUMENT_BYTES {
-            let bytes = call.arguments.len();
-            return Err(format!("the arguments have {bytes} bytes; a call takes {MAX_ARGUMENT_BYTES} at most."));
-        }
         // Some models write nothing where there are no arguments.
         let written = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
         let arguments: Value =
@@ -83,6 +82,24 @@ impl Call<'_> {
             Err(_) => Err(format!("the tool {} gave no answer within {timeout:?}", call.name)),
         }
     }
+}
+
+/// What stands in the place of arguments that are too large, before their length in bytes. It is an object, as providers want
+/// arguments to be.
+const LEFT_OUT: &str = "{\"bytes_left_out\":";
+
+/// Leaves arguments out that are too large to be called with: they would be saved, shown, and sent with every later request.
+pub(crate) fn leave_out_large(call: &mut ToolCall) {
+    if call.arguments.len() > MAX_ARGUMENT_BYTES {
+        call.arguments = format!("{LEFT_OUT}{}}}", call.arguments.len());
+    }
+}
+
+/// How large arguments are, or were, if that is too large.
+fn too_large(arguments: &str) -> Option<usize> {
+    let left_out = || arguments.strip_prefix(LEFT_OUT)?.strip_suffix('}')?.parse().ok();
+    let bytes = left_out().unwrap_or(arguments.len());
+    (bytes > MAX_ARGUMENT_BYTES).then_some(bytes)
 }
 
 fn refusal(why: &str) -> String {
@@ -112,9 +129,14 @@ pub(crate) fn record(agent: &str, call: &ToolCall, result: &ToolResult, from_cod
     ToolRecord {
         agent: agent.to_owned(),
         name: call.name.clone(),
-        arguments: text::head_and_tail(&call.arguments, MAX_ANSWER_BYTES).into_owned(),
+        arguments: arguments_kept(call),
         answer: result.content.clone(),
         is_error: result.is_error,
         from_code,
     }
+}
+
+/// What is kept of a call's arguments.
+pub(crate) fn arguments_kept(call: &ToolCall) -> String {
+    text::head_and_tail(&call.arguments, MAX_ANSWER_BYTES).into_owned()
 }

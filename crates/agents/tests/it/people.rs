@@ -125,7 +125,13 @@ async fn code_is_approved_edited_skipped_or_corrected() {
     let edited =
         CodeBlock { language: Some(Language::PYTHON), code: "print edited\n".to_owned(), ..CodeBlock::default() };
     let (answer, ran, _) = decided(Approval::Always, vec![Decision::Edit { blocks: vec![edited] }]).await;
-    assert_eq!(answer, "exitcode: 0 (execution succeeded)\nCode output: edited\n");
+    // Who wrote the code is told what ran, in a way that nobody takes for code to be run.
+    assert_eq!(
+        answer,
+        "exitcode: 0 (execution succeeded)\nCode output: edited\n\n\
+         note: the person ran this in place of your code:\n| print edited"
+    );
+    assert!(cellblock_exec::code_blocks(&answer).is_empty());
     assert_eq!(ran, ["print edited\n"]);
     let (answer, ran, _) = decided(Approval::Always, vec![Decision::Skip { why: "too slow".to_owned() }]).await;
     assert_eq!((answer.as_str(), ran.len()), ("The code was not run: too slow", 0));
@@ -185,9 +191,25 @@ async fn packages_are_asked_for() {
     };
     let (_, answer) = installed(only_packages(), vec![Decision::Approve]).await;
     assert!(answer.starts_with("exitcode: 0"), "{answer}");
+    // What the person says about it reaches the model.
+    for (decision, words) in [
+        (Decision::Correct { text: "use the standard library".to_owned() }, Some("use the standard library")),
+        (Decision::Skip { why: "too large".to_owned() }, Some("too large")),
+        (Decision::Skip { why: String::new() }, None),
+    ] {
+        let (installed, answer) = installed(only_packages(), vec![decision]).await;
+        assert!(installed.is_empty() && answer.starts_with("exitcode: 1"), "{answer}");
+        let note = "note: humanize was not installed: ";
+        match words {
+            Some(words) => assert!(answer.contains(&format!("{note}{words}")), "{answer}"),
+            None => assert!(!answer.contains(note), "{answer}"),
+        }
+    }
     let (_, answer) = installed(only_packages(), vec![]).await;
     assert!(answer.starts_with("exitcode: 1") && answer.contains("humanize"), "{answer}");
-    // A chat in which nobody is asked has nobody who could agree.
+    // That nobody is asked about code says nothing of packages that are to be asked about.
+    let (_, answer) = installed(Approval::Never, vec![Decision::Approve]).await;
+    assert!(answer.starts_with("exitcode: 0"), "{answer}");
     let (_, answer) = installed(Approval::Never, vec![]).await;
     assert!(answer.starts_with("exitcode: 1") && answer.contains("humanize"), "{answer}");
 }

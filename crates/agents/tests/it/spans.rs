@@ -103,12 +103,22 @@ async fn spans_of_a_chat() {
     let of = |name: &str| -> Vec<&Closed> { spans.iter().filter(|(span, _, _)| span == name).collect() };
     let get = |fields: &Fields, name: &str| fields.get(name).cloned().unwrap_or_default();
 
-    let [(_, parent, agent)] = of("invoke_agent")[..] else { panic!("{spans:?}") };
+    let [(_, parent, chat)] = of("conversation")[..] else { panic!("{spans:?}") };
     assert_eq!(*parent, None);
-    assert_eq!(get(agent, "gen_ai.operation.name"), "invoke_agent");
-    assert_eq!(get(agent, "gen_ai.agent.name"), "user");
-    assert_eq!(get(agent, "gen_ai.conversation.id"), result.id);
-    assert_eq!(get(agent, "cellblock.chat.stop"), "failed");
+    assert_eq!(get(chat, "otel.name"), "conversation user, assistant");
+    assert_eq!(get(chat, "gen_ai.conversation.id"), result.id);
+    assert_eq!(get(chat, "cellblock.chat.stop"), "failed");
+
+    // One for each time that an agent was to speak; the last one of the assistant failed.
+    let turns = of("invoke_agent");
+    let who: Vec<_> = turns.iter().map(|(_, _, turn)| get(turn, "gen_ai.agent.name")).collect();
+    assert_eq!(who, ["assistant", "user", "assistant", "user", "assistant", "user", "assistant"]);
+    for (_, parent, turn) in turns {
+        assert_eq!(parent.as_deref(), Some("conversation"));
+        assert_eq!(get(turn, "gen_ai.operation.name"), "invoke_agent");
+        assert_eq!(get(turn, "otel.name"), format!("invoke_agent {}", get(turn, "gen_ai.agent.name")));
+        assert_eq!(get(turn, "gen_ai.conversation.id"), result.id);
+    }
 
     let calls = of("chat");
     assert_eq!(calls.len(), 4);
@@ -163,6 +173,6 @@ async fn spans_of_a_nested_chat() {
     let boss = cellblock_agents::team::director("boss", model, [member]);
     let (_, spans) = spans_of(Chat::between(crate::cast::says("user", ""), boss)).await;
     let parents: Vec<_> =
-        spans.iter().filter(|(name, _, _)| name == "invoke_agent").map(|(_, parent, _)| parent.as_deref()).collect();
+        spans.iter().filter(|(name, _, _)| name == "conversation").map(|(_, parent, _)| parent.as_deref()).collect();
     assert_eq!(parents, [Some("execute_tool"), None]);
 }

@@ -184,7 +184,7 @@ fn limits_end_a_chat() {
     assert_eq!(gave.json()["chat_history"].as_array().unwrap().len(), 4, "two calls");
     let gave = run(talks, &["--max-tokens-total", "10"]);
     assert_eq!((gave.code, &gave.json()["stop"]["of"]), (Some(126), &"tokens".into()), "{gave}");
-    let fails = r#"{"model":"m","match":{},"completion":{"content":"```python\n1 / 0\n```"}}"#;
+    let fails = r#"{"model":"m","match":{},"completion":{"content":"```python\n# filename: a.py\n1 / 0\n```"}}"#;
     let gave = run(fails, &[]);
     assert_eq!((gave.code, &gave.json()["stop"]["reason"]), (Some(1), &"same_failure".into()), "{gave}");
     let gave = run(talks, &["--max-turns", "3"]);

@@ -3,13 +3,16 @@
 mod answer;
 mod request;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use cellblock_agents::{Completion, ModelClient, ModelError, ModelRequest, Parameters, TextSink};
 use secrecy::SecretString;
 
 use crate::{
+    cache::{Cacheable, scope_of},
     http::{self, Call, Connection, Framing, HeaderValues, KeyPlace},
-    price::{self, Price},
+    price::{self, Price, PriceTable},
     vision,
 };
 use answer::Answer;
@@ -39,8 +42,10 @@ pub struct Anthropic {
     pub headers: Vec<(String, SecretString)>,
     /// Whether images may be sent to it. Set by [`new`](Self::new) for models that are known to see.
     pub sees_images: bool,
-    /// What it costs; `None` to look it up in the embedded table.
+    /// What it costs; `None` to look it up.
     pub price: Option<Price>,
+    /// The table to look it up in; `None` for the embedded one.
+    pub prices: Option<Arc<PriceTable>>,
     /// Whether the answer is fetched while it is written when somebody listens. Default: true.
     pub stream: bool,
     /// What a request leaves open. Without `max_tokens` anywhere, which the API demands, it is 4096.
@@ -61,6 +66,7 @@ impl Anthropic {
             headers: Vec::new(),
             sees_images: vision::sees(&model),
             price: None,
+            prices: None,
             stream: true,
             parameters: Parameters::default(),
             connection: Connection::default(),
@@ -105,7 +111,18 @@ impl ModelClient for Anthropic {
         };
         let answer: Answer = http::ask(&call, on_text).await?;
         let mut completion = answer.completion(&self.model);
-        completion.cost = price::cost(self.price, [&self.model, &completion.model], completion.usage);
+        completion.cost =
+            price::cost(self.price, self.prices.as_deref(), [&self.model, &completion.model], completion.usage);
         Ok(completion)
+    }
+}
+
+impl Cacheable for Anthropic {
+    fn scope(&self) -> String {
+        scope_of(&serde_json::json!({
+            "at": self.base_url,
+            "sees_images": self.sees_images,
+            "parameters": self.parameters,
+        }))
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 /// Raised when the way keys are made changes.
-const FORMAT: &str = "cellblock model answer 1";
+const FORMAT: &str = "cellblock model answer 2";
 
 /// Which model is asked.
 #[derive(Debug, Serialize)]
@@ -34,7 +34,7 @@ pub(super) fn key(model: &Model<'_>, request: &ModelRequest) -> Option<[u8; 32]>
 }
 
 /// Writes a value with the fields of its objects sorted: the same schema may come in another order.
-fn canonical(out: &mut impl Write, value: &Value) -> io::Result<()> {
+pub(super) fn canonical(out: &mut impl Write, value: &Value) -> io::Result<()> {
     match value {
         Value::Object(fields) => {
             let mut sorted: Vec<_> = fields.iter().collect();

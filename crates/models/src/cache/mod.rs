@@ -3,6 +3,7 @@
 //! It is AutoGen's `cache_seed`: a number that is part of the key, so that another number gives another answer.
 
 mod key;
+mod scope;
 mod store;
 
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use cellblock_agents::{Completion, Finish, ModelClient, ModelError, ModelRequest, TextSink};
 
+pub use scope::Cacheable;
+pub(crate) use scope::scope_of;
 pub use store::CacheStore;
 
 /// A model whose answers are kept.
@@ -21,7 +24,8 @@ pub struct Cached {
     pub store: Arc<CacheStore>,
     /// Part of the key: with another number the model is asked again.
     pub namespace: u64,
-    /// Part of the key too: where the model is, such as its base URL, if its name and its provider do not tell.
+    /// Part of the key too: all that decides answers besides the request and the model's name and provider. See
+    /// [`Cacheable::scope`].
     pub scope: String,
 }
 
@@ -30,8 +34,15 @@ impl Cached {
     pub const DEFAULT_NAMESPACE: u64 = 41;
 
     /// A model whose answers are kept in `store`, in the default namespace.
-    pub fn new(inner: Arc<dyn ModelClient>, store: Arc<CacheStore>) -> Self {
-        Self { inner, store, namespace: Self::DEFAULT_NAMESPACE, scope: String::new() }
+    pub fn new(inner: Arc<dyn Cacheable>, store: Arc<CacheStore>) -> Self {
+        let scope = inner.scope();
+        Self::with_scope(inner, scope, store)
+    }
+
+    /// The same for any other client. The caller says what decides its answers: without, one that is used in another way gives
+    /// the answers of before.
+    pub fn with_scope(inner: Arc<dyn ModelClient>, scope: impl Into<String>, store: Arc<CacheStore>) -> Self {
+        Self { inner, store, namespace: Self::DEFAULT_NAMESPACE, scope: scope.into() }
     }
 }
 

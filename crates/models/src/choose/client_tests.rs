@@ -8,7 +8,7 @@ use cellblock_agents::{ModelMessage, ModelRequest};
 use cellblock_exec::Silent;
 
 use super::*;
-use crate::choose::Seconds;
+use crate::{Price, choose::Seconds};
 
 /// A server that answers everything, and the requests that it got: address, key as it came, and body.
 async fn server() -> (SocketAddr, Arc<Mutex<Vec<[String; 3]>>>) {
@@ -34,12 +34,12 @@ async fn server() -> (SocketAddr, Arc<Mutex<Vec<[String; 3]>>>) {
 
 fn around() -> Surroundings {
     Surroundings {
-        variable: |name| match name {
+        variable: Box::new(|name| match name {
             "OPENAI_API_KEY" => Some("sk-openai".to_owned()),
             "MY_KEY" => Some("sk-mine".to_owned()),
             "EMPTY_KEY" => Some(String::new()),
             _ => None,
-        },
+        }),
     }
 }
 
@@ -185,4 +185,79 @@ async fn each_kind_has_its_client() {
     // Nobody sees the key.
     assert!(!format!("{client:?}").contains("sk-mine"));
     assert!(format!("{client:?}").contains("MY_KEY"));
+}
+
+#[tokio::test]
+async fn an_answer_is_not_given_again_to_whoever_asks_in_another_way() {
+    let (address, got) = server().await;
+    let directory = tempfile::tempdir().unwrap();
+    let config = ModelConfig {
+        cache_directory: Some(directory.path().to_owned()),
+        ..ModelConfig::named(format!("http://{address}/v1#m"))
+    };
+    let with = |text: &str| ModelConfig { parameters: serde_json::from_str(text).unwrap(), ..config.clone() };
+    for (calls, config) in [
+        config.clone(),
+        with(r#"{"temperature": 0.2}"#),
+        with(r#"{"temperature": 0.9}"#),
+        with(r#"{"temperature": 0.9, "seed": 1}"#),
+        with(r#"{"extra": {"logprobs": true}}"#),
+        ModelConfig { sees_images: Some(true), ..config.clone() },
+    ]
+    .iter()
+    .enumerate()
+    {
+        for cached in [false, true] {
+            let answer = made(config).await.unwrap().complete(&asked("hi"), None).await.unwrap();
+            assert_eq!((answer.cached, locked(&got).len()), (cached, calls + 1), "{config:?}");
+        }
+    }
+    // Control: how it is sent decides nothing.
+    let otherwise = ModelConfig { stream: Some(false), retries: Some(0), ..config };
+    assert!(made(&otherwise).await.unwrap().complete(&asked("hi"), None).await.unwrap().cached);
+}
+
+#[tokio::test]
+async fn a_table_of_prices_decides_what_a_call_costs() {
+    let (address, _) = server().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("prices.toml");
+    std::fs::write(&path, "[models]\n\"m\" = { input = 1000, output = 2000 }\n").unwrap();
+    let priced = ModelConfig { prices: Some(path), ..named(&format!("http://{address}/v1#m")) };
+    let with_price = ModelConfig { price: Some(Price { input: 10.0, output: 0.0 }), ..priced.clone() };
+    let unknown = ModelConfig { prices: None, ..priced.clone() };
+    for (config, cost) in [(&priced, 0.12), (&with_price, 0.001), (&unknown, 0.0)] {
+        assert_eq!(made(config).await.unwrap().complete(&asked("hi"), None).await.unwrap().cost, cost);
+    }
+    // The answer's model counts where the asked one is not known, and those to fall back to have the same table.
+    let base_url = Some(format!("http://{address}"));
+    let deployment = ModelConfig { base_url, key_env: Some("MY_KEY".to_owned()), ..named("azure/deployment") };
+    let config = ModelConfig { fallback: vec![deployment], ..named("groq/nobody-knows-this") };
+    let config = ModelConfig { prices: priced.prices, ..config };
+    assert_eq!(made(&config).await.unwrap().complete(&asked("hi"), None).await.unwrap().cost, 0.12);
+}
+
+#[tokio::test]
+async fn ollamas_variable_says_where_it_is() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answer = async || Json(serde_json::json!({"model": "m", "message": {"content": "hello"}, "done": true}));
+    let app = Router::new().route("/api/chat", axum::routing::post(answer));
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let around =
+        |host: String| Surroundings { variable: Box::new(move |name| (name == "OLLAMA_HOST").then(|| host.clone())) };
+    // As the server's variable has it when it listens on all addresses.
+    for host in [
+        format!("0.0.0.0:{port}"),
+        format!("127.0.0.1:{port}"),
+        format!(":{port}"),
+        format!("http://127.0.0.1:{port}/"),
+    ] {
+        let client = client(&named("ollama/m"), &around(host.clone()), &Silent).await.unwrap();
+        let answer = client.complete(&asked("hi"), None).await.unwrap();
+        assert_eq!((answer.content.as_str(), answer.cost), ("hello", 0.0), "{host}");
+    }
+    // Without a port, it is Ollama's own and not that of HTTP.
+    let client = client(&named("ollama/m"), &around("127.0.0.1".to_owned()), &Silent).await.unwrap();
+    assert!(format!("{client:?}").contains("http://127.0.0.1:11434"), "{client:?}");
 }

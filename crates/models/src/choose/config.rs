@@ -9,7 +9,10 @@ use serde::{
     de::{self, value::MapAccessDeserializer},
 };
 
-use super::client::{Surroundings, client};
+use super::{
+    client::{Surroundings, client},
+    prices,
+};
 use crate::{Cached, Price};
 
 /// A model and how to use it. In TOML all fields are optional, and a field that is not known is refused:
@@ -36,8 +39,12 @@ pub struct ModelConfig {
     pub api_version: Option<String>,
     /// What requests leave open.
     pub parameters: Parameters,
-    /// What it costs, in US dollars per million tokens. Default: by the embedded table.
+    /// What it costs, in US dollars per million tokens. Default: by the table.
     pub price: Option<Price>,
+    /// A file of prices, a [`PriceTable`](crate::PriceTable) in TOML, whose lines come before those of the embedded table. It
+    /// holds for the models to fall back to as well, unless they name their own. Default: the one that the environment variable
+    /// `CELLBLOCK_PRICES` names, if it is set.
+    pub prices: Option<PathBuf>,
     /// Whether answers are kept. Default: yes, in namespace 41.
     pub cache: CacheChoice,
     /// The longest that a call may take, its repetitions included, in seconds. Default: 600.
@@ -88,13 +95,35 @@ impl ModelConfig {
         Self { model: Some(name.into()), ..Self::default() }
     }
 
-    /// Its client. A local model is installed, if it is not there, and started.
+    /// Its client. A local model is installed, if it is not there, and started. One to fall back to is installed as well, so that
+    /// `progress` shows it, but not started before its turn comes; if that fails it is only a warning, and is tried again then.
     ///
     /// # Errors
     /// [`ModelError::NoKey`] when a key is needed and not set, unless there is a model to fall back to;
-    /// [`ModelError::Start`] for a name or a value that makes no sense, and when a local model does not start.
+    /// [`ModelError::Start`] for a name or a value that makes no sense, when a table of prices cannot be read, and when a local
+    /// model does not start.
     pub async fn client(&self, progress: &dyn Progress) -> Result<Arc<dyn ModelClient>, ModelError> {
         client(self, &Surroundings::of_process(), progress).await
+    }
+
+    /// Those of its models, those to fall back to included, whose price is not known, by the names that their providers have for
+    /// them. Their calls count as 0 dollars, so no limit on money stops them; except where the server itself tells what a call
+    /// cost, or an answer names a model that is known, as deployments of Azure do. Models on this machine that cellblock or Ollama
+    /// runs cost nothing, which is known.
+    ///
+    /// ```
+    /// use cellblock_models::ModelConfig;
+    ///
+    /// let nobodys = ModelConfig::named("http://127.0.0.1:8080/v1#qwen2.5-coder");
+    /// assert_eq!(nobodys.unpriced()?, ["qwen2.5-coder"]);
+    /// assert!(ModelConfig::named("gpt-4o-mini").unpriced()?.is_empty());
+    /// # Ok::<(), cellblock_agents::ModelError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ModelError::Start`] for a name that makes no sense, and when a table of prices cannot be read.
+    pub fn unpriced(&self) -> Result<Vec<String>, ModelError> {
+        prices::unpriced(self, &Surroundings::of_process())
     }
 }
 
@@ -178,6 +207,7 @@ mod tests {
             key_env = "MY_KEY"
             parameters = { temperature = 0.2, stop = ["END"], extra = { logprobs = true } }
             price = { input = 1, output = 2.5 }
+            prices = "prices.toml"
             cache = 7
             timeout = 30
             retries = 0
@@ -188,6 +218,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(config.cache, CacheChoice::Namespace(7));
+        assert_eq!(config.prices, Some(PathBuf::from("prices.toml")));
         assert_eq!(config.timeout, Some(Seconds(Duration::from_secs(30))));
         assert_eq!(config.parameters.temperature, Some(0.2));
         assert_eq!(config.fallback[0], ModelConfig::named("local"));

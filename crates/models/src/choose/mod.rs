@@ -8,12 +8,18 @@
 //! | `local` | the small one that runs on this machine without a key |
 //! | `local:/models/qwen2.5-coder.gguf` | any other one that runs on this machine |
 //!
+//! What a model costs is in a table ([`PriceTable`](crate::PriceTable)), which a file can correct and add to; where it is unknown,
+//! [`ModelConfig::unpriced`] tells before the first call.
+//!
 //! Keys come from environment variables and from nowhere else, so that they are in no file and in no command line.
 
+mod address;
 mod client;
 mod config;
+mod entry;
 mod late;
 mod name;
+mod prices;
 mod providers;
 
 pub use config::{CacheChoice, ModelConfig, Seconds, name_or_table};

@@ -15,6 +15,7 @@ mod parts;
 mod python;
 mod running;
 mod server;
+mod weights;
 
 use std::{
     num::NonZeroU32,
@@ -27,7 +28,7 @@ use async_trait::async_trait;
 use cellblock_agents::{Completion, ModelClient, ModelError, ModelRequest, Parameters, TextSink};
 use cellblock_exec::{Progress, Silent};
 
-use crate::{Connection, OpenAi, Price, Transport, lock::locked};
+use crate::{Cacheable, Connection, OpenAi, Price, Transport, cache::scope_of, lock::locked};
 use server::Server;
 
 /// The most tokens of an answer if the request does not say. Small models repeat themselves without end now and then.
@@ -41,6 +42,8 @@ const USUAL_MAX_TOKENS: u32 = 1024;
 pub struct Local {
     name: String,
     options: LocalOptions,
+    /// What tells its weights from others.
+    weights: String,
     manner: Manner,
     client: Mutex<Client>,
 }
@@ -122,9 +125,27 @@ impl Local {
     /// start.
     pub async fn start(options: &LocalOptions, progress: &dyn Progress) -> Result<Self, ModelError> {
         let options = running::settled(options)?;
+        let weights = weights::fingerprint(&options.model);
         let server = running::get(&options, progress).await?;
         let manner = Manner { parameters: usual(), transport: Self::transport(), stream: true };
-        Ok(Self { name: server.name.clone(), client: Mutex::new(Client::of(server, &manner)), options, manner })
+        Ok(Self {
+            name: server.name.clone(),
+            client: Mutex::new(Client::of(server, &manner)),
+            options,
+            weights,
+            manner,
+        })
+    }
+
+    /// Installs what a model needs, as [`start`](Self::start) does, and starts nothing: for one that may be wanted later, perhaps
+    /// when there is no network.
+    ///
+    /// # Errors
+    /// [`ModelError::Start`] when the file is no model, there is no Python or the installation fails.
+    pub async fn install(options: &LocalOptions, progress: &dyn Progress) -> Result<(), ModelError> {
+        running::install(&running::settled(options)?, progress).await?;
+        progress.finish();
+        Ok(())
     }
 
     /// The bounds of calls if nobody names others: the usual ones, except that nothing is tried again. A server that died
@@ -136,15 +157,7 @@ impl Local {
     /// The same model, used in another way: `parameters` come before the usual ones where they say something, and `stream`
     /// tells whether answers come while they are written.
     pub fn using(self, parameters: &Parameters, transport: Transport, stream: bool) -> Self {
-        let Parameters { temperature, top_p, max_tokens, stop, seed, extra } = parameters.clone();
-        let parameters = Parameters {
-            temperature: temperature.or(usual().temperature),
-            max_tokens: max_tokens.or(usual().max_tokens),
-            top_p,
-            stop,
-            seed,
-            extra,
-        };
+        let parameters = settled(parameters);
         let manner = Manner { parameters, transport, stream };
         let client = Client::of(locked(&self.client).server.clone(), &manner);
         Self { client: Mutex::new(client), manner, ..self }
@@ -196,6 +209,36 @@ impl Client {
 /// What a request leaves open.
 fn usual() -> Parameters {
     Parameters { temperature: Some(0.0), max_tokens: Some(USUAL_MAX_TOKENS), ..Parameters::default() }
+}
+
+/// These parameters, and the usual ones where they say nothing.
+fn settled(parameters: &Parameters) -> Parameters {
+    Parameters {
+        temperature: parameters.temperature.or(usual().temperature),
+        max_tokens: parameters.max_tokens.or(usual().max_tokens),
+        ..parameters.clone()
+    }
+}
+
+/// What decides the answers of a local model. It is the same before it was started as after.
+fn scope(weights: &str, context: u32, settled: &Parameters) -> String {
+    scope_of(&serde_json::json!({
+        "engine": parts::SERVER.identity(),
+        "weights": weights,
+        "context": context,
+        "parameters": settled,
+    }))
+}
+
+/// What will decide the answers of a model that has not been started.
+pub(crate) fn scope_before(options: &LocalOptions, parameters: &Parameters) -> String {
+    scope(&weights::fingerprint(&options.model), options.context, &settled(parameters))
+}
+
+impl Cacheable for Local {
+    fn scope(&self) -> String {
+        scope(&self.weights, self.options.context, &self.manner.parameters)
+    }
 }
 
 #[async_trait]

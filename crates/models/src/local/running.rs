@@ -9,14 +9,17 @@ use std::{
 };
 
 use cellblock_agents::ModelError;
-use cellblock_cache::{Objects, user_directory};
+use cellblock_cache::{Held, Interpreter, Objects, user_directory};
 use cellblock_exec::Progress;
 use tokio::sync::Mutex;
 
-use super::{LocalModel, LocalOptions, parts, python, server::Server};
+use super::{LocalModel, LocalOptions, parts, python, server::Server, weights::fingerprint};
 
 /// By what they were started with. Held while one starts, so that no two start the same.
-static RUNNING: Mutex<Option<HashMap<LocalOptions, Weak<Server>>>> = Mutex::const_new(None);
+static RUNNING: Mutex<Option<HashMap<StartedWith, Weak<Server>>>> = Mutex::const_new(None);
+
+/// The options, and the fingerprint of the weights that were there then.
+type StartedWith = (LocalOptions, String);
 
 /// The options with the paths that they mean now, if they can be used.
 pub(super) fn settled(options: &LocalOptions) -> Result<LocalOptions, ModelError> {
@@ -57,32 +60,47 @@ fn checked(path: &Path) -> Result<PathBuf, ModelError> {
 
 /// A server for settled options: the one that runs, or a new one.
 pub(super) async fn get(options: &LocalOptions, progress: &dyn Progress) -> Result<Arc<Server>, ModelError> {
+    let key = (options.clone(), fingerprint(&options.model));
     let mut running = RUNNING.lock().await;
     let running = running.get_or_insert_default();
     running.retain(|_, server| server.strong_count() > 0);
-    if let Some(server) = running.get(options).and_then(Weak::upgrade).filter(|server| server.is_alive()) {
+    if let Some(server) = running.get(&key).and_then(Weak::upgrade).filter(|server| server.is_alive()) {
         return Ok(server);
     }
     let server = Arc::new(start(options, progress).await?);
-    running.insert(options.clone(), Arc::downgrade(&server));
+    running.insert(key, Arc::downgrade(&server));
     Ok(server)
 }
 
-async fn start(options: &LocalOptions, progress: &dyn Progress) -> Result<Server, ModelError> {
+/// What a server needs, kept in the cache while this is.
+pub(super) struct Installed {
+    interpreter: Interpreter,
+    modules: Held,
+    model: PathBuf,
+    weights: Option<Held>,
+}
+
+/// Installs what is not there.
+pub(super) async fn install(options: &LocalOptions, progress: &dyn Progress) -> Result<Installed, ModelError> {
     let cannot_install = |source| failed("cannot install the local model", source);
     let root = options.cache.clone().map_or_else(user_directory, Ok).map_err(cannot_install)?;
     let objects = Objects::at(root).map_err(cannot_install)?;
     let interpreter = python::find(&objects, options.python.as_deref()).await?;
     let modules = parts::install(&objects, &parts::SERVER, &interpreter, progress).await.map_err(cannot_install)?;
-    let (file, weights) = match &options.model {
+    let (model, weights) = match &options.model {
         LocalModel::File(path) => (path.clone(), None),
         LocalModel::Default => {
             let held = parts::install(&objects, &parts::MODEL, &interpreter, progress).await.map_err(cannot_install)?;
             (held.directory.join(parts::MODEL_FILE), Some(held))
         }
     };
+    Ok(Installed { interpreter, modules, model, weights })
+}
+
+async fn start(options: &LocalOptions, progress: &dyn Progress) -> Result<Server, ModelError> {
+    let Installed { interpreter, modules, model, weights } = install(options, progress).await?;
     progress.step("starting the local model");
-    let server = Server::start(options, &interpreter, modules, file, weights).await?;
+    let server = Server::start(options, &interpreter, modules, model, weights).await?;
     progress.finish();
     Ok(server)
 }

@@ -8,6 +8,7 @@ use cellblock_agents::{Completion, ModelClient, ModelError, ModelRequest, Parame
 use secrecy::SecretString;
 
 use crate::{
+    cache::{Cacheable, scope_of},
     http::{self, Call, Connection, Framing, HeaderValues, KeyPlace},
     price::Price,
     vision,
@@ -97,6 +98,16 @@ impl ModelClient for Ollama {
         let mut completion = answer.completion(&self.model);
         completion.cost = self.price.cost(completion.usage);
         Ok(completion)
+    }
+}
+
+impl Cacheable for Ollama {
+    fn scope(&self) -> String {
+        scope_of(&serde_json::json!({
+            "at": self.base_url,
+            "sees_images": self.sees_images,
+            "parameters": self.parameters,
+        }))
     }
 }
 

@@ -3,13 +3,16 @@
 mod answer;
 mod request;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use cellblock_agents::{Completion, ModelClient, ModelError, ModelRequest, Parameters, TextSink};
 use secrecy::SecretString;
 
 use crate::{
+    cache::{Cacheable, scope_of},
     http::{self, Call, Connection, Framing, HeaderValues, KeyPlace},
-    price::{self, Price},
+    price::{self, Price, PriceTable},
     vision,
 };
 use answer::Answer;
@@ -46,8 +49,10 @@ pub struct OpenAi {
     pub sees_images: bool,
     /// Where the names of those who speak go. Set by [`new`](Self::new): a field for OpenAI and Azure, the text for others.
     pub names: Names,
-    /// What it costs; `None` to look it up in the embedded table.
+    /// What it costs; `None` to look it up.
     pub price: Option<Price>,
+    /// The table to look it up in; `None` for the embedded one.
+    pub prices: Option<Arc<PriceTable>>,
     /// Whether the answer is fetched while it is written when somebody listens. Default: true. Servers that cannot stream
     /// together with tools need `false`.
     pub stream: bool,
@@ -73,6 +78,7 @@ impl OpenAi {
             sees_images: vision::sees(&model),
             names: if is_openai(&base_url) { Names::Field } else { Names::Text },
             price: None,
+            prices: None,
             stream: true,
             parameters: Parameters::default(),
             connection: Connection::default(),
@@ -135,8 +141,22 @@ impl ModelClient for OpenAi {
         let mut completion = answer.completion(&self.model);
         completion.cost = match (self.price, told) {
             (None, Some(told)) => told,
-            (price, _) => price::cost(price, [&self.model, &completion.model], completion.usage),
+            (price, _) => {
+                price::cost(price, self.prices.as_deref(), [&self.model, &completion.model], completion.usage)
+            }
         };
         Ok(completion)
+    }
+}
+
+impl Cacheable for OpenAi {
+    fn scope(&self) -> String {
+        scope_of(&serde_json::json!({
+            "at": self.base_url,
+            "query": self.query,
+            "names": format!("{:?}", self.names),
+            "sees_images": self.sees_images,
+            "parameters": self.parameters,
+        }))
     }
 }

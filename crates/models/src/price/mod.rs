@@ -42,10 +42,11 @@ impl Price {
     }
 }
 
-/// What a call costs, in US dollars: at the price that the client was given, else by the embedded table and the first of the
-/// model's names that is in it, else 0 with one warning for each model and process.
-pub(crate) fn cost(given: Option<Price>, names: [&str; 2], usage: Usage) -> f64 {
-    let known = || names.iter().find_map(|name| PriceTable::embedded().price(name));
+/// What a call costs, in US dollars: at the price that the client was given, else by its table (the embedded one if it has none)
+/// and the first of the model's names that is in it, else 0 with one warning for each model and process.
+pub(crate) fn cost(given: Option<Price>, table: Option<&PriceTable>, names: [&str; 2], usage: Usage) -> f64 {
+    let table = table.unwrap_or_else(|| PriceTable::embedded());
+    let known = || names.iter().find_map(|name| table.price(name));
     match given.or_else(known) {
         Some(price) => price.cost(usage),
         None => {
@@ -53,7 +54,9 @@ pub(crate) fn cost(given: Option<Price>, names: [&str; 2], usage: Usage) -> f64 
             if first_time(model) {
                 tracing::warn!(
                     model,
-                    "the price of this model is unknown: its calls count as 0 dollars; set a price for it"
+                    "the price of this model is unknown: its calls count as 0 dollars; set `price`, or a table with `prices` or \
+                     {}",
+                    PriceTable::VARIABLE
                 );
             }
             0.0
@@ -97,11 +100,28 @@ mod tests {
 
     #[test]
     fn case_37_cost_by_table_by_given_price_and_unknown() {
-        same(cost(None, ["gpt-4", ""], CALL), 0.0036);
-        same(cost(Some(Price::per_thousand([1.0, 2.0]).unwrap()), ["gpt-4", ""], CALL), 0.12);
-        same(cost(None, ["nobody-knows-this", "nor-this"], CALL), 0.0);
+        same(cost(None, None, ["gpt-4", ""], CALL), 0.0036);
+        same(cost(Some(Price::per_thousand([1.0, 2.0]).unwrap()), None, ["gpt-4", ""], CALL), 0.12);
+        same(cost(None, None, ["nobody-knows-this", "nor-this"], CALL), 0.0);
         // A deployment has a name of its own; the answer says which model it is.
-        same(cost(None, ["my-deployment", "gpt-4-0613"], CALL), 0.0036);
+        same(cost(None, None, ["my-deployment", "gpt-4-0613"], CALL), 0.0036);
+    }
+
+    #[test]
+    fn a_model_under_its_dated_name_costs_what_autogens_introduction_shows() {
+        let usage = Usage { prompt_tokens: 481, completion_tokens: 104 };
+        same(cost(None, None, ["gpt-4o-mini-2024-07-18", ""], usage), 0.00013455);
+        same(cost(None, None, ["gpt-4o-mini", "gpt-4o-mini-2024-07-18"], usage), 0.00013455);
+    }
+
+    #[test]
+    fn a_table_of_the_client_comes_before_the_embedded_one_and_after_a_price() {
+        let table: PriceTable = "models = { gpt-4 = { input = 1, output = 2 } }".parse().unwrap();
+        same(cost(None, Some(&table), ["gpt-4", ""], CALL), 0.00012);
+        same(cost(Some(Price::FREE), Some(&table), ["gpt-4", ""], CALL), 0.0);
+        // It is the whole table, unless it was put over another one.
+        same(cost(None, Some(&table), ["gpt-4o", ""], CALL), 0.0);
+        same(cost(None, Some(&table.over(PriceTable::embedded())), ["gpt-4o", ""], CALL), 0.00035);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fmt, io,
     path::{Path, PathBuf},
     sync::LazyLock,
 };
@@ -13,12 +13,12 @@ use super::Price;
 
 /// Prices by model.
 ///
-/// In TOML: `date = "2025-12-01"` and a table `[models]` with a line `"name" = { input = 2.5, output = 10 }` for each, in US
-/// dollars per million tokens.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+/// In TOML: a table `[models]` with a line `"name" = { input = 2.5, output = 10 }` for each, in US dollars per million tokens; and
+/// before it `date = "2025-12-01"`, which may be left out.
+#[derive(Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PriceTable {
-    /// The day on which the prices were looked up.
+    /// The day up to which the prices are known.
     #[serde(default)]
     pub date: String,
     /// The price of each model, by its name without a date.
@@ -26,6 +26,10 @@ pub struct PriceTable {
 }
 
 impl PriceTable {
+    /// The environment variable that may hold the path of a table, whose lines come before those of the embedded one. It is
+    /// read where clients are made of [configurations](crate::ModelConfig).
+    pub const VARIABLE: &str = "CELLBLOCK_PRICES";
+
     /// The table that is part of this crate.
     pub fn embedded() -> &'static PriceTable {
         static TABLE: LazyLock<PriceTable> = LazyLock::new(|| match include_str!("prices.toml").parse() {
@@ -49,6 +53,15 @@ impl PriceTable {
         text.parse()
     }
 
+    /// This table, and the lines of another one for models that it does not name.
+    #[must_use]
+    pub fn over(mut self, other: &PriceTable) -> PriceTable {
+        for (name, price) in &other.models {
+            self.models.entry(name.clone()).or_insert(*price);
+        }
+        self
+    }
+
     /// What a model costs. A name is looked up whole, then without what stands before its last `/` (`openai/gpt-4o`), and each
     /// time also without a date or a word for the newest at its end (`gpt-4o-2024-08-06`, `mistral-large-latest`). The longest
     /// known name wins. A name that goes on in another way is another model, of which nothing is known.
@@ -67,6 +80,13 @@ impl PriceTable {
     }
 }
 
+/// Not each line: a client that holds a table is shown in errors of tests and in logs.
+impl fmt::Debug for PriceTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PriceTable").field("date", &self.date).field("models", &self.models.len()).finish()
+    }
+}
+
 impl std::str::FromStr for PriceTable {
     type Err = PriceTableError;
 
@@ -75,8 +95,9 @@ impl std::str::FromStr for PriceTable {
     }
 }
 
-/// Whether this is nothing, or says which edition of a model is meant: `-2024-07-18`, `-0613`, `@20241022`, `-latest`, `:free` is
-/// none. A number of one or two digits is a version of the model itself (`claude-opus-4-5`), which has its own price.
+/// Whether this is nothing, or says which edition of a model is meant: `-2024-07-18`, `-0613`, `@20241022`, `-latest`. `:free` does
+/// not: that is another offer. Nor does a number of one or two digits, which is a version of the model itself
+/// (`claude-opus-4-5`) with a price of its own.
 fn is_version(rest: &str) -> bool {
     let Some(rest) = rest.strip_prefix(['-', '@', ':']) else { return rest.is_empty() };
     let mut words = rest.split('-');
@@ -129,7 +150,38 @@ mod tests {
         assert_eq!(input("anthropic/claude-3-5-sonnet@20241022"), Some(3.0));
         assert_eq!(input("claude-opus-4-20250514"), Some(15.0));
         assert_eq!(input("claude-opus-4-5-20251101"), Some(5.0));
-        assert_eq!(input("mistral-large-latest"), Some(2.0));
+        assert_eq!(input("claude-3-5-sonnet-latest"), Some(3.0));
+    }
+
+    #[test]
+    fn well_known_prices() {
+        for (model, input, output) in [
+            ("gpt-4", 30.0, 60.0),
+            ("gpt-4-turbo", 10.0, 30.0),
+            ("gpt-4o", 2.5, 10.0),
+            ("gpt-4o-mini", 0.15, 0.6),
+            ("gpt-3.5-turbo", 0.5, 1.5),
+            ("gpt-4.1", 2.0, 8.0),
+            ("o1", 15.0, 60.0),
+            ("claude-3-5-sonnet", 3.0, 15.0),
+            ("claude-3-haiku", 0.25, 1.25),
+            ("claude-opus-4", 15.0, 75.0),
+            ("claude-haiku-4-5", 1.0, 5.0),
+        ] {
+            assert_eq!(PriceTable::embedded().price(model), Some(Price { input, output }), "{model}");
+        }
+    }
+
+    #[test]
+    fn lines_of_one_table_come_before_those_of_another() {
+        let mine: PriceTable =
+            "models = { gpt-4o = { input = 1, output = 2 }, mine = { input = 3, output = 4 } }".parse().unwrap();
+        let table = mine.over(PriceTable::embedded());
+        let input = |model| table.price(model).map(|price| price.input);
+        assert_eq!((input("gpt-4o-2024-08-06"), input("mine"), input("gpt-4")), (Some(1.0), Some(3.0), Some(30.0)));
+        // A line for one edition says more than a line for the model.
+        assert_eq!(input("gpt-4o-2024-05-13"), Some(5.0));
+        assert!(!format!("{table:?}").contains("gpt-4"), "{table:?}");
     }
 
     #[test]
@@ -140,8 +192,17 @@ mod tests {
 
     #[test]
     fn another_model_is_not_taken_for_one_that_is_known() {
-        for other in ["gpt-4-hyper", "gpt-4x", "gpt", "claude-opus-4-99", "gpt-4o-mini-", "", "-", "gpt-4-latest-tuned"]
-        {
+        for other in [
+            "gpt-4-hyper",
+            "gpt-4x",
+            "gpt",
+            "claude-opus-4-99",
+            "gpt-4o-mini-",
+            "",
+            "-",
+            "gpt-4-latest-tuned",
+            "gpt-4o:free",
+        ] {
             assert_eq!(input(other), None, "{other}");
         }
     }

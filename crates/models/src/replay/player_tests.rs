@@ -81,7 +81,7 @@ async fn failures_and_tool_calls_come_again() {
     };
     let request = asked("", "x");
     let error = replay.complete(&request, Some(&sink)).await.unwrap_err();
-    assert_eq!(error.to_string(), "p limits the rate: slow down");
+    assert_eq!(error.to_string(), "p limits the rate: slow down (it says to try again in 3 s)");
     let error = replay.complete(&request, Some(&sink)).await.unwrap_err();
     assert!(matches!(error, ModelError::Interrupted { .. }));
     assert_eq!(*heard.lock().unwrap(), "half an ans");

@@ -3,6 +3,7 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -56,7 +57,7 @@ struct Line<'l> {
 }
 
 impl RecordingFile {
-    /// A new recording, or one that goes on after what is in the file. `sees_images` is said in the header of a new one.
+    /// A new recording, which only its owner can read (mode 0600), or one that goes on after what is in the file. `sees_images` is said in the header of a new one.
     ///
     /// # Errors
     /// [`ModelError::Start`] when the file cannot be written, or holds something else than a recording made by this
@@ -70,8 +71,10 @@ impl RecordingFile {
             what: format!("cannot record to {}: {why}; name another file", path.display()),
             source: None,
         };
-        let mut file =
-            OpenOptions::new().create(true).truncate(false).read(true).append(true).open(path).map_err(failed)?;
+        // What is said in a chat is nobody else's business. A file that is there already has the mode that its owner gave it.
+        let mut options = OpenOptions::new();
+        options.create(true).truncate(false).read(true).append(true).mode(0o600);
+        let mut file = options.open(path).map_err(failed)?;
         let mut present = Vec::new();
         file.read_to_end(&mut present).map_err(failed)?;
         if present.is_empty() {

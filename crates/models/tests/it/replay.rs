@@ -140,3 +140,19 @@ async fn several_models_share_a_file_and_a_cancelled_call_leaves_no_trace() {
     assert_eq!(replay.left(), 100);
     assert_eq!(replay.complete(&asked("2"), None).await.unwrap().model, "two");
 }
+
+#[tokio::test]
+async fn a_recording_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let path = directory.path().join("chat.jsonl");
+    let recording = recorder(&path, vec!["secret".into()]);
+    recording.complete(&asked("hi"), None).await.unwrap();
+    recording.file.finish().unwrap();
+    assert_eq!(mode(&path), 0o600);
+    // Whoever wants to share it can, and it stays shared when it goes on.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    drop(recorder(&path, Vec::new()));
+    assert_eq!(mode(&path), 0o644);
+}

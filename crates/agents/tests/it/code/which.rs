@@ -84,3 +84,26 @@ async fn code_of_a_message_that_was_changed_by_a_hook() {
     assert_eq!(fake.ran(), ["print harmless\n"]);
     assert!(texts(&result)[0].contains("dangerous"));
 }
+
+#[test]
+fn a_message_is_done_when_nothing_is_left_to_run() {
+    use cellblock_agents::{ToolCall, ends_with_word, has_something_to_run, is_done};
+    for (text, runs, done) in [
+        ("It is done. **TERMINATE**\n", false, true),
+        ("It is done.", false, false),
+        ("```python\nprint(1)\n```\nTERMINATE", true, false),
+        ("```json\n{}\n```\nTERMINATE", false, true),
+        ("```json\n# filename: data.json\n{}\n```\nTERMINATE", true, false),
+        ("```\nprint('no language')\n```\nTERMINATE", true, false),
+        ("TERMINATE is the word.", false, false),
+    ] {
+        let message = Message::new("a", text);
+        assert_eq!((has_something_to_run(&message), is_done(&message)), (runs, done), "{text}");
+    }
+    let call = ToolCall { id: "1".to_owned(), name: "x".to_owned(), arguments: "{}".to_owned() };
+    let message = Message { tool_calls: vec![call], ..Message::new("a", "TERMINATE") };
+    assert!(has_something_to_run(&message) && !is_done(&message));
+    let ends = |text: &str, word: &str| ends_with_word(&Message::new("a", text), word);
+    assert!(ends("All DONE!", "DONE") && ends("All DONE!", "DONE!") && ends("All </done>. ", "</done>."));
+    assert!(!ends("DONE, all", "DONE") && !ends("anything", "") && !ends("done", "DONE"));
+}

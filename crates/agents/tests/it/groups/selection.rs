@@ -130,3 +130,28 @@ async fn a_rule_of_the_group_ends_it() {
         (2, &StopReason::Termination { agent: "chat_manager".to_owned() })
     );
 }
+
+/// The first message is the task, which may say how the last one is to end.
+#[tokio::test]
+async fn the_first_message_ends_no_group() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = Some(directory.path().join("chat.jsonl"));
+    let rule: cellblock_agents::Predicate = Arc::new(cellblock_agents::is_done);
+    let task = "Count to two. When it is done, say TERMINATE.";
+    let group = |log| Chat { log, is_termination: Some(rule.clone()), ..group(Speakers::RoundRobin, &["a", "b", "c"]) };
+    let counts = |chat: Chat| {
+        let b = crate::cast::recites("b", ["Two. TERMINATE"]);
+        Chat { agents: vec![chat.agents[0].clone(), b, chat.agents[2].clone()], ..chat }
+    };
+    let result = counts(group(log.clone())).run(task).await.unwrap();
+    assert_eq!((names(&result), result.stop.kind()), (vec!["a", "b"], "termination"));
+    // Nor when it is all that there is when the chat goes on.
+    let path = log.clone().unwrap();
+    let saved = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = saved.split_inclusive('\n').collect();
+    std::fs::write(&path, lines[..2].concat()).unwrap();
+    assert_eq!(names(&counts(group(log)).resume().await.unwrap()), ["a", "b"]);
+    // The control: without a first message, the last one of those before is not the first.
+    let before = Chat { history: vec![Message::new("a", "It is done. TERMINATE")], ..group(None) };
+    assert_eq!(names(&before.run(cellblock_agents::Opening::Nothing).await.unwrap()), ["a"]);
+}

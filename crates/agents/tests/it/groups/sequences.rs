@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use cellblock_agents::{
     Agent, Chat, ChatResult, Content, Error, Message, ModelMessage, Nested, NestedChat, NestedMessage, Opening,
     StopReason, Summary, Trigger,
-    sequence::{Step, run_as_ready, run_in_order},
+    sequence::{Sequence, Step, run_as_ready, run_in_order},
 };
 
 use crate::cast::{meets, says, script, texts, writes};
@@ -80,6 +80,106 @@ async fn a_sequence_ends_where_a_chat_fails() {
     let wrong = Chat { agents: vec![], ..short("x") };
     assert!(run_in_order(vec![Step::new(wrong, "1")]).await.is_err());
     assert!(run_in_order(vec![]).await.unwrap().is_empty());
+}
+
+/// One that cannot begin keeps all from beginning: nothing has been said and spent then.
+#[tokio::test]
+async fn all_chats_are_looked_at_before_the_first() {
+    let directory = tempfile::tempdir().unwrap();
+    let there = directory.path().join("there");
+    std::fs::write(&there, "").unwrap();
+    let log = |path: &str| Chat { log: Some(directory.path().join(path)), ..short("x") };
+    for (wrong, words) in [
+        (vec![Step::new(Chat { agents: vec![], ..short("x") }, "2")], "chat 1: a chat needs two agents"),
+        (vec![Step::new(short("x"), Opening::Nothing)], "chat 1: a chat without a first message"),
+        (vec![Step::new(log("there"), "2")], "there is a file already"),
+        (vec![Step::new(log("nowhere/log"), "2")], "no such directory"),
+        (vec![Step::new(log("new"), "2"), Step::new(log("new"), "3")], "chat 2: chat 1 is saved to"),
+    ] {
+        for in_order in [true, false] {
+            let model = script(["said"]);
+            let first =
+                Chat { max_turns: Some(1), ..Chat::between(says("user", ""), Agent::assistant("a", model.clone())) };
+            let steps = std::iter::once(Step::new(first, "1")).chain(wrong.clone()).collect();
+            let error = match in_order {
+                true => run_in_order(steps).await.unwrap_err(),
+                false => run_as_ready(steps).await.unwrap_err(),
+            };
+            let error = cellblock_exec::with_causes(&error);
+            assert!(error.contains(words), "{error}");
+            assert_eq!(model.calls(), 0);
+        }
+    }
+}
+
+/// What keeps a chat from beginning later is its result, and those of the others are kept.
+#[tokio::test]
+async fn results_are_kept_when_a_later_chat_cannot_begin() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("log");
+    let steps = || {
+        // The first chat puts a file where the second one is to be saved.
+        let spoil = path.clone();
+        let spoils = cellblock_agents::Reply::custom(move |_: &[Message]| {
+            std::fs::write(&spoil, "").unwrap();
+            Some("one".into())
+        });
+        let worker = Agent { replies: vec![spoils], ..says("worker", "") };
+        let first = Chat { max_turns: Some(1), ..Chat::between(says("user", ""), worker) };
+        let second = Chat { log: Some(path.clone()), ..short("two") };
+        vec![Step::new(first, "1"), Step { after: vec![0], ..Step::new(second, "2") }, Step::new(short("three"), "3")]
+    };
+    let results = run_in_order(steps()).await.unwrap();
+    assert_eq!((results.len(), results[0].summary.as_str()), (2, "one"));
+    let StopReason::Failed { message, causes, .. } = &results[1].stop else { panic!("{}", results[1].stop) };
+    assert!(message.contains("cannot make the saved chat") && causes[0].contains("a file already"), "{causes:?}");
+    std::fs::remove_file(&path).unwrap();
+    let results = run_as_ready(steps()).await.unwrap();
+    let summaries: Vec<_> = results.iter().map(|result| result.as_ref().unwrap().summary.as_str()).collect();
+    assert_eq!(summaries, ["one", "", "three"]);
+}
+
+/// Chats that share a budget, an end, and those who follow them.
+#[tokio::test]
+async fn a_sequence_shares_what_it_may_spend() {
+    let steps = || {
+        let model = Arc::new(cellblock_models::Scripted::with(|_| "more").cost(0.01));
+        let chat = Chat { max_turns: Some(2), ..Chat::between(says("user", "go on"), Agent::assistant("a", model)) };
+        (0..3).map(|number: u32| Step::new(chat.clone(), number.to_string())).collect::<Vec<_>>()
+    };
+    let budget = |cost| cellblock_agents::Budget { cost: Some(cost), ..Default::default() };
+    // Two cents each: the budget ends the second one, and the third one does not begin.
+    let results = Sequence { budget: budget(0.03), ..Sequence::new(steps()) }.run_in_order().await.unwrap();
+    let spent: f64 = results.iter().map(|result| result.cost.excluding_cached.total_cost).sum();
+    assert_eq!((results.len(), (spent * 100.0).round()), (2, 3.0));
+    let StopReason::Budget(cellblock_agents::Spent::Cost { limit, .. }) = results[1].stop else { panic!() };
+    assert!((limit - 0.03).abs() < 1e-9, "{limit}");
+    let results = Sequence { budget: budget(0.03), ..Sequence::new(steps()) }.run_as_ready().await.unwrap();
+    let spent: f64 = results.iter().flatten().map(|result| result.cost.excluding_cached.total_cost).sum();
+    assert!(spent < 0.059, "{spent}");
+    // Control: as much for each of them is enough.
+    assert_eq!(Sequence { budget: budget(0.2), ..Sequence::new(steps()) }.run_in_order().await.unwrap().len(), 3);
+    let own = steps().into_iter().map(|step| Step { chat: Chat { budget: budget(0.03), ..step.chat }, ..step });
+    assert_eq!(run_in_order(own.collect()).await.unwrap().len(), 3);
+    assert!(Sequence { budget: budget(-1.0), ..Sequence::new(steps()) }.run_in_order().await.is_err());
+
+    let (events, mut heard) = cellblock_agents::event::channel();
+    Sequence { events: Some(events), ..Sequence::new(steps()) }.run_in_order().await.unwrap();
+    let mut begun = Vec::new();
+    while let Ok(event) = heard.try_recv() {
+        match event {
+            cellblock_agents::Event::ChatStarted { parent, .. } => begun.push(parent),
+            cellblock_agents::Event::Message { depth, .. } => assert_eq!(depth, 0),
+            _ => {}
+        }
+    }
+    // They are beside each other, and not within anything.
+    assert_eq!(begun, [None, None, None]);
+
+    let sequence = Sequence::new(steps());
+    sequence.cancel.cancel();
+    let results = sequence.run_in_order().await.unwrap();
+    assert_eq!((results.len(), &results[0].stop), (1, &StopReason::Cancelled));
 }
 
 #[tokio::test]

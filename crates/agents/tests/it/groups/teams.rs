@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use cellblock_agents::{
-    Agent, Chat, ModelMessage,
+    Agent, Approval, Chat, CodeExecution, Decision, Human, ModelMessage, Nobody, ScriptedHuman, StopReason,
     team::{Member, director},
 };
 use cellblock_models::{Answer, Scripted};
@@ -120,4 +120,121 @@ async fn members_work_at_once() {
     let running = tokio::time::timeout(Duration::from_secs(30), chat.run("Sum up the paper."));
     let result = running.await.unwrap().unwrap();
     assert_eq!(last(&result), "met for chapter 1; met for chapter 2; met for chapter 3");
+}
+
+/// A chat in which a director has its only member do something.
+fn with_member(member: impl Into<Member>) -> Chat {
+    let member = member.into();
+    let tool = cellblock_agents::team::ask(member.clone()).spec.name;
+    let model = script([Answer::call(tool, r#"{"task":"work"}"#), "I see. TERMINATE".into()]);
+    Chat { max_turns: Some(2), ..Chat::between(says("user", ""), director("boss", model, [member])) }
+}
+
+/// Approval reaches the members of a team: the person of the chat is asked.
+#[tokio::test]
+async fn a_members_code_is_approved_by_the_person_of_the_chat() {
+    let decide = |decision| Arc::new(ScriptedHuman::new::<&str>([]).deciding([decision])) as Arc<dyn Human>;
+    let no = Decision::Correct { text: "Not like this.".to_owned() };
+    for group in [false, true] {
+        for (human, runs) in
+            [(decide(Decision::Approve), 1), (decide(no.clone()), 0), (Arc::new(Nobody) as Arc<dyn Human>, 0)]
+        {
+            let fake = Fake::default();
+            let code = CodeExecution { approval: Approval::Always, ..CodeExecution::new(Arc::new(fake.clone())) };
+            let coder = Agent::assistant("coder", script([python("print built"), "It is done.".to_owned()]));
+            let mut chat = with_member(Member { agent: coder, code: Some(code) });
+            chat.agents[0].human = human.clone();
+            if group {
+                // The director calls its tools itself there, and nobody is behind it.
+                chat = Chat { max_turns: Some(4), ..Chat::joint(chat.agents) };
+            }
+            let result = chat.run("hi").await.unwrap();
+            assert_eq!(fake.ran().len(), runs, "{group} {human:?} {:?}", result.history);
+            let heard: Vec<_> = result.human_input.iter().map(String::as_str).collect();
+            let corrected = runs == 0 && human.is_there();
+            assert_eq!(heard, if corrected { vec!["boss: Not like this."] } else { vec![] });
+        }
+    }
+}
+
+/// What is called below is in the result above, also of a member that is stopped.
+#[tokio::test]
+async fn calls_of_members_are_recorded() {
+    #[derive(serde::Deserialize, schemars::JsonSchema)]
+    struct Nothing {}
+    let tool =
+        || Arc::new(cellblock_agents::tool::function("count", "Counts.", |_: Nothing| async { Ok::<_, String>(3) }));
+    let code = CodeExecution { tools: vec![tool()], ..CodeExecution::new(Arc::new(Fake::default())) };
+    let answers: Vec<Answer> = vec![Answer::call("count", "{}"), python("call count {}").into(), "Three.".into()];
+    let coder = Agent { tools: vec![tool()], ..Agent::assistant("coder", script(answers)) };
+    let result = with_member(Member { agent: coder, code: Some(code) }).run("hi").await.unwrap();
+    let calls: Vec<_> =
+        result.tool_calls.iter().map(|call| (call.agent.as_str(), call.name.as_str(), call.from_code)).collect();
+    assert_eq!(calls, [("coder", "count", false), ("boss", "count", true), ("boss", "ask_coder", false)]);
+}
+
+/// Code of a member runs though the word stands below it.
+#[tokio::test]
+async fn a_member_that_is_done_too_early() {
+    let fake = Fake::default();
+    let code = Some(CodeExecution::new(Arc::new(fake.clone())));
+    let answers = [format!("{}\nTERMINATE", python("print built")), "Built. TERMINATE".to_owned()];
+    let result =
+        with_member(Member { agent: Agent::assistant("coder", script(answers)), code }).run("hi").await.unwrap();
+    assert_eq!(fake.ran(), ["print built\n"]);
+    assert_eq!(result.history[2].tool_results[0].content, "Built.");
+}
+
+/// What a member had reached when it was stopped is not lost.
+#[tokio::test]
+async fn a_member_that_is_stopped_tells_what_it_has() {
+    let code = || Some(CodeExecution::new(Arc::new(Fake::default())));
+    let half = cellblock_agents::ModelError::Interrupted {
+        provider: "p".to_owned(),
+        received: "the rest is".to_owned(),
+        source: None,
+    };
+    let found = format!("I found 42.\n{}", python("print 1"));
+    let fails = vec![found.clone().into(), cellblock_agents::ModelError::Unanswered("no more".to_owned()).into()];
+    let breaks_off: Vec<Answer> = vec![found.into(), half.into()];
+    for (answers, words) in [(fails, "I found 42."), (breaks_off, "the rest is")] {
+        let agent = Agent::assistant("member", script::<Answer>(answers));
+        let result = with_member(Member { agent, code: code() }).run("hi").await.unwrap();
+        let told = &result.history[2].tool_results[0];
+        assert!(told.is_error && told.content.starts_with("Error: the model of member failed"), "{told:?}");
+        assert!(told.content.contains(&format!("\nWhat member said last:\n{words}")), "{told:?}");
+    }
+}
+
+#[tokio::test]
+async fn members_have_names_of_all_languages() {
+    let long = "a name that is far too long for a tool of any of the large providers of models";
+    let names = [
+        "\u{ae40}\u{cca0}\u{c218}",
+        "\u{c774}\u{c601}\u{d76c}",
+        "chef \u{c694}\u{b9ac}\u{c0ac}",
+        long,
+        "a b",
+        "a_b",
+        "coder",
+    ];
+    let members = names.map(|name| says(name, &format!("I am {name}")));
+    let tools: Vec<String> =
+        director("boss", script(["x"]), members.clone()).tools.iter().map(|tool| tool.spec().name.clone()).collect();
+    assert_eq!((tools[4].as_str(), tools[6].as_str()), ("ask_a_b", "ask_coder"));
+    assert!(tools[2].starts_with("ask_chef_") && tools[3].starts_with("ask_a_name_that"), "{tools:?}");
+    let calls: Vec<_> = tools
+        .iter()
+        .map(|name| cellblock_agents::ToolCall {
+            id: name.clone(),
+            name: name.clone(),
+            arguments: r#"{"task":"who?"}"#.to_owned(),
+        })
+        .collect();
+    let model = script([Answer::Calls(String::new(), calls), "I see.".into()]);
+    let chat = Chat { max_turns: Some(2), ..Chat::between(says("user", ""), director("boss", model, members)) };
+    let result = chat.run("hi").await.unwrap();
+    assert_eq!(result.stop, StopReason::MaxTurns { turns: 2 });
+    let told: Vec<_> = result.history[2].tool_results.iter().map(|result| result.content.clone()).collect();
+    assert_eq!(told, names.map(|name| format!("I am {name}")));
 }

@@ -68,8 +68,9 @@ async fn the_budget_of_the_whole_holds_for_its_parts() {
 
 /// An assistant that calls a tool for ever.
 fn talker_that_calls() -> Agent {
-    let model = Scripted::with(|_| Answer::call("nothing", "{}")).usage(7, 3);
-    Agent::assistant("assistant", Arc::new(model))
+    let model = Scripted::with(|_| Answer::call("nothing", "null")).usage(7, 3);
+    let nothing = cellblock_agents::tool::function("nothing", "Nothing.", |(): ()| async { Ok::<_, String>(()) });
+    Agent { tools: vec![Arc::new(nothing)], ..Agent::assistant("assistant", Arc::new(model)) }
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ async fn the_same_failure_again_and_again() {
     };
     let result = chat(Some(3)).run("hi").await.unwrap();
     assert_eq!(result.stop, StopReason::SameFailure { times: 3 });
-    assert_eq!(result.stop.to_string(), "The code failed in the same way 3 times in a row");
+    assert_eq!(result.stop.to_string(), "Code or tools failed in the same way 3 times in a row");
     assert_eq!((fake.ran().len(), result.history.len()), (3, 7));
     // Control: not without the guard, and not if the failures differ.
     assert_eq!(chat(None).run("hi").await.unwrap().stop, StopReason::MaxTurns { turns: 10 });
@@ -31,6 +31,75 @@ async fn the_same_failure_again_and_again() {
     let assistant = recites("assistant", lines.each_ref().map(String::as_str));
     let chat = Chat { max_turns: Some(6), ..Chat::between(runs("user", fake.clone()), assistant) };
     assert_eq!(chat.run("hi").await.unwrap().stop, StopReason::MaxTurns { turns: 6 });
+}
+
+/// A model that calls a tool that is not there, again and again.
+#[tokio::test]
+async fn the_same_failure_of_a_tool() {
+    let calls = |name: fn(usize) -> String| {
+        let model = Scripted::with(move |request| Answer::call(name(request.messages.len()), "{}"));
+        let chat = Chat::between(says("user", ""), Agent::assistant("assistant", Arc::new(model)));
+        Chat { max_turns: Some(50), ..chat }
+    };
+    let result = calls(|_| "nothing".to_owned()).run("hi").await.unwrap();
+    assert_eq!((&result.stop, result.history.len()), (&StopReason::SameFailure { times: 3 }, 7));
+    // Control: another one each time is not the same failure.
+    let result = calls(|number| format!("nothing_{number}")).run("hi").await.unwrap();
+    assert_eq!(result.stop, StopReason::MaxTurns { turns: 50 });
+}
+
+/// What a message looks like afterwards is of no account.
+#[tokio::test]
+async fn the_same_failure_in_other_words() {
+    let broken = python("exit 1");
+    let assistant = Agent::assistant("assistant", Arc::new(Scripted::with(move |_| broken.clone())));
+    let mut user = runs("user", Fake::default());
+    let count = std::sync::atomic::AtomicUsize::new(0);
+    user.hooks.before_send.push(Arc::new(move |message| {
+        let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        cellblock_agents::Message::new(message.name, format!("It failed for the {number}. time."))
+    }));
+    let chat = Chat { max_turns: Some(10), ..Chat::between(user, assistant) };
+    assert_eq!(chat.run("hi").await.unwrap().stop, StopReason::SameFailure { times: 3 });
+}
+
+/// A chat that went nowhere may be given another try.
+#[tokio::test]
+async fn a_chat_that_was_stopped_as_a_loop_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let broken = python("exit 1");
+    let failing = Agent::assistant("b", Arc::new(Scripted::with(move |_| broken.clone())));
+    for (file, agents) in
+        [("failing", [runs("a", Fake::default()), failing]), ("silent", [says("a", "talk"), says("b", "")])]
+    {
+        let [a, b] = agents;
+        let log = Some(directory.path().join(file));
+        let chat = Chat { log, max_turns: Some(50), ..Chat::between(a, b) };
+        let first = chat.run("hi").await.unwrap();
+        assert!(!first.stop.is_success() && first.history.len() < 10, "{}", first.stop);
+        let second = chat.resume().await.unwrap();
+        assert_eq!(second.stop, first.stop);
+        assert!(second.history.len() > first.history.len() + 3, "{}", second.history.len());
+    }
+}
+
+#[tokio::test]
+async fn limits_of_nothing_are_refused() {
+    let chat = || Chat { max_turns: Some(1), ..Chat::between(says("a", "x"), says("b", "y")) };
+    for wrong in [Chat { max_empty: Some(0), ..chat() }, Chat { max_same_failures: Some(0), ..chat() }] {
+        let error = wrong.run("hi").await.unwrap_err().to_string();
+        assert!(error.contains("of 0 would end every chat at once"), "{error}");
+    }
+    assert!(chat().run("hi").await.is_ok());
+}
+
+#[test]
+fn a_limit_on_the_rate_says_when_to_come_back() {
+    let limited =
+        |retry_after| ModelError::RateLimited { provider: "p".into(), message: "slow down".into(), retry_after };
+    assert_eq!(limited(None).to_string(), "p limits the rate: slow down");
+    let error = limited(Some(Duration::from_millis(20_100))).to_string();
+    assert_eq!(error, "p limits the rate: slow down (it says to try again in 21 s)");
 }
 
 #[tokio::test]

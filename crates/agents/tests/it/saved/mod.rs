@@ -3,6 +3,7 @@
 mod cuts;
 mod files;
 mod state;
+mod within;
 
 use crate::cast::says;
 use cellblock_agents::Chat;

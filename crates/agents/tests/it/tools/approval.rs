@@ -22,7 +22,10 @@ async fn approved(approval: Option<Approval>, decisions: Vec<Decision>) -> (Stri
 async fn approval_of_a_tool() {
     let launched = ("launched".to_owned(), 1);
     let skip = |why: &str| Decision::Skip { why: why.to_owned() };
-    assert_eq!(approved(Some(Approval::Never), vec![]).await, launched);
+    // That nobody is asked about code says nothing of a tool that wants somebody to be asked.
+    assert_eq!(approved(Some(Approval::Never), vec![Decision::Approve]).await, launched);
+    let told = approved(Some(Approval::Never), vec![skip("not today")]).await;
+    assert_eq!(told, ("Error: the call was refused: not today".to_owned(), 0));
     assert_eq!(approved(Some(Approval::Always), vec![Decision::Approve]).await, launched);
     let told = approved(Some(Approval::Always), vec![skip("not today")]).await;
     assert_eq!(told, ("Error: the call was refused: not today".to_owned(), 0));
@@ -52,4 +55,27 @@ async fn the_policy_sees_the_call() {
         _ => Some(Decision::Skip { why: format!("{proposal:?}") }),
     }));
     assert_eq!(approved(Some(rule), vec![]).await, ("launched".to_owned(), 1));
+}
+
+/// Where nobody is there, a tool that needs approval is not called, in code and out of it; one that needs none is.
+#[tokio::test]
+async fn nobody_is_there_to_agree() {
+    for needs_approval in [true, false] {
+        let (mut tool, calls) = dangerous();
+        tool.needs_approval = needs_approval;
+        let (mut chat, _) = chat_with(vec![tool], vec![call("1", "launch", "null")]);
+        chat.agents[0].code = Some(CodeExecution::new(Arc::new(Fake::default())));
+        let result = chat.run("hi").await.unwrap();
+        let told = &result.history[2].tool_results[0].content;
+        assert_eq!(calls.load(Ordering::SeqCst), usize::from(!needs_approval), "{told}");
+        assert_eq!(told.contains("nobody is there"), needs_approval, "{told}");
+
+        let mut tool = length();
+        tool.needs_approval = needs_approval;
+        let code = CodeExecution { tools: vec![Arc::new(tool)], ..CodeExecution::new(Arc::new(Fake::default())) };
+        let user = Agent { code: Some(code), ..says("user", "") };
+        let chat = Chat { max_turns: Some(1), ..Chat::between(says("other", ""), user) };
+        let result = chat.run(crate::cast::python("call length {\"text\":\"abc\"}")).await.unwrap();
+        assert_eq!(result.tool_calls[0].is_error, needs_approval, "{:?}", result.tool_calls);
+    }
 }

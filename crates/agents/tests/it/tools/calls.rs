@@ -122,6 +122,17 @@ async fn arguments_of_ten_megabytes() {
     let (told, is_error) = answer(length(), "length", &of(10 << 20)).await;
     assert!(is_error && told.contains("a call takes 8388608 at most"), "{told}");
     assert_eq!(answer(length(), "length", &of(7 << 20)).await, ((7 << 20).to_string(), false));
+    // Of a tool that is not there, too; and neither the history nor the next request is as large.
+    for name in ["length", "nothing"] {
+        let (chat, model) = chat_with(vec![length()], vec![call("1", name, &of(10 << 20))]);
+        let result = chat.run("hi").await.unwrap();
+        let told = &result.history[2].tool_results[0].content;
+        assert!(told.contains("the arguments have 10485771 bytes; a call takes 8388608 at most"), "{told}");
+        assert!(serde_json::to_string(&result).unwrap().len() < 10_000);
+        assert!(serde_json::to_string(&model.requests()[1]).unwrap().len() < 10_000);
+        let kept = &result.history[1].tool_calls[0].arguments;
+        assert_eq!(kept, r#"{"bytes_left_out":10485771}"#);
+    }
 }
 
 #[tokio::test]

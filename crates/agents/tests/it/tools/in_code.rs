@@ -91,3 +91,22 @@ async fn a_thousand_calls_are_recorded_and_the_rest_counted() {
     assert_eq!(result.tool_calls.len(), 1000);
     assert!(result.history[2].text().ends_with("note: 200 more calls of tools are not in the record"));
 }
+
+/// A call that is under way when the code is ended may have had its effect: it is in the record.
+#[tokio::test]
+async fn a_call_that_is_cut_off_is_recorded() {
+    let (entered, mut waits) = tokio::sync::mpsc::unbounded_channel();
+    let spec = length().spec;
+    let endless = tool::function_of(spec, move |_, _| {
+        entered.send(()).unwrap();
+        std::future::pending()
+    });
+    let (chat, _) = from_code(Approval::Never, endless, "call length {\"text\":\"abc\"}");
+    let cancel = chat.cancel.clone();
+    let running = tokio::spawn(async move { chat.run("hi").await.unwrap() });
+    waits.recv().await.unwrap();
+    cancel.cancel();
+    let result = running.await.unwrap();
+    let [call] = &result.tool_calls[..] else { panic!("{:?}", result.tool_calls) };
+    assert!(call.is_error && call.answer.contains("ended during this call"), "{call:?}");
+}
