@@ -14,8 +14,8 @@ mod installer;
 mod interpreter;
 mod links;
 mod objects;
-#[cfg(test)]
-mod rerun;
+#[cfg(any(test, feature = "testing"))]
+pub mod rerun;
 mod temporary;
 pub mod wheels;
 

@@ -1,4 +1,5 @@
-//! Running one test again in a process of its own: where it needs another environment, another directory, or a namespace.
+//! Running one test again in a process of its own: where it needs another environment, another directory, a namespace, or the memory
+//! of a process to itself.
 
 use std::{
     io,
@@ -8,7 +9,7 @@ use std::{
 const INSIDE: &str = "CELLBLOCK_TEST_INSIDE";
 
 /// Whether this process runs only the test that [`again`] was called for.
-pub(crate) fn inside() -> bool {
+pub fn inside() -> bool {
     std::env::var_os(INSIDE).is_some()
 }
 
@@ -17,7 +18,7 @@ pub(crate) fn inside() -> bool {
 ///
 /// # Errors
 /// When the process cannot be started.
-pub(crate) fn again(name: &str, wrapper: &[&str], environment: &[(&str, &str)]) -> io::Result<Output> {
+pub fn again(name: &str, wrapper: &[&str], environment: &[(&str, &str)]) -> io::Result<Output> {
     let this = std::env::current_exe()?;
     let mut command = match wrapper {
         [] => Command::new(this),
@@ -32,7 +33,7 @@ pub(crate) fn again(name: &str, wrapper: &[&str], environment: &[(&str, &str)]) 
 }
 
 /// Asserts that [`again`] ran the test, and that it passed.
-pub(crate) fn assert_passed(output: &Output) {
+pub fn assert_passed(output: &Output) {
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && stdout.contains("1 passed"), "{}\n{stdout}\n{stderr}", output.status);
@@ -40,12 +41,16 @@ pub(crate) fn assert_passed(output: &Output) {
 
 /// A wrapper in which the test is root over a mount namespace of its own; `None`, with a printed reason, where that is
 /// not allowed.
-pub(crate) fn namespaces() -> Option<[&'static str; 2]> {
+pub fn namespaces() -> Option<[&'static str; 2]> {
     const UNSHARE: [&str; 2] = ["unshare", "-rm"];
     let allowed = Command::new(UNSHARE[0]).args([UNSHARE[1], "true"]).output();
     if allowed.is_ok_and(|output| output.status.success()) {
         return Some(UNSHARE);
     }
-    println!("skipped: `unshare -rm` does not work here");
+    // A test that is skipped says why.
+    #[allow(clippy::print_stdout)]
+    {
+        println!("skipped: `unshare -rm` does not work here");
+    }
     None
 }

@@ -28,8 +28,6 @@ mod imports;
 mod memory;
 mod packages;
 mod python;
-#[cfg(test)]
-mod rerun;
 mod session;
 mod turn;
 

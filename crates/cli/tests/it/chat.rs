@@ -114,7 +114,7 @@ fn values_that_make_no_sense() {
         ("approve-always", &["--approve", "always", "--replay", &recording]),
     ] {
         let gave = place.run(&[&["chat", "task"], args].concat());
-        assert_snapshot!(format!("chat-value-{name}"), gave);
+        assert_snapshot!(format!("chat-value-{name}"), gave.without_lists());
         assert_eq!(gave.code, Some(2));
     }
     let gave = place.run(&["chat", "--replay", &recording]);

@@ -26,6 +26,18 @@ impl fmt::Display for Gave {
 }
 
 impl Gave {
+    /// The text without lists of what the crate of models knows: providers, and fields of a model.
+    pub fn without_lists(&self) -> String {
+        let mut text = self.to_string();
+        for (before, end) in [("PROVIDER/MODEL with one of ", ';'), ("expected one of `model`, ", '\n')] {
+            if let Some(at) = text.find(before).map(|at| at + before.len()) {
+                let length = text[at..].find(end).unwrap_or(text.len() - at);
+                text.replace_range(at..at + length, "[LIST]");
+            }
+        }
+        text
+    }
+
     /// The one JSON value on standard output.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {

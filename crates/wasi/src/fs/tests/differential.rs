@@ -22,6 +22,7 @@ use std::{
     path::Path,
 };
 
+use cellblock_cache::rerun;
 use nix::{
     fcntl::{AtFlags, OFlag, openat, readlinkat, renameat},
     sched::{CloneFlags, unshare},
@@ -37,12 +38,9 @@ use super::{
     guest::{DIRECTORY, FILE, Guest, LINK},
     operations::{At, Given, Operation, Ours, SLOTS, config, operation},
 };
-use crate::{
-    fs::{
-        Fs,
-        abi::{FDFLAG_APPEND, oflags, rights},
-    },
-    rerun,
+use crate::fs::{
+    Fs,
+    abi::{FDFLAG_APPEND, oflags, rights},
 };
 
 const NAME: &str = "fs::tests::differential::it_behaves_as_a_real_file_system";

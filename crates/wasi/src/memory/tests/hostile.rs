@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cellblock_cache::rerun;
 use cellblock_exec::{Limit, Outcome};
 use proptest::{prelude::*, sample, strategy::ValueTree, test_runner::TestRunner};
 
@@ -12,7 +13,7 @@ use super::guest::{ALLOCATOR, BYTES, Bench, CALLS, Fault, OUTPUT, Program, QUOTA
 use crate::{
     fs::Errno,
     host::{Host, WASI_P1},
-    imports, rerun,
+    imports,
     turn::Bounds,
 };
 
