@@ -34,6 +34,14 @@ impl Came {
     }
 }
 
+/// Tracebacks name a block by its number in the session, which rises: the same failure is to read the same.
+fn without_numbers_of_blocks(output: &str) -> String {
+    const BLOCK: &str = "<block ";
+    let mut parts = output.split(BLOCK);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + BLOCK + part.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
 impl Guard {
     /// Looks at a message of the agent at `speaker`.
     pub(super) fn see(&mut self, chat: &Chat, speaker: usize, message: &Message, came: Came) {
@@ -43,6 +51,7 @@ impl Guard {
             Came::Nothing => {}
             Came::Well => self.failure = None,
             Came::Failed(output) => {
+                let output = without_numbers_of_blocks(&output);
                 let times = match &self.failure {
                     Some((last, times)) if *last == output => times + 1,
                     _ => 1,
@@ -64,5 +73,21 @@ impl Guard {
             (Some((_, times)), Some(most)) if *times >= most => Some(StopReason::SameFailure { times: *times }),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_numbers_of_blocks;
+
+    #[test]
+    fn the_numbers_of_blocks_make_no_difference() {
+        let failure = |block: u32| format!("File \"<block {block}>\", line 12\nFile \"<block 1>\", line 3: 4 < 5");
+        assert_eq!(without_numbers_of_blocks(&failure(7)), without_numbers_of_blocks(&failure(8)));
+        assert_eq!(
+            without_numbers_of_blocks(&failure(7)),
+            "File \"<block >\", line 12\nFile \"<block >\", line 3: 4 < 5"
+        );
+        assert_eq!(without_numbers_of_blocks("nothing of it"), "nothing of it");
     }
 }

@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -22,12 +22,20 @@ use crate::render::{HEADER, sanitize::Sanitizer};
 /// The most lines that are remembered.
 const REMEMBERED: usize = 1000;
 
-/// Whether somebody is at the prompt right now. The line editor then has the handler of SIGINT.
-static AT_PROMPT: AtomicBool = AtomicBool::new(false);
+/// The question that somebody is at right now, by what tells that its answer is no longer wanted. The line editor then has the
+/// handler of SIGINT.
+static AT_PROMPT: Mutex<Option<Arc<AtomicBool>>> = Mutex::new(None);
 
-/// Ends the question that somebody is at, if there is one, so that the terminal is as it was before.
-pub fn wake() {
-    if AT_PROMPT.load(Ordering::SeqCst) {
+fn at_prompt() -> MutexGuard<'static, Option<Arc<AtomicBool>>> {
+    AT_PROMPT.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Withdraws a question. If somebody is at it, it ends, so that the terminal is as it was before; one that waits for its turn
+/// does not disturb the one that has it.
+pub fn withdraw(question: &Arc<AtomicBool>) {
+    let at = at_prompt();
+    question.store(true, Ordering::SeqCst);
+    if at.as_ref().is_some_and(|at| Arc::ptr_eq(at, question)) {
         // It can only fail if we may not send ourselves a signal; then the question stands until it is answered.
         let _ = kill(Pid::this(), Signal::SIGINT);
     }
@@ -68,17 +76,19 @@ impl Line {
                 editor
             }
         };
-        say(&format!("\n{HEADER}{question}{HEADER:#}"));
-        AT_PROMPT.store(true, Ordering::SeqCst);
-        if self.withdrawn.load(Ordering::SeqCst) {
-            AT_PROMPT.store(false, Ordering::SeqCst);
-            return Ok(Answer::Interrupt);
+        {
+            let mut at = at_prompt();
+            if self.withdrawn.load(Ordering::SeqCst) {
+                return Ok(Answer::Interrupt);
+            }
+            *at = Some(self.withdrawn.clone());
         }
+        say(&format!("\n{HEADER}{question}{HEADER:#}"));
         let line = match initial {
             "" => editor.readline("> "),
             initial => editor.readline_with_initial("> ", (initial, "")),
         };
-        AT_PROMPT.store(false, Ordering::SeqCst);
+        *at_prompt() = None;
         match line {
             Ok(text) => {
                 if initial.is_empty() && !text.trim().is_empty() {
@@ -132,4 +142,30 @@ fn remember(editor: &mut Editor<(), FileHistory>, text: &str) {
 /// Where lines are kept: the user's cache directory.
 fn history() -> Option<PathBuf> {
     cellblock_cache::user_directory().ok().map(|directory| directory.join("chat-history"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::{
+        signal::unix::{SignalKind, signal},
+        time::timeout,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_question_at_the_prompt_is_woken() {
+        let mut interrupts = signal(SignalKind::interrupt()).unwrap();
+        let (asked, queued) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        *at_prompt() = Some(asked.clone());
+        withdraw(&queued);
+        assert!(queued.load(Ordering::SeqCst) && !asked.load(Ordering::SeqCst));
+        assert!(timeout(Duration::from_millis(300), interrupts.recv()).await.is_err(), "somebody else was disturbed");
+        // The control.
+        withdraw(&asked);
+        assert!(timeout(Duration::from_secs(60), interrupts.recv()).await.is_ok());
+        *at_prompt() = None;
+    }
 }

@@ -3,7 +3,9 @@
 mod approve;
 mod editor;
 mod line;
+mod picture_size;
 pub mod pictures;
+mod written_out;
 
 use std::{
     fmt, io,
@@ -69,6 +71,10 @@ impl TerminalHuman {
             let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
             line.withdrawn = withdrawn;
             let _floor = screen.hold();
+            // Withdrawn while it waited for its turn: nobody is shown what nobody is asked any more.
+            if line.withdrawn.load(Ordering::SeqCst) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             asking(&mut line)
         });
         let answer = asked.await;
@@ -92,8 +98,7 @@ struct Withdrawal {
 impl Drop for Withdrawal {
     fn drop(&mut self) {
         if !self.answered {
-            self.withdrawn.store(true, Ordering::SeqCst);
-            line::wake();
+            line::withdraw(&self.withdrawn);
         }
     }
 }

@@ -3,6 +3,8 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use cellblock_exec::Artifact;
 
+use super::picture_size::{png_width, width};
+
 /// The largest picture that is shown, in bytes; of a larger one only the path is told.
 const MAX_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -18,9 +20,9 @@ const PIECE: usize = 4096;
 /// How a terminal shows pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pictures {
-    /// Kitty's graphics protocol: kitty, Ghostty.
+    /// Kitty's graphics protocol: kitty, Ghostty. Of the forms of pictures it has PNG alone.
     Kitty,
-    /// iTerm2's inline images: iTerm2, WezTerm.
+    /// iTerm2's inline images: iTerm2, WezTerm. PNG, JPEG, GIF and WebP.
     Iterm,
 }
 
@@ -46,7 +48,10 @@ impl Pictures {
 
     /// What shows a picture; `None` for what is none, or too large.
     pub fn show(self, artifact: &Artifact) -> Option<String> {
-        let (width, _) = png_size(&artifact.content)?;
+        let width = match self {
+            Self::Kitty => png_width(&artifact.content)?,
+            Self::Iterm => width(&artifact.content)?,
+        };
         if artifact.bytes > MAX_BYTES || artifact.content.len() as u64 > MAX_BYTES {
             return None;
         }
@@ -72,16 +77,6 @@ impl Pictures {
             }
         })
     }
-}
-
-/// The width and the height of a PNG picture in pixels; `None` for anything else.
-fn png_size(bytes: &[u8]) -> Option<(u32, u32)> {
-    let header = bytes.get(..24)?;
-    if !header.starts_with(b"\x89PNG\r\n\x1a\n") || &header[12..16] != b"IHDR" {
-        return None;
-    }
-    let number = |at: usize| header.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
-    Some((number(16)?, number(20)?))
 }
 
 #[cfg(test)]
@@ -120,6 +115,13 @@ mod tests {
         let data: String = pieces.iter().map(|piece| piece.split_once(';').unwrap().1).collect();
         assert_eq!(BASE64_STANDARD.decode(data).unwrap().len(), 10_000);
         assert!(Pictures::Iterm.show(&picture(100, 100)).unwrap().contains("size=100;width=auto:"));
+    }
+
+    #[test]
+    fn each_terminal_gets_what_it_can_show() {
+        let gif = Artifact { content: Arc::new(b"GIF89a\x80\x02\x09\0".to_vec()), ..picture(10, 24) };
+        assert!(Pictures::Iterm.show(&gif).unwrap().contains("size=10;width=auto:R0lGODlh"));
+        assert_eq!(Pictures::Kitty.show(&gif), None);
     }
 
     #[test]

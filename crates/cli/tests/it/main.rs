@@ -5,6 +5,7 @@
 
 mod chat;
 mod chat_config;
+mod chat_local;
 mod command;
 mod executors;
 mod runs;
