@@ -88,7 +88,10 @@ mod tests {
         ] {
             assert_eq!(width(bytes), expected, "{bytes:?}");
             // Wherever it is cut off, it is read or not, and nothing else happens.
-            (0..bytes.len()).for_each(|end| drop(width(&bytes[..end])));
+            for end in 0..bytes.len() {
+                let read = width(&bytes[..end]);
+                assert!(read.is_none() || read == expected, "{end} of {bytes:?}");
+            }
         }
         assert_eq!((png_width(b"GIF89a\x80\x02\x09\0"), png_width(jpeg)), (None, None));
     }

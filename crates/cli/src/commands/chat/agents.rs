@@ -9,12 +9,10 @@ use std::{
 };
 
 use anyhow::Result;
-use async_trait::async_trait;
 use cellblock_agents::{
-    Agent, Approval, Chat, CodeExecution, Decision, Human, HumanInputMode, Message, ModelClient, Predicate, Proposal,
-    Question, ends_with_terminate,
+    Agent, Approval, Chat, CodeExecution, HumanInputMode, Message, ModelClient, Reply, ends_with_terminate,
+    has_something_to_run,
 };
-use cellblock_exec::{code_blocks, packages::InstallMode};
 use tokio::sync::OnceCell;
 
 use super::{
@@ -73,7 +71,11 @@ impl Stage {
         let code = match args.no_code {
             true => None,
             false => {
-                let approval = approval(args.people.approve, args.session.install, terminal, &person);
+                // Nobody asks about code then, and all the same about what says itself that somebody is to be asked.
+                let approval = match args.people.approve {
+                    Approve::Always => Approval::Always,
+                    Approve::Never => Approval::Never,
+                };
                 let (spec, install) = (session::spec(&args.session)?, session::install(&args.session));
                 Some((spec, install, args.session.retries, approval))
             }
@@ -107,33 +109,6 @@ impl Stage {
     }
 }
 
-/// Who has to agree to what. The person by name and not whoever is behind an agent: nobody is behind the members of a team.
-fn approval(approve: Approve, install: InstallMode, terminal: bool, person: &Arc<TerminalHuman>) -> Approval {
-    match (approve, install) {
-        (Approve::Always, _) => Approval::Human(person.clone()),
-        (Approve::Never, InstallMode::Ask) if terminal => Approval::Human(Arc::new(OnlyPackages(person.clone()))),
-        _ => Approval::Never,
-    }
-}
-
-/// A person who is asked about packages alone.
-#[derive(Debug)]
-struct OnlyPackages(Arc<TerminalHuman>);
-
-#[async_trait]
-impl Human for OnlyPackages {
-    async fn reply(&self, question: &Question) -> io::Result<String> {
-        self.0.reply(question).await
-    }
-
-    async fn approve(&self, proposal: &Proposal) -> io::Result<Decision> {
-        match proposal {
-            Proposal::Packages { .. } => self.0.approve(proposal).await,
-            _ => Ok(Decision::Approve),
-        }
-    }
-}
-
 /// A chat of a person's agent, which runs code, with an assistant.
 ///
 /// # Errors
@@ -146,16 +121,17 @@ pub async fn pair(stage: &Stage, model: Arc<dyn ModelClient>) -> Result<Chat> {
     }
     // An answer is all that there will be where nobody runs code and nobody asks on.
     let max_turns = if code.is_none() && stage.human == HumanInputMode::Never { 1 } else { 10 };
-    let user = Agent { is_termination: is_done(), ..user("user", stage, code) };
+    let user = done_when_idle(user("user", stage, code));
     let chat = Chat::between(user, assistant);
     Ok(Chat { max_turns: Some(max_turns), ..chat })
 }
 
-/// The agent that stands for the person. A message that ends with `TERMINATE` ends its chat, unless there is code in it that is
-/// yet to be run: models like to say it too early.
+/// The agent that stands for the person. A message that ends with `TERMINATE` ends its chat, unless there is something in it that
+/// is yet to be done: models like to say it too early.
 pub fn user(name: &str, stage: &Stage, code: Option<CodeExecution>) -> Agent {
+    let runs_code = stage.runs_code();
     Agent {
-        is_termination: Arc::new(|message| is_idle(message) && ends_with_terminate(message)),
+        is_termination: Arc::new(move |message| ends_with_terminate(message) && !asks_for_more(message, runs_code)),
         default_reply: GO_ON.to_owned(),
         human_input: stage.human,
         human: stage.person.clone(),
@@ -164,43 +140,72 @@ pub fn user(name: &str, stage: &Stage, code: Option<CodeExecution>) -> Agent {
     }
 }
 
-/// The same rule between two, and besides: the second message in a row that leaves nothing to do, for small models never say
-/// the word.
-pub fn is_done() -> Predicate {
-    let was_idle = AtomicBool::new(false);
-    Arc::new(move |message: &Message| {
-        let idle = is_idle(message);
-        let again = was_idle.swap(idle, Ordering::Relaxed);
-        idle && (again || ends_with_terminate(message))
-    })
+/// Whether there is something to be done about a message: tools to be called, or code, where code is run.
+pub fn asks_for_more(message: &Message, runs_code: bool) -> bool {
+    if runs_code { has_something_to_run(message) } else { !message.tool_calls.is_empty() }
 }
 
-/// Whether a message has nothing to run.
-fn is_idle(message: &Message) -> bool {
-    let is_program =
-        |block: &cellblock_exec::CodeBlock| block.language.as_ref().is_none_or(|language| language.is_program());
-    message.tool_calls.is_empty() && !code_blocks(&message.text()).iter().any(is_program)
+/// A user in a chat of two that ends as well when the other one was told to go on, and has nothing to be done again: small models
+/// never say the word.
+pub fn done_when_idle(user: Agent) -> Agent {
+    // The rule that ends a chat sees one message. What was before it is looked at as the first thing of each turn.
+    let idle_again = Arc::new(AtomicBool::new(false));
+    let (found, runs_code, go_on) = (idle_again.clone(), user.code.is_some(), user.default_reply.clone());
+    let look = Reply::custom(move |messages| {
+        found.store(is_idle_again(messages, &go_on, runs_code), Ordering::Relaxed);
+        None
+    });
+    let by_word = user.is_termination.clone();
+    Agent {
+        is_termination: Arc::new(move |message| by_word(message) || idle_again.load(Ordering::Relaxed)),
+        replies: std::iter::once(look).chain(user.replies.iter().cloned()).collect(),
+        ..user
+    }
+}
+
+/// Whether the last message says something and asks for nothing, after one that left no other answer than `go_on`.
+fn is_idle_again(messages: &[Message], go_on: &str, runs_code: bool) -> bool {
+    let [.., before, last] = messages else { return false };
+    before.text() == go_on && !last.is_empty() && !asks_for_more(last, runs_code)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const WITH_CODE: &str = "Here:\n```python\nprint(1)\n```\nTERMINATE";
+
     #[test]
     fn a_chat_ends_when_nothing_is_left_to_do() {
-        let with_code = "Here:\n```python\nprint(1)\n```\nTERMINATE";
         for (texts, ends) in [
-            (["It is done. TERMINATE"].as_slice(), true),
-            (&["Let me think."], false),
-            (&["Let me think.", "It is 42."], true),
-            (&["Let me think.", with_code], false),
-            (&[with_code, "Done.", "Done, I said."], true),
-            (&[with_code, "Done."], false),
-            (&["Data:\n```json\n{}\n```\nTERMINATE"], true),
+            (["Let me think."].as_slice(), false),
+            (&["Let me think.", GO_ON, "It is 42."], true),
+            (&["Let me think.", GO_ON, WITH_CODE], false),
+            (&["Let me think.", GO_ON, "Saved:\n```json data.json\n{}\n```\n"], false),
+            (&["Let me think.", GO_ON, "Data:\n```json\n{}\n```\n"], true),
+            (&[WITH_CODE, "exitcode: 0", "Done."], false),
+            (&[WITH_CODE, "exitcode: 0", "Done.", GO_ON, "Done, I said."], true),
+            // Who says nothing has not said that all is done.
+            (&["", GO_ON, ""], false),
+            (&["Which colour?", "Blue.", "Blue it is."], false),
         ] {
-            let rule = is_done();
-            let verdicts: Vec<bool> = texts.iter().map(|text| rule(&Message::new("a", *text))).collect();
-            assert_eq!(verdicts.last(), Some(&ends), "{texts:?}");
+            let messages: Vec<_> = texts.iter().map(|text| Message::new("a", *text)).collect();
+            assert_eq!(is_idle_again(&messages, GO_ON, true), ends, "{texts:?}");
+        }
+        let without = [GO_ON, WITH_CODE].map(|text| Message::new("a", text));
+        assert!(is_idle_again(&without, GO_ON, false), "nobody runs its code");
+    }
+
+    #[tokio::test]
+    async fn a_chat_can_be_held_again() {
+        let says = |text: &'static str| Reply::custom(move |_| Some(text.into()));
+        let never = HumanInputMode::Never;
+        let user = Agent { default_reply: GO_ON.to_owned(), human_input: never, ..Agent::new("user") };
+        let other = Agent { replies: vec![says("It is 42.")], ..Agent::new("other") };
+        let chat = Chat { max_turns: Some(10), ..Chat::between(done_when_idle(user), other) };
+        for chat in [chat.clone(), chat.clone(), chat] {
+            let texts: Vec<_> = chat.run("Add.").await.unwrap().history.iter().map(|m| m.text().into_owned()).collect();
+            assert_eq!(texts, ["Add.", "It is 42.", GO_ON, "It is 42."]);
         }
     }
 }

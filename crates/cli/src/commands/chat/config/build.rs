@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use cellblock_agents::{Agent, AutoSelection, Chat, Message, Opening, Predicate, Speakers, Summary, sequence};
+use cellblock_agents::{AutoSelection, Chat, Message, Opening, Speakers, Summary, ends_with_word, sequence};
 use toml::Spanned;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::commands::chat::{
     Plan,
-    agents::{Stage, is_done},
+    agents::{Stage, asks_for_more, done_when_idle},
     models::Models,
 };
 
@@ -85,7 +85,7 @@ async fn chat(cast: &mut Cast<'_>, config: &ChatConfig, at: std::ops::Range<usiz
         ChatKind::Pair => {
             refuse_what_is_a_groups(file, config, at.clone())?;
             let mut agents = agents.into_iter().zip(&names).map(|(agent, name)| match cast.find(name) {
-                Ok(found) if found.get_ref().kind == AgentKind::User => Agent { is_termination: is_done(), ..agent },
+                Ok(found) if found.get_ref().kind == AgentKind::User => done_when_idle(agent),
                 _ => agent,
             });
             match (agents.next(), agents.next()) {
@@ -102,7 +102,9 @@ async fn chat(cast: &mut Cast<'_>, config: &ChatConfig, at: std::ops::Range<usiz
         chat.allow_repeat = config.allow_repeat.unwrap_or(chat.allow_repeat);
         chat.introductions = config.introductions.unwrap_or(chat.introductions);
         let word = config.end_word.clone().unwrap_or_else(|| "TERMINATE".to_owned());
-        chat.is_termination = (!word.is_empty()).then(|| ends_with(word));
+        let runs_code = chat.agents.iter().any(|agent| agent.code.is_some());
+        let ends = move |message: &Message| ends_with_word(message, &word) && !asks_for_more(message, runs_code);
+        chat.is_termination = Some(Arc::new(ends));
     }
     chat.max_turns = Some(config.max_turns.unwrap_or(MAX_TURNS));
     chat.budget = config.budget.clone();
@@ -169,14 +171,4 @@ async fn speakers(cast: &mut Cast<'_>, config: &ChatConfig, chat: &mut Chat) -> 
         }
     };
     Ok(())
-}
-
-/// Whether the text of a message ends with a word, whatever is around it.
-fn ends_with(word: String) -> Predicate {
-    Arc::new(move |message: &Message| {
-        let text = message.text();
-        let text = text.trim_end();
-        text.ends_with(&word)
-            || text.trim_end_matches(|c: char| c.is_whitespace() || c.is_ascii_punctuation()).ends_with(&word)
-    })
 }
