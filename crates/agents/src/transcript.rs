@@ -123,12 +123,12 @@ impl Transcript {
     fn mention(&mut self, event: &Event) {
         match event {
             Event::ChatStarted { parent: Some(_), agents, .. } => {
-                self.lines
-                    .push(&format!("\n{STARS}\nStarting a new chat: {}\n{STARS}\n", one_line(&agents.join(", "))));
+                let agents = one_line(&agents.join(", "));
+                self.lines.set_off(&format!("{STARS}\nStarting a new chat: {agents}\n{STARS}\n"));
             }
             Event::SpeakerSelected { speaker, .. } => {
                 let next = self.paint(GREEN, &format!("Next speaker: {}", one_line(speaker)));
-                self.lines.push(&format!("\n{next}\n\n"));
+                self.lines.set_off(&format!("{next}\n\n"));
             }
             Event::HumanAnswered { text: None, .. } => self.mark("USING AUTO REPLY..."),
             Event::BlockStarted { index, language, .. } => {
@@ -150,7 +150,7 @@ impl Transcript {
     /// A line of ours.
     fn mark(&mut self, text: &str) {
         let line = self.paint(RED, &format!(">>>>>>>> {}", harmless(text)));
-        self.lines.push(&format!("\n{line}\n"));
+        self.lines.set_off(&format!("{line}\n"));
     }
 
     fn text(&mut self, chat: &str, from: &str, to: &str, text: &str) {

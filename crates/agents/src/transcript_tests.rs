@@ -114,8 +114,23 @@ fn a_group_and_people() {
         said("id", "bob", "chat_manager", ""),
     ]);
     let expected =
-        format!("\nNext speaker: bob\n\n\n>>>>>>>> USING AUTO REPLY...\nbob (to chat_manager):\n\n\n\n{RULE}\n");
+        format!("\nNext speaker: bob\n\n>>>>>>>> USING AUTO REPLY...\nbob (to chat_manager):\n\n\n\n{RULE}\n");
     assert_eq!(all, expected);
+}
+
+#[test]
+fn one_blank_line_sets_off_what_follows_a_choice() {
+    let next = Event::SpeakerSelected { chat: "id".into(), speaker: "bob".into() };
+    let shows = |event| shown(&[said("id", "ann", "chat_manager", "Run it."), next.clone(), event]);
+    let head = format!("ann (to chat_manager):\n\nRun it.\n\n{RULE}\n\nNext speaker: bob\n\n");
+    let code = ">>>>>>>> EXECUTING CODE BLOCK 0 (inferred language is python)...\n";
+    assert_eq!(shows(block("id", 0)), format!("{head}{code}"));
+    let end = ">>>>>>>> TERMINATING RUN (id): No next speaker\n";
+    assert_eq!(shows(stops("id", StopReason::NoSpeaker)), format!("{head}{end}"));
+    assert_eq!(
+        shows(said("id", "bob", "chat_manager", "No.")),
+        format!("{head}bob (to chat_manager):\n\nNo.\n\n{RULE}\n")
+    );
 }
 
 #[test]

@@ -10,6 +10,8 @@ pub(super) struct Lines {
     depth: usize,
     /// Whether the last line has begun.
     mid_line: bool,
+    /// Whether the line before is blank.
+    after_blank: bool,
 }
 
 impl Lines {
@@ -25,8 +27,17 @@ impl Lines {
                 self.text.extend(std::iter::repeat_n(INDENT, self.depth));
             }
             self.text.push_str(line);
+            self.after_blank = line == "\n" && !self.mid_line;
             self.mid_line = !line.ends_with('\n');
         }
+    }
+
+    /// Adds lines of our own with a blank one above them, if there is none.
+    pub(super) fn set_off(&mut self, text: &str) {
+        if !self.after_blank {
+            self.push("\n");
+        }
+        self.push(text);
     }
 
     /// What was added since the last time.

@@ -44,13 +44,13 @@ impl Artifacts {
         }
     }
 
-    /// How many files there are and where, such as `; 2 files in out`; empty for none.
+    /// How many files there are and where, such as `2 files in out`; empty for none.
     pub fn summary(&self) -> String {
         let out: &Path = &self.out;
         match self.written.lock().unwrap_or_else(PoisonError::into_inner).len() {
             0 => String::new(),
-            1 => format!("; 1 file in {}", out.display()),
-            files => format!("; {files} files in {}", out.display()),
+            1 => format!("1 file in {}", out.display()),
+            files => format!("{files} files in {}", out.display()),
         }
     }
 

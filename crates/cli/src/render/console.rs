@@ -98,7 +98,8 @@ impl Console {
         if self.style == Style::Answer {
             let colour = if report.exit_code == 0 { GOOD } else { BAD };
             let seconds = self.start.elapsed().as_secs_f64();
-            let rest = format!("in {seconds:.1} s{}", self.artifacts.summary());
+            let files = self.artifacts.summary();
+            let rest = format!("in {seconds:.1} s{}{files}", if files.is_empty() { "" } else { "; " });
             self.line(colour, &outcome::summary(report), &rest);
         }
         if let Err(error) = self.screen.finish() {

@@ -61,8 +61,7 @@ impl TerminalHuman {
     /// Asks on a thread of its own. When the future is dropped, the question is withdrawn.
     async fn ask<T: Send + 'static>(&self, asking: Asking<T>) -> io::Result<T> {
         if !io::stdin().is_terminal() {
-            let why = "standard input is no terminal to ask a person at; --human never asks nobody";
-            return Err(io::Error::new(io::ErrorKind::NotConnected, why));
+            return Err(no_terminal(""));
         }
         let (screen, line) = (self.screen.clone(), self.line.clone());
         let mut withdrawal = Withdrawal { withdrawn: Arc::default(), answered: false };
@@ -89,6 +88,12 @@ impl TerminalHuman {
     }
 }
 
+/// That nobody can be asked, and what to do about it.
+fn no_terminal(advice: &str) -> io::Error {
+    let why = format!("standard input is no terminal to ask a person at{advice}");
+    io::Error::new(io::ErrorKind::NotConnected, why)
+}
+
 /// Withdraws a question when it is dropped before it was answered.
 struct Withdrawal {
     withdrawn: Arc<AtomicBool>,
@@ -107,6 +112,9 @@ impl Drop for Withdrawal {
 impl Human for TerminalHuman {
     async fn reply(&self, question: &Question) -> io::Result<String> {
         let text = reply_text(question);
+        if !io::stdin().is_terminal() {
+            return Err(no_terminal("; --human never asks nobody"));
+        }
         match self.ask(Box::new(move |line| line.read(&text, ""))).await? {
             Answer::Text(text) => Ok(text),
             Answer::End => Ok(EXIT.to_owned()),

@@ -105,6 +105,7 @@ fn values_that_make_no_sense() {
         ("no-key", &["--model", "openai/gpt-4o-mini"]),
         ("replay-missing", &["--replay", "missing.jsonl"]),
         ("replay-other", &["--replay", "there.jsonl"]),
+        ("record-nowhere", &["--record", "no/such/answers.jsonl", "--model", "http://127.0.0.1:9/v1#tiny"]),
         ("replay-and-record", &["--replay", "a", "--record", "b"]),
         ("save-there", &["--save", "there.jsonl"]),
         ("attach-missing", &["--attach", "missing.png", "--replay", &recording]),
@@ -192,6 +193,34 @@ fn limits_end_a_chat() {
 }
 
 #[test]
+fn a_model_that_says_nothing_goes_nowhere() {
+    let (empty, words) = (
+        r#"{"model":"m","match":{},"completion":{"content":""}}"#,
+        r#"{"model":"m","match":{},"completion":{"content":"Why not?"}}"#,
+    );
+    let args = ["chat", "x", "--replay", "answers.jsonl", "--json"];
+    let run = |answer, more: &[&str]| {
+        let gave = recorded(&[answer; 5]).run(&[&args[..], more].concat());
+        (gave.code, gave.json()["stop"]["reason"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(run(empty, &["--executor", "local"]), (Some(1), "empty_messages".into()));
+    assert_eq!(run(empty, &["--no-code"]), (Some(1), "max_turns".into()));
+    // The controls.
+    assert_eq!(run(words, &["--executor", "local"]), (Some(0), "termination".into()));
+    assert_eq!(run(words, &["--no-code"]), (Some(0), "max_turns".into()));
+}
+
+#[test]
+fn a_file_beside_the_word_is_saved_before_the_end() {
+    let file = r#"{"model":"m","match":{},"completion":{"content":"```json data.json\n{}\n```\nTERMINATE"}}"#;
+    let done = r#"{"model":"m","match":{"last":"data.json"},"completion":{"content":"Saved. TERMINATE"}}"#;
+    let place = recorded(&[done, file]);
+    let gave = place.run(&["chat", "x", "--executor", "local", "--replay", "answers.jsonl", "--json"]);
+    assert_eq!((gave.code, gave.json()["chat_history"].as_array().unwrap().len()), (Some(0), 4), "{gave}");
+    assert_files(&place.path("cellblock-out"), &["data.json"]);
+}
+
+#[test]
 fn ctrl_c_ends_a_chat_with_what_was_reached() {
     need_image();
     let sleeps = r#"{"model":"m","match":{},"completion":{"content":"```python\nopen('go.txt', 'w').close()\n```\n```python\nimport time; time.sleep(600)\n```"}}"#;
@@ -274,6 +303,33 @@ fn a_model_is_asked_recorded_and_replayed() {
     assert_eq!(stable(&first), stable(&second));
     let gone = place.run(&[&args[..], &["--max-time", "5s"]].concat());
     assert!(matches!(gone.code, Some(124 | 125)), "{gone}");
+}
+
+#[test]
+fn a_budget_without_a_price_is_told() {
+    let told = |more: &[&str], prices: bool| {
+        let (model, asked) = server("Why? TERMINATE");
+        let place = Place::new();
+        place.write("prices.toml", "[models]\n\"tiny\" = { input = 1, output = 1 }\n");
+        let args = ["chat", "joke", "--no-code", "--no-cache", "--model", &model];
+        let mut command = place.command(&[&args[..], more].concat());
+        if prices {
+            command.env("CELLBLOCK_PRICES", place.path("prices.toml"));
+        }
+        let output = command.output().unwrap();
+        asked.join().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+        let note = "note: the price of the model `tiny` is not known";
+        assert!(
+            !stderr.contains(note) || stderr.contains("`price` or `prices`") && stderr.contains("CELLBLOCK_PRICES")
+        );
+        stderr.contains(note)
+    };
+    assert!(told(&["--budget", "1"], false));
+    // The controls.
+    assert!(!told(&["--budget", "1"], true));
+    assert!(!told(&[], false));
 }
 
 #[test]

@@ -108,6 +108,65 @@ fn chats_one_after_the_other() {
     assert!(gave.stderr.contains("a sequence of chats cannot be saved"), "{gave}");
 }
 
+/// A place with a file and answers, each with its own match.
+fn place_with(file: &str, answers: &[&str]) -> Place {
+    let place = Place::new();
+    let header = r#"{"cellblock_recording":1,"made":"by hand"}"#;
+    place.write("chat.toml", file).write("answers.jsonl", format!("{header}\n{}\n", answers.join("\n")));
+    place
+}
+
+/// A person and an assistant.
+const TWO: &str = "[[agents]]\nname = \"user\"\nkind = \"user\"\n[[agents]]\nname = \"ann\"\n";
+
+const ARGS: [&str; 7] = ["chat", "--config", "chat.toml", "--replay", "answers.jsonl", "--executor", "local"];
+
+#[test]
+fn chats_of_a_file_share_what_the_command_line_allows() {
+    let step = "[[sequence]]\ntask = \"Say one.\"\nchat = { max_turns = 1 }\n";
+    let file = format!("{TWO}{step}{step}");
+    let costs = r#"{"model":"m","match":{},"completion":{"content":"One.","cost":0.5}}"#;
+    // No task is needed where each has its own.
+    let run = |more: &[&str]| place_with(&file, &[costs, costs]).run(&[&ARGS[..], more].concat());
+    let gave = run(&["--json", "--budget", "0.4"]);
+    let json = gave.json();
+    assert_eq!((gave.code, &json["chats"][1]["stop"]["of"]), (Some(126), &"cost".into()), "{gave}");
+    assert_eq!(json["chats"][0]["summary"], "One.", "what was reached is kept: {gave}");
+    let gave = run(&["--json", "--budget", "0.9"]);
+    assert_eq!((gave.code, &gave.json()["chats"][1]["summary"]), (Some(0), &"One.".into()), "{gave}");
+    let gave = run(&["A task"]);
+    assert_eq!(gave.code, Some(2), "{gave}");
+    assert!(gave.stderr.contains("each [[sequence]] of the file has a `task` of its own"), "{gave}");
+}
+
+#[test]
+fn code_beside_the_last_word_of_a_group_runs_first() {
+    let file = format!("{TWO}[chat]\nkind = \"group\"\nspeakers = \"round_robin\"\nmax_turns = 6\n");
+    let code = r#"{"model":"m","match":{},"completion":{"content":"```sh\necho $((40 + 2))\n```\nTERMINATE"}}"#;
+    let done = r#"{"model":"m","match":{"last":"output: 42"},"completion":{"content":"It is 42. TERMINATE"}}"#;
+    let task = "Add, and say TERMINATE.";
+    let gave = place_with(&file, &[done, code]).run(&[&ARGS[..], &["--json", task]].concat());
+    assert_eq!((gave.code, gave.json()["chat_history"].as_array().unwrap().len()), (Some(0), 4), "{gave}");
+    assert_eq!(gave.json()["stop"]["reason"], "termination", "{gave}");
+    // Where nobody runs code, the word counts.
+    let gave = place_with(&file, &[code]).run(&[&ARGS[..], &["--json", "--no-code", task]].concat());
+    assert_eq!((gave.code, gave.json()["chat_history"].as_array().unwrap().len()), (Some(0), 2), "{gave}");
+}
+
+#[test]
+fn a_summary_that_is_paid_for_is_shown() {
+    let answers = [
+        r#"{"model":"m","match":{"last":"joke"},"completion":{"content":"A stock walks in. TERMINATE"}}"#,
+        r#"{"model":"m","match":{},"completion":{"content":"A joke was told."}}"#,
+    ];
+    let run = |summary: &str| {
+        place_with(&format!("{TWO}[chat]\nsummary = \"{summary}\"\n"), &answers).run(&[&ARGS[..], &["A joke"]].concat())
+    };
+    let gave = run("reflection");
+    assert!(gave.stdout.ends_with("\n\n>>>>>>>> SUMMARY:\n\nA joke was told.\n"), "{gave}");
+    assert!(!run("last_message").stdout.contains("SUMMARY"));
+}
+
 #[test]
 fn the_examples_of_the_documentation_work() {
     let place = Place::new();

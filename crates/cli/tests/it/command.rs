@@ -74,6 +74,7 @@ impl Place {
             .env_remove("NO_COLOR")
             .env_remove("CLICOLOR_FORCE")
             .env_remove("CELLBLOCK_LOG")
+            .env_remove("CELLBLOCK_PRICES")
             .env("COLUMNS", "100");
         // No test asks a model that costs money.
         for provider in cellblock_models::choose::PROVIDERS {

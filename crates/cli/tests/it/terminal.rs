@@ -139,6 +139,41 @@ fn a_person_corrects_edits_and_approves() {
 }
 
 #[test]
+fn a_person_sees_what_hides_from_terminals() {
+    let place = Place::new();
+    let answers = [
+        r#"{"cellblock_recording":1,"made":"by hand"}"#,
+        r##"{"model":"m","match":{"last":"Add"},"completion":{"content":"```sh\necho 1 #\u001b]0;\necho EVIL\n#\u0007\n```"}}"##,
+        r#"{"model":"m","match":{},"completion":{"content":"Done. TERMINATE"}}"#,
+    ];
+    place.write("answers.jsonl", answers.join("\n") + "\n");
+    let args = ["--executor", "local", "--approve", "always", "--human", "never", "--replay", "answers.jsonl"];
+    let mut chat = AtTerminal::start(&place, &[&["chat", "Add"], &args[..]].concat());
+    chat.wait_for("   1 | echo 1 #\\u{1b}]0;\r\n   2 | echo EVIL\r\n   3 | #\\u{7}\r\n");
+    chat.wait_for(PROMPT);
+    // Nor does it reach the terminal by the line that is edited.
+    chat.press("e\r");
+    chat.wait_for("VISUAL or EDITOR has to name an editor");
+    chat.wait_for(PROMPT);
+    chat.press("s\r");
+    chat.wait_for("Why?");
+    chat.wait_for(PROMPT);
+    chat.press("\r");
+    let (code, shown) = chat.end();
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(!shown.contains("Code output: 1"), "{shown}");
+}
+
+#[test]
+fn a_failure_is_told_once_on_a_screen() {
+    let place = Place::new();
+    let recording = fixture("recordings/stock-chart.jsonl");
+    let args = ["chat", "Tell me a joke.", "--no-code", "--replay", &recording];
+    let (code, shown) = AtTerminal::start(&place, &args).end();
+    assert_eq!((code, shown.matches("the recording has no answer").count()), (Some(125), 1), "{shown}");
+}
+
+#[test]
 fn a_person_is_asked_about_the_code_of_a_team() {
     let place = Place::new();
     let team = "[[agents]]\nname = \"user\"\nkind = \"user\"\n[[agents]]\nname = \"lead\"\nteam = [\"coder\"]\n\

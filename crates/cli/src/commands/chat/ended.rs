@@ -1,6 +1,6 @@
 //! How a chat ended: the closing line, the JSON, and the exit status.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::Result;
 use cellblock_agents::{ChatResult, Cost, ModelError, Spent, StopReason};
@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::follow::{Follower, Form};
 use crate::{
     failure,
-    render::{BAD, GOOD},
+    render::{BAD, GOOD, sanitize::Sanitizer, screen::Message},
 };
 
 /// A chat went nowhere.
@@ -43,16 +43,21 @@ pub fn end(
     json: bool,
 ) -> Result<u8> {
     // The first chat that did not come to its end is why others did not run.
-    let stops = results.iter().map(|result| &result.stop);
-    let mut exit_code = stops.clone().map(code).find(|code| *code != 0).unwrap_or(0);
+    let mut exit_code = results.iter().map(code).find(|code| *code != 0).unwrap_or(0);
     if follower.form == Form::Transcript {
+        let text = summaries(results);
+        if !text.is_empty() {
+            follower.screen.send(Message::Text(text));
+        }
         let colour = if exit_code == 0 { GOOD } else { BAD };
-        let (start, rest) = closing(results, not_run);
-        follower.screen.line(colour, &start, &format!("{rest}{}", follower.artifacts.summary()));
+        let (start, rest) = closing(results, not_run, &follower.artifacts.summary());
+        follower.screen.line(colour, &start, &rest);
     }
     follower.screen.finish()?;
-    for stop in stops {
-        if let StopReason::Failed { message, causes, .. } = stop {
+    // The transcript has said why: who sees it on the same screen is not told again.
+    let told = follower.form == Form::Transcript && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    for result in results {
+        if let (StopReason::Failed { message, causes, .. }, false) = (&result.stop, told) {
             failure::print(message, causes.iter().cloned(), None);
         }
     }
@@ -73,9 +78,11 @@ pub fn end(
     Ok(exit_code)
 }
 
-/// The exit status of an end.
-fn code(stop: &StopReason) -> u8 {
-    match stop {
+/// The exit status of a chat.
+fn code(result: &ChatResult) -> u8 {
+    match &result.stop {
+        // The last answer that it could have was none.
+        StopReason::MaxTurns { .. } if result.history.last().is_some_and(|last| last.is_empty()) => WENT_NOWHERE,
         stop if stop.is_success() => 0,
         StopReason::EmptyMessages { .. } | StopReason::SameFailure { .. } => WENT_NOWHERE,
         StopReason::Budget(Spent::Time { .. }) => OUT_OF_TIME,
@@ -85,30 +92,47 @@ fn code(stop: &StopReason) -> u8 {
     }
 }
 
-/// What was said and spent, such as `4 messages, 591 tokens, $0.0001`.
-fn closing(results: &[ChatResult], not_run: usize) -> (String, String) {
+/// The summaries that the transcript does not have as the last message.
+fn summaries(results: &[ChatResult]) -> String {
+    let mut text = String::new();
+    for (at, result) in results.iter().enumerate() {
+        let last = result.history.last().map(|last| last.text().replace("TERMINATE", "")).unwrap_or_default();
+        let summary = result.summary.trim();
+        if summary.is_empty() || summary == last.trim() {
+            continue;
+        }
+        let of = if results.len() > 1 { format!(" OF CHAT {}", at + 1) } else { String::new() };
+        let summary = Sanitizer::default().push(summary.as_bytes());
+        text.push_str(&format!("\n>>>>>>>> SUMMARY{of}:\n\n{summary}\n"));
+    }
+    text
+}
+
+/// What was said, spent and made, such as `4 messages: 591 tokens, $0.0001; 2 files in out`, in two parts.
+fn closing(results: &[ChatResult], not_run: usize, files: &str) -> (String, String) {
     let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
-    let messages = results.iter().map(|result| result.history.len()).sum();
+    let messages = count(results.iter().map(|result| result.history.len()).sum(), "message");
     let mut cost = Cost::default();
     results.iter().for_each(|result| cost.merge(&result.cost));
     let (all, paid) = (cost.including_cached.tokens(), cost.excluding_cached.tokens());
-    let mut rest = String::new();
+    let mut parts = Vec::new();
     if all > 0 {
         let cached = if all > paid { format!(" ({} from the cache)", all - paid) } else { String::new() };
-        rest = format!("{all} tokens{cached}");
+        parts.push(format!("{all} tokens{cached}"));
     }
     if cost.excluding_cached.total_cost > 0.0 {
-        rest = format!("{rest}, ${:.4}", cost.excluding_cached.total_cost);
+        parts.push(format!("${:.4}", cost.excluding_cached.total_cost));
     }
     if not_run > 0 {
-        let chats = count(not_run, "chat");
-        rest = format!("{rest}{}{chats} did not run", if rest.is_empty() { "" } else { ", " });
+        parts.push(format!("{} did not run", count(not_run, "chat")));
     }
-    let start = match rest.is_empty() {
-        true => count(messages, "message"),
-        false => format!("{}:", count(messages, "message")),
-    };
-    (start, rest)
+    let spent = parts.join(", ");
+    match (spent.is_empty(), files.is_empty()) {
+        (true, true) => (messages, String::new()),
+        (true, false) => (format!("{messages};"), files.to_owned()),
+        (false, true) => (format!("{messages}:"), spent),
+        (false, false) => (format!("{messages}:"), format!("{spent}; {files}")),
+    }
 }
 
 /// Prints the JSON of a chat that could not begin.
@@ -143,6 +167,18 @@ fn print(output: &Output<'_>) -> Result<()> {
 mod tests {
     use super::*;
 
+    fn ended(stop: StopReason, said: &[&str], summary: &str) -> ChatResult {
+        ChatResult {
+            id: "1".into(),
+            history: said.iter().map(|text| cellblock_agents::Message::new("a", *text)).collect(),
+            summary: summary.into(),
+            cost: Cost::default(),
+            human_input: Vec::new(),
+            tool_calls: Vec::new(),
+            stop,
+        }
+    }
+
     #[test]
     fn exit_statuses_tell_ends_apart() {
         let agent = || "user".to_owned();
@@ -158,7 +194,33 @@ mod tests {
             (StopReason::Budget(Spent::Tokens { limit: 1, spent: 2 }), 126),
             (StopReason::Cancelled, 130),
         ] {
-            assert_eq!(code(&stop), expected, "{stop}");
+            assert_eq!(code(&ended(stop.clone(), &["Yes."], "")), expected, "{stop}");
         }
+        let most = || StopReason::MaxTurns { turns: 1 };
+        assert_eq!(code(&ended(most(), &["Why?", " "], "")), 1, "no answer at all");
+        assert_eq!(code(&ended(most(), &[" ", "Because."], "")), 0);
+    }
+
+    #[test]
+    fn the_closing_line_has_only_what_there_is() {
+        let result = ended(StopReason::NoSpeaker, &["a", "b"], "");
+        let line = |not_run, files| {
+            let (start, rest) = closing(std::slice::from_ref(&result), not_run, files);
+            format!("{start} {rest}")
+        };
+        assert_eq!(line(0, ""), "2 messages ");
+        assert_eq!(line(0, "1 file in out"), "2 messages; 1 file in out");
+        assert_eq!(line(1, ""), "2 messages: 1 chat did not run");
+        assert_eq!(line(2, "2 files in out"), "2 messages: 2 chats did not run; 2 files in out");
+    }
+
+    #[test]
+    fn a_summary_is_shown_where_it_is_news() {
+        let stop = || StopReason::NoSpeaker;
+        let last = ended(stop(), &["Why?", "So. TERMINATE"], "So. ");
+        assert_eq!(summaries(&[last.clone(), ended(stop(), &["Why?"], "")]), "");
+        let other = ended(stop(), &["Why?", "So."], "They agree.\u{1b}[2J\n");
+        assert_eq!(summaries(std::slice::from_ref(&other)), "\n>>>>>>>> SUMMARY:\n\nThey agree.\n");
+        assert_eq!(summaries(&[last, other]), "\n>>>>>>>> SUMMARY OF CHAT 2:\n\nThey agree.\n");
     }
 }

@@ -11,7 +11,10 @@ mod task;
 use std::sync::Arc;
 
 use anyhow::Result;
-use cellblock_agents::{Budget, Chat, ChatResult, Opening, sequence};
+use cellblock_agents::{
+    Budget, Chat, ChatResult, Opening,
+    sequence::{Sequence, Step},
+};
 use tokio_util::sync::CancellationToken;
 
 pub use args::ChatArgs;
@@ -19,7 +22,7 @@ pub use args::ChatArgs;
 use crate::{
     failure::usage,
     interrupt::{cancel_on_ctrl_c, until_cancelled},
-    render::screen::Screen,
+    render::{self, screen::Screen},
     terminal::TerminalHuman,
 };
 use agents::Stage;
@@ -33,10 +36,21 @@ enum Plan {
     One(Box<Chat>, Opening),
     /// Several, each after those that it waits for.
     Several {
-        steps: Vec<sequence::Step>,
+        steps: Vec<Step>,
         /// Whether each waits for all before it.
         in_order: bool,
     },
+}
+
+impl Plan {
+    /// Whether anything in it may spend no more than some amount of money.
+    fn limits_money(&self, bounds: &BoundArgs) -> bool {
+        let own = match self {
+            Plan::One(chat, _) => chat.budget.cost.is_some(),
+            Plan::Several { steps, .. } => steps.iter().any(|step| step.chat.budget.cost.is_some()),
+        };
+        own || bounds.budget.is_some()
+    }
 }
 
 /// Runs the command. With `--json` exactly one object is printed, also when it fails.
@@ -66,10 +80,14 @@ async fn held(args: ChatArgs) -> Result<u8> {
     let stage = Stage::new(&args, &file, person.clone())?;
     let opening = match args.bounds.resume {
         Some(_) => Opening::Nothing,
+        None if file.as_ref().is_some_and(config::File::has_all_tasks) => task::none(&args)?,
         None => task::opening(&args, file.as_ref().and_then(|file| file.config.task.as_deref()), &person).await?,
     };
     let making = plan(&args, file.as_ref(), &stage, &mut models, opening);
     let plan = until_cancelled(&cancel, making).await?;
+    if plan.limits_money(&args.bounds) {
+        models.unpriced()?.iter().for_each(|text| render::note(text));
+    }
 
     let form = match (args.json, args.events) {
         (true, _) => Form::Silent,
@@ -102,15 +120,19 @@ async fn plan(
             Plan::One(Box::new(agents::pair(stage, model).await?), opening)
         }
     };
-    let chats: Vec<&mut Chat> = match &mut plan {
-        Plan::One(chat, _) => vec![chat],
-        Plan::Several { steps, .. } => steps.iter_mut().map(|step| &mut step.chat).collect(),
-    };
-    for chat in &chats {
-        task::can_be_seen(args, chat)?;
-    }
-    for chat in chats {
-        bound(chat, &args.bounds);
+    match &mut plan {
+        Plan::One(chat, _) => {
+            task::can_be_seen(args, chat)?;
+            bound(&mut chat.budget, &args.bounds);
+            chat.max_turns = args.bounds.max_turns.or(chat.max_turns);
+            chat.log = args.bounds.resume.clone().or_else(|| args.bounds.save.clone());
+        }
+        Plan::Several { steps, .. } => {
+            for Step { chat, .. } in steps {
+                task::can_be_seen(args, chat)?;
+                chat.max_turns = args.bounds.max_turns.or(chat.max_turns);
+            }
+        }
     }
     let saved = args.bounds.save.is_some() || args.bounds.resume.is_some();
     if saved && matches!(plan, Plan::Several { .. }) {
@@ -123,13 +145,10 @@ async fn plan(
 }
 
 /// What the command line says wins.
-fn bound(chat: &mut Chat, bounds: &BoundArgs) {
-    chat.max_turns = bounds.max_turns.or(chat.max_turns);
-    let budget = Budget { cost: bounds.budget, tokens: bounds.max_tokens_total, time: bounds.max_time };
-    chat.budget.cost = budget.cost.or(chat.budget.cost);
-    chat.budget.tokens = budget.tokens.or(chat.budget.tokens);
-    chat.budget.time = budget.time.or(chat.budget.time);
-    chat.log = bounds.resume.clone().or_else(|| bounds.save.clone());
+fn bound(budget: &mut Budget, bounds: &BoundArgs) {
+    budget.cost = bounds.budget.or(budget.cost);
+    budget.tokens = bounds.max_tokens_total.or(budget.tokens);
+    budget.time = bounds.max_time.or(budget.time);
 }
 
 /// Runs what is planned; gives the results, and how many chats did not run.
@@ -139,17 +158,21 @@ async fn run(
     follower: &Arc<Follower>,
     cancel: &CancellationToken,
 ) -> Result<(Vec<ChatResult>, usize)> {
-    let watched = |chat: Chat| Chat { cancel: cancel.clone(), events: Some(follower.sink()), ..chat };
     match plan {
-        Plan::One(chat, _) if bounds.resume.is_some() => Ok((vec![watched(*chat).resume().await?], 0)),
-        Plan::One(chat, opening) => Ok((vec![watched(*chat).run(opening).await?], 0)),
+        Plan::One(chat, opening) => {
+            let chat = Chat { cancel: cancel.clone(), events: Some(follower.sink()), ..*chat };
+            let resumes = bounds.resume.is_some();
+            Ok((vec![if resumes { chat.resume().await? } else { chat.run(opening).await? }], 0))
+        }
         Plan::Several { steps, in_order } => {
-            let steps: Vec<_> =
-                steps.into_iter().map(|step| sequence::Step { chat: watched(step.chat), ..step }).collect();
             let all = steps.len();
+            let (cancel, events) = (cancel.clone(), Some(follower.sink()));
+            let mut sequence = Sequence { cancel, events, ..Sequence::new(steps) };
+            // What the command line allows is for all of them; what the file says is for each.
+            bound(&mut sequence.budget, bounds);
             let results: Vec<_> = match in_order {
-                true => sequence::run_in_order(steps).await?,
-                false => sequence::run_as_ready(steps).await?.into_iter().flatten().collect(),
+                true => sequence.run_in_order().await?,
+                false => sequence.run_as_ready().await?.into_iter().flatten().collect(),
             };
             let not_run = all - results.len();
             Ok((results, not_run))

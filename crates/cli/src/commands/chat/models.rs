@@ -24,6 +24,8 @@ pub struct Models {
     replay: Option<Arc<Replay>>,
     record: Option<PathBuf>,
     recording: Option<Arc<RecordingFile>>,
+    /// Those that are asked.
+    asked: Vec<ModelConfig>,
 }
 
 impl Models {
@@ -40,7 +42,8 @@ impl Models {
             (true, _) => Some(CacheChoice::Off),
             (false, seed) => seed.map(CacheChoice::Namespace),
         };
-        Ok(Self { usual: args.model.clone(), cache, replay, record: args.record.clone(), recording: None })
+        let (usual, record) = (args.model.clone(), args.record.clone());
+        Ok(Self { usual, cache, replay, record, recording: None, asked: Vec::new() })
     }
 
     /// The model to use where none is named.
@@ -62,13 +65,34 @@ impl Models {
         }
         let config = ModelConfig { cache: self.cache.unwrap_or(config.cache), ..config.clone() };
         let inner = config.client(&Steps::new()).await?;
+        self.asked.push(config);
         let Some(path) = &self.record else { return Ok(inner) };
         let file = match &self.recording {
             Some(file) => file.clone(),
-            None => Arc::new(RecordingFile::open(path, inner.sees_images())?),
+            None => Arc::new(record(path, inner.sees_images())?),
         };
         self.recording = Some(file.clone());
         Ok(Arc::new(Recording { inner, file }))
+    }
+
+    /// What is to be said about models that no limit on money stops, for their price is not known.
+    ///
+    /// # Errors
+    /// When a table of prices cannot be read.
+    pub fn unpriced(&self) -> Result<Vec<String>> {
+        let mut names: Vec<String> = Vec::new();
+        for config in &self.asked {
+            names.extend(config.unpriced()?);
+        }
+        names.sort();
+        names.dedup();
+        let note = |name: String| {
+            format!(
+                "the price of the model `{name}` is not known: its calls count as $0, and the budget does not stop them. Say what \
+                 it costs with `price` or `prices` in --config, or in a file that CELLBLOCK_PRICES names (see docs/chat.md)"
+            )
+        };
+        Ok(names.into_iter().map(note).collect())
     }
 
     /// Makes sure that the recording is whole.
@@ -91,6 +115,13 @@ pub fn check(name: &str) -> Result<()> {
             Err(usage(error.to_string(), "docs/chat.md lists the names; `cellblock doctor` shows which keys are set"))
         }
     }
+}
+
+fn record(path: &Path, sees_images: bool) -> Result<RecordingFile> {
+    RecordingFile::open(path, sees_images).map_err(|error| {
+        let hint = "--record takes the name of a new file in a directory that is there, or of a recording that it made";
+        usage(cellblock_exec::with_causes(&error), hint)
+    })
 }
 
 fn replay(path: &Path) -> Result<Arc<Replay>> {

@@ -31,6 +31,22 @@ pub async fn opening(args: &ChatArgs, written: Option<&str>, person: &TerminalHu
     Ok(Opening::Say(content))
 }
 
+/// The first message where each chat of a file has a task of its own.
+///
+/// # Errors
+/// When there is something that would be left out without a word.
+pub fn none(args: &ChatArgs) -> Result<Opening> {
+    let given = match (&args.task, args.attach.is_empty()) {
+        (Some(_), _) => "the task",
+        (None, false) => "--attach",
+        (None, true) => return Ok(Opening::Nothing),
+    };
+    Err(usage(
+        format!("{given} would belong to no chat: each [[sequence]] of the file has a `task` of its own"),
+        format!("leave {given} out, or the `task` of the chat that it is for"),
+    ))
+}
+
 fn standard_input() -> Result<String> {
     let bytes = input::bytes(Path::new("-"))?;
     match String::from_utf8(bytes) {

@@ -43,6 +43,12 @@ pub fn read(path: &Path) -> Result<File> {
 }
 
 impl File {
+    /// Whether it describes several chats, each with a task of its own.
+    pub fn has_all_tasks(&self) -> bool {
+        let steps = &self.config.sequence;
+        !steps.is_empty() && steps.iter().all(|step| step.get_ref().task.is_some())
+    }
+
     /// A fault at a place.
     pub fn fault(&self, at: Range<usize>, what: impl fmt::Display) -> anyhow::Error {
         usage(format!("{}, line {}: {what}", self.name, line(&self.text, &at)), HINT)
