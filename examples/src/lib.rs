@@ -114,8 +114,9 @@ impl Human for Terminal {
         ask(format!("{}, what do you say ({empty})? ", question.agent)).await
     }
 
-    async fn approve(&self, _: &Proposal) -> io::Result<Decision> {
-        Ok(match ask("May it run (y/n)? ".to_owned()).await?.as_str() {
+    async fn approve(&self, proposal: &Proposal) -> io::Result<Decision> {
+        // Debug's form shows characters that a terminal would hide.
+        Ok(match ask(format!("{proposal:#?}\nMay it run (y/n)? ")).await?.as_str() {
             "y" => Decision::Approve,
             why => Decision::Skip { why: why.to_owned() },
         })
