@@ -121,7 +121,7 @@ fn command() {
         let mut command = Command::new(&program);
         command.args(["chat", "--no-code", "--human", "never", "--max-turns", "1", "--no-cache", "--replay"]);
         command.arg(&recording).arg("Tell me a joke about NVDA and TESLA stock prices.");
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let status = loop {
             // The kernel forgets it when the process is gone.
             peak = peak.max(peak_of(child.id()));

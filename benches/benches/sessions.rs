@@ -80,8 +80,11 @@ fn sessions(criterion: &mut Criterion) {
             });
             let image = cellblock_docker::image_reference(cellblock_docker::DEFAULT_IMAGE);
             group.bench_function("docker run", |bencher| {
-                let arguments = ["run", "--rm", "--network=none", &image, "python3", "-c", PRINT];
-                bencher.iter(|| Command::new("docker").args(arguments).stdout(Stdio::null()).status().unwrap());
+                let run = ["run", "--rm", "--network=none", "--entrypoint=python3", &image, "-c", PRINT];
+                bencher.iter(|| {
+                    let status = Command::new("docker").args(run).stdout(Stdio::null()).status().unwrap();
+                    assert!(status.success(), "{status}");
+                });
             });
         }
         Err(error) => eprintln!("skipped: Docker: {error}"),
