@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use base64::{display::Base64Display, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use cellblock_agents::{ModelError, Parameters, Part, ToolCall};
+use cellblock_agents::{ModelError, Parameters, Part, ToolCall, ToolSpec};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -51,6 +51,19 @@ impl<'a> Settings<'a> {
                 source: None,
             })
         })
+    }
+}
+
+/// A tool as OpenAI's API and those made after it have it.
+#[derive(Serialize)]
+pub(crate) struct Tool<'a> {
+    r#type: &'static str,
+    function: &'a ToolSpec,
+}
+
+impl<'a> Tool<'a> {
+    pub(crate) fn of(spec: &'a ToolSpec) -> Self {
+        Self { r#type: "function", function: spec }
     }
 }
 

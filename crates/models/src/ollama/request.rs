@@ -3,12 +3,12 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use bytes::Bytes;
-use cellblock_agents::{Content, Image, ModelError, ModelMessage, ModelRequest, ToolCall, ToolSpec};
+use cellblock_agents::{Content, Image, ModelError, ModelMessage, ModelRequest, ToolCall};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::Ollama;
-use crate::wire::{self, Base64, Settings, spoken};
+use crate::wire::{self, Base64, Settings, Tool, spoken};
 
 /// Fields that only we set.
 const OURS: &[&str] = &["messages", "stream"];
@@ -57,12 +57,6 @@ struct Function<'a> {
     arguments: Value,
 }
 
-#[derive(Serialize)]
-struct Tool<'a> {
-    r#type: &'static str,
-    function: &'a ToolSpec,
-}
-
 /// The body of a request.
 pub(super) fn body(client: &Ollama, request: &ModelRequest, streamed: bool) -> Result<Bytes, ModelError> {
     let settings = Settings::of(&request.parameters, &client.parameters);
@@ -71,7 +65,7 @@ pub(super) fn body(client: &Ollama, request: &ModelRequest, streamed: bool) -> R
     let body = Body {
         model: &client.model,
         messages: messages(request, client.sees_images),
-        tools: if given { Vec::new() } else { request.tools.iter().map(tool).collect() },
+        tools: if given { Vec::new() } else { request.tools.iter().map(Tool::of).collect() },
         stream: streamed,
         options: options(&settings)?,
         extra: settings
@@ -102,10 +96,6 @@ fn options(settings: &Settings<'_>) -> Result<Map<String, Value>, ModelError> {
         }
     }
     Ok(options)
-}
-
-fn tool(spec: &ToolSpec) -> Tool<'_> {
-    Tool { r#type: "function", function: spec }
 }
 
 fn messages(request: &ModelRequest, sees: bool) -> Vec<Message<'_>> {

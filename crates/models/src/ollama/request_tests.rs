@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use cellblock_agents::{Parameters, Part, ToolResult};
+use cellblock_agents::{Parameters, Part, ToolResult, ToolSpec};
 use serde_json::json;
 
 use super::*;

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use cellblock_agents::{Content, Image, ModelError, ModelMessage, ModelRequest, Part, ToolCall, ToolSpec};
+use cellblock_agents::{Content, Image, ModelError, ModelMessage, ModelRequest, Part, ToolCall};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::{Names, OpenAi, is_openai};
-use crate::wire::{self, Base64, Settings, label, spoken, unseen};
+use crate::wire::{self, Base64, Settings, Tool, label, spoken, unseen};
 
 /// Fields that only we set: with others in their place, the answer would not be what was asked for.
 const OURS: &[&str] = &["messages", "stream"];
@@ -106,12 +106,6 @@ struct Function<'a> {
     arguments: &'a str,
 }
 
-#[derive(Serialize)]
-struct Tool<'a> {
-    r#type: &'static str,
-    function: &'a ToolSpec,
-}
-
 /// The body of a request.
 pub(super) fn body(client: &OpenAi, request: &ModelRequest, streamed: bool) -> Result<Bytes, ModelError> {
     let settings = Settings::of(&request.parameters, &client.parameters);
@@ -124,7 +118,7 @@ pub(super) fn body(client: &OpenAi, request: &ModelRequest, streamed: bool) -> R
     let body = Body {
         model: &client.model,
         messages: messages(request, client),
-        tools: if given("tools") { Vec::new() } else { request.tools.iter().map(tool).collect() },
+        tools: if given("tools") { Vec::new() } else { request.tools.iter().map(Tool::of).collect() },
         temperature: settings.temperature.filter(|_| !given("temperature")),
         top_p: settings.top_p.filter(|_| !given("top_p")),
         max_tokens,
@@ -136,10 +130,6 @@ pub(super) fn body(client: &OpenAi, request: &ModelRequest, streamed: bool) -> R
         extra,
     };
     wire::json(&body)
-}
-
-fn tool(spec: &ToolSpec) -> Tool<'_> {
-    Tool { r#type: "function", function: spec }
 }
 
 fn messages<'a>(request: &'a ModelRequest, client: &OpenAi) -> Vec<Message<'a>> {

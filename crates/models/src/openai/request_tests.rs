@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use cellblock_agents::{Parameters, ToolResult};
+use cellblock_agents::{Parameters, ToolResult, ToolSpec};
 use serde_json::json;
 
 use super::*;
