@@ -59,7 +59,10 @@ async fn messages() {
         held.push(resident().saturating_sub(before) as f64 / count as f64);
     }
     // Later rounds use memory again that the first one got.
-    println!("chat of two without a model: {:.0} messages per second (median of {ROUNDS})", median(rates));
+    println!(
+        "chat of two without a model: {:.0} messages per second (median of {ROUNDS})",
+        median(rates)
+    );
     println!("a chat of {TURNS} turns holds {:.0} bytes for each message", held[0]);
 }
 
@@ -70,13 +73,17 @@ async fn server() {
         "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Fine."}}],
         "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
     });
-    let app = Router::new().route("/v1/chat/completions", post(async move || axum::Json(answer.clone())));
+    let app =
+        Router::new().route("/v1/chat/completions", post(async move || axum::Json(answer.clone())));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}/v1", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
 
     let model = Arc::new(OpenAi::new(base.as_str(), "m"));
-    let chat = Chat { max_turns: Some(1), ..Chat::between(agent("user", ""), Agent::assistant("assistant", model)) };
+    let chat = Chat {
+        max_turns: Some(1),
+        ..Chat::between(agent("user", ""), Agent::assistant("assistant", model))
+    };
     let bare = reqwest::Client::builder().tls_backend_preconfigured(no_tls()).build().unwrap();
     let body = json!({"model": "m", "messages": [
         {"role": "system", "content": cellblock_agents::prompts::ASSISTANT}, {"role": "user", "content": "How are you?"}]});
@@ -102,7 +109,9 @@ async fn server() {
 /// TLS that the bare client is given because it wants some; the server here has none.
 fn no_tls() -> rustls::ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
     builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
 }
 
@@ -110,18 +119,36 @@ fn no_tls() -> rustls::ClientConfig {
 fn command() {
     let program = std::env::current_exe().unwrap().parent().unwrap().with_file_name("cellblock");
     if !program.exists() {
-        println!("start of the command: not measured, {} is not built (cargo build --release)", program.display());
+        println!(
+            "start of the command: not measured, {} is not built (cargo build --release)",
+            program.display()
+        );
         return;
     }
-    let recording = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/recordings/joke.jsonl"));
+    let recording =
+        PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/recordings/joke.jsonl"));
     let mut times = Vec::new();
     let mut peak = 0;
     for _ in 0..2 * ROUNDS {
         let started = Instant::now();
         let mut command = Command::new(&program);
-        command.args(["chat", "--no-code", "--human", "never", "--max-turns", "1", "--no-cache", "--replay"]);
+        command.args([
+            "chat",
+            "--no-code",
+            "--human",
+            "never",
+            "--max-turns",
+            "1",
+            "--no-cache",
+            "--replay",
+        ]);
         command.arg(&recording).arg("Tell me a joke about NVDA and TESLA stock prices.");
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let status = loop {
             // The kernel forgets it when the process is gone.
             peak = peak.max(peak_of(child.id()));
@@ -133,7 +160,11 @@ fn command() {
         assert!(status.success(), "{status}");
         times.push(started.elapsed().as_secs_f64() * 1e3);
     }
-    println!("a whole chat of the command: {:.1} ms, {:.1} MB at most", median(times), peak as f64 / 1e6);
+    println!(
+        "a whole chat of the command: {:.1} ms, {:.1} MB at most",
+        median(times),
+        peak as f64 / 1e6
+    );
 }
 
 /// The most memory that a process held, in bytes.

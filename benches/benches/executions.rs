@@ -8,11 +8,14 @@ use std::{
     time::Duration,
 };
 
-use cellblock_benches::{FRAME, NUMPY, PRINT, TABLE, executor, fresh, native_python, session, turn};
+use cellblock_benches::{
+    FRAME, NUMPY, PRINT, TABLE, executor, fresh, native_python, session, turn,
+};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 fn executions(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let executor = runtime.block_on(executor()).unwrap();
 
     let mut group = criterion.benchmark_group("fresh");
@@ -20,7 +23,13 @@ fn executions(criterion: &mut Criterion) {
     match native_python() {
         Some(python) => {
             group.bench_function("native print", |bencher| {
-                bencher.iter(|| Command::new(&python).args(["-c", PRINT]).stdout(Stdio::null()).status().unwrap());
+                bencher.iter(|| {
+                    Command::new(&python)
+                        .args(["-c", PRINT])
+                        .stdout(Stdio::null())
+                        .status()
+                        .unwrap()
+                });
             });
         }
         None => eprintln!("skipped: no /usr/bin/python3 to compare with"),
@@ -37,7 +46,8 @@ fn executions(criterion: &mut Criterion) {
     group.bench_function("turn", |bencher| {
         bencher.iter(|| runtime.block_on(turn(&mut live, "x = 1")).unwrap());
     });
-    let make = "import numpy as np, pandas as pd; frame = pd.DataFrame(np.random.rand(125_000, 100))";
+    let make =
+        "import numpy as np, pandas as pd; frame = pd.DataFrame(np.random.rand(125_000, 100))";
     runtime.block_on(turn(&mut live, make)).unwrap();
     let _first = runtime.block_on(live.fork()).unwrap();
     group.bench_function("fork 100 MB, frozen", |bencher| {

@@ -22,7 +22,11 @@ fn main() {
         return;
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(cores).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let executor = executor().await.unwrap();
         throughput(&executor, 1).await;
@@ -80,7 +84,8 @@ fn private_bytes() -> f64 {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
     let kib = |name| {
         let line = rollup.lines().find(|line: &&str| line.starts_with(name));
-        line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok()).unwrap_or_default()
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok())
+            .unwrap_or_default()
     };
     (kib("Private_Dirty:") + kib("Private_Clean:")) * 1024.0
 }

@@ -15,7 +15,9 @@ use cellblock_benches::{PRINT, executor, native_python, session, turn};
 use cellblock_docker::DockerExecutor;
 use cellblock_exec::{Executor, SessionSpec, Silent};
 use cellblock_local::LocalExecutor;
-use criterion::{BenchmarkGroup, Criterion, SamplingMode, criterion_group, criterion_main, measurement::WallTime};
+use criterion::{
+    BenchmarkGroup, Criterion, SamplingMode, criterion_group, criterion_main, measurement::WallTime,
+};
 use tokio::runtime::Runtime;
 
 /// The time from nothing to the first result, `times` times.
@@ -45,7 +47,12 @@ async fn first_warm(executor: &DockerExecutor, times: u64) -> Duration {
     total
 }
 
-fn later(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, name: &str, executor: &dyn Executor) {
+fn later(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    runtime: &Runtime,
+    name: &str,
+    executor: &dyn Executor,
+) {
     let mut live = runtime.block_on(session(executor)).unwrap();
     group.bench_function(name, |bencher| {
         bencher.iter(|| runtime.block_on(turn(&mut live, "x = 1")).unwrap());
@@ -56,7 +63,8 @@ fn later(group: &mut BenchmarkGroup<'_, WallTime>, runtime: &Runtime, name: &str
 fn sessions(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let wasi = runtime.block_on(executor()).unwrap();
-    let local = runtime.block_on(LocalExecutor::start(cellblock_local::Options::default())).unwrap();
+    let local =
+        runtime.block_on(LocalExecutor::start(cellblock_local::Options::default())).unwrap();
     let docker = runtime.block_on(async {
         let executor = DockerExecutor::start(cellblock_docker::Options::default(), &Silent).await?;
         executor.warm(&SessionSpec::default()).await?;
@@ -65,14 +73,23 @@ fn sessions(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("first");
     // Flat: each sample of a container takes a second, most of which is not measured.
-    group.sample_size(20).measurement_time(Duration::from_secs(8)).sampling_mode(SamplingMode::Flat);
+    group
+        .sample_size(20)
+        .measurement_time(Duration::from_secs(8))
+        .sampling_mode(SamplingMode::Flat);
     if let Some(python) = native_python() {
         group.bench_function("native", |bencher| {
-            bencher.iter(|| Command::new(&python).args(["-c", PRINT]).stdout(Stdio::null()).status().unwrap());
+            bencher.iter(|| {
+                Command::new(&python).args(["-c", PRINT]).stdout(Stdio::null()).status().unwrap()
+            });
         });
     }
-    group.bench_function("wasi", |bencher| bencher.iter_custom(|times| runtime.block_on(first(wasi.as_ref(), times))));
-    group.bench_function("local", |bencher| bencher.iter_custom(|times| runtime.block_on(first(&local, times))));
+    group.bench_function("wasi", |bencher| {
+        bencher.iter_custom(|times| runtime.block_on(first(wasi.as_ref(), times)))
+    });
+    group.bench_function("local", |bencher| {
+        bencher.iter_custom(|times| runtime.block_on(first(&local, times)))
+    });
     match &docker {
         Ok(docker) => {
             group.bench_function("docker, warm", |bencher| {
@@ -80,9 +97,11 @@ fn sessions(criterion: &mut Criterion) {
             });
             let image = cellblock_docker::image_reference(cellblock_docker::DEFAULT_IMAGE);
             group.bench_function("docker run", |bencher| {
-                let run = ["run", "--rm", "--network=none", "--entrypoint=python3", &image, "-c", PRINT];
+                let run =
+                    ["run", "--rm", "--network=none", "--entrypoint=python3", &image, "-c", PRINT];
                 bencher.iter(|| {
-                    let status = Command::new("docker").args(run).stdout(Stdio::null()).status().unwrap();
+                    let status =
+                        Command::new("docker").args(run).stdout(Stdio::null()).status().unwrap();
                     assert!(status.success(), "{status}");
                 });
             });

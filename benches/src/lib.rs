@@ -10,16 +10,20 @@ pub const PRINT: &str = "print('hi')";
 /// A numpy sum.
 pub const NUMPY: &str = "import numpy as np; print(np.arange(1000).sum())";
 /// A small `DataFrame`, built and summed.
-pub const FRAME: &str = "import pandas as pd; print(pd.DataFrame({'a': [1, 2, 3], 'b': [4.0, 5.0, 6.0]})['b'].sum())";
+pub const FRAME: &str =
+    "import pandas as pd; print(pd.DataFrame({'a': [1, 2, 3], 'b': [4.0, 5.0, 6.0]})['b'].sum())";
 /// The same, its sums shown as a table.
-pub const TABLE: &str = "import pandas as pd; print(pd.DataFrame({'a': [1, 2, 3], 'b': [4.0, 5.0, 6.0]}).sum())";
+pub const TABLE: &str =
+    "import pandas as pd; print(pd.DataFrame({'a': [1, 2, 3], 'b': [4.0, 5.0, 6.0]}).sum())";
 
 /// An executor on the shipped image.
 ///
 /// # Errors
 /// When the image cannot be pulled or loaded.
 pub async fn executor() -> Result<Arc<WasiExecutor>> {
-    WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await.map(Arc::new)
+    WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent)
+        .await
+        .map(Arc::new)
 }
 
 /// A new session of an executor.

@@ -18,7 +18,8 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use async_trait::async_trait;
 use cellblock_agents::{
-    ChatResult, Decision, EventSink, Human, ModelClient, Proposal, Question, ScriptedHuman, Transcript,
+    ChatResult, Decision, EventSink, Human, ModelClient, Proposal, Question, ScriptedHuman,
+    Transcript,
 };
 use cellblock_docker::DockerExecutor;
 use cellblock_exec::{Executor, InputFile, Silent};
@@ -47,7 +48,9 @@ pub async fn model(recording: &str) -> Result<Arc<dyn ModelClient>> {
 /// When there is none of that name, and those of its start.
 pub async fn executor(name: &str) -> Result<Arc<dyn Executor>> {
     Ok(match name {
-        "wasi" => Arc::new(WasiExecutor::start(ImageStore::in_user_cache()?, Default::default(), &Silent).await?),
+        "wasi" => Arc::new(
+            WasiExecutor::start(ImageStore::in_user_cache()?, Default::default(), &Silent).await?,
+        ),
         "docker" => Arc::new(DockerExecutor::start(Default::default(), &Silent).await?),
         "local" => Arc::new(LocalExecutor::start(Default::default()).await?),
         _ => bail!("there is no executor {name}; choose wasi, docker or local"),
@@ -84,7 +87,8 @@ pub fn finish(result: &ChatResult) -> Result<()> {
     let out = PathBuf::from(option("--out").unwrap_or_else(|| "cellblock-out".to_owned()));
     for artifact in result.history.iter().flat_map(|message| &message.artifacts) {
         let path = out.join(&artifact.path);
-        std::fs::create_dir_all(path.parent().unwrap_or(&out)).context("cannot make the directory for files")?;
+        std::fs::create_dir_all(path.parent().unwrap_or(&out))
+            .context("cannot make the directory for files")?;
         std::fs::write(&path, artifact.content.as_slice())
             .with_context(|| format!("cannot write {}", path.display()))?;
         println!("wrote {}", path.display());
@@ -110,7 +114,11 @@ struct Terminal;
 #[async_trait]
 impl Human for Terminal {
     async fn reply(&self, question: &Question) -> io::Result<String> {
-        let empty = if question.empty_ends { "an empty line ends the chat" } else { "an empty line lets it go on" };
+        let empty = if question.empty_ends {
+            "an empty line ends the chat"
+        } else {
+            "an empty line lets it go on"
+        };
         ask(format!("{}, what do you say ({empty})? ", question.agent)).await
     }
 

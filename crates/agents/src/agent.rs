@@ -176,7 +176,8 @@ impl Agent {
     /// An agent whose model solves tasks, by code where that helps, which somebody else runs. It asks nobody.
     pub fn assistant(name: impl Into<String>, model: Arc<dyn ModelClient>) -> Self {
         Self {
-            description: "An assistant that solves tasks and writes code for others to run.".to_owned(),
+            description: "An assistant that solves tasks and writes code for others to run."
+                .to_owned(),
             system_message: prompts::ASSISTANT.to_owned(),
             model: Some(model),
             human_input: HumanInputMode::Never,
@@ -190,7 +191,8 @@ impl Agent {
     /// [`is_done`](crate::is_done) as its [`is_termination`](Self::is_termination).
     pub fn user_proxy(name: impl Into<String>) -> Self {
         Self {
-            description: "The person whose task it is; can run code and answer questions.".to_owned(),
+            description: "The person whose task it is; can run code and answer questions."
+                .to_owned(),
             human_input: HumanInputMode::Always,
             ..Self::new(name)
         }

@@ -66,8 +66,12 @@ pub enum Spent {
 impl fmt::Display for Spent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Spent::Cost { limit, spent } => write!(f, "the budget of ${limit} is spent (${spent:.4})"),
-            Spent::Tokens { limit, spent } => write!(f, "the budget of {limit} tokens is spent ({spent})"),
+            Spent::Cost { limit, spent } => {
+                write!(f, "the budget of ${limit} is spent (${spent:.4})")
+            }
+            Spent::Tokens { limit, spent } => {
+                write!(f, "the budget of {limit} tokens is spent ({spent})")
+            }
             Spent::Time { limit } => write!(f, "the time of {limit} s is over"),
         }
     }
@@ -115,7 +119,8 @@ impl Ledger {
         }
         if self.budget.cost.is_some() || self.budget.tokens.is_some() {
             let cost = self.cost.lock().unwrap_or_else(PoisonError::into_inner);
-            let (spent, tokens) = (cost.excluding_cached.total_cost, cost.excluding_cached.tokens());
+            let (spent, tokens) =
+                (cost.excluding_cached.total_cost, cost.excluding_cached.tokens());
             if let Some(limit) = self.budget.cost.filter(|limit| spent >= *limit) {
                 return Some(Spent::Cost { limit, spent });
             }
@@ -132,12 +137,19 @@ mod seconds {
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer>(time: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        time: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         time.map(|time| time.as_secs_f64()).serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
         let seconds = Option::<f64>::deserialize(deserializer)?;
-        seconds.map(|seconds| Duration::try_from_secs_f64(seconds).map_err(D::Error::custom)).transpose()
+        seconds
+            .map(|seconds| Duration::try_from_secs_f64(seconds).map_err(D::Error::custom))
+            .transpose()
     }
 }

@@ -139,7 +139,8 @@ impl Chat {
         let opening = opening.into();
         self.check(&opening)?;
         let (cancel, events) = (self.cancel.clone(), self.events.clone());
-        let context = Context::new(new_id(), cancel, events, self.budget.clone(), Default::default());
+        let context =
+            Context::new(new_id(), cancel, events, self.budget.clone(), Default::default());
         self.start(context, None, opening).await
     }
 
@@ -148,7 +149,11 @@ impl Chat {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub async fn run_within(&self, outer: &Context, opening: impl Into<Opening>) -> Result<ChatResult> {
+    pub async fn run_within(
+        &self,
+        outer: &Context,
+        opening: impl Into<Opening>,
+    ) -> Result<ChatResult> {
         let opening = opening.into();
         self.check(&opening)?;
         let context = outer.within(new_id(), self.budget.clone(), self.events.clone());
@@ -156,14 +161,23 @@ impl Chat {
     }
 
     /// Runs it as one of several chats that share what `whole` allows, and are not within one another.
-    pub(crate) async fn run_as_part(&self, whole: &Context, opening: Opening) -> Result<ChatResult> {
+    pub(crate) async fn run_as_part(
+        &self,
+        whole: &Context,
+        opening: Opening,
+    ) -> Result<ChatResult> {
         self.check(&opening)?;
         let context = whole.part(new_id(), self.budget.clone(), self.events.clone());
         self.start_below(context, None, opening).await
     }
 
     /// Runs it in a context whose end comes from above, and ends it too when its own end comes.
-    async fn start_below(&self, context: Context, parent: Option<String>, opening: Opening) -> Result<ChatResult> {
+    async fn start_below(
+        &self,
+        context: Context,
+        parent: Option<String>,
+        opening: Opening,
+    ) -> Result<ChatResult> {
         let cancel = context.cancel.clone();
         let mut running = pin!(self.start(context, parent, opening));
         tokio::select! {
@@ -186,20 +200,25 @@ impl Chat {
     /// is of other agents.
     pub async fn resume(&self) -> Result<ChatResult> {
         self.check_agents()?;
-        let path = self
-            .log
-            .as_ref()
-            .ok_or_else(|| Error::Invalid("a chat is resumed from its `log`, and this one has none".to_owned()))?;
+        let path = self.log.as_ref().ok_or_else(|| {
+            Error::Invalid("a chat is resumed from its `log`, and this one has none".to_owned())
+        })?;
         let (log, saved) = log::Log::open(path)?;
         for name in saved.history.iter().map(|message| &message.name).chain(&saved.agents) {
             self.find(name).ok_or_else(|| self.unknown(name))?;
         }
         let (id, cost) = (saved.id.as_str().into(), saved.cost.clone());
-        let context = Context::new(id, self.cancel.clone(), self.events.clone(), self.budget.clone(), cost);
+        let context =
+            Context::new(id, self.cancel.clone(), self.events.clone(), self.budget.clone(), cost);
         Ok(Running::resume(self, context, log, saved).run(Opening::Nothing, None).await)
     }
 
-    async fn start(&self, context: Context, parent: Option<String>, opening: Opening) -> Result<ChatResult> {
+    async fn start(
+        &self,
+        context: Context,
+        parent: Option<String>,
+        opening: Opening,
+    ) -> Result<ChatResult> {
         let opened = !matches!(opening, Opening::Nothing);
         Ok(Running::new(self, context, opened)?.run(opening, parent).await)
     }
@@ -210,7 +229,10 @@ impl Chat {
     }
 
     fn unknown(&self, name: &str) -> Error {
-        Error::Invalid(format!("no agent of the chat is named `{name}`; there are {}", self.names()))
+        Error::Invalid(format!(
+            "no agent of the chat is named `{name}`; there are {}",
+            self.names()
+        ))
     }
 
     pub(crate) fn names(&self) -> String {
@@ -231,7 +253,9 @@ impl Chat {
     /// What makes no sense in the description of a chat that begins.
     pub(crate) fn check(&self, opening: &Opening) -> Result<()> {
         if matches!(opening, Opening::Nothing) && self.history.is_empty() {
-            return Err(Error::Invalid("a chat without a first message needs a history to go on from".to_owned()));
+            return Err(Error::Invalid(
+                "a chat without a first message needs a history to go on from".to_owned(),
+            ));
         }
         self.check_agents()
     }
@@ -239,26 +263,42 @@ impl Chat {
     fn check_agents(&self) -> Result<()> {
         let invalid = |what: String| Err(Error::Invalid(what));
         if self.agents.len() < 2 {
-            return invalid(format!("a chat needs two agents at least, and this one has {}", self.agents.len()));
+            return invalid(format!(
+                "a chat needs two agents at least, and this one has {}",
+                self.agents.len()
+            ));
         }
         if self.is_pair() && self.agents.len() > 2 {
-            return invalid("more than two agents need a rule for who speaks next; use `Chat::group`".to_owned());
+            return invalid(
+                "more than two agents need a rule for who speaks next; use `Chat::group`"
+                    .to_owned(),
+            );
         }
         for (place, agent) in self.agents.iter().enumerate() {
             if agent.name.trim().is_empty() {
                 return invalid("an agent has no name".to_owned());
             }
             if agent.name == MANAGER {
-                return invalid(format!("`{MANAGER}` is the group's own name; give the agent another"));
+                return invalid(format!(
+                    "`{MANAGER}` is the group's own name; give the agent another"
+                ));
             }
             if self.find(&agent.name) != Some(place) {
-                return invalid(format!("two agents are named `{}`; give one of them another name", agent.name));
+                return invalid(format!(
+                    "two agents are named `{}`; give one of them another name",
+                    agent.name
+                ));
             }
             if let Some(code) = &agent.code {
                 let limits = code.session.limits.check();
-                limits.map_err(|error| Error::Invalid(format!("the code of `{}`: {error}", agent.name)))?;
+                limits.map_err(|error| {
+                    Error::Invalid(format!("the code of `{}`: {error}", agent.name))
+                })?;
             }
-            for tools in [Some(&agent.tools), agent.code.as_ref().map(|code| &code.tools)].into_iter().flatten() {
+            for tools in [Some(&agent.tools), agent.code.as_ref().map(|code| &code.tools)]
+                .into_iter()
+                .flatten()
+            {
                 crate::tool::check(tools).map_err(Error::Invalid)?;
             }
         }
@@ -268,7 +308,9 @@ impl Chat {
         if let Some(name) = self.transitions.names().find(|name| self.find(name).is_none()) {
             return Err(self.unknown(name));
         }
-        for (name, most) in [("max_empty", self.max_empty), ("max_same_failures", self.max_same_failures)] {
+        for (name, most) in
+            [("max_empty", self.max_empty), ("max_same_failures", self.max_same_failures)]
+        {
             if most == Some(0) {
                 return invalid(format!(
                     "`{name}` of 0 would end every chat at once; use 1 or more, or `None` for never"

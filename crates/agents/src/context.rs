@@ -31,7 +31,10 @@ pub struct Context {
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("chat", &self.chat).field("depth", &self.depth).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("chat", &self.chat)
+            .field("depth", &self.depth)
+            .finish_non_exhaustive()
     }
 }
 
@@ -45,7 +48,14 @@ impl Context {
         spent: Cost,
     ) -> Self {
         let ledger = Arc::new(Ledger::new(budget, spent, None));
-        Self { chat, depth: 0, cancel, events, journal: Arc::new(Journal::new(ledger.clone(), None)), ledger }
+        Self {
+            chat,
+            depth: 0,
+            cancel,
+            events,
+            journal: Arc::new(Journal::new(ledger.clone(), None)),
+            ledger,
+        }
     }
 
     /// The context of a chat within this one, with its own budget and who follows only it.

@@ -174,7 +174,9 @@ impl Human for ScriptedHuman {
 
     async fn approve(&self, _proposal: &Proposal) -> io::Result<Decision> {
         let next = self.decisions.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        Ok(next.unwrap_or_else(|| Decision::Skip { why: "the script has no more decisions".to_owned() }))
+        Ok(next.unwrap_or_else(|| Decision::Skip {
+            why: "the script has no more decisions".to_owned(),
+        }))
     }
 
     async fn choose(&self, _names: &[String]) -> io::Result<Option<String>> {
@@ -208,7 +210,12 @@ impl ChannelHuman {
     }
 
     async fn ask<T>(&self, asked: impl FnOnce(oneshot::Sender<T>) -> Asked) -> io::Result<T> {
-        let gone = |_| io::Error::new(io::ErrorKind::BrokenPipe, "nobody answers at the other end of the channel");
+        let gone = |_| {
+            io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "nobody answers at the other end of the channel",
+            )
+        };
         let (answer, receiver) = oneshot::channel();
         self.questions.send(asked(answer)).map_err(|_| gone(()))?;
         receiver.await.map_err(|_| gone(()))

@@ -47,22 +47,26 @@ pub mod tool;
 mod transcript;
 
 pub use agent::{
-    Agent, ChangeMessage, ChangeMessages, CustomReply, Hooks, Predicate, Reply, Turn, ends_with_terminate,
-    ends_with_word,
+    Agent, ChangeMessage, ChangeMessages, CustomReply, Hooks, Predicate, Reply, Turn,
+    ends_with_terminate, ends_with_word,
 };
 pub use budget::{Budget, Spent};
-pub use chat::{AutoSelection, Chat, ChatResult, Opening, Speakers, StopReason, Summary, Transitions};
+pub use chat::{
+    AutoSelection, Chat, ChatResult, Opening, Speakers, StopReason, Summary, Transitions,
+};
 pub use code::{Approval, CodeExecution, has_something_to_run, is_done};
 pub use context::Context;
 pub use cost::{Cost, ModelSpending, Spending};
 pub use error::{Error, Result};
 pub use event::{Event, EventSink};
 pub use human::{
-    Asked, ChannelHuman, Decision, EXIT, Human, HumanInputMode, Nobody, Proposal, Question, ScriptedHuman,
+    Asked, ChannelHuman, Decision, EXIT, Human, HumanInputMode, Nobody, Proposal, Question,
+    ScriptedHuman,
 };
 pub use message::{Content, Image, Message, Part, ToolCall, ToolResult};
 pub use model::{
-    Completion, Finish, ModelClient, ModelError, ModelMessage, ModelRequest, Parameters, TextSink, ToolSpec, Usage,
+    Completion, Finish, ModelClient, ModelError, ModelMessage, ModelRequest, Parameters, TextSink,
+    ToolSpec, Usage,
 };
 pub use nested::{MakeMessage, Nested, NestedChat, NestedMessage, Trigger};
 pub use tool::Tool;

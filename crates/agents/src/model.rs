@@ -27,7 +27,11 @@ pub trait ModelClient: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// See [`ModelError`]; what can be tried again has been.
-    async fn complete(&self, request: &ModelRequest, on_text: Option<&TextSink>) -> Result<Completion, ModelError>;
+    async fn complete(
+        &self,
+        request: &ModelRequest,
+        on_text: Option<&TextSink>,
+    ) -> Result<Completion, ModelError>;
 }
 
 /// Receives text while it arrives. It must not block for long.

@@ -61,7 +61,12 @@ pub type MakeMessage = Arc<dyn Fn(&[Message]) -> Content + Send + Sync>;
 impl NestedChat {
     /// A chat in which the other one answers the last message once.
     pub fn new(with: Agent) -> Self {
-        Self { with, message: NestedMessage::Last, max_turns: Some(1), summary: Summary::LastMessage }
+        Self {
+            with,
+            message: NestedMessage::Last,
+            max_turns: Some(1),
+            summary: Summary::LastMessage,
+        }
     }
 }
 
@@ -115,7 +120,8 @@ pub(crate) async fn answer(
         // A chat may hold others, which may hold others: the future is of a size that is not known.
         let result = Box::pin(chat.run_within(context, opening)).await?;
         if let StopReason::Failed { message, causes, .. } = result.stop {
-            let what = format!("the chat of {} with {} failed: {message}", agent.name, one.with.name);
+            let what =
+                format!("the chat of {} with {} failed: {message}", agent.name, one.with.name);
             return Err(Error::Other { what, source: causes.join(": ").into() });
         }
         carryover.push(result.summary);

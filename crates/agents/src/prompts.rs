@@ -29,12 +29,10 @@ Read it and say who should speak next. Answer with one name from the list and no
 pub const SELECT_ASK: &str = "Who speaks next? Choose one of: {names}. Answer with the name only.";
 
 /// The answer to a choice of several names.
-pub const SELECT_SEVERAL: &str =
-    "You named more than one. Only one can speak next. Choose one of: {names}. Answer with the name only.";
+pub const SELECT_SEVERAL: &str = "You named more than one. Only one can speak next. Choose one of: {names}. Answer with the name only.";
 
 /// The answer to a choice of nobody.
-pub const SELECT_NONE: &str =
-    "That names nobody of the list. Choose one of: {names}. Answer with the name only, exactly as it is written here.";
+pub const SELECT_NONE: &str = "That names nobody of the list. Choose one of: {names}. Answer with the name only, exactly as it is written here.";
 
 /// Tells the agents of a group who is there. `{agents}` becomes the names and descriptions.
 pub const INTRODUCTION: &str = "These take part in the conversation:\n{agents}";

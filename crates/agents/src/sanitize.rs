@@ -104,7 +104,10 @@ mod tests {
     #[test]
     fn bytes_that_are_no_text_are_replaced() {
         let shown = whole(b"a\xffb\x80\n");
-        assert!(shown.starts_with('a') && shown.ends_with('\n') && shown.contains('b'), "{shown:?}");
+        assert!(
+            shown.starts_with('a') && shown.ends_with('\n') && shown.contains('b'),
+            "{shown:?}"
+        );
         assert!(shown.chars().all(|c| c == '\n' || !c.is_control()), "{shown:?}");
     }
 

@@ -112,10 +112,13 @@ impl Sequence {
         let mut running = FuturesUnordered::new();
         loop {
             for (place, waits) in waiting.iter_mut().enumerate() {
-                let is_over = |needed: &usize| results[*needed].as_ref().is_some_and(|result| result.stop.is_success());
+                let is_over = |needed: &usize| {
+                    results[*needed].as_ref().is_some_and(|result| result.stop.is_success())
+                };
                 if let Some(step) = waits.take_if(|step| step.after.iter().all(is_over)) {
                     let (chat, whole) = (with_summaries(step, &step.after, &results), &whole);
-                    running.push(async move { (place, run_chat(&chat, &step.opening, whole).await) });
+                    running
+                        .push(async move { (place, run_chat(&chat, &step.opening, whole).await) });
                 }
             }
             let Some((place, result)) = running.next().await else { return Ok(results) };
@@ -134,18 +137,33 @@ impl Sequence {
             step.chat.check(&step.opening).map_err(in_step)?;
             let Some(log) = &step.chat.log else { continue };
             let earlier = &self.steps[..place];
-            if let Some(same) = earlier.iter().position(|other| other.chat.log.as_ref() == Some(log)) {
+            if let Some(same) =
+                earlier.iter().position(|other| other.chat.log.as_ref() == Some(log))
+            {
                 let path = log.display();
-                return Err(Error::Invalid(format!("chat {place}: chat {same} is saved to {path} already")));
+                return Err(Error::Invalid(format!(
+                    "chat {place}: chat {same} is saved to {path} already"
+                )));
             }
             crate::chat::can_be_made(log)?;
         }
         let id = uuid::Uuid::new_v4().to_string().into();
-        Ok(Context::new(id, self.cancel.clone(), self.events.clone(), self.budget.clone(), Default::default()))
+        Ok(Context::new(
+            id,
+            self.cancel.clone(),
+            self.events.clone(),
+            self.budget.clone(),
+            Default::default(),
+        ))
     }
 }
 
-async fn run_step(step: &Step, before: &[usize], finished: &[Option<ChatResult>], whole: &Context) -> ChatResult {
+async fn run_step(
+    step: &Step,
+    before: &[usize],
+    finished: &[Option<ChatResult>],
+    whole: &Context,
+) -> ChatResult {
     run_chat(&with_summaries(step, before, finished), &step.opening, whole).await
 }
 
@@ -159,7 +177,8 @@ async fn run_chat(chat: &Chat, opening: &Opening, whole: &Context) -> ChatResult
 fn with_summaries(step: &Step, before: &[usize], finished: &[Option<ChatResult>]) -> Chat {
     let mut chat = step.chat.clone();
     let brings = before.iter().filter(|place| !step.without.contains(place));
-    let summaries = brings.filter_map(|place| finished[*place].as_ref()).map(|result| result.summary.clone());
+    let summaries =
+        brings.filter_map(|place| finished[*place].as_ref()).map(|result| result.summary.clone());
     chat.carryover.extend(summaries);
     chat
 }
@@ -175,13 +194,15 @@ fn check_order(steps: &[Step]) -> Result<()> {
             )));
         }
     }
-    while let Some(place) =
-        (0..steps.len()).find(|place| !over[*place] && steps[*place].after.iter().all(|needed| over[*needed]))
+    while let Some(place) = (0..steps.len())
+        .find(|place| !over[*place] && steps[*place].after.iter().all(|needed| over[*needed]))
     {
         over[place] = true;
     }
     match over.iter().position(|over| !over) {
         None => Ok(()),
-        Some(place) => Err(Error::Invalid(format!("chat {place} waits for chats that wait for it"))),
+        Some(place) => {
+            Err(Error::Invalid(format!("chat {place} waits for chats that wait for it")))
+        }
     }
 }

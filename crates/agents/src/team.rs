@@ -83,7 +83,8 @@ pub fn ask(member: impl Into<Member>) -> FunctionTool {
     let mut tool = function_of(spec, move |arguments, caller| {
         let member = member.clone();
         async move {
-            let Task { task } = serde_json::from_value(arguments).map_err(|error| error.to_string())?;
+            let Task { task } =
+                serde_json::from_value(arguments).map_err(|error| error.to_string())?;
             let runs_code = member.code.is_some();
             let proxy = Agent {
                 code: member.code,
@@ -94,7 +95,9 @@ pub fn ask(member: impl Into<Member>) -> FunctionTool {
             };
             let name = member.agent.name.clone();
             let chat = Chat { max_turns: Some(MAX_TURNS), ..Chat::between(proxy, member.agent) };
-            let result = Box::pin(chat.run_within(&caller.context, task)).await.map_err(|error| error.to_string())?;
+            let result = Box::pin(chat.run_within(&caller.context, task))
+                .await
+                .map_err(|error| error.to_string())?;
             match result.stop.is_success() {
                 true => Ok(Value::String(result.summary.trim().to_owned())),
                 false => Err(stopped(&name, &result)),
@@ -145,6 +148,8 @@ fn marked_name(member: &str) -> String {
     let ascii: String = fitting(member).chars().take(MOST_OF_NAME).collect();
     let words = ascii.split('_').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_");
     // FNV-1a.
-    let number = member.bytes().fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let number = member
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
     format!("ask_{}_{number:08x}", if words.is_empty() { "member" } else { &words })
 }

@@ -95,10 +95,14 @@ pub(crate) fn check(tools: &[Arc<dyn Tool>]) -> Result<(), String> {
     for (place, tool) in tools.iter().enumerate() {
         let name = &tool.spec().name;
         if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
-            return Err(format!("the tool name `{name}` does not do: it takes 1 to 64 letters, digits, `_` and `-`"));
+            return Err(format!(
+                "the tool name `{name}` does not do: it takes 1 to 64 letters, digits, `_` and `-`"
+            ));
         }
         if tools.iter().take(place).any(|other| other.spec().name == *name) {
-            return Err(format!("two tools of an agent are named `{name}`; give one of them another name"));
+            return Err(format!(
+                "two tools of an agent are named `{name}`; give one of them another name"
+            ));
         }
         tool.check()?;
     }

@@ -132,9 +132,13 @@ impl Transcript {
             }
             Event::HumanAnswered { text: None, .. } => self.mark("USING AUTO REPLY..."),
             Event::BlockStarted { index, language, .. } => {
-                self.mark(&format!("EXECUTING CODE BLOCK {index} (inferred language is {language})..."));
+                self.mark(&format!(
+                    "EXECUTING CODE BLOCK {index} (inferred language is {language})..."
+                ));
             }
-            Event::Installing { packages, .. } => self.mark(&format!("INSTALLING {}...", packages.join(", "))),
+            Event::Installing { packages, .. } => {
+                self.mark(&format!("INSTALLING {}...", packages.join(", ")))
+            }
             Event::Installed { packages, .. } if !packages.is_empty() => {
                 self.mark(&format!("INSTALLED {}", packages.join(", ")));
             }
@@ -158,7 +162,8 @@ impl Transcript {
             self.break_off();
             self.head(from, to);
             let (chat, from) = (chat.to_owned(), from.to_owned());
-            self.open = Some(Open { chat, from, text: String::new(), sanitizer: Sanitizer::default() });
+            self.open =
+                Some(Open { chat, from, text: String::new(), sanitizer: Sanitizer::default() });
         }
         if let Some(open) = &mut self.open {
             open.text.push_str(text);
@@ -232,7 +237,10 @@ impl Transcript {
             self.framed(&format!("Suggested tool call ({}): {}", call.id, call.name), &arguments);
         }
         for result in &message.tool_results {
-            self.framed(&format!("Response from calling tool ({})", result.id), &harmless(&result.content));
+            self.framed(
+                &format!("Response from calling tool ({})", result.id),
+                &harmless(&result.content),
+            );
         }
     }
 
@@ -249,10 +257,12 @@ impl Transcript {
 }
 
 /// What closes a message: 80 dashes.
-const RULE: &str = "--------------------------------------------------------------------------------";
+const RULE: &str =
+    "--------------------------------------------------------------------------------";
 
 /// What is around the announcement of a nested chat: 80 stars.
-const STARS: &str = "********************************************************************************";
+const STARS: &str =
+    "********************************************************************************";
 
 /// A whole text without what could harm a terminal.
 fn harmless(text: &str) -> String {

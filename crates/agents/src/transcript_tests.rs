@@ -11,7 +11,13 @@ fn said(chat: &str, name: &str, to: &str, content: impl Into<Content>) -> Event 
 }
 
 fn text(chat: &str, from: &str, text: &str) -> Event {
-    Event::Text { chat: chat.into(), depth: 0, from: from.into(), to: "user".into(), text: text.into() }
+    Event::Text {
+        chat: chat.into(),
+        depth: 0,
+        from: from.into(),
+        to: "user".into(),
+        text: text.into(),
+    }
 }
 
 fn begins(chat: &str, parent: Option<&str>, agents: &[&str]) -> Event {
@@ -25,7 +31,14 @@ fn stops(chat: &str, reason: StopReason) -> Event {
 
 fn block(chat: &str, index: usize) -> Event {
     let (language, code) = ("python".into(), "1".into());
-    Event::BlockStarted { chat: chat.into(), agent: "user".into(), index, language, inferred: false, code }
+    Event::BlockStarted {
+        chat: chat.into(),
+        agent: "user".into(),
+        index,
+        language,
+        inferred: false,
+        code,
+    }
 }
 
 /// The text of events.
@@ -34,7 +47,8 @@ fn shown(events: &[Event]) -> String {
     events.iter().map(|event| transcript.push(event)).collect()
 }
 
-const RULE: &str = "--------------------------------------------------------------------------------";
+const RULE: &str =
+    "--------------------------------------------------------------------------------";
 
 #[test]
 fn it_is_as_autogen_writes_it() {
@@ -43,7 +57,12 @@ fn it_is_as_autogen_writes_it() {
         said("id", "user_proxy", "assistant", "Plot a chart."),
         said("id", "assistant", "user_proxy", "Here it is.\n\nTERMINATE"),
         block("id", 0),
-        said("id", "user_proxy", "assistant", "exitcode: 0 (execution succeeded)\nCode output: \nFigure(1000x500)\n"),
+        said(
+            "id",
+            "user_proxy",
+            "assistant",
+            "exitcode: 0 (execution succeeded)\nCode output: \nFigure(1000x500)\n",
+        ),
         stops("id", StopReason::MaxTurns { turns: 2 }),
     ];
     let expected = format!(
@@ -70,27 +89,54 @@ fn text_is_shown_while_it_arrives_and_once() {
 #[test]
 fn a_text_that_is_void_or_changed_says_so() {
     let withdrawn = Event::TextWithdrawn { chat: "id".into(), from: "assistant".into() };
-    let all = shown(&[text("id", "assistant", "Half an ans"), withdrawn, said("id", "assistant", "user", "Whole.")]);
+    let all = shown(&[
+        text("id", "assistant", "Half an ans"),
+        withdrawn,
+        said("id", "assistant", "user", "Whole."),
+    ]);
     let void = "\n\n>>>>>>>> THE ANSWER BROKE OFF. WHAT STANDS ABOVE DOES NOT COUNT\n\n";
-    let expected =
-        format!("assistant (to user):\n\nHalf an ans{void}{RULE}\nassistant (to user):\n\nWhole.\n\n{RULE}\n");
+    let expected = format!(
+        "assistant (to user):\n\nHalf an ans{void}{RULE}\nassistant (to user):\n\nWhole.\n\n{RULE}\n"
+    );
     assert_eq!(all, expected);
 
-    let all = shown(&[text("id", "assistant", "secret"), said("id", "assistant", "user", "[removed]")]);
-    assert!(all.contains("THE MESSAGE WAS CHANGED") && all.ends_with(&format!("\n\n[removed]\n\n{RULE}\n")), "{all}");
+    let all =
+        shown(&[text("id", "assistant", "secret"), said("id", "assistant", "user", "[removed]")]);
+    assert!(
+        all.contains("THE MESSAGE WAS CHANGED")
+            && all.ends_with(&format!("\n\n[removed]\n\n{RULE}\n")),
+        "{all}"
+    );
 }
 
 #[test]
 fn tools_and_images_are_named() {
-    let call = ToolCall { id: "c1".into(), name: "weather".into(), arguments: "{\"city\":\"Oslo\"}".into() };
-    let result = ToolResult { id: "c1".into(), name: "weather".into(), content: "3 degrees".into(), is_error: false };
-    let event = |message| Event::Message { chat: "id".into(), depth: 0, to: "b".into(), message, streamed: false };
+    let call = ToolCall {
+        id: "c1".into(),
+        name: "weather".into(),
+        arguments: "{\"city\":\"Oslo\"}".into(),
+    };
+    let result = ToolResult {
+        id: "c1".into(),
+        name: "weather".into(),
+        content: "3 degrees".into(),
+        is_error: false,
+    };
+    let event = |message| Event::Message {
+        chat: "id".into(),
+        depth: 0,
+        to: "b".into(),
+        message,
+        streamed: false,
+    };
     let all = shown(&[
         event(Message { name: "a".into(), tool_calls: vec![call], ..Message::default() }),
         event(Message { name: "b".into(), tool_results: vec![result], ..Message::default() }),
     ]);
-    let (called, answered) =
-        ("***** Suggested tool call (c1): weather *****", "***** Response from calling tool (c1) *****");
+    let (called, answered) = (
+        "***** Suggested tool call (c1): weather *****",
+        "***** Response from calling tool (c1) *****",
+    );
     let expected = format!(
         "a (to b):\n\n{called}\nArguments: \n{{\"city\":\"Oslo\"}}\n{}\n\n{RULE}\n\
          b (to b):\n\n{answered}\n3 degrees\n{}\n\n{RULE}\n",
@@ -99,7 +145,8 @@ fn tools_and_images_are_named() {
     );
     assert_eq!(all, expected);
 
-    let image = Image { media_type: "image/png".into(), data: std::sync::Arc::new(vec![0; 55_194]) };
+    let image =
+        Image { media_type: "image/png".into(), data: std::sync::Arc::new(vec![0; 55_194]) };
     let parts = vec![Part::Text { text: "See:".into() }, Part::Image(image)];
     let all = shown(&[said("id", "a", "b", parts)]);
     assert_eq!(all, format!("a (to b):\n\nSee:\n<image image/png, 53.9 KiB>\n\n{RULE}\n"));
@@ -113,8 +160,9 @@ fn a_group_and_people() {
         Event::HumanAnswered { chat: "id".into(), agent: "bob".into(), text: Some("yes".into()) },
         said("id", "bob", "chat_manager", ""),
     ]);
-    let expected =
-        format!("\nNext speaker: bob\n\n>>>>>>>> USING AUTO REPLY...\nbob (to chat_manager):\n\n\n\n{RULE}\n");
+    let expected = format!(
+        "\nNext speaker: bob\n\n>>>>>>>> USING AUTO REPLY...\nbob (to chat_manager):\n\n\n\n{RULE}\n"
+    );
     assert_eq!(all, expected);
 }
 
@@ -202,5 +250,7 @@ fn control_sequences_do_no_harm() {
     assert!(all.chars().all(|c| c == '\n' || !c.is_control() && c != '\u{202e}'), "{all:?}");
     // The control: colours of our own are there when they are asked for.
     let mut transcript = Transcript::default().coloured(true);
-    assert!(transcript.push(&said("id", "a", "b", "x")).starts_with("\u{1b}[33ma\u{1b}[0m (to b):"));
+    assert!(
+        transcript.push(&said("id", "a", "b", "x")).starts_with("\u{1b}[33ma\u{1b}[0m (to b):")
+    );
 }

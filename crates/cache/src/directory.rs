@@ -20,7 +20,8 @@ fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf
         .or_else(|| variable("HOME").map(|home| home.join(".cache").join("cellblock")))
         .ok_or_else(|| Error::Invalid {
             what: "cache directory",
-            why: "neither CELLBLOCK_CACHE, XDG_CACHE_HOME nor HOME is set; set CELLBLOCK_CACHE".to_owned(),
+            why: "neither CELLBLOCK_CACHE, XDG_CACHE_HOME nor HOME is set; set CELLBLOCK_CACHE"
+                .to_owned(),
         })
 }
 
@@ -36,7 +37,8 @@ mod tests {
             // The ones before are not set, or empty.
             for unset in [None, Some("")] {
                 let found = from_variables(|name| {
-                    let (at, (_, value)) = all.iter().enumerate().find(|(_, (known, _))| *known == name)?;
+                    let (at, (_, value)) =
+                        all.iter().enumerate().find(|(_, (known, _))| *known == name)?;
                     if at < first { unset.map(Into::into) } else { Some((*value).into()) }
                 });
                 assert_eq!(found.unwrap().to_str(), Some(expected));

@@ -34,7 +34,8 @@ pub struct Environment {
 pub fn read(objects: &Objects, name: &str) -> Result<Environment> {
     let path = path(objects, name)?;
     match fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|source| storage("understand", &path, source.into())),
+        Ok(text) => serde_json::from_slice(&text)
+            .map_err(|source| storage("understand", &path, source.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Environment::default()),
         Err(source) => Err(storage("read", &path, source)),
     }
@@ -51,7 +52,8 @@ pub fn names(objects: &Objects) -> Result<Vec<String>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(storage("read", &directory, source)),
     };
-    let name = |entry: fs::DirEntry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned());
+    let name =
+        |entry: fs::DirEntry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned());
     let mut names: Vec<String> = entries.flatten().filter_map(name).collect();
     names.sort();
     Ok(names)
@@ -63,12 +65,21 @@ pub fn names(objects: &Objects) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// Those of [`wheels::install`]; [`Error::Invalid`] for a name that cannot be one.
-pub async fn install(objects: &Objects, name: &str, wanted: Wanted<'_>, progress: &dyn Progress) -> Result<WheelSet> {
+pub async fn install(
+    objects: &Objects,
+    name: &str,
+    wanted: Wanted<'_>,
+    progress: &dyn Progress,
+) -> Result<WheelSet> {
     let path = path(objects, name)?;
     if wanted.requirements.is_empty() {
         let environment = read(objects, name)?;
-        let set =
-            wheels::install(objects, Wanted { requirements: &environment.requirements, ..wanted }, progress).await?;
+        let set = wheels::install(
+            objects,
+            Wanted { requirements: &environment.requirements, ..wanted },
+            progress,
+        )
+        .await?;
         if environment.objects.contains(&set.key) || environment.requirements.is_empty() {
             return Ok(set);
         }
@@ -76,7 +87,8 @@ pub async fn install(objects: &Objects, name: &str, wanted: Wanted<'_>, progress
     let _lock = lock(objects, name).await?;
     let mut environment = read(objects, name)?;
     let requirements = wheels::union(&environment.requirements, wanted.requirements);
-    let set = wheels::install(objects, Wanted { requirements: &requirements, ..wanted }, progress).await?;
+    let set = wheels::install(objects, Wanted { requirements: &requirements, ..wanted }, progress)
+        .await?;
     if requirements != environment.requirements {
         environment = Environment { requirements, objects: Vec::new() };
     }

@@ -86,7 +86,11 @@ impl Index {
             if care == Care::Hashes || stamp != file.stamp {
                 let hash = hash_file(&path).map_err(|source| storage("read", &path, source))?;
                 if hash != file.blake3 {
-                    return Err(storage("trust", &path, io::Error::other("its content is not what was stored")));
+                    return Err(storage(
+                        "trust",
+                        &path,
+                        io::Error::other("its content is not what was stored"),
+                    ));
                 }
                 restamped |= stamp != file.stamp;
                 file.stamp = stamp;
@@ -117,7 +121,9 @@ pub(crate) fn seal(directory: &Path, use_of: Use) -> io::Result<()> {
         }
         let stamp = Stamp::of(&file.metadata()?, use_of);
         indexed.push(IndexedFile { name: name.to_owned(), blake3: hash_file(path)?, stamp });
-        if let Some(parent) = path.parent().filter(|parent| directories.last().is_none_or(|last| last != parent)) {
+        if let Some(parent) =
+            path.parent().filter(|parent| directories.last().is_none_or(|last| last != parent))
+        {
             directories.push(parent.to_owned());
         }
         Ok(())

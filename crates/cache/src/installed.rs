@@ -24,7 +24,11 @@ pub fn installed(directory: &Path) -> io::Result<Vec<Package>> {
     let mut packages = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
-        let Some(info) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".dist-info")) else { continue };
+        let Some(info) =
+            path.file_name().and_then(|name| name.to_str()?.strip_suffix(".dist-info"))
+        else {
+            continue;
+        };
         let Some((name, version)) = info.rsplit_once('-') else { continue };
         let modules = modules(&fs::read_to_string(path.join("RECORD"))?);
         packages.push(Package { name: normalised(name), version: version.to_owned(), modules });
@@ -46,7 +50,10 @@ fn modules(record: &str) -> Vec<String> {
             let path = line.split(',').next()?.trim_matches('"');
             // A native module's name goes on with what it fits: `_speedups.cpython-311-x86_64-linux-gnu.so`.
             let native = || path.strip_suffix(".so").and_then(|path| path.split('.').next());
-            let module = path.strip_suffix("/__init__.py").or_else(|| path.strip_suffix(".py")).or_else(native);
+            let module = path
+                .strip_suffix("/__init__.py")
+                .or_else(|| path.strip_suffix(".py"))
+                .or_else(native);
             module.filter(|name| !name.contains('/'))
         })
         .map(str::to_owned)
@@ -61,16 +68,24 @@ fn modules(record: &str) -> Vec<String> {
 /// # Errors
 /// Those of `visit` and of reading; and for what is neither file nor directory, or has a name that is no text: a wheel
 /// has no such thing.
-pub fn files(directory: &Path, visit: &mut dyn FnMut(&str, &Path) -> io::Result<()>) -> io::Result<()> {
+pub fn files(
+    directory: &Path,
+    visit: &mut dyn FnMut(&str, &Path) -> io::Result<()>,
+) -> io::Result<()> {
     visit_below(directory, "", visit)
 }
 
-fn visit_below(directory: &Path, prefix: &str, visit: &mut dyn FnMut(&str, &Path) -> io::Result<()>) -> io::Result<()> {
+fn visit_below(
+    directory: &Path,
+    prefix: &str,
+    visit: &mut dyn FnMut(&str, &Path) -> io::Result<()>,
+) -> io::Result<()> {
     let mut entries: Vec<fs::DirEntry> = fs::read_dir(directory)?.collect::<io::Result<_>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
-        let refused = || io::Error::other(format!("{} is no plain file or directory", path.display()));
+        let refused =
+            || io::Error::other(format!("{} is no plain file or directory", path.display()));
         let name = format!("{prefix}{}", entry.file_name().to_str().ok_or_else(refused)?);
         let kind = entry.file_type()?;
         if kind.is_dir() {
@@ -102,7 +117,9 @@ mod tests {
     #[test]
     fn packages_are_read_from_what_installers_leave() {
         let directory = tempfile::tempdir().unwrap();
-        for (info, record) in [("Zope.Interface-7.1.dist-info", "x.py,,\n"), ("a_b-1-1.dist-info", "")] {
+        for (info, record) in
+            [("Zope.Interface-7.1.dist-info", "x.py,,\n"), ("a_b-1-1.dist-info", "")]
+        {
             fs::create_dir(directory.path().join(info)).unwrap();
             fs::write(directory.path().join(info).join("RECORD"), record).unwrap();
         }

@@ -77,12 +77,22 @@ impl Installer {
     /// # Errors
     /// The installer's own last words.
     pub async fn install(&self, job: &Job<'_>) -> Result<(), String> {
-        let absolute = |path: &Path| std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()));
+        let absolute = |path: &Path| {
+            std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))
+        };
         let mut arguments: Vec<OsString> = match self {
-            Self::Uv(_) => vec!["pip".into(), "install".into(), "--no-build".into(), "--link-mode=copy".into()],
+            Self::Uv(_) => {
+                vec!["pip".into(), "install".into(), "--no-build".into(), "--link-mode=copy".into()]
+            }
             Self::Pip(..) => {
                 let mut arguments = self.other_interpreter(job.fit);
-                let install = ["install", "--no-input", "--disable-pip-version-check", "--no-compile", "--no-user"];
+                let install = [
+                    "install",
+                    "--no-input",
+                    "--disable-pip-version-check",
+                    "--no-compile",
+                    "--no-user",
+                ];
                 arguments.extend(install.map(OsString::from));
                 arguments.push("--only-binary=:all:".into());
                 arguments
@@ -95,12 +105,18 @@ impl Installer {
         let mut command = self.command();
         // Set by people who want no package outside of a virtual environment; this goes into none of theirs.
         command.args(arguments).env_remove("PIP_REQUIRE_VIRTUALENV");
-        let output = run(command).await.map_err(|error| format!("{} did not start: {error}", self.name()))?;
+        let output = run(command)
+            .await
+            .map_err(|error| format!("{} did not start: {error}", self.name()))?;
         if output.status.success() {
             return Ok(());
         }
         let said = last_words(&String::from_utf8_lossy(&output.stderr));
-        Err(if said.is_empty() { format!("{} ended with {}", self.name(), output.status) } else { said })
+        Err(if said.is_empty() {
+            format!("{} ended with {}", self.name(), output.status)
+        } else {
+            said
+        })
     }
 
     /// What to call it in a message.
@@ -135,7 +151,9 @@ impl Installer {
     /// pip's wheels fit the Python that runs it, so another one has to be named. This takes pip 22.3 or later.
     fn other_interpreter(&self, fit: Fit<'_>) -> Vec<OsString> {
         match (self, fit) {
-            (Self::Pip(program, _), Fit::Interpreter(interpreter)) if *program != interpreter.path => {
+            (Self::Pip(program, _), Fit::Interpreter(interpreter))
+                if *program != interpreter.path =>
+            {
                 vec!["--python".into(), interpreter.path.clone().into()]
             }
             _ => Vec::new(),
@@ -146,9 +164,17 @@ impl Installer {
     fn fit(&self, fit: Fit<'_>) -> Vec<OsString> {
         match (self, fit) {
             (Self::Uv(_), Fit::Pure(version)) => vec!["--python-version".into(), version.into()],
-            (Self::Uv(_), Fit::Interpreter(interpreter)) => vec!["--python".into(), interpreter.path.clone().into()],
+            (Self::Uv(_), Fit::Interpreter(interpreter)) => {
+                vec!["--python".into(), interpreter.path.clone().into()]
+            }
             (Self::Pip(..), Fit::Pure(version)) => {
-                let any = ["--platform=any", "--implementation=py", "--abi=none", "--python-version", version];
+                let any = [
+                    "--platform=any",
+                    "--implementation=py",
+                    "--abi=none",
+                    "--python-version",
+                    version,
+                ];
                 any.map(OsString::from).to_vec()
             }
             (Self::Pip(..), Fit::Interpreter(_)) => Vec::new(),
@@ -256,9 +282,12 @@ pub(crate) async fn run(mut command: Command) -> std::io::Result<Output> {
 /// The part of an installer's output that says what is wrong: its error lines, or else its last ones.
 fn last_words(output: &str) -> String {
     const MOST_LINES: usize = 6;
-    let lines: Vec<&str> = output.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-    let errors: Vec<&str> =
-        lines.iter().filter_map(|line| line.strip_prefix("ERROR: ").or_else(|| line.strip_prefix("error: "))).collect();
+    let lines: Vec<&str> =
+        output.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let errors: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("ERROR: ").or_else(|| line.strip_prefix("error: ")))
+        .collect();
     let chosen = if errors.is_empty() { &lines } else { &errors };
     chosen[chosen.len().saturating_sub(MOST_LINES)..].join("; ")
 }

@@ -52,7 +52,9 @@ impl Interpreter {
             objects.root.join("interpreters").join(format!("{id}.json"))
         });
         let stamp = fs::metadata(program).ok().map(|metadata| Stamp::of(&metadata, Use::Private));
-        let known = kept.as_ref().and_then(|path| serde_json::from_slice::<Answer>(&fs::read(path).ok()?).ok());
+        let known = kept
+            .as_ref()
+            .and_then(|path| serde_json::from_slice::<Answer>(&fs::read(path).ok()?).ok());
         if let Some(known) = known.filter(|known| stamp.as_ref() == Some(&known.stamp)) {
             return Ok(known.interpreter);
         }
@@ -66,16 +68,27 @@ impl Interpreter {
     }
 
     async fn run(program: &Path) -> Result<Self> {
-        let failed = |source| Error::Start { what: format!("the interpreter {}", program.display()), source };
+        let failed = |source| Error::Start {
+            what: format!("the interpreter {}", program.display()),
+            source,
+        };
         let mut command = Command::new(program);
         command.args(["-I", "-S", "-c", QUESTION]).stdin(Stdio::null()).kill_on_drop(true);
         let output = command.output().await.map_err(|error| failed(error.into()))?;
         let said = String::from_utf8_lossy(&output.stdout);
         match said.lines().collect::<Vec<_>>()[..] {
-            [path, version, platform] if output.status.success() && Path::new(path).is_absolute() => {
-                Ok(Self { path: path.into(), version: version.to_owned(), platform: platform.to_owned() })
+            [path, version, platform]
+                if output.status.success() && Path::new(path).is_absolute() =>
+            {
+                Ok(Self {
+                    path: path.into(),
+                    version: version.to_owned(),
+                    platform: platform.to_owned(),
+                })
             }
-            _ => Err(failed(format!("it is no Python 3 ({}); name another one", output.status).into())),
+            _ => Err(failed(
+                format!("it is no Python 3 ({}); name another one", output.status).into(),
+            )),
         }
     }
 }

@@ -46,7 +46,9 @@ impl Objects {
         let file = match File::open(self.use_lock(id)) {
             Ok(file) => file,
             // Nobody ever has.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(Unused { _exclusive: None })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Some(Unused { _exclusive: None }));
+            }
             Err(error) => return Err(error),
         };
         match file.try_lock() {

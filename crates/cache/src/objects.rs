@@ -204,7 +204,9 @@ impl Objects {
         let parent = self.root.join("tmp");
         let path = parent.join(id);
         match fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(storage("remove", &path, error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(storage("remove", &path, error));
+            }
             _ => {}
         }
         Temporary::new(&parent, Some(id)).map_err(|source| storage("create", &path, source))
@@ -214,7 +216,8 @@ impl Objects {
     pub(crate) async fn lock(&self, id: &str) -> Result<File> {
         let path = self.root.join("locks").join(format!("{id}.lock"));
         let failed = |source| storage("lock", &path, source);
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
+        let file =
+            OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed)?;
         tokio::task::spawn_blocking(move || file.lock().map(|()| file))
             .await
             .map_err(|error| failed(io::Error::other(error)))?

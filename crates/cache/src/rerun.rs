@@ -36,7 +36,11 @@ pub fn again(name: &str, wrapper: &[&str], environment: &[(&str, &str)]) -> io::
 pub fn assert_passed(output: &Output) {
     let stdout = String::from_utf8_lossy(&output.stdout);
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stdout.contains("1 passed"), "{}\n{stdout}\n{stderr}", output.status);
+    assert!(
+        output.status.success() && stdout.contains("1 passed"),
+        "{}\n{stdout}\n{stderr}",
+        output.status
+    );
 }
 
 /// A wrapper in which the test is root over a mount namespace of its own; `None`, with a printed reason, where that is

@@ -71,7 +71,8 @@ pub(crate) fn sweep(parent: &Path) {
     }
     for entry in entries {
         let path = entry.path();
-        let in_use = File::open(&path).is_ok_and(|own| matches!(own.try_lock(), Err(TryLockError::WouldBlock)));
+        let in_use = File::open(&path)
+            .is_ok_and(|own| matches!(own.try_lock(), Err(TryLockError::WouldBlock)));
         if !in_use {
             let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         }
@@ -101,7 +102,8 @@ mod tests {
         let objects = Objects::at(directory.path().to_owned()).unwrap();
         let alive = objects.temporary().unwrap();
         let count = || fs::read_dir(objects.root.join("tmp")).unwrap().count();
-        let killed = rerun::again(KILLED, &[], &[(ROOT, &directory.path().display().to_string())]).unwrap();
+        let killed =
+            rerun::again(KILLED, &[], &[(ROOT, &directory.path().display().to_string())]).unwrap();
         assert!(!killed.status.success());
         assert_eq!(count(), 2);
         let other = Objects::at(objects.root.clone()).unwrap();

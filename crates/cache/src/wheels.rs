@@ -56,10 +56,16 @@ impl WheelSet {
     pub fn report_since(&self, before: Option<&WheelSet>) -> InstallReport {
         let known = before.map(|set| set.packages.as_slice()).unwrap_or_default();
         let is_known = |package: &&Package| {
-            known.iter().any(|other| (&other.name, &other.version) == (&package.name, &package.version))
+            known
+                .iter()
+                .any(|other| (&other.name, &other.version) == (&package.name, &package.version))
         };
         let new = self.packages.iter().filter(|package| !is_known(package));
-        InstallReport { installed: new.map(|package| format!("{}=={}", package.name, package.version)).collect() }
+        InstallReport {
+            installed: new
+                .map(|package| format!("{}=={}", package.name, package.version))
+                .collect(),
+        }
     }
 }
 
@@ -70,7 +76,11 @@ impl WheelSet {
 /// [`Error::Install`] when there is no such package, none that works here without being built, versions that exclude each
 /// other, or no way to fetch them; also for source builds. [`Error::Invalid`] for a requirement that names something else
 /// than a package of the index. [`Error::Storage`] when the cache cannot be written.
-pub async fn install(objects: &Objects, wanted: Wanted<'_>, progress: &dyn Progress) -> Result<WheelSet> {
+pub async fn install(
+    objects: &Objects,
+    wanted: Wanted<'_>,
+    progress: &dyn Progress,
+) -> Result<WheelSet> {
     let requirements = checked(wanted.requirements)?;
     let asked = requirements.join(" ");
     if wanted.source_builds && !requirements.is_empty() {
@@ -82,7 +92,8 @@ pub async fn install(objects: &Objects, wanted: Wanted<'_>, progress: &dyn Progr
     let interpreter = wanted.interpreter;
     let path = interpreter.path.as_os_str().as_encoded_bytes();
     let (version, platform) = (interpreter.version.as_bytes(), interpreter.platform.as_bytes());
-    let key = object_id("wheels", &[FORMAT, path, version, platform, requirements.join("\n").as_bytes()]);
+    let key =
+        object_id("wheels", &[FORMAT, path, version, platform, requirements.join("\n").as_bytes()]);
     let directory = objects
         .get_or_make_shared(&key, async |into| {
             progress.step(&format!("installing {asked}"));
@@ -107,7 +118,8 @@ pub fn union(present: &[Requirement], new: &[Requirement]) -> Vec<Requirement> {
         list.iter().any(|other| other.name == name && (!versioned || !other.version.is_empty()))
     };
     let kept = present.iter().filter(|old| !same(new, &old.name, true));
-    let added = new.iter().filter(|new| !new.version.is_empty() || !same(present, &new.name, false));
+    let added =
+        new.iter().filter(|new| !new.version.is_empty() || !same(present, &new.name, false));
     let mut all: Vec<Requirement> = kept.chain(added).cloned().collect();
     for requirement in &mut all {
         let everywhere = present.iter().chain(new).filter(|other| other.name == requirement.name);
@@ -164,7 +176,8 @@ async fn make(
 /// Lets the installer choose, fetch and unpack; gives the directory with what it unpacked.
 async fn fetch(work: &Path, interpreter: &Interpreter, requirements: &[String]) -> Result<PathBuf> {
     let list = work.join("requirements.txt");
-    fs::write(&list, requirements.join("\n") + "\n").map_err(|source| storage("write", &list, source))?;
+    fs::write(&list, requirements.join("\n") + "\n")
+        .map_err(|source| storage("write", &list, source))?;
     let fit = Fit::Interpreter(interpreter);
     let mut installers = Installers::new(fit);
     while let Some(installer) = installers.next().await {
@@ -179,7 +192,9 @@ async fn fetch(work: &Path, interpreter: &Interpreter, requirements: &[String]) 
     Err(match installers.error(&requirements.join(" ")) {
         // What pip says when all versions there are would have to be built, too.
         Error::Install { packages, why } if why.contains("(from versions: none)") => {
-            let why = format!("{why}; only wheels are installed here, and there is none that fits this interpreter");
+            let why = format!(
+                "{why}; only wheels are installed here, and there is none that fits this interpreter"
+            );
             Error::Install { packages, why }
         }
         error => error,
@@ -194,7 +209,16 @@ async fn compile(directory: &Path, interpreter: &Interpreter) {
     let mut command = Command::new(&interpreter.path);
     // Unchecked: the files never change, and links and copies may have other times. Without the path of this directory,
     // which is not the one that programs see.
-    command.args(["-I", "-S", "-m", "compileall", "-qq", "-j0", "--invalidation-mode=unchecked-hash", "-s"]);
+    command.args([
+        "-I",
+        "-S",
+        "-m",
+        "compileall",
+        "-qq",
+        "-j0",
+        "--invalidation-mode=unchecked-hash",
+        "-s",
+    ]);
     command.args([directory, directory]);
     let _ = tokio::time::timeout(LONGEST, run(command)).await;
 }

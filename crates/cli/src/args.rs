@@ -168,5 +168,9 @@ pub struct SessionArgs {
 fn styles() -> Styles {
     use anstyle::{AnsiColor, Style};
     let strong = Style::new().bold();
-    Styles::styled().header(strong).usage(strong).literal(AnsiColor::Cyan.on_default()).placeholder(Style::new())
+    Styles::styled()
+        .header(strong)
+        .usage(strong)
+        .literal(AnsiColor::Cyan.on_default())
+        .placeholder(Style::new())
 }

@@ -82,7 +82,8 @@ pub const EXECUTORS: &[Row] = &[
 async fn wasi(choices: Choices, steps: Steps) -> cellblock_exec::Result<Arc<dyn Executor>> {
     let defaults = cellblock_wasi::Options::default();
     let image = choices.image.unwrap_or(defaults.image);
-    let options = cellblock_wasi::Options { image, fuel: choices.fuel, ..cellblock_wasi::Options::default() };
+    let options =
+        cellblock_wasi::Options { image, fuel: choices.fuel, ..cellblock_wasi::Options::default() };
     let executor = WasiExecutor::start(ImageStore::in_user_cache()?, options, &steps).await?;
     Ok(Arc::new(executor))
 }
@@ -181,7 +182,10 @@ pub fn is_docker_image(name: &str) -> bool {
 fn refuse_what_is_others(row: &Row, choices: &Choices) -> Result<()> {
     let refuse = |option: &str, whose: &str| {
         let name = row.name;
-        Err(Error::Unsupported(format!("{option} is for the {whose} executor, and this is the {name} one")).into())
+        Err(Error::Unsupported(format!(
+            "{option} is for the {whose} executor, and this is the {name} one"
+        ))
+        .into())
     };
     let docker = !choices.mounts.is_empty() || choices.gpus || choices.runtime.is_some();
     let local = choices.venv.is_some() || choices.environment.is_some();
@@ -191,7 +195,10 @@ fn refuse_what_is_others(row: &Row, choices: &Choices) -> Result<()> {
         name if choices.fuel.is_some() && name != "wasi" => refuse("--fuel", "wasi"),
         _ => match choices.isolation {
             Some(level) if level < row.isolation => {
-                let why = format!("{level} isolation: the {} executor gives {} at most", row.name, row.isolation);
+                let why = format!(
+                    "{level} isolation: the {} executor gives {} at most",
+                    row.name, row.isolation
+                );
                 Err(Error::Unsupported(why).into())
             }
             _ => Ok(()),
@@ -202,7 +209,8 @@ fn refuse_what_is_others(row: &Row, choices: &Choices) -> Result<()> {
 impl Row {
     /// Languages that it may run.
     pub fn languages(&self) -> Vec<Language> {
-        let others = INTERPRETERS.iter().map(|interpreter| Language::from_static(interpreter.language));
+        let others =
+            INTERPRETERS.iter().map(|interpreter| Language::from_static(interpreter.language));
         std::iter::once(Language::PYTHON).chain(others.filter(|_| self.many_languages)).collect()
     }
 }

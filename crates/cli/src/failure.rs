@@ -90,12 +90,16 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
         }
         match cause.downcast_ref::<agents::Error>() {
             Some(agents::Error::Log { doing: "make", .. }) => {
-                return Some("--save takes the name of a new file in a directory that is there".into());
+                return Some(
+                    "--save takes the name of a new file in a directory that is there".into(),
+                );
             }
             Some(agents::Error::Log { .. }) => {
                 return Some("--resume takes a chat that this version saved with --save, with the same agents".into());
             }
-            Some(agents::Error::Invalid(_)) => return Some("docs/chat.md tells what agents and chats can be".into()),
+            Some(agents::Error::Invalid(_)) => {
+                return Some("docs/chat.md tells what agents and chats can be".into());
+            }
             _ => {}
         }
         match cause.downcast_ref::<ModelError>() {
@@ -105,7 +109,9 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
                 );
             }
             Some(ModelError::Start { .. }) => {
-                return Some("`cellblock doctor` shows what there is of models on this machine".into());
+                return Some(
+                    "`cellblock doctor` shows what there is of models on this machine".into(),
+                );
             }
             _ => {}
         }
@@ -114,15 +120,22 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
                 return Some("`cellblock doctor` tells what is missing on this machine".into());
             }
             Some(Error::Unsupported(_)) => {
-                return Some("change the option, or choose another executor with --executor".into());
+                return Some(
+                    "change the option, or choose another executor with --executor".into(),
+                );
             }
             Some(Error::Storage { .. }) => {
-                return Some("make room there or check its permissions; CELLBLOCK_CACHE moves the cache".into());
+                return Some(
+                    "make room there or check its permissions; CELLBLOCK_CACHE moves the cache"
+                        .into(),
+                );
             }
             Some(Error::Install { .. }) => {
                 return Some("check the names, the network, and `cellblock doctor`".into());
             }
-            Some(Error::Lost { .. }) => return Some("run it again; if it stays so, please report it".into()),
+            Some(Error::Lost { .. }) => {
+                return Some("run it again; if it stays so, please report it".into());
+            }
             _ => {}
         }
     }
@@ -134,7 +147,11 @@ pub fn tell(error: &anyhow::Error) -> ExitCode {
     let code = code(error);
     // Who closed our output does not read this either, and a person who pressed Ctrl-C knows.
     if code != NO_READER {
-        print(&error.to_string(), error.chain().skip(1).map(ToString::to_string), hint(error).as_deref());
+        print(
+            &error.to_string(),
+            error.chain().skip(1).map(ToString::to_string),
+            hint(error).as_deref(),
+        );
     }
     ExitCode::from(code)
 }
@@ -162,5 +179,7 @@ pub fn print(message: &str, causes: impl Iterator<Item = String>, hint: Option<&
 
 /// Whether this is the error of writing where nobody reads.
 pub fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }

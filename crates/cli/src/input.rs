@@ -25,7 +25,8 @@ pub fn text(path: &Path) -> Result<String> {
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        let hint = "convert it first, for example: iconv -f UTF-16 -t UTF-8 answer.md | cellblock run -";
+        let hint =
+            "convert it first, for example: iconv -f UTF-16 -t UTF-8 answer.md | cellblock run -";
         usage(format!("{name} is not UTF-8: the byte at offset {at} is not text"), hint)
     })?;
     Ok(match text.strip_prefix('\u{feff}') {
@@ -41,19 +42,29 @@ pub fn bytes(path: &Path) -> Result<Vec<u8>> {
     if path == Path::new("-") {
         let stdin = std::io::stdin();
         if stdin.is_terminal() {
-            let _ = std::io::Write::write_all(&mut anstream::stderr(), b"reading from the terminal; end with Ctrl-D\n");
+            let _ = std::io::Write::write_all(
+                &mut anstream::stderr(),
+                b"reading from the terminal; end with Ctrl-D\n",
+            );
         }
         read(stdin.lock(), &mut bytes).with_context(|| format!("cannot read {name}"))?;
     } else {
-        let file = File::open(path)
-            .map_err(|error| usage(format!("cannot open {name}: {error}"), "check the path; - means standard input"))?;
+        let file = File::open(path).map_err(|error| {
+            usage(format!("cannot open {name}: {error}"), "check the path; - means standard input")
+        })?;
         if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
-            return Err(usage(format!("{name} is a directory"), "give a file; input files go to --workspace"));
+            return Err(usage(
+                format!("{name} is a directory"),
+                "give a file; input files go to --workspace",
+            ));
         }
         read(file, &mut bytes).with_context(|| format!("cannot read {name}"))?;
     }
     if bytes.len() as u64 > MAX_INPUT {
-        return Err(usage(format!("{name} is larger than 256 MiB"), "split it into several answers"));
+        return Err(usage(
+            format!("{name} is larger than 256 MiB"),
+            "split it into several answers",
+        ));
     }
     Ok(bytes)
 }

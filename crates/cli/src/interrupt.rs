@@ -24,7 +24,10 @@ pub fn cancel_on_ctrl_c(token: &CancellationToken) {
 ///
 /// # Errors
 /// Those of the work, and [`Interrupted`].
-pub async fn until_cancelled<T, E>(token: &CancellationToken, work: impl Future<Output = Result<T, E>>) -> Result<T>
+pub async fn until_cancelled<T, E>(
+    token: &CancellationToken,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T>
 where
     anyhow::Error: From<E>,
 {

@@ -33,7 +33,9 @@ fn main() -> ExitCode {
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failure::tell(&anyhow::Error::new(error).context("cannot start the runtime")),
+        Err(error) => {
+            return failure::tell(&anyhow::Error::new(error).context("cannot start the runtime"));
+        }
     };
     let result = runtime.block_on(commands::dispatch(cli.command));
     runtime.shutdown_timeout(GRACE);

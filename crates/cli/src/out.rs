@@ -18,8 +18,8 @@ use cellblock_exec::{Artifact, filename::workspace_path};
 /// # Errors
 /// When the name is unsafe, something is in the way, or the file cannot be written.
 pub fn write(directory: &Path, artifact: &Artifact) -> io::Result<PathBuf> {
-    let path =
-        workspace_path(&artifact.path).map_err(|refused| io::Error::new(io::ErrorKind::InvalidInput, refused))?;
+    let path = workspace_path(&artifact.path)
+        .map_err(|refused| io::Error::new(io::ErrorKind::InvalidInput, refused))?;
     std::fs::create_dir_all(directory)?;
     let mut parent = Dir::open_ambient_dir(directory, ambient_authority())?;
     let (parents, name) = path.rsplit_once('/').unwrap_or(("", &path));
@@ -36,7 +36,10 @@ pub fn write(directory: &Path, artifact: &Artifact) -> io::Result<PathBuf> {
         parent = parent.open_dir(component)?;
     }
     if parent.symlink_metadata(name).is_ok_and(|metadata| metadata.is_dir()) {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "a directory of that name is in the way"));
+        return Err(io::Error::new(
+            io::ErrorKind::IsADirectory,
+            "a directory of that name is in the way",
+        ));
     }
     let mut file = TempFile::new(&parent)?;
     file.write_all(&artifact.content)?;
@@ -62,7 +65,11 @@ mod tests {
         assert_eq!(write(&out, &artifact("charts/a.png")).unwrap(), out.join("charts/a.png"));
         write(&out, &artifact("charts/a.png")).unwrap();
         assert_eq!(fs::read(out.join("charts/a.png")).unwrap(), b"new");
-        assert_eq!(fs::read_dir(out.join("charts")).unwrap().count(), 1, "no temporary file is left");
+        assert_eq!(
+            fs::read_dir(out.join("charts")).unwrap().count(),
+            1,
+            "no temporary file is left"
+        );
     }
 
     #[test]
@@ -75,13 +82,23 @@ mod tests {
         std::os::unix::fs::symlink(&elsewhere, out.join("dir")).unwrap();
         std::os::unix::fs::symlink(elsewhere.join("victim.txt"), out.join("link.txt")).unwrap();
         let absolute = elsewhere.join("new.txt").display().to_string();
-        for path in
-            ["../elsewhere/new.txt", "dir/new.txt", "dir/victim.txt", absolute.as_str(), "", "a/../../x", "..", "x\0y"]
-        {
+        for path in [
+            "../elsewhere/new.txt",
+            "dir/new.txt",
+            "dir/victim.txt",
+            absolute.as_str(),
+            "",
+            "a/../../x",
+            "..",
+            "x\0y",
+        ] {
             assert!(write(&out, &artifact(path)).is_err(), "{path}");
         }
         write(&out, &artifact("link.txt")).unwrap();
-        assert!(fs::symlink_metadata(out.join("link.txt")).unwrap().is_file(), "the link was replaced");
+        assert!(
+            fs::symlink_metadata(out.join("link.txt")).unwrap().is_file(),
+            "the link was replaced"
+        );
         assert_eq!(fs::read(elsewhere.join("victim.txt")).unwrap(), b"old");
         assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 1);
     }

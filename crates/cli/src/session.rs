@@ -68,7 +68,8 @@ async fn reached(
     let executor = until_cancelled(&cancel, executors::start(&args.executor, choices)).await?;
 
     let style = if streams.json { Style::Silent } else { style };
-    let console = Arc::new(Console::start(style, args.out, args.output_limit, blocks.len(), cancel));
+    let console =
+        Arc::new(Console::start(style, args.out, args.output_limit, blocks.len(), cancel));
     let result = run_blocks(executor.as_ref(), &blocks, &options, console.clone()).await;
     let mut report = result?;
     if let Some(failure) = console.finish(&report) {
@@ -78,7 +79,12 @@ async fn reached(
     Ok(report)
 }
 
-fn options(args: &SessionArgs, streams: &StreamArgs, fresh: bool, cancel: CancellationToken) -> Result<RunOptions> {
+fn options(
+    args: &SessionArgs,
+    streams: &StreamArgs,
+    fresh: bool,
+    cancel: CancellationToken,
+) -> Result<RunOptions> {
     let stdin = match &streams.stdin {
         Some(path) => input::bytes(path)?,
         None => Vec::new(),
@@ -136,7 +142,11 @@ pub fn spec(args: &SessionArgs) -> Result<SessionSpec> {
 
 /// What the options let be installed.
 pub fn install(args: &SessionArgs) -> InstallPolicy {
-    InstallPolicy { mode: args.install, allow: args.allow_package.clone(), deny: args.deny_package.clone() }
+    InstallPolicy {
+        mode: args.install,
+        allow: args.allow_package.clone(),
+        deny: args.deny_package.clone(),
+    }
 }
 
 /// The JSON of a run of which nothing was reached: the failure alone, and no block.

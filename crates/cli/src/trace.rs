@@ -13,7 +13,9 @@ const VARIABLE: &str = "CELLBLOCK_LOG";
 /// # Errors
 /// When the variable makes no sense.
 pub fn start() -> Result<()> {
-    let Some(filter) = std::env::var_os(VARIABLE).filter(|filter| !filter.is_empty()) else { return Ok(()) };
+    let Some(filter) = std::env::var_os(VARIABLE).filter(|filter| !filter.is_empty()) else {
+        return Ok(());
+    };
     let wrong = |why: String| {
         usage(
             format!("{VARIABLE} makes no sense: {why}"),

@@ -52,10 +52,14 @@ pub fn host(text: &str) -> Result<Host, String> {
     let rule = |host: &str, port| HostRule { host: host.to_owned(), port: Some(port) };
     match text.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && !host.contains(':') => match port.parse() {
-            Ok(0) | Err(_) => Err(format!("{port:?} is no port; write HOST:PORT, as in example.org:443")),
+            Ok(0) | Err(_) => {
+                Err(format!("{port:?} is no port; write HOST:PORT, as in example.org:443"))
+            }
             Ok(port) => Ok(Host(vec![rule(host, port)])),
         },
-        Some(_) => Err("write a name or an IPv4 address, as in example.org or 192.0.2.1:8080".into()),
+        Some(_) => {
+            Err("write a name or an IPv4 address, as in example.org or 192.0.2.1:8080".into())
+        }
         None if text.is_empty() => Err("write HOST or HOST:PORT".into()),
         None => Ok(Host(USUAL_PORTS.iter().map(|port| rule(text, *port)).collect())),
     }
@@ -63,7 +67,13 @@ pub fn host(text: &str) -> Result<Host, String> {
 
 /// A level of isolation by its name.
 pub fn isolation(text: &str) -> Result<Isolation, String> {
-    let levels = [Isolation::Wasm, Isolation::Container, Isolation::Namespaces, Isolation::Landlock, Isolation::None];
+    let levels = [
+        Isolation::Wasm,
+        Isolation::Container,
+        Isolation::Namespaces,
+        Isolation::Landlock,
+        Isolation::None,
+    ];
     levels
         .into_iter()
         .find(|level| level.to_string() == text)
@@ -80,7 +90,10 @@ pub fn mount(text: &str) -> Result<HostMount, String> {
         Some((host, cell)) if host.starts_with('/') && cell.starts_with('/') => {
             Ok(HostMount { host: host.into(), cell: cell.into(), writable })
         }
-        _ => Err("write /host/directory:/cell/directory, and :rw at its end if it may be written to".into()),
+        _ => {
+            Err("write /host/directory:/cell/directory, and :rw at its end if it may be written to"
+                .into())
+        }
     }
 }
 
@@ -95,9 +108,14 @@ mod tests {
 
     #[test]
     fn times() {
-        for (text, millis) in
-            [("30s", 30_000), ("500ms", 500), ("2m", 120_000), ("1m 30s", 90_000), ("5", 5_000), ("0.25", 250)]
-        {
+        for (text, millis) in [
+            ("30s", 30_000),
+            ("500ms", 500),
+            ("2m", 120_000),
+            ("1m 30s", 90_000),
+            ("5", 5_000),
+            ("0.25", 250),
+        ] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
         for text in ["0", "0s", "-1", "", "soon", "1e40", "nan", "inf"] {
@@ -108,22 +126,34 @@ mod tests {
     #[test]
     fn hosts() {
         let rules = |text| {
-            let rules =
-                host(text).map(|host| host.0.into_iter().map(|rule| (rule.host, rule.port)).collect::<Vec<_>>());
+            let rules = host(text).map(|host| {
+                host.0.into_iter().map(|rule| (rule.host, rule.port)).collect::<Vec<_>>()
+            });
             rules.unwrap_or_default()
         };
         assert_eq!(rules("example.org:8080"), [("example.org".to_owned(), Some(8080))]);
         assert_eq!(rules("192.0.2.1:1"), [("192.0.2.1".to_owned(), Some(1))]);
-        assert_eq!(rules("example.org"), [("example.org".to_owned(), Some(80)), ("example.org".to_owned(), Some(443))]);
-        for text in ["", ":80", "example.org:", "example.org:0", "example.org:http", "::1", "[::1]:80"] {
+        assert_eq!(
+            rules("example.org"),
+            [("example.org".to_owned(), Some(80)), ("example.org".to_owned(), Some(443))]
+        );
+        for text in
+            ["", ":80", "example.org:", "example.org:0", "example.org:http", "::1", "[::1]:80"]
+        {
             assert!(host(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn mounts() {
-        for (text, writable) in [("/data:/data", false), ("/data:/data:ro", false), ("/data:/data:rw", true)] {
-            assert_eq!(mount(text), Ok(HostMount { host: "/data".into(), cell: "/data".into(), writable }), "{text}");
+        for (text, writable) in
+            [("/data:/data", false), ("/data:/data:ro", false), ("/data:/data:rw", true)]
+        {
+            assert_eq!(
+                mount(text),
+                Ok(HostMount { host: "/data".into(), cell: "/data".into(), writable }),
+                "{text}"
+            );
         }
         for text in ["", "/data", "data:/data", "/data:data", ":/data"] {
             assert!(mount(text).is_err(), "{text}");
@@ -132,8 +162,13 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [("512m", 512 << 20), ("1g", 1 << 30), ("4096", 4096), ("1.5k", 1536), ("2 MiB", 2 << 20)]
-        {
+        for (text, bytes) in [
+            ("512m", 512 << 20),
+            ("1g", 1 << 30),
+            ("4096", 4096),
+            ("1.5k", 1536),
+            ("2 MiB", 2 << 20),
+        ] {
             assert_eq!(size(text), Ok(bytes), "{text}");
         }
         for text in ["0", "-1", "", "much", "1e40"] {

@@ -27,18 +27,24 @@ pub fn read(directory: &Path, out: &Path, limits: &Limits) -> Result<Inputs> {
     let out = out.canonicalize().ok();
     let mut inputs = Inputs::default();
     let mut room = limits.disk;
-    let walk = WalkDir::new(directory).min_depth(1).sort_by_file_name().into_iter().filter_entry(|entry| {
-        // Only a directory can be the output directory, and resolving each file would be slow.
-        !(entry.file_type().is_dir() && out.is_some() && entry.path().canonicalize().ok() == out)
-    });
+    let walk = WalkDir::new(directory).min_depth(1).sort_by_file_name().into_iter().filter_entry(
+        |entry| {
+            // Only a directory can be the output directory, and resolving each file would be slow.
+            !(entry.file_type().is_dir()
+                && out.is_some()
+                && entry.path().canonicalize().ok() == out)
+        },
+    );
     for entry in walk {
-        let entry = entry.with_context(|| format!("cannot read the workspace {}", directory.display()))?;
+        let entry =
+            entry.with_context(|| format!("cannot read the workspace {}", directory.display()))?;
         let kind = entry.file_type();
         if kind.is_dir() {
             continue;
         }
         let relative = entry.path().strip_prefix(directory).unwrap_or(entry.path());
-        let mut leave_out = |why: &str| inputs.left_out.push(format!("{}: left out, {why}", relative.display()));
+        let mut leave_out =
+            |why: &str| inputs.left_out.push(format!("{}: left out, {why}", relative.display()));
         if kind.is_symlink() {
             leave_out("it is a symbolic link");
             continue;
@@ -66,7 +72,8 @@ pub fn read(directory: &Path, out: &Path, limits: &Limits) -> Result<Inputs> {
         // Read one byte more than there is room for: the file may have grown since its size was told.
         let mut content = Vec::new();
         let file = std::fs::File::open(entry.path());
-        let read = file.and_then(|file| file.take(room.saturating_add(1)).read_to_end(&mut content));
+        let read =
+            file.and_then(|file| file.take(room.saturating_add(1)).read_to_end(&mut content));
         read.with_context(|| format!("cannot read {}", entry.path().display()))?;
         if content.len() as u64 > room {
             leave_out(&format!("it is too large: {} are left of --disk", units::bytes(room)));
@@ -97,7 +104,8 @@ mod tests {
         std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
         let limits = Limits { disk: 1000, ..Limits::default() };
         let inputs = read(directory.path(), &path("out"), &limits).unwrap();
-        let files: Vec<_> = inputs.files.iter().map(|file| (file.path.as_str(), file.content.len())).collect();
+        let files: Vec<_> =
+            inputs.files.iter().map(|file| (file.path.as_str(), file.content.len())).collect();
         assert_eq!(files, [("b.txt", 4), ("sub/deep/a.csv", 3)]);
         assert_eq!(
             inputs.left_out,

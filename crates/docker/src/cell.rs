@@ -47,7 +47,10 @@ impl DockerCell {
             Err(error) => {
                 // The engine and the driver's last words tell more than that a stream has ended.
                 let words = cell.tell().await;
-                Err(Error::Start { what: "a container".to_owned(), source: format!("{words} ({error})").into() })
+                Err(Error::Start {
+                    what: "a container".to_owned(),
+                    source: format!("{words} ({error})").into(),
+                })
             }
         }
     }
@@ -92,7 +95,8 @@ impl Cell for DockerCell {
             return Ok(Installed { report, directory: None });
         }
         packages::bring(&self.engine, &layer, &self.container.id).await?;
-        self.installed = packages::Present { requirements: wanted.requirements, packages: layer.packages };
+        self.installed =
+            packages::Present { requirements: wanted.requirements, packages: layer.packages };
         Ok(Installed { report, directory: Some(layer.directory) })
     }
 

@@ -96,7 +96,8 @@ pub struct Endpoint {
 /// makes no sense; [`Error::Storage`] for a configuration that cannot be read.
 pub fn endpoints(surroundings: &Surroundings) -> Result<Vec<Endpoint>> {
     if let Some(host) = &surroundings.host {
-        let certificates = || surroundings.certificates.clone().or_else(|| surroundings.config_directory());
+        let certificates =
+            || surroundings.certificates.clone().or_else(|| surroundings.config_directory());
         let tls = if surroundings.tls { certificates() } else { None };
         let address = address(host, tls)?;
         return Ok(vec![Endpoint { address, origin: "DOCKER_HOST".to_owned() }]);
@@ -119,8 +120,10 @@ fn usual_sockets(surroundings: &Surroundings) -> Vec<Endpoint> {
         sockets.push((runtime.join("podman/podman.sock"), "rootless Podman"));
     }
     sockets.push((PathBuf::from("/run/podman/podman.sock"), "Podman"));
-    let endpoint =
-        |(path, origin): (PathBuf, &str)| Endpoint { address: Address::Socket(path), origin: origin.to_owned() };
+    let endpoint = |(path, origin): (PathBuf, &str)| Endpoint {
+        address: Address::Socket(path),
+        origin: origin.to_owned(),
+    };
     sockets.into_iter().map(endpoint).collect()
 }
 
@@ -130,9 +133,13 @@ fn address(host: &str, tls: Option<PathBuf>) -> Result<Address> {
     let network = |tls: Option<PathBuf>| {
         let address = rest.split('/').next().unwrap_or_default();
         if address.is_empty() {
-            return Err(Error::Invalid { what: "DOCKER_HOST", why: format!("{host:?} names no host") });
+            return Err(Error::Invalid {
+                what: "DOCKER_HOST",
+                why: format!("{host:?} names no host"),
+            });
         }
-        let has_port = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let has_port =
+            address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
         // The ports that the docker command takes.
         let port = if tls.is_some() { 2376 } else { 2375 };
         let address = if has_port { address.to_owned() } else { format!("{address}:{port}") };
@@ -144,14 +151,17 @@ fn address(host: &str, tls: Option<PathBuf>) -> Result<Address> {
     match scheme {
         "unix" if rest.starts_with('/') => Ok(Address::Socket(PathBuf::from(rest))),
         "unix" => {
-            let why = format!("{host:?} names no absolute path; write it as unix:///run/docker.sock");
+            let why =
+                format!("{host:?} names no absolute path; write it as unix:///run/docker.sock");
             Err(Error::Invalid { what: "DOCKER_HOST", why })
         }
         "tcp" | "http" => network(tls),
         "https" => match tls {
             Some(certificates) => network(Some(certificates)),
             None => {
-                let why = format!("{host:?} needs certificates; set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH");
+                let why = format!(
+                    "{host:?} needs certificates; set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
+                );
                 Err(Error::Invalid { what: "DOCKER_HOST", why })
             }
         },
@@ -176,7 +186,8 @@ struct ConfigFile {
 fn context_name(surroundings: &Surroundings) -> Result<Option<String>> {
     let mut name = surroundings.context.clone();
     if let (None, Some(directory)) = (&name, surroundings.config_directory()) {
-        name = read::<ConfigFile>(&directory.join("config.json"))?.and_then(|config| config.current_context);
+        name = read::<ConfigFile>(&directory.join("config.json"))?
+            .and_then(|config| config.current_context);
     }
     Ok(name.filter(|name| !name.is_empty() && name != "default"))
 }
@@ -201,11 +212,14 @@ struct DockerEndpoint {
 
 fn context(surroundings: &Surroundings, name: &str) -> Result<Endpoint> {
     let invalid = |why: String| Error::Invalid { what: "Docker context", why };
-    let unknown = || invalid(format!("there is no context {name}; `docker context ls` shows those there are"));
+    let unknown = || {
+        invalid(format!("there is no context {name}; `docker context ls` shows those there are"))
+    };
     let directory = surroundings.config_directory().ok_or_else(unknown)?.join("contexts");
     // The docker command names a context's directory by a hash, so that any name will do.
     let hash = hex(&Sha256::digest(name.as_bytes()));
-    let meta: Meta = read(&directory.join("meta").join(&hash).join("meta.json"))?.ok_or_else(unknown)?;
+    let meta: Meta =
+        read(&directory.join("meta").join(&hash).join("meta.json"))?.ok_or_else(unknown)?;
     let host = meta.endpoints.docker.and_then(|endpoint| endpoint.host);
     let host = host.ok_or_else(|| invalid(format!("the context {name} has no Docker endpoint")))?;
     let certificates = directory.join("tls").join(&hash).join("docker");
@@ -215,7 +229,8 @@ fn context(surroundings: &Surroundings, name: &str) -> Result<Endpoint> {
 
 /// Reads a JSON file; `None` if it does not exist.
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
-    let storage = |doing, source| Error::Storage { doing, path: path.display().to_string(), source };
+    let storage =
+        |doing, source| Error::Storage { doing, path: path.display().to_string(), source };
     let text = match std::fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

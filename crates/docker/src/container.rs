@@ -18,8 +18,8 @@ use bollard::{
     errors::Error as ApiError,
     models::{ContainerCreateBody, ContainerStateStatusEnum, ContainerWaitResponse},
     query_parameters::{
-        AttachContainerOptions, CreateContainerOptions, InspectContainerOptions, StartContainerOptions,
-        UploadToContainerOptions, WaitContainerOptions,
+        AttachContainerOptions, CreateContainerOptions, InspectContainerOptions,
+        StartContainerOptions, UploadToContainerOptions, WaitContainerOptions,
     },
 };
 use bytes::Bytes;
@@ -83,8 +83,14 @@ impl Container {
         let started = tokio::spawn(async move {
             let container = Self::create(&engine, body).await?;
             if let Some(files) = files {
-                let root = UploadToContainerOptions { path: "/".to_owned(), ..UploadToContainerOptions::default() };
-                let put = engine.docker.upload_to_container(&container.id, Some(root), body_full(files)).await;
+                let root = UploadToContainerOptions {
+                    path: "/".to_owned(),
+                    ..UploadToContainerOptions::default()
+                };
+                let put = engine
+                    .docker
+                    .upload_to_container(&container.id, Some(root), body_full(files))
+                    .await;
                 put.map_err(|error| start("a container", &error))?;
             }
             let attached = container.attach_and_start(&engine).await?;
@@ -92,7 +98,9 @@ impl Container {
         });
         match started.await {
             Ok(started) => started,
-            Err(error) => Err(Error::Start { what: "a container".to_owned(), source: error.into() }),
+            Err(error) => {
+                Err(Error::Start { what: "a container".to_owned(), source: error.into() })
+            }
         }
     }
 
@@ -103,8 +111,12 @@ impl Container {
         // By its name it can be removed even when nobody is there any more to hear its id.
         let name = name(engine);
         let stage = Arc::new(Stage::default());
-        let guard = Guard { docker: engine.docker.clone(), name: name.clone(), stage: stage.clone() };
-        let options = CreateContainerOptions { name: Some(name.clone()), ..CreateContainerOptions::default() };
+        let guard =
+            Guard { docker: engine.docker.clone(), name: name.clone(), stage: stage.clone() };
+        let options = CreateContainerOptions {
+            name: Some(name.clone()),
+            ..CreateContainerOptions::default()
+        };
         let made = engine.docker.create_container(Some(options), body).await;
         let id = match made {
             Ok(made) => made.id.into(),
@@ -132,8 +144,13 @@ impl Container {
             ..AttachContainerOptions::default()
         };
         // Attached before it starts, so that nothing it writes is missed.
-        let attached = engine.docker.attach_container(&self.id, Some(options)).await.map_err(failed)?;
-        engine.docker.start_container(&self.id, None::<StartContainerOptions>).await.map_err(failed)?;
+        let attached =
+            engine.docker.attach_container(&self.id, Some(options)).await.map_err(failed)?;
+        engine
+            .docker
+            .start_container(&self.id, None::<StartContainerOptions>)
+            .await
+            .map_err(failed)?;
         self.stage.set(Stage::STARTED);
         Ok(attached)
     }
@@ -143,7 +160,9 @@ impl Container {
         let engine = engine.clone();
         match tokio::spawn(async move { Self::create(&engine, body).await }).await {
             Ok(created) => created,
-            Err(error) => Err(Error::Start { what: "a container".to_owned(), source: error.into() }),
+            Err(error) => {
+                Err(Error::Start { what: "a container".to_owned(), source: error.into() })
+            }
         }
     }
 
@@ -270,9 +289,13 @@ async fn is_running(guard: &Guard) -> bool {
         Ok(container) => container.state.and_then(|state| state.status).is_none_or(|status| {
             !matches!(
                 status,
-                ContainerStateStatusEnum::EXITED | ContainerStateStatusEnum::REMOVING | ContainerStateStatusEnum::DEAD
+                ContainerStateStatusEnum::EXITED
+                    | ContainerStateStatusEnum::REMOVING
+                    | ContainerStateStatusEnum::DEAD
             )
         }),
-        Err(error) => matches!(error, ApiError::DockerResponseServerError { .. }) && !is_missing(&error),
+        Err(error) => {
+            matches!(error, ApiError::DockerResponseServerError { .. }) && !is_missing(&error)
+        }
     }
 }

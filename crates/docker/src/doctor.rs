@@ -29,27 +29,34 @@ async fn checks_of(engine: &Engine) -> Vec<Check> {
     let (address, origin) = (&engine.endpoint.address, &engine.endpoint.origin);
     let found = format!("{version} at {address} ({origin}){root}, storage {storage}");
     // vfs copies the whole image for each container.
-    let slow = (storage == "vfs").then_some("the storage vfs takes seconds for each container; use overlay2");
+    let slow = (storage == "vfs")
+        .then_some("the storage vfs takes seconds for each container; use overlay2");
     checks.push(check("engine", true, found, slow));
 
     let image = image::find(engine, DEFAULT).await;
-    let found = image.as_ref().map_or_else(|error| cellblock_exec::with_causes(error), |image| image.id.clone());
+    let found = image
+        .as_ref()
+        .map_or_else(|error| cellblock_exec::with_causes(error), |image| image.id.clone());
     let hint = image.is_err().then_some("make it with `cellblock image pull docker-python`");
     checks.push(check(&format!("image {DEFAULT}"), image.is_ok(), found, hint));
 
     let seccomp = engine.has_seccomp();
     let found = if seccomp { "on" } else { "off" };
-    let hint = (!seccomp).then_some("start the engine with its default seccomp profile, or choose the runtime runsc");
+    let hint = (!seccomp).then_some(
+        "start the engine with its default seccomp profile, or choose the runtime runsc",
+    );
     checks.push(check("system call filter", seccomp, found.to_owned(), hint));
 
-    let cgroup = info.cgroup_version.map(|version| version.to_string()).unwrap_or_else(|| "none".to_owned());
+    let cgroup =
+        info.cgroup_version.map(|version| version.to_string()).unwrap_or_else(|| "none".to_owned());
     let able = [
         ("memory", info.memory_limit),
         ("memory without swap", info.swap_limit),
         ("processes", info.pids_limit),
         ("cpus", info.cpu_cfs_quota),
     ];
-    let lacking: Vec<&str> = able.iter().filter(|(_, able)| *able != Some(true)).map(|(name, _)| *name).collect();
+    let lacking: Vec<&str> =
+        able.iter().filter(|(_, able)| *able != Some(true)).map(|(name, _)| *name).collect();
     let found = if lacking.is_empty() {
         format!("all, control groups version {cgroup}")
     } else {
@@ -62,10 +69,16 @@ async fn checks_of(engine: &Engine) -> Vec<Check> {
     };
     checks.push(check("limits", lacking.is_empty(), found, (!lacking.is_empty()).then_some(hint)));
 
-    let mut runtimes: Vec<&str> = info.runtimes.iter().flatten().map(|(name, _)| name.as_str()).collect();
+    let mut runtimes: Vec<&str> =
+        info.runtimes.iter().flatten().map(|(name, _)| name.as_str()).collect();
     runtimes.sort_unstable();
     let default = info.default_runtime.as_deref().unwrap_or("unknown");
-    checks.push(check("runtimes", true, format!("{}; default {default}", runtimes.join(", ")), None));
+    checks.push(check(
+        "runtimes",
+        true,
+        format!("{}; default {default}", runtimes.join(", ")),
+        None,
+    ));
     checks
 }
 

@@ -50,7 +50,8 @@ impl Engine {
             }
         }
         Err(refusal.unwrap_or_else(|| {
-            let sockets: Vec<String> = candidates.iter().map(|endpoint| endpoint.address.to_string()).collect();
+            let sockets: Vec<String> =
+                candidates.iter().map(|endpoint| endpoint.address.to_string()).collect();
             unreachable(
                 "no Docker engine is running",
                 format!(
@@ -71,7 +72,11 @@ impl Engine {
             })?;
         }
         let failed = |error: ApiError| (not_reached(endpoint, error), true);
-        let docker = client(endpoint).map_err(|error| (error, true))?.negotiate_version().await.map_err(failed)?;
+        let docker = client(endpoint)
+            .map_err(|error| (error, true))?
+            .negotiate_version()
+            .await
+            .map_err(failed)?;
         let info = docker.info().await.map_err(failed)?;
         Ok(Self { docker, endpoint: endpoint.clone(), info, owner: Owner::here() })
     }
@@ -90,7 +95,9 @@ impl Engine {
     /// Whether the engine filters system calls of containers.
     pub(crate) fn has_seccomp(&self) -> bool {
         let options = self.info.security_options.iter().flatten();
-        options.filter(|option| option.contains("name=seccomp")).any(|option| !option.contains("unconfined"))
+        options
+            .filter(|option| option.contains("name=seccomp"))
+            .any(|option| !option.contains("unconfined"))
     }
 
     /// Whether the engine runs without root.
@@ -101,8 +108,12 @@ impl Engine {
 
 fn client(endpoint: &Endpoint) -> Result<Docker> {
     let made = match &endpoint.address {
-        Address::Socket(path) => Docker::connect_with_unix(&path.display().to_string(), TIMEOUT, API_DEFAULT_VERSION),
-        Address::Tcp(address) => Docker::connect_with_http(&format!("tcp://{address}"), TIMEOUT, API_DEFAULT_VERSION),
+        Address::Socket(path) => {
+            Docker::connect_with_unix(&path.display().to_string(), TIMEOUT, API_DEFAULT_VERSION)
+        }
+        Address::Tcp(address) => {
+            Docker::connect_with_http(&format!("tcp://{address}"), TIMEOUT, API_DEFAULT_VERSION)
+        }
         #[cfg(feature = "tls")]
         Address::Tls { address, certificates } => Docker::connect_with_ssl(
             &format!("tcp://{address}"),
@@ -132,8 +143,11 @@ fn not_reached(endpoint: &Endpoint, error: ApiError) -> Error {
         ApiError::DockerResponseServerError { message, .. } => message.clone(),
         other => cellblock_exec::with_causes(other),
     };
-    let hint =
-        if text.contains("HTTPS server") { "; it wants TLS: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH" } else { "" };
+    let hint = if text.contains("HTTPS server") {
+        "; it wants TLS: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
+    } else {
+        ""
+    };
     unreachable(
         "the Docker engine does not answer",
         format!("{} ({}): {text}{hint}", endpoint.address, endpoint.origin),
@@ -190,7 +204,9 @@ pub(crate) fn is_missing(error: &ApiError) -> bool {
 fn is_transport(error: &ApiError) -> bool {
     matches!(
         error,
-        ApiError::HyperLegacyError { .. } | ApiError::HyperResponseError { .. } | ApiError::RequestTimeoutError
+        ApiError::HyperLegacyError { .. }
+            | ApiError::HyperResponseError { .. }
+            | ApiError::RequestTimeoutError
     )
 }
 
@@ -202,13 +218,18 @@ pub(crate) fn reason(error: &ApiError) -> String {
         other => match io_error(other) {
             Some(cause) => format!("the engine cannot be reached any more: {cause}"),
             None if is_transport(other) => {
-                format!("the engine cannot be reached any more: {}", cellblock_exec::with_causes(other))
+                format!(
+                    "the engine cannot be reached any more: {}",
+                    cellblock_exec::with_causes(other)
+                )
             }
             None => cellblock_exec::with_causes(other),
         },
     };
     if text.contains("no space left on device") {
-        return format!("the engine's disk is full; make room, as with `docker system prune` ({text})");
+        return format!(
+            "the engine's disk is full; make room, as with `docker system prune` ({text})"
+        );
     }
     if text.contains("\"python3\": executable file not found") {
         return format!("the image has no python3, which sessions need ({text})");

@@ -9,7 +9,8 @@ use std::{
 use async_trait::async_trait;
 use cellblock_driver::{DriverSession, Relays, Setup, relays};
 use cellblock_exec::{
-    Capabilities, Error, Executor, Isolation, Language, Limit, Limits, Progress, Result, Session, SessionSpec,
+    Capabilities, Error, Executor, Isolation, Language, Limit, Limits, Progress, Result, Session,
+    SessionSpec,
 };
 
 use crate::{
@@ -54,7 +55,11 @@ impl DockerExecutor {
     ///
     /// # Errors
     /// As [`DockerExecutor::start`].
-    pub async fn start_on(engine: Engine, options: Options, progress: &dyn Progress) -> Result<Self> {
+    pub async fn start_on(
+        engine: Engine,
+        options: Options,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         options.check()?;
         check_engine(&engine, &options)?;
         // It is for others' sake; whatever stands in its way does not concern this session.
@@ -147,7 +152,10 @@ impl DockerExecutor {
             return Ok(image);
         }
         let image = image::find(&self.engine, name).await?;
-        self.images.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), image.clone());
+        self.images
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), image.clone());
         Ok(image)
     }
 
@@ -155,10 +163,16 @@ impl DockerExecutor {
         limits.check()?;
         if limits.memory < LEAST_MEMORY {
             let least = LEAST_MEMORY / (1024 * 1024);
-            let why = format!("{} bytes are less than an interpreter needs; give at least {least} MiB", limits.memory);
+            let why = format!(
+                "{} bytes are less than an interpreter needs; give at least {least} MiB",
+                limits.memory
+            );
             return Err(Error::Invalid { what: "memory limit", why });
         }
-        let asked = [(Limit::Memory, limits.memory != u64::MAX), (Limit::Processes, limits.processes != u32::MAX)];
+        let asked = [
+            (Limit::Memory, limits.memory != u64::MAX),
+            (Limit::Processes, limits.processes != u32::MAX),
+        ];
         for (limit, asked) in asked {
             if asked && !self.capabilities.limits.contains(&limit) {
                 return Err(Error::Unsupported(format!(
@@ -184,7 +198,9 @@ fn limits(engine: &Engine) -> Vec<Limit> {
 
 fn check_engine(engine: &Engine, options: &Options) -> Result<()> {
     if engine.info.os_type.as_deref().is_some_and(|system| system != "linux") {
-        return Err(Error::Unsupported("the engine runs no Linux containers; switch it to them".to_owned()));
+        return Err(Error::Unsupported(
+            "the engine runs no Linux containers; switch it to them".to_owned(),
+        ));
     }
     let runtimes = engine.info.runtimes.iter().flatten();
     let mut names: Vec<&str> = runtimes.map(|(name, _)| name.as_str()).collect();
@@ -193,7 +209,9 @@ fn check_engine(engine: &Engine, options: &Options) -> Result<()> {
         && !names.contains(&runtime.as_str())
     {
         let names = names.join(", ");
-        return Err(Error::Unsupported(format!("the engine has no runtime {runtime}; it has {names}")));
+        return Err(Error::Unsupported(format!(
+            "the engine has no runtime {runtime}; it has {names}"
+        )));
     }
     // A runtime that was chosen by name, such as gVisor's, may well stand between programs and the kernel by itself.
     if options.runtime.is_none() && !engine.has_seccomp() {

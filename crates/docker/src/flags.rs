@@ -7,8 +7,8 @@
 use std::collections::HashMap;
 
 use bollard::models::{
-    ContainerCreateBody, DeviceRequest, HealthConfig, HostConfig, HostConfigLogConfig, Mount, MountTmpfsOptions,
-    MountType, MountVolumeOptions, ResourcesUlimits,
+    ContainerCreateBody, DeviceRequest, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
+    MountTmpfsOptions, MountType, MountVolumeOptions, ResourcesUlimits,
 };
 use cellblock_driver::{Config, Relays, command};
 use cellblock_exec::Limits;
@@ -66,14 +66,22 @@ pub(crate) fn cell(cell: &Cell<'_>, owner: &str) -> ContainerCreateBody {
             memory: bounded(cell.limits.memory),
             // The sum of memory and swap: no swap.
             memory_swap: bounded(cell.limits.memory),
-            pids_limit: (cell.limits.processes != u32::MAX).then(|| i64::from(cell.limits.processes) + OWN_PROCESSES),
+            pids_limit: (cell.limits.processes != u32::MAX)
+                .then(|| i64::from(cell.limits.processes) + OWN_PROCESSES),
             nano_cpus: cell.options.cpus.map(nano_cpus),
             runtime: cell.options.runtime.clone(),
             device_requests: cell.options.gpus.as_ref().map(|gpus| vec![devices(gpus)]),
-            extra_hosts: Some(cell.relays.names.iter().map(|(name, address)| format!("{name}:{address}")).collect()),
+            extra_hosts: Some(
+                cell.relays
+                    .names
+                    .iter()
+                    .map(|(name, address)| format!("{name}:{address}"))
+                    .collect(),
+            ),
             // The driver listens on the ports of the hosts that it stands for, and is not root.
-            sysctls: (!cell.relays.relays.is_empty())
-                .then(|| HashMap::from([("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned())])),
+            sysctls: (!cell.relays.relays.is_empty()).then(|| {
+                HashMap::from([("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned())])
+            }),
             ..hardened()
         }),
         ..program(cell.image, command(&config), owner)
@@ -88,7 +96,10 @@ pub(crate) fn program(image: &str, arguments: Vec<String>, owner: &str) -> Conta
         // The image's own entry point, health check and command have no place here.
         entrypoint: Some(vec!["python3".to_owned()]),
         cmd: Some(arguments),
-        healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
+        healthcheck: Some(HealthConfig {
+            test: Some(vec!["NONE".to_owned()]),
+            ..HealthConfig::default()
+        }),
         tty: Some(false),
         attach_stdin: Some(true),
         attach_stdout: Some(true),
@@ -126,9 +137,15 @@ fn writable(config: &Config, limits: &Limits) -> HashMap<String, String> {
     // 0 means no limit to a tmpfs.
     let size = if limits.disk == u64::MAX { 0 } else { limits.disk.max(1) };
     let files = if limits.files == u32::MAX { 0 } else { u64::from(limits.files) + OWN_FILES };
-    let options =
-        |mode: &str| format!("rw,exec,nosuid,nodev,size={size},nr_inodes={files},mode={mode},uid={USER},gid={USER}");
-    HashMap::from([(config.workspace.clone(), options("0755")), (config.temporary.clone(), options("1777"))])
+    let options = |mode: &str| {
+        format!(
+            "rw,exec,nosuid,nodev,size={size},nr_inodes={files},mode={mode},uid={USER},gid={USER}"
+        )
+    };
+    HashMap::from([
+        (config.workspace.clone(), options("0755")),
+        (config.temporary.clone(), options("1777")),
+    ])
 }
 
 fn mounts(cell: &Cell<'_>) -> Vec<Mount> {
@@ -137,7 +154,10 @@ fn mounts(cell: &Cell<'_>) -> Vec<Mount> {
     let mut mounts = vec![Mount {
         target: Some(PACKAGES.to_owned()),
         typ: Some(MountType::VOLUME),
-        volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
+        volume_options: Some(MountVolumeOptions {
+            no_copy: Some(true),
+            ..MountVolumeOptions::default()
+        }),
         ..Mount::default()
     }];
     // The engine would put a writable directory of unlimited size in the place of each volume of the image.
@@ -145,7 +165,10 @@ fn mounts(cell: &Cell<'_>) -> Vec<Mount> {
         target: Some(path.clone()),
         typ: Some(MountType::TMPFS),
         read_only: Some(true),
-        tmpfs_options: Some(MountTmpfsOptions { size_bytes: Some(4096), ..MountTmpfsOptions::default() }),
+        tmpfs_options: Some(MountTmpfsOptions {
+            size_bytes: Some(4096),
+            ..MountTmpfsOptions::default()
+        }),
         ..Mount::default()
     }));
     mounts.extend(cell.options.mounts.iter().map(|mount| Mount {
@@ -164,7 +187,12 @@ fn devices(gpus: &Gpus) -> DeviceRequest {
         Gpus::Count(count) => (Some(i64::from(*count)), None),
         Gpus::Devices(devices) => (None, Some(devices.clone())),
     };
-    DeviceRequest { count, device_ids, capabilities: Some(vec![vec!["gpu".to_owned()]]), ..DeviceRequest::default() }
+    DeviceRequest {
+        count,
+        device_ids,
+        capabilities: Some(vec![vec!["gpu".to_owned()]]),
+        ..DeviceRequest::default()
+    }
 }
 
 fn limit(name: &str, value: i64) -> ResourcesUlimits {

@@ -76,8 +76,10 @@ pub(crate) async fn find(engine: &Engine, name: &str) -> Result<Arc<Image>> {
     let ImageInspect { id, config, .. } = found;
     let config = config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
-    let languages =
-        labels.get(LANGUAGES).filter(|list| !list.is_empty()).map(|list| list.split(',').map(str::to_owned).collect());
+    let languages = labels
+        .get(LANGUAGES)
+        .filter(|list| !list.is_empty())
+        .map(|list| list.split(',').map(str::to_owned).collect());
     let volumes = config.volumes.unwrap_or_default();
     Ok(Arc::new(Image { id: id.unwrap_or_default(), volumes, languages, program: Program::new() }))
 }
@@ -108,26 +110,42 @@ pub async fn pull(name: &str, progress: &dyn Progress) -> Result<()> {
 }
 
 /// Pulls an image from its registry.
-pub(crate) async fn from_registry(engine: &Engine, name: &str, progress: &dyn Progress) -> Result<()> {
+pub(crate) async fn from_registry(
+    engine: &Engine,
+    name: &str,
+    progress: &dyn Progress,
+) -> Result<()> {
     progress.step("downloading");
     // Without a tag the engine would pull all there are.
     let last = name.rsplit('/').next().unwrap_or(name);
     let tag = (!last.contains(':') && !last.contains('@')).then(|| "latest".to_owned());
-    let options = CreateImageOptions { from_image: Some(name.to_owned()), tag, ..CreateImageOptions::default() };
+    let options = CreateImageOptions {
+        from_image: Some(name.to_owned()),
+        tag,
+        ..CreateImageOptions::default()
+    };
     let docker = engine.patient();
     let mut messages = docker.create_image(Some(options), None, None);
     let mut layers: Vec<(String, u64, u64)> = Vec::new();
     while let Some(message) = messages.next().await {
-        let message = message.map_err(|error| start(format!("the pull of image {name}"), &error))?;
+        let message =
+            message.map_err(|error| start(format!("the pull of image {name}"), &error))?;
         let detail = message.progress_detail.unwrap_or_default();
-        let (Some(id), "Downloading") = (message.id, message.status.as_deref().unwrap_or_default()) else { continue };
-        let bytes = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
+        let (Some(id), "Downloading") = (message.id, message.status.as_deref().unwrap_or_default())
+        else {
+            continue;
+        };
+        let bytes =
+            |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok()).unwrap_or(0);
         let (done, total) = (bytes(detail.current), bytes(detail.total));
         match layers.iter_mut().find(|layer| layer.0 == id) {
             Some(layer) => *layer = (id, done, total),
             None => layers.push((id, done, total)),
         }
-        progress.advance(layers.iter().map(|layer| layer.1).sum(), layers.iter().map(|layer| layer.2).sum());
+        progress.advance(
+            layers.iter().map(|layer| layer.1).sum(),
+            layers.iter().map(|layer| layer.2).sum(),
+        );
     }
     Ok(())
 }
@@ -142,7 +160,8 @@ pub async fn images() -> Result<Vec<ImageInfo>> {
     let mut images = Vec::new();
     for image in listed.map_err(|error| start("the list of images", &error))? {
         for tag in image.repo_tags {
-            let packages = image.labels.get(packages::LABEL).filter(|_| tag.starts_with(packages::REPOSITORY));
+            let packages =
+                image.labels.get(packages::LABEL).filter(|_| tag.starts_with(packages::REPOSITORY));
             if packages.is_none() && !tag.starts_with(recipe::REPOSITORY) {
                 continue;
             }
@@ -151,7 +170,9 @@ pub async fn images() -> Result<Vec<ImageInfo>> {
                 name: if current && packages.is_none() { DEFAULT.to_owned() } else { tag },
                 id: image.id.clone(),
                 recipe: image.labels.get(RECIPE).cloned().filter(|_| packages.is_none()),
-                packages: packages.and_then(|label| serde_json::from_str(label).ok()).unwrap_or_default(),
+                packages: packages
+                    .and_then(|label| serde_json::from_str(label).ok())
+                    .unwrap_or_default(),
                 bytes: u64::try_from(image.size).unwrap_or(0),
                 current,
             });
@@ -171,8 +192,10 @@ pub async fn remove(name: &str) -> Result<Vec<String>> {
     let mut removed = Vec::new();
     if name == DEFAULT {
         // Layers first: they are made of the others.
-        let (layers, others): (Vec<_>, Vec<_>) =
-            images().await?.into_iter().partition(|image| image.name.starts_with(packages::REPOSITORY));
+        let (layers, others): (Vec<_>, Vec<_>) = images()
+            .await?
+            .into_iter()
+            .partition(|image| image.name.starts_with(packages::REPOSITORY));
         for image in layers.into_iter().chain(others).filter(|image| image.name != DEFAULT) {
             remove_one(&engine, &image.name).await?;
             removed.push(image.name);
@@ -191,8 +214,9 @@ async fn remove_one(engine: &Engine, name: &str) -> Result<()> {
     match engine.docker.remove_image(&reference(name), None::<RemoveImageOptions>, None).await {
         Ok(_) => Ok(()),
         Err(error) if is_missing(&error) => Err(missing(name)),
-        Err(error) => {
-            Err(Error::Invalid { what: "image", why: format!("{name} cannot be removed: {}", reason(&error)) })
-        }
+        Err(error) => Err(Error::Invalid {
+            what: "image",
+            why: format!("{name} cannot be removed: {}", reason(&error)),
+        }),
     }
 }

@@ -45,5 +45,7 @@ mod volume;
 pub use doctor::checks;
 pub use engine::Engine;
 pub use executor::DockerExecutor;
-pub use image::{DEFAULT as DEFAULT_IMAGE, ImageInfo, images, pull, reference as image_reference, remove};
+pub use image::{
+    DEFAULT as DEFAULT_IMAGE, ImageInfo, images, pull, reference as image_reference, remove,
+};
 pub use options::{Gpus, HostMount, Options};

@@ -78,7 +78,8 @@ impl Options {
                 return invalid("mount", format!("{cell:?} is not an absolute path in the cell"));
             }
             // A directory over one of these would take a limit or a wall away.
-            if matches!(parts[1], "proc" | "sys" | "dev" | "packages") || matches!(cell.as_str(), "/workspace" | "/tmp")
+            if matches!(parts[1], "proc" | "sys" | "dev" | "packages")
+                || matches!(cell.as_str(), "/workspace" | "/tmp")
             {
                 return invalid(
                     "mount",

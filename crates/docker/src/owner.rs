@@ -157,6 +157,9 @@ mod tests {
         let here = Owner { machine: "this".to_owned(), ..Owner::here() };
         assert_eq!(Owner { boot: "earlier".to_owned(), ..here.clone() }.fate(&here), Fate::Dead);
         let nameless = Owner { machine: String::new(), ..here };
-        assert_eq!(Owner { boot: "earlier".to_owned(), ..nameless.clone() }.fate(&nameless), Fate::Unknown);
+        assert_eq!(
+            Owner { boot: "earlier".to_owned(), ..nameless.clone() }.fate(&nameless),
+            Fate::Unknown
+        );
     }
 }

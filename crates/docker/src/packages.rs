@@ -6,7 +6,9 @@ use std::{collections::HashMap, time::Duration};
 use bollard::{
     body_try_stream,
     models::{ContainerConfig, ContainerCreateBody, HostConfig},
-    query_parameters::{CommitContainerOptions, DownloadFromContainerOptions, UploadToContainerOptions},
+    query_parameters::{
+        CommitContainerOptions, DownloadFromContainerOptions, UploadToContainerOptions,
+    },
 };
 use bytes::Bytes;
 use cellblock_exec::{Error, Requirement, Result};
@@ -83,12 +85,19 @@ impl Present {
         let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
         let mut requirements: Vec<Requirement> = packages.to_vec();
         // A package that is asked for again is meant as it is asked for now.
-        requirements.extend(self.requirements.iter().filter(|old| !names.contains(&old.name.as_str())).cloned());
+        requirements.extend(
+            self.requirements.iter().filter(|old| !names.contains(&old.name.as_str())).cloned(),
+        );
         requirements.sort();
         requirements.dedup();
-        let name = |package: &str| package.split("==").next().unwrap_or_default().replace(['_', '.'], "-");
-        let constraints =
-            self.packages.iter().filter(|package| !names.contains(&name(package).as_str())).cloned().collect();
+        let name =
+            |package: &str| package.split("==").next().unwrap_or_default().replace(['_', '.'], "-");
+        let constraints = self
+            .packages
+            .iter()
+            .filter(|package| !names.contains(&name(package).as_str()))
+            .cloned()
+            .collect();
         let asked = packages.iter().map(Requirement::to_string).collect::<Vec<_>>().join(" ");
         Wanted { requirements, constraints, asked }
     }
@@ -117,8 +126,14 @@ struct Told {
 }
 
 /// The layer with what is wanted; it is made if it is not there.
-pub(crate) async fn layer(engine: &Engine, image: &Image, wanted: &Wanted, source_builds: bool) -> Result<Layer> {
-    let requirements: Vec<String> = wanted.requirements.iter().map(Requirement::to_string).collect();
+pub(crate) async fn layer(
+    engine: &Engine,
+    image: &Image,
+    wanted: &Wanted,
+    source_builds: bool,
+) -> Result<Layer> {
+    let requirements: Vec<String> =
+        wanted.requirements.iter().map(Requirement::to_string).collect();
     let parts = [
         FORMAT,
         &image.id,
@@ -145,9 +160,15 @@ pub(crate) async fn layer(engine: &Engine, image: &Image, wanted: &Wanted, sourc
     // Over the standard input and not in the container's environment: an index's password must not end in the layer.
     let input = serde_json::to_vec(&task).map_err(|error| failed(error.to_string()))?;
     let body = installing(image, engine.owner.label());
-    let finished = job::run(engine, body, Some(place().map_err(|error| failed(error.to_string()))?), input, DEADLINE)
-        .await
-        .map_err(|error| failed(cellblock_exec::with_causes(&error)))?;
+    let finished = job::run(
+        engine,
+        body,
+        Some(place().map_err(|error| failed(error.to_string()))?),
+        input,
+        DEADLINE,
+    )
+    .await
+    .map_err(|error| failed(cellblock_exec::with_causes(&error)))?;
     if finished.code != 0 {
         return Err(failed(pip::why(&String::from_utf8_lossy(&finished.stderr), finished.code)));
     }
@@ -173,7 +194,8 @@ async fn cached(engine: &Engine, name: &str) -> Result<Option<Vec<String>>, Stri
 /// The container of an installation. Its root is writable, which is what becomes the layer; but its user can write to the
 /// directory of packages only.
 fn installing(image: &Image, owner: String) -> ContainerCreateBody {
-    let program = program(&image.id, vec!["-I".to_owned(), "-c".to_owned(), PROGRAM.to_owned()], &owner);
+    let program =
+        program(&image.id, vec!["-I".to_owned(), "-c".to_owned(), PROGRAM.to_owned()], &owner);
     ContainerCreateBody {
         user: Some(format!("{USER}:{USER}")),
         working_dir: Some("/".to_owned()),
@@ -200,7 +222,12 @@ fn place() -> std::io::Result<Bytes> {
     archive.into_inner().map(Bytes::from)
 }
 
-async fn commit(engine: &Engine, container: &Container, hash: &str, packages: &[String]) -> Result<(), String> {
+async fn commit(
+    engine: &Engine,
+    container: &Container,
+    hash: &str,
+    packages: &[String],
+) -> Result<(), String> {
     let options = CommitContainerOptions {
         container: Some(container.id.to_string()),
         repo: Some(REPOSITORY.to_owned()),
@@ -212,7 +239,12 @@ async fn commit(engine: &Engine, container: &Container, hash: &str, packages: &[
     // The owner is the container's, not the layer's.
     let labels = HashMap::from([(LABEL.to_owned(), label), (OWNER.to_owned(), String::new())]);
     let config = ContainerConfig { labels: Some(labels), ..ContainerConfig::default() };
-    engine.patient().commit_container(options, config).await.map(|_| ()).map_err(|error| reason(&error))
+    engine
+        .patient()
+        .commit_container(options, config)
+        .await
+        .map(|_| ())
+        .map_err(|error| reason(&error))
 }
 
 /// Brings a layer into a running container. It is streamed from one container to the other.
@@ -222,10 +254,16 @@ pub(crate) async fn bring(engine: &Engine, layer: &Layer, container: &str) -> Re
     let source = Container::prepare(engine, body).await?;
     let docker = engine.patient();
     let download = DownloadFromContainerOptions { path: layer.directory.clone() };
-    let archive = docker.download_from_container(&source.id, Some(download)).map_err(std::io::Error::other);
-    let upload = UploadToContainerOptions { path: PACKAGES.to_owned(), ..UploadToContainerOptions::default() };
+    let archive =
+        docker.download_from_container(&source.id, Some(download)).map_err(std::io::Error::other);
+    let upload = UploadToContainerOptions {
+        path: PACKAGES.to_owned(),
+        ..UploadToContainerOptions::default()
+    };
     let put = docker.upload_to_container(container, Some(upload), body_try_stream(archive)).await;
-    put.map_err(|error| failed(format!("they cannot be brought into the session: {}", reason(&error))))
+    put.map_err(|error| {
+        failed(format!("they cannot be brought into the session: {}", reason(&error)))
+    })
 }
 
 #[cfg(test)]
@@ -243,7 +281,10 @@ mod tests {
             packages: vec!["humanize==4.9.0".to_owned(), "tabulate==0.9.0".to_owned()],
         };
         let wanted = present.with(&[requirement("sympy")]);
-        assert_eq!(wanted.requirements, vec![requirement("humanize<5"), requirement("sympy"), requirement("tabulate")]);
+        assert_eq!(
+            wanted.requirements,
+            vec![requirement("humanize<5"), requirement("sympy"), requirement("tabulate")]
+        );
         assert_eq!(wanted.constraints, present.packages);
         let wanted = present.with(&[requirement("humanize==5")]);
         assert_eq!(wanted.requirements, vec![requirement("humanize==5"), requirement("tabulate")]);

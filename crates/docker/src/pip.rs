@@ -21,17 +21,25 @@ const PASSED_ON: &[&str] = &[
 ];
 
 /// Where certificates of authorities are on this machine, after what the environment names.
-const CERTIFICATES: &[&str] =
-    &["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+const CERTIFICATES: &[&str] = &[
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+];
 
 /// The settings that are passed on.
 pub(crate) fn settings() -> HashMap<String, String> {
-    PASSED_ON.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?))).collect()
+    PASSED_ON
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)))
+        .collect()
 }
 
 /// This machine's authorities: a company's proxy often has one of its own.
 pub(crate) fn certificates() -> Option<String> {
-    let named = ["PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"].iter().filter_map(|name| std::env::var(name).ok());
+    let named = ["PIP_CERT", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok());
     let usual = CERTIFICATES.iter().map(|path| (*path).to_owned());
     named.chain(usual).find_map(|path| std::fs::read_to_string(Path::new(&path)).ok())
 }
@@ -44,12 +52,16 @@ pub(crate) fn why(log: &str, code: i64) -> String {
     if code == 137 {
         return "pip was killed; it may need more than 2 GiB of memory".to_owned();
     }
-    let mut lines: Vec<&str> = log.lines().filter_map(|line| line.trim().strip_prefix("ERROR: ")).collect();
+    let mut lines: Vec<&str> =
+        log.lines().filter_map(|line| line.trim().strip_prefix("ERROR: ")).collect();
     lines.dedup();
     let first = lines.len().saturating_sub(4);
     let told = lines[first..].join("; ");
-    let offline =
-        ["Failed to establish a new connection", "Temporary failure in name resolution", "NewConnectionError"];
+    let offline = [
+        "Failed to establish a new connection",
+        "Temporary failure in name resolution",
+        "NewConnectionError",
+    ];
     if offline.iter().any(|sign| log.contains(sign)) {
         return format!(
             "the package index cannot be reached from a container; check the network of the engine ({told})"
@@ -61,10 +73,13 @@ pub(crate) fn why(log: &str, code: i64) -> String {
         );
     }
     if told.contains("No matching distribution found") {
-        return format!("there is no such package, or no wheel of it for the image's Python ({told})");
+        return format!(
+            "there is no such package, or no wheel of it for the image's Python ({told})"
+        );
     }
     if told.is_empty() {
-        let last = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+        let last =
+            log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
         return format!("pip ended with exit code {code}: {}", last.trim());
     }
     told

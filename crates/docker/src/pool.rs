@@ -13,7 +13,9 @@ use cellblock_driver::{Driver, Relays};
 use cellblock_exec::{Limits, Result};
 use tokio::sync::{oneshot, watch};
 
-use crate::{cell::DockerCell, container::State, engine::Engine, flags, image::Image, options::Options};
+use crate::{
+    cell::DockerCell, container::State, engine::Engine, flags, image::Image, options::Options,
+};
 
 /// How long the making of the next one waits after one was taken, so that it does not compete with what that one is for.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -119,7 +121,8 @@ impl Pool {
     fn fill(self: &Arc<Self>, pause: Duration) {
         let mut inner = self.lock();
         let Some(kind) = inner.kind.clone() else { return };
-        while !inner.closed && !inner.failed && inner.idle.len() + inner.making < self.options.idle {
+        while !inner.closed && !inner.failed && inner.idle.len() + inner.making < self.options.idle
+        {
             inner.making += 1;
             let (engine, options) = (self.engine.clone(), self.options.clone());
             tokio::spawn(make_one(Arc::downgrade(self), engine, options, kind.clone(), pause));
@@ -165,7 +168,12 @@ impl Inner {
     }
 
     /// Takes what a task has made. For a cell that is kept, gives what tells its end.
-    fn made(&mut self, kind: &Kind, made: Result<Ready>, most: usize) -> Option<watch::Receiver<State>> {
+    fn made(
+        &mut self,
+        kind: &Kind,
+        made: Result<Ready>,
+        most: usize,
+    ) -> Option<watch::Receiver<State>> {
         if self.kind.as_ref() != Some(kind) {
             return None;
         }
@@ -209,7 +217,13 @@ async fn make(engine: &Arc<Engine>, options: &Options, kind: &Kind) -> Result<Re
     DockerCell::start(engine.clone(), image.clone(), &cell).await
 }
 
-async fn make_one(pool: Weak<Pool>, engine: Arc<Engine>, options: Arc<Options>, kind: Kind, pause: Duration) {
+async fn make_one(
+    pool: Weak<Pool>,
+    engine: Arc<Engine>,
+    options: Arc<Options>,
+    kind: Kind,
+    pause: Duration,
+) {
     tokio::time::sleep(pause).await;
     let wanted = |pool: &Pool| pool.lock().kind.as_ref() == Some(&kind);
     if !pool.upgrade().is_some_and(|pool| wanted(&pool)) {

@@ -58,7 +58,8 @@ pub(crate) async fn make(engine: &Engine, progress: &dyn Progress) -> Result<()>
     if engine.docker.inspect_image(&reference()).await.is_ok() {
         return Ok(());
     }
-    let base = DOCKERFILE.lines().find_map(|line| line.strip_prefix("FROM ")).unwrap_or_default().trim();
+    let base =
+        DOCKERFILE.lines().find_map(|line| line.strip_prefix("FROM ")).unwrap_or_default().trim();
     progress.step("looking for a registry");
     let why = match tokio::time::timeout(REGISTRY, from_registry(engine, base, progress)).await {
         Ok(Ok(())) => {
@@ -70,8 +71,11 @@ pub(crate) async fn make(engine: &Engine, progress: &dyn Progress) -> Result<()>
     };
     from_debian(engine, progress).await.map_err(|error| Error::Start {
         what: format!("the making of image {DEFAULT}"),
-        source: format!("from Debian's packages: {}; from a registry: {why}", cellblock_exec::with_causes(&error))
-            .into(),
+        source: format!(
+            "from Debian's packages: {}; from a registry: {why}",
+            cellblock_exec::with_causes(&error)
+        )
+        .into(),
     })
 }
 
@@ -122,7 +126,11 @@ async fn bootstrap(archive: &Path, progress: &dyn Progress) -> Result<()> {
         return Ok(());
     }
     errors.dedup();
-    Err(failed(if errors.is_empty() { format!("the recipe ended with {ended}") } else { errors.join("; ") }))
+    Err(failed(if errors.is_empty() {
+        format!("the recipe ended with {ended}")
+    } else {
+        errors.join("; ")
+    }))
 }
 
 async fn import(engine: &Engine, archive: &Path, progress: &dyn Progress) -> Result<()> {
@@ -163,12 +171,23 @@ struct Task {
 /// Installs the requirements into a root, and makes the image of both, as the Dockerfile says. It is not left to the
 /// engine's build, which would know neither this machine's authorities nor its settings of pip.
 async fn install(engine: &Engine, root: &str, recipe: &str) -> Result<()> {
-    let mut body = program(root, vec!["-I".to_owned(), "-c".to_owned(), PREPARE.to_owned()], &engine.owner.label());
+    let mut body = program(
+        root,
+        vec!["-I".to_owned(), "-c".to_owned(), PREPARE.to_owned()],
+        &engine.owner.label(),
+    );
     body.user = Some("0:0".to_owned());
     body.working_dir = Some("/".to_owned());
-    body.host_config =
-        Some(HostConfig { network_mode: Some("bridge".to_owned()), readonly_rootfs: Some(false), ..hardened() });
-    let task = Task { requirements: REQUIREMENTS, environment: pip::settings(), certificates: pip::certificates() };
+    body.host_config = Some(HostConfig {
+        network_mode: Some("bridge".to_owned()),
+        readonly_rootfs: Some(false),
+        ..hardened()
+    });
+    let task = Task {
+        requirements: REQUIREMENTS,
+        environment: pip::settings(),
+        certificates: pip::certificates(),
+    };
     let input = serde_json::to_vec(&task).map_err(|error| failed(error.to_string()))?;
     let finished = job::run(engine, body, None, input, DEADLINE).await?;
     if finished.code != 0 {
@@ -183,7 +202,8 @@ async fn install(engine: &Engine, root: &str, recipe: &str) -> Result<()> {
     };
     let labels = [(RECIPE, recipe), (LANGUAGES, IMAGE_LANGUAGES), (OWNER, "")];
     let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    let config = ContainerConfig { labels: Some(HashMap::from(labels)), ..ContainerConfig::default() };
+    let config =
+        ContainerConfig { labels: Some(HashMap::from(labels)), ..ContainerConfig::default() };
     let committed = engine.patient().commit_container(options, config).await;
     committed.map_err(|error| start(format!("the making of image {DEFAULT}"), &error))?;
     finished.container.remove().await

@@ -40,7 +40,12 @@ pub(crate) async fn remove(docker: &Docker, container: &str) -> Result<(), ApiEr
 }
 
 async fn attempt(docker: &Docker, container: &str) -> Result<(), ApiError> {
-    docker.remove_container(container, Some(RemoveContainerOptions { force: true, v: true, link: false })).await
+    docker
+        .remove_container(
+            container,
+            Some(RemoveContainerOptions { force: true, v: true, link: false }),
+        )
+        .await
 }
 
 /// How far a container has come.
@@ -95,7 +100,8 @@ impl Drop for Guard {
         let limit = if started { BACKGROUND } else { HOLD_UP };
         // No runtime can be entered from within one that is going down, so this is a thread's work.
         let thread = std::thread::spawn(move || {
-            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build()
+            {
                 let _ = runtime.block_on(async { tokio::time::timeout(limit, work).await });
             }
         });

@@ -51,7 +51,11 @@ struct Output {
 }
 
 impl AsyncRead for Output {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         while self.chunk.is_empty() {
             match ready!(self.frames.as_mut().poll_next(context)) {
                 Some(Ok(LogOutput::StdErr { message })) => self.complaints.push(&message),
@@ -80,7 +84,11 @@ impl Input {
 }
 
 impl AsyncWrite for Input {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.writer()?.poll_write(context, bytes)
     }
 
@@ -96,7 +104,9 @@ impl AsyncWrite for Input {
 impl Drop for Input {
     fn drop(&mut self) {
         // Outside a runtime the other half is dropped as well, and the connection with it.
-        if let (Some(mut writer), Ok(runtime)) = (self.writer.take(), tokio::runtime::Handle::try_current()) {
+        if let (Some(mut writer), Ok(runtime)) =
+            (self.writer.take(), tokio::runtime::Handle::try_current())
+        {
             runtime.spawn(async move {
                 let _ = writer.shutdown().await;
             });
@@ -121,7 +131,8 @@ mod tests {
     #[tokio::test]
     async fn output_and_complaints_are_told_apart() {
         use tokio::io::AsyncReadExt;
-        let frame = |message: &'static [u8]| Ok(LogOutput::StdOut { message: Bytes::from_static(message) });
+        let frame =
+            |message: &'static [u8]| Ok(LogOutput::StdOut { message: Bytes::from_static(message) });
         let frames = vec![
             frame(b"one "),
             Ok(LogOutput::StdErr { message: Bytes::from_static(b"a complaint") }),

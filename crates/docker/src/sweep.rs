@@ -10,7 +10,9 @@ use std::{
 
 use bollard::{
     errors::Error as ApiError,
-    query_parameters::{ListContainersOptions, ListImagesOptions, RemoveImageOptions, RemoveVolumeOptions},
+    query_parameters::{
+        ListContainersOptions, ListImagesOptions, RemoveImageOptions, RemoveVolumeOptions,
+    },
 };
 
 use crate::{
@@ -58,10 +60,15 @@ fn is_dead(engine: &Engine, owner: &Owner) -> bool {
 
 /// Two processes that make the same layer at once leave one without a name.
 async fn forget_layers(engine: &Engine) -> Result<(), ApiError> {
-    let filters =
-        HashMap::from([("label".to_owned(), vec![LABEL.to_owned()]), ("dangling".to_owned(), vec!["true".to_owned()])]);
+    let filters = HashMap::from([
+        ("label".to_owned(), vec![LABEL.to_owned()]),
+        ("dangling".to_owned(), vec!["true".to_owned()]),
+    ]);
     let options = ListImagesOptions { filters: Some(filters), ..ListImagesOptions::default() };
-    let hour_ago = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()).saturating_sub(3600);
+    let hour_ago = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |now| now.as_secs())
+        .saturating_sub(3600);
     for image in engine.docker.list_images(Some(options)).await? {
         // A younger one may be about to get its name.
         if u64::try_from(image.created).is_ok_and(|created| created > hour_ago) {

@@ -26,7 +26,9 @@ const CONTAINER: &str = "cellblock.container";
 pub(crate) fn mark(body: &mut ContainerCreateBody, owner: &Owner) -> Option<String> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let mounts = body.host_config.as_mut()?.mounts.as_mut()?;
-    let volume = mounts.iter_mut().find(|mount| mount.typ == Some(MountType::VOLUME) && mount.source.is_none())?;
+    let volume = mounts
+        .iter_mut()
+        .find(|mount| mount.typ == Some(MountType::VOLUME) && mount.source.is_none())?;
     let label = format!("{}/{}", owner.label(), NEXT.fetch_add(1, Ordering::Relaxed));
     let labels = [(OWNER.to_owned(), owner.label()), (CONTAINER.to_owned(), label.clone())];
     volume.volume_options.get_or_insert_default().labels = Some(HashMap::from(labels));
@@ -45,9 +47,14 @@ pub(crate) async fn remove(docker: &Docker, label: &str) -> Result<(), ApiError>
 }
 
 /// The volumes with a label that no container uses, and their owners.
-pub(crate) async fn labelled(docker: &Docker, label: &str) -> Result<Vec<(String, Option<Owner>)>, ApiError> {
-    let filters =
-        HashMap::from([("label".to_owned(), vec![label.to_owned()]), ("dangling".to_owned(), vec!["true".to_owned()])]);
+pub(crate) async fn labelled(
+    docker: &Docker,
+    label: &str,
+) -> Result<Vec<(String, Option<Owner>)>, ApiError> {
+    let filters = HashMap::from([
+        ("label".to_owned(), vec![label.to_owned()]),
+        ("dangling".to_owned(), vec!["true".to_owned()]),
+    ]);
     let listed = docker.list_volumes(Some(ListVolumesOptions { filters: Some(filters) })).await?;
     let volumes = listed.volumes.unwrap_or_default();
     Ok(volumes

@@ -40,11 +40,17 @@ impl Arriving {
                 self.complete();
                 let name = message.fields.first().cloned().unwrap_or_default();
                 match inside(&name) {
-                    Some(path) if self.artifacts.len() < self.most_files && !self.paths.contains(&path) => {
+                    Some(path)
+                        if self.artifacts.len() < self.most_files
+                            && !self.paths.contains(&path) =>
+                    {
                         self.path = Some(path);
                     }
                     Some(path) => self.refuse(path, "one artifact too many".to_owned()),
-                    None => self.refuse(lossy(&name), "its name is no UTF-8, or leads out of the workspace".to_owned()),
+                    None => self.refuse(
+                        lossy(&name),
+                        "its name is no UTF-8, or leads out of the workspace".to_owned(),
+                    ),
                 }
             }
             b'b' if self.path.is_some() => {
@@ -60,7 +66,10 @@ impl Arriving {
             }
             b'f' => {
                 self.complete();
-                self.refuse(lossy(message.fields.first().unwrap_or(&Bytes::new())), message.text(1));
+                self.refuse(
+                    lossy(message.fields.first().unwrap_or(&Bytes::new())),
+                    message.text(1),
+                );
             }
             _ => {}
         }
@@ -73,7 +82,12 @@ impl Arriving {
         self.total += content.len() as u64;
         self.paths.insert(path.clone());
         let bytes = content.len() as u64;
-        self.artifacts.push(Artifact { media_type: media_type(&path), path, bytes, content: Arc::new(content) });
+        self.artifacts.push(Artifact {
+            media_type: media_type(&path),
+            path,
+            bytes,
+            content: Arc::new(content),
+        });
     }
 
     fn refuse(&mut self, path: String, reason: String) {
@@ -88,8 +102,9 @@ impl Arriving {
 /// A path that stays inside any directory.
 fn inside(name: &[u8]) -> Option<String> {
     let path = std::str::from_utf8(name).ok()?;
-    let sound =
-        path.len() <= 4096 && path.split('/').all(|part| !matches!(part, "" | "." | "..")) && !path.contains('\0');
+    let sound = path.len() <= 4096
+        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
+        && !path.contains('\0');
     sound.then(|| path.to_owned())
 }
 
@@ -108,11 +123,14 @@ mod tests {
     #[test]
     fn files_arrive_in_pieces() {
         let mut arriving = Arriving::new(1 << 20, u32::MAX);
-        for (kind, field) in [(b'a', b"a.txt".as_slice()), (b'b', b"one"), (b'b', b"two"), (b'a', b"d/empty")] {
+        for (kind, field) in
+            [(b'a', b"a.txt".as_slice()), (b'b', b"one"), (b'b', b"two"), (b'a', b"d/empty")]
+        {
             arriving.take(&message(kind, &[field]));
         }
         arriving.complete();
-        let paths: Vec<_> = arriving.artifacts.iter().map(|file| (file.path.as_str(), file.bytes)).collect();
+        let paths: Vec<_> =
+            arriving.artifacts.iter().map(|file| (file.path.as_str(), file.bytes)).collect();
         assert_eq!(paths, [("a.txt", 6), ("d/empty", 0)]);
         assert_eq!(*arriving.artifacts[0].content, b"onetwo");
     }
@@ -120,7 +138,8 @@ mod tests {
     #[test]
     fn a_driver_that_lies_gains_nothing() {
         let mut arriving = Arriving::new(10, u32::MAX);
-        for name in ["/etc/passwd", "../up", "a/../../b", "", ".", "a//b", "nul\0", "same", "same"] {
+        for name in ["/etc/passwd", "../up", "a/../../b", "", ".", "a//b", "nul\0", "same", "same"]
+        {
             arriving.take(&message(b'a', &[name.as_bytes()]));
         }
         arriving.take(&message(b'a', &[b"\xff\xfe"]));

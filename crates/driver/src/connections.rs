@@ -114,9 +114,13 @@ impl Connections {
             }
             b'v' => {
                 // A driver that acknowledges what it does not read would make the line grow without bound.
-                if let Some(connection) = self.open.get(&name).filter(|_| wire.waiting() < MOST_WAITING) {
+                if let Some(connection) =
+                    self.open.get(&name).filter(|_| wire.waiting() < MOST_WAITING)
+                {
                     let bytes: usize = message.number(1).unwrap_or_default();
-                    connection.room.add_permits(bytes.min(WINDOW.saturating_sub(connection.room.available_permits())));
+                    connection.room.add_permits(
+                        bytes.min(WINDOW.saturating_sub(connection.room.available_permits())),
+                    );
                 }
             }
             b'z' => {
@@ -177,7 +181,9 @@ async fn send(
             let _ = writer.shutdown().await;
             return;
         }
-        if writer.write_all(&piece).await.is_err() || events.send(Event::Passed(name.clone(), piece.len())).is_err() {
+        if writer.write_all(&piece).await.is_err()
+            || events.send(Event::Passed(name.clone(), piece.len())).is_err()
+        {
             return;
         }
     }

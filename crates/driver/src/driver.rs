@@ -45,7 +45,9 @@ impl Driver {
                 program.forget();
                 return Err(failed(error.into()));
             }
-            Err(_) => return Err(failed(format!("it said nothing for {} s", PATIENCE.as_secs()).into())),
+            Err(_) => {
+                return Err(failed(format!("it said nothing for {} s", PATIENCE.as_secs()).into()));
+            }
         };
         let others = (1..hello.fields.len()).map(|index| hello.text(index));
         let languages = std::iter::once("python".to_owned()).chain(others).collect();

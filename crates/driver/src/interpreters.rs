@@ -19,10 +19,25 @@ pub struct Interpreter {
 pub const INTERPRETERS: &[Interpreter] = &[
     Interpreter { language: "bash", programs: &["bash"], extension: "sh", arguments: &[] },
     Interpreter { language: "sh", programs: &["sh"], extension: "sh", arguments: &[] },
-    Interpreter { language: "javascript", programs: &["node", "nodejs"], extension: "js", arguments: &[] },
+    Interpreter {
+        language: "javascript",
+        programs: &["node", "nodejs"],
+        extension: "js",
+        arguments: &[],
+    },
     Interpreter { language: "ruby", programs: &["ruby"], extension: "rb", arguments: &[] },
     Interpreter { language: "perl", programs: &["perl"], extension: "pl", arguments: &[] },
     Interpreter { language: "php", programs: &["php"], extension: "php", arguments: &[] },
-    Interpreter { language: "lua", programs: &["lua", "lua5.4", "luajit"], extension: "lua", arguments: &[] },
-    Interpreter { language: "r", programs: &["Rscript"], extension: "R", arguments: &["--vanilla"] },
+    Interpreter {
+        language: "lua",
+        programs: &["lua", "lua5.4", "luajit"],
+        extension: "lua",
+        arguments: &[],
+    },
+    Interpreter {
+        language: "r",
+        programs: &["Rscript"],
+        extension: "R",
+        arguments: &["--vanilla"],
+    },
 ];

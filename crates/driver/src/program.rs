@@ -59,7 +59,8 @@ impl Program {
             // Without it the next process compiles again.
             let _ = replace(path, code);
         }
-        *self.compiled.lock().unwrap_or_else(PoisonError::into_inner) = Some(Bytes::copy_from_slice(code));
+        *self.compiled.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(Bytes::copy_from_slice(code));
     }
 
     /// Forgets what was compiled: it did not fit the interpreter.

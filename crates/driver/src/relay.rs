@@ -41,11 +41,17 @@ pub fn relays(network: &Network) -> Result<Relays> {
     let Network::Allow(rules) = network else { return Ok(needed) };
     for rule in rules {
         let Some(port) = rule.port else {
-            let why = format!("{}: all ports of a host cannot be granted; name the port, as in {0}:443", rule.host);
+            let why = format!(
+                "{}: all ports of a host cannot be granted; name the port, as in {0}:443",
+                rule.host
+            );
             return Err(Error::Unsupported(why));
         };
         if rule.host.contains(':') {
-            let why = format!("{}: an IPv6 address cannot be granted; grant a name or an IPv4 address", rule.host);
+            let why = format!(
+                "{}: an IPv6 address cannot be granted; grant a name or an IPv4 address",
+                rule.host
+            );
             return Err(Error::Unsupported(why));
         }
         let address = match rule.host.parse::<Ipv4Addr>() {
@@ -77,7 +83,10 @@ fn named(names: &mut Vec<(String, Ipv4Addr)>, host: &str) -> Result<Ipv4Addr> {
         return Ok(*address);
     }
     let Ok(number) = u8::try_from(names.len() + 1) else {
-        return Err(Error::Invalid { what: "network", why: "more than 255 hosts are granted".to_owned() });
+        return Err(Error::Invalid {
+            what: "network",
+            why: "more than 255 hosts are granted".to_owned(),
+        });
     };
     let address = Ipv4Addr::new(127, 77, 0, number);
     names.push((host.to_owned(), address));

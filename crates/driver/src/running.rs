@@ -7,8 +7,8 @@ use std::{
 
 use bytes::Bytes;
 use cellblock_exec::{
-    Capture, Error, ExecutionRequest, ExecutionResult, Limit, Outcome, OutputSink, Result, Stream as Standard, Usage,
-    python::HostCalls,
+    Capture, Error, ExecutionRequest, ExecutionResult, Limit, Outcome, OutputSink, Result,
+    Stream as Standard, Usage, python::HostCalls,
 };
 use tokio::time::{Instant as Deadline, interval_at, sleep_until};
 
@@ -95,7 +95,11 @@ impl<'c> Question<'c> {
 
 impl<C: Cell> DriverSession<C> {
     /// Runs a block that the driver has been told of, and whose number is `number`.
-    pub(crate) async fn watch(&mut self, number: u64, request: ExecutionRequest) -> Result<ExecutionResult> {
+    pub(crate) async fn watch(
+        &mut self,
+        number: u64,
+        request: ExecutionRequest,
+    ) -> Result<ExecutionResult> {
         let started = Instant::now();
         let before = self.cell.reading(false);
         let limits = self.setup.limits.clone();
@@ -175,11 +179,17 @@ impl<C: Cell> DriverSession<C> {
                 // refused matters only if it failed.
                 if let Some(limit) = after.and_then(|now| exceeded(&limits, before, now)) {
                     let kept = matches!(limit, Limit::Disk | Limit::Files) && outcome.is_success();
-                    if kept || matches!(outcome, Outcome::Exited { code: 1.. } | Outcome::Signaled { .. }) {
+                    if kept
+                        || matches!(
+                            outcome,
+                            Outcome::Exited { code: 1.. } | Outcome::Signaled { .. }
+                        )
+                    {
                         outcome = Outcome::LimitExceeded { limit };
                     }
                 }
-                let outside = before.zip(after).map(|(before, after)| after.cpu.saturating_sub(before.cpu));
+                let outside =
+                    before.zip(after).map(|(before, after)| after.cpu.saturating_sub(before.cpu));
                 let cpu = outside.unwrap_or(Duration::from_micros(ended.cpu_us));
                 (outcome, ended.lost, cpu, after.map_or(ended.memory, |reading| reading.memory))
             }
@@ -243,7 +253,11 @@ impl Live {
 }
 
 /// The limit that a cell exceeds.
-fn exceeded(limits: &cellblock_exec::Limits, before: Option<Reading>, now: Reading) -> Option<Limit> {
+fn exceeded(
+    limits: &cellblock_exec::Limits,
+    before: Option<Reading>,
+    now: Reading,
+) -> Option<Limit> {
     let used = now.cpu.saturating_sub(before.unwrap_or_default().cpu);
     if limits.cpu.is_some_and(|cpu| used >= cpu) {
         return Some(Limit::Cpu);

@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use cellblock_exec::{
-    Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Limits, Outcome, Requirement,
-    Result, Session, filename,
+    Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Limits, Outcome,
+    Requirement, Result, Session, filename,
 };
 
 use crate::{
@@ -115,8 +115,12 @@ impl<C: Cell> DriverSession<C> {
     fn go_live(&mut self, driver: Driver) {
         let mut wire = driver.wire;
         if !self.setup.environment.is_empty() {
-            let pairs: Vec<&[u8]> =
-                self.setup.environment.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]).collect();
+            let pairs: Vec<&[u8]> = self
+                .setup
+                .environment
+                .iter()
+                .flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()])
+                .collect();
             wire.post(b's', &pairs);
         }
         self.owed = 0;
@@ -211,11 +215,19 @@ impl<C: Cell> Session for DriverSession<C> {
         }
         let executor = self.setup.executor;
         let live = self.live().await?;
-        let known =
-            request.language.as_ref().filter(|language| live.languages.iter().any(|name| name == language.as_str()));
+        let known = request
+            .language
+            .as_ref()
+            .filter(|language| live.languages.iter().any(|name| name == language.as_str()));
         let Some(language) = known.cloned() else {
-            let language = request.language.as_ref().map_or("code of unknown language", |language| language.as_str());
-            let what = format!("{language}: the {executor} executor runs {} here", live.languages.join(", "));
+            let language = request
+                .language
+                .as_ref()
+                .map_or("code of unknown language", |language| language.as_str());
+            let what = format!(
+                "{language}: the {executor} executor runs {} here",
+                live.languages.join(", ")
+            );
             return Ok(self.not_run(Outcome::Unsupported { what }));
         };
         let mut path = String::new();
@@ -251,9 +263,15 @@ impl<C: Cell> Session for DriverSession<C> {
         let answer = self.answer().await?;
         let Some(errno) = answer.number::<i32>(0) else { return Ok(()) };
         let why = match (errno, answer.field(1)) {
-            (28, b"files") => format!("{path} is one file more than the session may have; raise its limit on files"),
-            (27 | 28 | 122, _) => format!("{path} does not fit into the session's disk limit; raise it"),
-            _ => format!("{path} cannot be put there: {}", std::io::Error::from_raw_os_error(errno)),
+            (28, b"files") => format!(
+                "{path} is one file more than the session may have; raise its limit on files"
+            ),
+            (27 | 28 | 122, _) => {
+                format!("{path} does not fit into the session's disk limit; raise it")
+            }
+            _ => {
+                format!("{path} cannot be put there: {}", std::io::Error::from_raw_os_error(errno))
+            }
         };
         Err(Error::Invalid { what: "workspace file", why })
     }
@@ -279,5 +297,6 @@ impl<C: Cell> Session for DriverSession<C> {
 }
 
 fn workspace_path(path: &str) -> Result<String> {
-    filename::workspace_path(path).map_err(|why| Error::Invalid { what: "file name", why: why.to_string() })
+    filename::workspace_path(path)
+        .map_err(|why| Error::Invalid { what: "file name", why: why.to_string() })
 }

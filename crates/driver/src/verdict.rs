@@ -97,9 +97,18 @@ mod tests {
             (Ended { out_of_memory: true, ..exited(0) }, Outcome::Exited { code: 0 }),
             (Ended { out_of_cpu: true, lost: true, ..exited(1) }, limited(Limit::Cpu)),
             (Ended { out_of_processes: true, ..exited(254) }, limited(Limit::Processes)),
-            (Ended { out_of_processes: true, ..raised("OSError", Some(11), "") }, limited(Limit::Processes)),
-            (Ended { out_of_processes: true, ..raised("RuntimeError", None, "") }, limited(Limit::Processes)),
-            (Ended { out_of_processes: true, ..raised("ValueError", None, "") }, Outcome::Exited { code: 1 }),
+            (
+                Ended { out_of_processes: true, ..raised("OSError", Some(11), "") },
+                limited(Limit::Processes),
+            ),
+            (
+                Ended { out_of_processes: true, ..raised("RuntimeError", None, "") },
+                limited(Limit::Processes),
+            ),
+            (
+                Ended { out_of_processes: true, ..raised("ValueError", None, "") },
+                Outcome::Exited { code: 1 },
+            ),
             (raised("OSError", Some(28), ""), limited(Limit::Disk)),
             (raised("OSError", Some(28), "files"), limited(Limit::Files)),
             (raised("OSError", Some(27), ""), limited(Limit::Disk)),

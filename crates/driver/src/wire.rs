@@ -114,7 +114,10 @@ impl Wire {
             }
         }
         while inbox.len() <= LONGEST {
-            if !matches!(std::pin::pin!(stream.reader.read_buf(inbox)).poll(&mut context), Poll::Ready(Ok(1..))) {
+            if !matches!(
+                std::pin::pin!(stream.reader.read_buf(inbox)).poll(&mut context),
+                Poll::Ready(Ok(1..))
+            ) {
                 return;
             }
         }
@@ -150,7 +153,10 @@ impl Wire {
         let kind = head[0];
         let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]) as usize;
         if length > LONGEST {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "a message longer than any of the driver's"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a message longer than any of the driver's",
+            ));
         }
         if self.inbox.len() < 5 + length {
             self.inbox.reserve(5 + length - self.inbox.len());
@@ -160,7 +166,8 @@ impl Wire {
         let mut body = self.inbox.split_to(length).freeze();
         let mut fields = Vec::new();
         while body.has_remaining() {
-            let cut = || io::Error::new(io::ErrorKind::InvalidData, "a message whose fields do not fit");
+            let cut =
+                || io::Error::new(io::ErrorKind::InvalidData, "a message whose fields do not fit");
             let length = body.try_get_u32_le().map_err(|_| cut())? as usize;
             if length > body.remaining() {
                 return Err(cut());
@@ -199,7 +206,10 @@ fn poll_both(
 
 impl std::fmt::Debug for Wire {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Wire").field("inbox", &self.inbox.len()).field("outbox", &self.outbox.len()).finish()
+        f.debug_struct("Wire")
+            .field("inbox", &self.inbox.len())
+            .field("outbox", &self.outbox.len())
+            .finish()
     }
 }
 

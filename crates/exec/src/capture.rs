@@ -116,13 +116,17 @@ mod tests {
 
     #[test]
     fn what_fits_is_kept_whole() {
-        assert_eq!(captured(10, &[b"hello", b"world"]), Captured { bytes: b"helloworld".to_vec(), dropped: 0 });
+        assert_eq!(
+            captured(10, &[b"hello", b"world"]),
+            Captured { bytes: b"helloworld".to_vec(), dropped: 0 }
+        );
         assert_eq!(captured(0, &[]), Captured::default());
     }
 
     #[test]
     fn head_and_tail_survive_and_the_gap_is_counted() {
-        let expected = Captured { bytes: b"ab\n[... 6 bytes dropped ...]\nij".to_vec(), dropped: 6 };
+        let expected =
+            Captured { bytes: b"ab\n[... 6 bytes dropped ...]\nij".to_vec(), dropped: 6 };
         assert_eq!(captured(4, &[b"abcdefghij"]), expected);
         assert_eq!(captured(4, &[b"a", b"bcd", b"e", b"fgh", b"i", b"j"]), expected);
     }
@@ -145,7 +149,11 @@ mod tests {
         let bytes: Vec<u8> = (0..1000u32).map(|n| (n % 26) as u8 + b'a').collect();
         let whole = captured(64, &[&bytes]);
         for size in [1, 3, 7, 31, 32, 33, 64, 65, 999] {
-            assert_eq!(captured(64, &bytes.chunks(size).collect::<Vec<_>>()), whole, "chunks of {size}");
+            assert_eq!(
+                captured(64, &bytes.chunks(size).collect::<Vec<_>>()),
+                whole,
+                "chunks of {size}"
+            );
         }
     }
 }

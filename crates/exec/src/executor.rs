@@ -38,7 +38,10 @@ pub trait Executor: fmt::Debug + Send + Sync {
     /// made with another image.
     async fn resume(&self, frozen: &Path, limits: Limits) -> Result<Box<dyn Session>> {
         let _ = (frozen, limits);
-        Err(Error::Unsupported(format!("the {} executor cannot resume a frozen session", self.name())))
+        Err(Error::Unsupported(format!(
+            "the {} executor cannot resume a frozen session",
+            self.name()
+        )))
     }
 }
 

@@ -69,7 +69,8 @@ impl fmt::Display for PathFault {
 /// [`PathRefused`] for a path that is not inside every workspace.
 pub fn workspace_path(path: &str) -> Result<String, PathRefused> {
     let refused = |fault| PathRefused { path: path.chars().take(SHOWN).collect(), fault };
-    let has_drive = |path: &str| matches!(path.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
+    let has_drive =
+        |path: &str| matches!(path.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
     if path.starts_with('/') || has_drive(path) {
         return Err(refused(PathFault::Absolute));
     }
@@ -154,7 +155,11 @@ fn name_in(text: &str) -> Option<&str> {
         }
     }
     let first_word = text.split_whitespace().next()?;
-    if first_word == text || has_extension(text) { Some(text) } else { has_extension(first_word).then_some(first_word) }
+    if first_word == text || has_extension(text) {
+        Some(text)
+    } else {
+        has_extension(first_word).then_some(first_word)
+    }
 }
 
 /// Whether a text can only be meant as a file name: it has a directory, or an extension that starts with a letter.

@@ -18,18 +18,22 @@ impl Language {
     pub fn from_tag(tag: &str) -> Option<Language> {
         let tag = tag.trim().to_lowercase();
         let tag = tag.trim_start_matches('.');
-        let tag = tag.strip_prefix("language-").or_else(|| tag.strip_prefix("lang-")).unwrap_or(tag);
+        let tag =
+            tag.strip_prefix("language-").or_else(|| tag.strip_prefix("lang-")).unwrap_or(tag);
         if tag.is_empty() {
             return None;
         }
-        let version_free = || tag.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '_' | ' '));
+        let version_free = || {
+            tag.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '_' | ' '))
+        };
         let row = find(tag).or_else(|| find(version_free()).filter(|row| row.name == "python"));
         Some(row.map_or_else(|| Language::new(tag), |row| Language::from_static(row.name)))
     }
 
     /// The language of a file by its extension; `None` when the extension is missing or not known.
     pub fn from_filename(path: &str) -> Option<Language> {
-        find(&crate::filename::extension(path)?.to_lowercase()).map(|row| Language::from_static(row.name))
+        find(&crate::filename::extension(path)?.to_lowercase())
+            .map(|row| Language::from_static(row.name))
     }
 
     /// Whether a table knows the tag, in lower case, as that of a language.

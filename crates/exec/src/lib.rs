@@ -27,15 +27,17 @@ pub use block::{CodeBlock, Language};
 pub use capture::Capture;
 pub use check::Check;
 pub use error::{Cause, Error, Result, with_causes};
-pub use executor::{Capabilities, ExecutionRequest, Executor, InputFile, OutputSink, Session, SessionSpec, Stream};
+pub use executor::{
+    Capabilities, ExecutionRequest, Executor, InputFile, OutputSink, Session, SessionSpec, Stream,
+};
 pub use host::{HostFunction, HostTools, MAX_HOST_CALL_BYTES};
 pub use limits::{FLOOD_FACTOR, HostRule, Limit, Limits, Network};
 pub use markdown::code_blocks;
 pub use packages::{InstallReport, Requirement};
 pub use progress::{Progress, Silent};
 pub use result::{
-    Artifact, Captured, ExecutionResult, Isolation, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, Outcome, RefusedFile, Usage,
-    media_type,
+    Artifact, Captured, ExecutionResult, Isolation, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, Outcome,
+    RefusedFile, Usage, media_type,
 };
 /// Ends an execution early; see [`ExecutionRequest::cancel`].
 pub use tokio_util::sync::CancellationToken;

@@ -60,7 +60,12 @@ impl Limits {
     /// # Errors
     /// [`Error::Invalid`] for a deadline of zero.
     pub fn check(&self) -> Result<()> {
-        let invalid = |what| Err(Error::Invalid { what, why: "a block needs some time; give more than 0".to_owned() });
+        let invalid = |what| {
+            Err(Error::Invalid {
+                what,
+                why: "a block needs some time; give more than 0".to_owned(),
+            })
+        };
         if self.wall.is_zero() {
             return invalid("wall limit");
         }
@@ -93,8 +98,15 @@ pub enum Limit {
 
 impl Limit {
     /// All of them.
-    pub const ALL: [Limit; 7] =
-        [Limit::Wall, Limit::Cpu, Limit::Memory, Limit::Output, Limit::Disk, Limit::Files, Limit::Processes];
+    pub const ALL: [Limit; 7] = [
+        Limit::Wall,
+        Limit::Cpu,
+        Limit::Memory,
+        Limit::Output,
+        Limit::Disk,
+        Limit::Files,
+        Limit::Processes,
+    ];
 }
 
 impl fmt::Display for Limit {
@@ -157,11 +169,16 @@ mod optional_millis {
     #[derive(Serialize, Deserialize)]
     struct Millis(#[serde(with = "super::millis")] Duration);
 
-    pub fn serialize<S: Serializer>(value: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         value.map(Millis).serialize(serializer)
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
         Ok(Option::<Millis>::deserialize(deserializer)?.map(|millis| millis.0))
     }
 }

@@ -125,7 +125,8 @@ fn block(index: usize, line: usize, fence: Fence) -> CodeBlock {
 /// The text with `\n` for every carriage return that stands alone. CommonMark ends a line there, but the parser does not
 /// in all places. The length stays the same.
 fn with_newlines(text: &str) -> Cow<'_, str> {
-    let stands_alone = |(at, byte): (usize, u8)| byte == b'\r' && text.as_bytes().get(at + 1) != Some(&b'\n');
+    let stands_alone =
+        |(at, byte): (usize, u8)| byte == b'\r' && text.as_bytes().get(at + 1) != Some(&b'\n');
     if !text.bytes().enumerate().any(stands_alone) {
         return Cow::Borrowed(text);
     }

@@ -21,10 +21,13 @@ async fn main() {
     for isolation in [Isolation::Namespaces, Isolation::Landlock, Isolation::None] {
         let begin = Instant::now();
         let executor =
-            LocalExecutor::start(Options { isolation: Some(isolation), ..Options::default() }).await.unwrap();
+            LocalExecutor::start(Options { isolation: Some(isolation), ..Options::default() })
+                .await
+                .unwrap();
         let started = begin.elapsed();
         let python = executor.python().program.clone();
-        let (mut bare, mut open, mut first, mut later, mut close) = (vec![], vec![], vec![], vec![], vec![]);
+        let (mut bare, mut open, mut first, mut later, mut close) =
+            (vec![], vec![], vec![], vec![], vec![]);
         for _ in 0..ROUNDS {
             let begin = Instant::now();
             Command::new(&python).args(["-c", "pass"]).stdin(Stdio::null()).status().unwrap();

@@ -97,8 +97,8 @@ impl LocalCell {
         let (ours, theirs) = UnixStream::pair().map_err(|error| failed(error.into()))?;
         ours.set_nonblocking(true).map_err(|error| failed(error.into()))?;
         // Nobody may ever read these, so a full pipe must not hold the writer.
-        let (read, write) =
-            pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(|error| failed(std::io::Error::from(error).into()))?;
+        let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
+            .map_err(|error| failed(std::io::Error::from(error).into()))?;
         self.complaints.set(read);
         let start = Start {
             cell: self.number,
@@ -108,7 +108,8 @@ impl LocalCell {
             directory: self.blueprint.spec.directory.clone(),
             packages: self.blueprint.spec.packages.clone(),
         };
-        let started = self.launcher.start_cell(start, &self.blueprint.spec, theirs.into(), write).await;
+        let started =
+            self.launcher.start_cell(start, &self.blueprint.spec, theirs.into(), write).await;
         self.process = started.map_err(|failure| failed(failure.into()))?;
         if self.blueprint.spec.program.is_some() {
             self.launcher.tell(&Request::Prepare(self.blueprint.kind.clone()));
@@ -120,7 +121,8 @@ impl LocalCell {
             self.blueprint.spec.directory.clone(),
             self.blueprint.limits.clone(),
         );
-        let stream = tokio::net::UnixStream::from_std(ours).map_err(|error| failed(error.into()))?;
+        let stream =
+            tokio::net::UnixStream::from_std(ours).map_err(|error| failed(error.into()))?;
         let (reader, writer) = stream.into_split();
         Ok(Stream { reader: Box::new(reader), writer: Box::new(writer) })
     }
@@ -193,7 +195,9 @@ impl Cell for LocalCell {
     async fn close(mut self: Box<Self>) -> Result<()> {
         self.ended = true;
         let gone = self.launcher.end_cell(self.number);
-        let lost = |source| Err(Error::Lost { what: "a cell, when it was to be closed".to_owned(), source });
+        let lost = |source| {
+            Err(Error::Lost { what: "a cell, when it was to be closed".to_owned(), source })
+        };
         match tokio::time::timeout(PATIENCE, gone).await {
             Ok(Ok(None)) => Ok(()),
             Ok(Ok(Some(left))) => lost(left.into()),
@@ -230,7 +234,9 @@ impl Complaints {
         let text = text.trim();
         (!text.is_empty()).then(|| match serde_json::from_str(text) {
             Ok(failure) => failure,
-            Err(_) => Failure { step: "start the driver".to_owned(), errno: 0, reason: text.to_owned() },
+            Err(_) => {
+                Failure { step: "start the driver".to_owned(), errno: 0, reason: text.to_owned() }
+            }
         })
     }
 }
@@ -239,6 +245,7 @@ impl Complaints {
 /// reach.
 pub(crate) fn temporary() -> PathBuf {
     let candidates = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
-    let reachable = |path: &PathBuf| path.is_absolute() && path.ancestors().all(crate::interpreter::may_enter);
+    let reachable =
+        |path: &PathBuf| path.is_absolute() && path.ancestors().all(crate::interpreter::may_enter);
     candidates.iter().find(|path| reachable(path)).cloned().unwrap_or_else(std::env::temp_dir)
 }

@@ -27,12 +27,19 @@ pub async fn checks() -> Vec<Check> {
         match try_rung(&launcher, isolation).await {
             Ok(Rung { problem: None, .. }) => {
                 level = level.or(Some(isolation));
-                checks.push(check(&isolation.to_string(), true, works(isolation, launcher.facts()), None));
+                checks.push(check(
+                    &isolation.to_string(),
+                    true,
+                    works(isolation, launcher.facts()),
+                    None,
+                ));
             }
             Ok(Rung { problem: Some(problem), hint, .. }) => {
                 checks.push(check(&isolation.to_string(), false, problem, hint.map(str::to_owned)));
             }
-            Err(error) => checks.push(check(&isolation.to_string(), false, with_causes(&error), None)),
+            Err(error) => {
+                checks.push(check(&isolation.to_string(), false, with_causes(&error), None))
+            }
         }
     }
     checks.extend(limits(launcher.facts()));
@@ -49,21 +56,28 @@ fn works(isolation: Isolation, facts: &Facts) -> String {
         version => format!("Landlock {version}"),
     };
     match isolation {
-        Isolation::Namespaces => format!("its own root, processes and network; seccomp; {landlock}"),
-        _ if facts.landlock >= crate::inside::SCOPES => format!("seccomp; {landlock}, signals scoped"),
+        Isolation::Namespaces => {
+            format!("its own root, processes and network; seccomp; {landlock}")
+        }
+        _ if facts.landlock >= crate::inside::SCOPES => {
+            format!("seccomp; {landlock}, signals scoped")
+        }
         _ => format!("seccomp; {landlock}, programs cannot send signals"),
     }
 }
 
 /// What enforces limits: control groups, or the watch in their place.
 fn limits(facts: &Facts) -> Vec<Check> {
-    let controllers = [(Controller::Memory, "memory"), (Controller::Pids, "processes"), (Controller::Cpu, "cpu")];
+    let controllers =
+        [(Controller::Memory, "memory"), (Controller::Pids, "processes"), (Controller::Cpu, "cpu")];
     let row = |(controller, name): (Controller, &str)| {
         let group = facts.groups.iter().find(|found| found.controllers.contains(&controller));
         let found = match group {
             Some(found) if found.unified => "control group, version 2".to_owned(),
             Some(_) => "control group, version 1".to_owned(),
-            None if facts.lists_children => format!("watched every 20 ms ({})", facts.groups_missing.join("; ")),
+            None if facts.lists_children => {
+                format!("watched every 20 ms ({})", facts.groups_missing.join("; "))
+            }
             None => "cannot be limited".to_owned(),
         };
         let enforced = counts(&facts.groups, controller);
@@ -88,7 +102,9 @@ fn interpreters(isolation: Isolation) -> Vec<Check> {
         Err(error) => check("python", false, "none".to_owned(), Some(with_causes(&error))),
     };
     let there = |program: &&&str| {
-        ["/usr/local/bin", "/usr/bin", "/bin"].iter().any(|d| std::path::Path::new(d).join(program).exists())
+        ["/usr/local/bin", "/usr/bin", "/bin"]
+            .iter()
+            .any(|d| std::path::Path::new(d).join(program).exists())
     };
     let others: Vec<_> = INTERPRETERS
         .iter()

@@ -9,9 +9,12 @@ use std::{
 
 use async_trait::async_trait;
 use cellblock_cache::user_directory;
-use cellblock_driver::{Config, DriverSession, INTERPRETERS, Packages, Program, Relays, Setup, command, relays};
+use cellblock_driver::{
+    Config, DriverSession, INTERPRETERS, Packages, Program, Relays, Setup, command, relays,
+};
 use cellblock_exec::{
-    Capabilities, Error, Executor, Isolation, Language, Limit, Limits, Network, Result, Session, SessionSpec,
+    Capabilities, Error, Executor, Isolation, Language, Limit, Limits, Network, Result, Session,
+    SessionSpec,
 };
 
 use crate::{
@@ -92,7 +95,8 @@ impl LocalExecutor {
         }
         let (python, environment) = match (&options.python, &options.venv) {
             (Some(_), Some(_)) => {
-                let why = "a virtual environment has its own interpreter; name one or the other".to_owned();
+                let why = "a virtual environment has its own interpreter; name one or the other"
+                    .to_owned();
                 return Err(Error::Invalid { what: "python", why });
             }
             (None, Some(directory)) => {
@@ -112,7 +116,9 @@ impl LocalExecutor {
         let is_kept = options.environment.is_some();
         let source = match environment {
             Some(_) => None,
-            None => match cache.and_then(|cache| Source::new(cache, python.program.clone(), options.environment)) {
+            None => match cache
+                .and_then(|cache| Source::new(cache, python.program.clone(), options.environment))
+            {
                 Ok(source) => Some(Arc::new(source)),
                 // A user without a place for a cache can run programs all the same, but install nothing.
                 Err(Error::Storage { .. }) if !is_kept => None,
@@ -166,11 +172,16 @@ impl LocalExecutor {
     fn check(&self, spec: &SessionSpec) -> Result<Relays> {
         check_limits(&spec.limits, &self.capabilities.limits)?;
         if let Some(image) = &spec.image {
-            let why = format!("the local executor has no images, so there is no {image}; name a virtual environment");
+            let why = format!(
+                "the local executor has no images, so there is no {image}; name a virtual environment"
+            );
             return Err(Error::Invalid { what: "image", why });
         }
         if !self.capabilities.network && spec.network != Network::Denied {
-            let why = format!("at the level {} no host can be allowed; it takes namespaces", self.isolation);
+            let why = format!(
+                "at the level {} no host can be allowed; it takes namespaces",
+                self.isolation
+            );
             return Err(Error::Unsupported(why));
         }
         relays(&spec.network)
@@ -236,7 +247,11 @@ impl LocalExecutor {
         let others = match self.isolation {
             // A user namespace of its own counts nothing but the cell.
             Isolation::Namespaces if !user.is_root() => 0,
-            _ => crate::watch::tasks_of(if user.is_root() { crate::inside::NOBODY } else { user.as_raw() }),
+            _ => crate::watch::tasks_of(if user.is_root() {
+                crate::inside::NOBODY
+            } else {
+                user.as_raw()
+            }),
         };
         u32::try_from(others + 4 * tasks + 64).ok()
     }
@@ -260,12 +275,15 @@ impl Executor for LocalExecutor {
         let in_namespaces = self.isolation == Isolation::Namespaces;
         let directory = (!in_namespaces).then(|| self.temporary.join(&name));
         let host_packages = self.temporary.join(format!("{name}-packages"));
-        let seen_as = if in_namespaces { PathBuf::from("/packages") } else { host_packages.clone() };
-        let mut packages = SessionPackages::new(self.source.clone(), host_packages.clone(), seen_as);
+        let seen_as =
+            if in_namespaces { PathBuf::from("/packages") } else { host_packages.clone() };
+        let mut packages =
+            SessionPackages::new(self.source.clone(), host_packages.clone(), seen_as);
         let kept = packages.kept().await?;
         let seen = self.source.is_some().then_some(host_packages);
         let blueprint = self.blueprint(&spec, &needed, launcher.facts(), directory, seen);
-        let memory_is_refused = !counts(&launcher.facts().groups, Controller::Memory) && blueprint.memory.is_some();
+        let memory_is_refused =
+            !counts(&launcher.facts().groups, Controller::Memory) && blueprint.memory.is_some();
         let (cell, stream) = LocalCell::start(launcher, number, blueprint, packages).await?;
         let complaints = cell.complaints();
         let setup = Setup {
@@ -300,8 +318,14 @@ impl Executor for LocalExecutor {
 async fn choose(launcher: &Arc<Launcher>, wanted: Option<Isolation>) -> Result<Isolation> {
     let candidates = match wanted {
         None => LADDER.to_vec(),
-        Some(level @ (Isolation::Namespaces | Isolation::Landlock | Isolation::None)) => vec![level],
-        Some(other) => return Err(Error::Unsupported(format!("the local executor has no isolation called {other}"))),
+        Some(level @ (Isolation::Namespaces | Isolation::Landlock | Isolation::None)) => {
+            vec![level]
+        }
+        Some(other) => {
+            return Err(Error::Unsupported(format!(
+                "the local executor has no isolation called {other}"
+            )));
+        }
     };
     let mut problems = Vec::new();
     for isolation in candidates {
@@ -310,25 +334,37 @@ async fn choose(launcher: &Arc<Launcher>, wanted: Option<Isolation>) -> Result<I
         let hint = rung.hint.map(|hint| format!("; {hint}")).unwrap_or_default();
         problems.push(format!("{isolation}: {problem}{hint}"));
     }
-    let advice = if wanted.is_none() { "; isolation none, if it is named, runs programs without any" } else { "" };
-    Err(Error::Unsupported(format!("no isolation for programs works here ({}){advice}", problems.join("; "))))
+    let advice = if wanted.is_none() {
+        "; isolation none, if it is named, runs programs without any"
+    } else {
+        ""
+    };
+    Err(Error::Unsupported(format!(
+        "no isolation for programs works here ({}){advice}",
+        problems.join("; ")
+    )))
 }
 
 /// What this machine can run and enforce at a level.
 fn capabilities(isolation: Isolation, facts: &Facts, path: &str) -> Capabilities {
-    let is_there =
-        |program: &&'static str| std::env::split_paths(path).any(|directory| directory.join(program).exists());
-    let others = INTERPRETERS.iter().filter(|interpreter| interpreter.programs.iter().any(is_there));
+    let is_there = |program: &&'static str| {
+        std::env::split_paths(path).any(|directory| directory.join(program).exists())
+    };
+    let others =
+        INTERPRETERS.iter().filter(|interpreter| interpreter.programs.iter().any(is_there));
     // Without one of its own the file system of a cell is watched, which needs nothing.
     let mut limits = vec![Limit::Wall, Limit::Output, Limit::Disk, Limit::Files];
-    for (limit, controller) in
-        [(Limit::Cpu, Controller::Cpu), (Limit::Memory, Controller::Memory), (Limit::Processes, Controller::Pids)]
-    {
+    for (limit, controller) in [
+        (Limit::Cpu, Controller::Cpu),
+        (Limit::Memory, Controller::Memory),
+        (Limit::Processes, Controller::Pids),
+    ] {
         if counts(&facts.groups, controller) || facts.lists_children {
             limits.push(limit);
         }
     }
-    let languages = [Language::PYTHON].into_iter().chain(others.map(|other| Language::new(other.language)));
+    let languages =
+        [Language::PYTHON].into_iter().chain(others.map(|other| Language::new(other.language)));
     Capabilities {
         languages: languages.collect(),
         isolation,
@@ -345,7 +381,10 @@ fn check_limits(limits: &Limits, enforced: &[Limit]) -> Result<()> {
     limits.check()?;
     if limits.memory < LEAST_MEMORY {
         let least = LEAST_MEMORY / (1024 * 1024);
-        let why = format!("{} bytes are less than the interpreter needs; give at least {least} MiB", limits.memory);
+        let why = format!(
+            "{} bytes are less than the interpreter needs; give at least {least} MiB",
+            limits.memory
+        );
         return Err(Error::Invalid { what: "memory limit", why });
     }
     let asked = [

@@ -44,7 +44,8 @@ pub struct Environment {
 impl Python {
     /// The version as text.
     pub fn version_text(&self) -> String {
-        self.version.map_or("unknown version".to_owned(), |(major, minor)| format!("{major}.{minor}"))
+        self.version
+            .map_or("unknown version".to_owned(), |(major, minor)| format!("{major}.{minor}"))
     }
 }
 
@@ -54,7 +55,10 @@ impl Python {
 /// [`Error::Invalid`] when the given one cannot be used; [`Error::Start`] when there is none.
 pub fn find(given: Option<&Path>, path: &str, isolation: Isolation) -> Result<Python> {
     if let Some(given) = given {
-        let invalid = |why: String| Error::Invalid { what: "python", why: format!("{}: {why}", given.display()) };
+        let invalid = |why: String| Error::Invalid {
+            what: "python",
+            why: format!("{}: {why}", given.display()),
+        };
         let python = resolve(given).map_err(invalid)?;
         return usable(python, isolation).map_err(invalid);
     }
@@ -79,14 +83,20 @@ pub fn find(given: Option<&Path>, path: &str, isolation: Isolation) -> Result<Py
 /// # Errors
 /// [`Error::Invalid`] when the directory is none, or cells may not read it.
 pub fn find_environment(directory: &Path, isolation: Isolation) -> Result<(Python, Environment)> {
-    let invalid =
-        |why: String| Error::Invalid { what: "virtual environment", why: format!("{}: {why}", directory.display()) };
+    let invalid = |why: String| Error::Invalid {
+        what: "virtual environment",
+        why: format!("{}: {why}", directory.display()),
+    };
     let directory = directory.canonicalize().map_err(|error| invalid(error.to_string()))?;
-    let python = NAMES.iter().map(|name| directory.join("bin").join(name)).find(|path| path.exists());
+    let python =
+        NAMES.iter().map(|name| directory.join("bin").join(name)).find(|path| path.exists());
     let python = python.ok_or_else(|| invalid("it has no bin/python3".to_owned()))?;
     let python = usable(resolve(&python).map_err(invalid)?, isolation).map_err(invalid)?;
-    let modules = library(&directory).map(|(_, library)| library.join("site-packages")).filter(|path| path.is_dir());
-    let modules = modules.ok_or_else(|| invalid("it has no lib/python3.*/site-packages".to_owned()))?;
+    let modules = library(&directory)
+        .map(|(_, library)| library.join("site-packages"))
+        .filter(|path| path.is_dir());
+    let modules =
+        modules.ok_or_else(|| invalid("it has no lib/python3.*/site-packages".to_owned()))?;
     may_read(&directory, isolation).map_err(invalid)?;
     Ok((python, Environment { programs: directory.join("bin"), modules, directory }))
 }
@@ -97,12 +107,18 @@ fn resolve(candidate: &Path) -> std::result::Result<Python, String> {
     // A virtual environment can hold a copy of its base's program, which only finds its library by this file.
     let settings = candidate.parent().and_then(Path::parent).map(|above| above.join("pyvenv.cfg"));
     if let Some(home) = settings.and_then(|settings| home(&settings)) {
-        let names = program.file_name().into_iter().map(PathBuf::from).chain(NAMES.iter().map(PathBuf::from));
+        let names = program
+            .file_name()
+            .into_iter()
+            .map(PathBuf::from)
+            .chain(NAMES.iter().map(PathBuf::from));
         let base = names.map(|name| home.join(name)).find_map(|path| path.canonicalize().ok());
         program = base.ok_or_else(|| format!("its base in {} is gone", home.display()))?;
     }
     let mut start = [0; 4];
-    fs::File::open(&program).and_then(|mut file| file.read_exact(&mut start)).map_err(|error| error.to_string())?;
+    fs::File::open(&program)
+        .and_then(|mut file| file.read_exact(&mut start))
+        .map_err(|error| error.to_string())?;
     if start != *b"\x7fELF" {
         return Err("it is a script, not an interpreter".to_owned());
     }
@@ -142,7 +158,9 @@ fn library(prefix: &Path) -> Option<((u32, u32), PathBuf)> {
 /// Whether a prefix is a home directory, holds one, or is the place in it that programs keep their data in.
 fn holds_a_home(prefix: &Path, home: &Path) -> bool {
     // Services have a home that is no person's, such as `/` or a directory of the system.
-    let is_persons = home.components().count() > 1 && !home.starts_with("/usr") && !home.starts_with("/nonexistent");
+    let is_persons = home.components().count() > 1
+        && !home.starts_with("/usr")
+        && !home.starts_with("/nonexistent");
     is_persons && (home.starts_with(prefix) || prefix == home.join(".local"))
 }
 
@@ -156,7 +174,9 @@ fn usable(python: Python, isolation: Isolation) -> std::result::Result<Python, S
             OLDEST.1
         ));
     }
-    if isolation != Isolation::None && std::env::home_dir().is_some_and(|home| holds_a_home(&python.prefix, &home)) {
+    if isolation != Isolation::None
+        && std::env::home_dir().is_some_and(|home| holds_a_home(&python.prefix, &home))
+    {
         return Err(format!(
             "all of {} would be shown with it, and the home directory is not shown; install it in a directory of its own",
             python.prefix.display()
@@ -179,7 +199,10 @@ fn may_read(path: &Path, isolation: Isolation) -> std::result::Result<(), String
     let above = if isolation == Isolation::Namespaces { 1 } else { usize::MAX };
     for part in path.ancestors().take(above) {
         if !may_enter(part) {
-            return Err(format!("programs run as another user, who may not read {}", part.display()));
+            return Err(format!(
+                "programs run as another user, who may not read {}",
+                part.display()
+            ));
         }
     }
     Ok(())
@@ -222,7 +245,8 @@ mod tests {
         fs::create_dir_all(prefix.join("bin")).unwrap();
         fs::create_dir_all(prefix.join("lib/python3.12/site-packages")).unwrap();
         fs::write(prefix.join("bin/python3.12"), b"\x7fELF and more").unwrap();
-        fs::set_permissions(prefix.join("bin/python3.12"), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(prefix.join("bin/python3.12"), fs::Permissions::from_mode(0o755))
+            .unwrap();
         symlink("python3.12", prefix.join("bin/python3")).unwrap();
         (top, prefix)
     }
@@ -267,7 +291,11 @@ mod tests {
         let venv = top.path().canonicalize().unwrap().join("venv");
         fs::create_dir_all(venv.join("bin")).unwrap();
         fs::create_dir_all(venv.join("lib/python3.12/site-packages")).unwrap();
-        fs::write(venv.join("pyvenv.cfg"), format!("home = {}/bin\nversion = 3.12.1\n", prefix.display())).unwrap();
+        fs::write(
+            venv.join("pyvenv.cfg"),
+            format!("home = {}/bin\nversion = 3.12.1\n", prefix.display()),
+        )
+        .unwrap();
         // A copy, as some systems make it.
         fs::write(venv.join("bin/python3"), b"\x7fELF and more").unwrap();
         let (python, environment) = find_environment(&venv, Isolation::Namespaces).unwrap();

@@ -33,7 +33,11 @@ impl Source {
     ///
     /// # Errors
     /// When the cache cannot be used, and for a name that no environment can have.
-    pub(crate) fn new(cache: PathBuf, program: PathBuf, environment: Option<String>) -> Result<Self> {
+    pub(crate) fn new(
+        cache: PathBuf,
+        program: PathBuf,
+        environment: Option<String>,
+    ) -> Result<Self> {
         let objects = Objects::at(cache)?;
         if let Some(name) = &environment {
             environments::read(&objects, name)?;
@@ -42,12 +46,22 @@ impl Source {
     }
 
     /// Installs packages beside what is there: in the environment that is kept, or for one session.
-    async fn install(&self, before: &[Requirement], new: &[Requirement]) -> Result<wheels::WheelSet> {
-        let interpreter = self.interpreter.get_or_try_init(|| Interpreter::ask(&self.objects, &self.program)).await?;
-        let wanted = |requirements| wheels::Wanted { interpreter, requirements, source_builds: false };
+    async fn install(
+        &self,
+        before: &[Requirement],
+        new: &[Requirement],
+    ) -> Result<wheels::WheelSet> {
+        let interpreter = self
+            .interpreter
+            .get_or_try_init(|| Interpreter::ask(&self.objects, &self.program))
+            .await?;
+        let wanted =
+            |requirements| wheels::Wanted { interpreter, requirements, source_builds: false };
         match &self.environment {
             Some(name) => environments::install(&self.objects, name, wanted(new), &Silent).await,
-            None => wheels::install(&self.objects, wanted(&wheels::union(before, new)), &Silent).await,
+            None => {
+                wheels::install(&self.objects, wanted(&wheels::union(before, new)), &Silent).await
+            }
         }
     }
 }
@@ -81,7 +95,9 @@ impl SessionPackages {
             return Ok(None);
         }
         let installed = self.install(&[]).await?;
-        Ok(installed.directory.map(|modules| Packages { programs: format!("{modules}/bin"), modules }))
+        Ok(installed
+            .directory
+            .map(|modules| Packages { programs: format!("{modules}/bin"), modules }))
     }
 
     /// Installs packages.
@@ -104,9 +120,13 @@ impl SessionPackages {
         if known || set.packages.is_empty() {
             return Ok(Installed { report: InstallReport::default(), directory: None });
         }
-        let (objects, key, into) = (source.objects.clone(), set.key.clone(), self.directory.join(&set.key));
+        let (objects, key, into) =
+            (source.objects.clone(), set.key.clone(), self.directory.join(&set.key));
         let linked = tokio::task::spawn_blocking(move || link(&objects, &key, &into)).await;
-        linked.map_err(|error| Error::Lost { what: "an installation".to_owned(), source: error.into() })??;
+        linked.map_err(|error| Error::Lost {
+            what: "an installation".to_owned(),
+            source: error.into(),
+        })??;
         let directory = self.seen_as.join(&set.key).display().to_string();
         self.set = Some(set);
         Ok(Installed { report, directory: Some(directory) })

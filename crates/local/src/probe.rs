@@ -81,11 +81,15 @@ async fn make(launcher: &Arc<Launcher>, isolation: Isolation) -> Result<Option<F
     let kind = Kind { isolation, visible: Vec::new() };
     let blueprint = Blueprint { kind, spec, limits: Limits::default(), memory: None, tasks: None };
     let packages = SessionPackages::new(None, PathBuf::new(), PathBuf::new());
-    let (cell, mut stream) = match LocalCell::start(launcher.clone(), number, blueprint, packages).await {
+    let (cell, mut stream) = match LocalCell::start(launcher.clone(), number, blueprint, packages)
+        .await
+    {
         Ok(started) => started,
         Err(cellblock_exec::Error::Start { source, .. }) => match source.downcast::<Failure>() {
             Ok(failure) => return Ok(Some(*failure)),
-            Err(source) => return Err(cellblock_exec::Error::Start { what: "a cell".to_owned(), source }),
+            Err(source) => {
+                return Err(cellblock_exec::Error::Start { what: "a cell".to_owned(), source });
+            }
         },
         Err(error) => return Err(error),
     };
@@ -99,7 +103,11 @@ async fn make(launcher: &Arc<Launcher>, isolation: Isolation) -> Result<Option<F
         serde_json::from_str(text.trim()).unwrap_or_else(|_| Failure {
             step: "make a cell".to_owned(),
             errno: 0,
-            reason: if text.is_empty() { "its first process ended without a word".to_owned() } else { text },
+            reason: if text.is_empty() {
+                "its first process ended without a word".to_owned()
+            } else {
+                text
+            },
         })
     }))
 }
@@ -112,7 +120,8 @@ pub(crate) fn owner(launcher: &Launcher) -> &str {
 
 /// What a person could change.
 fn hint(isolation: Isolation, failure: &Failure) -> Option<&'static str> {
-    let setting = |name: &str| std::fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default();
+    let setting =
+        |name: &str| std::fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default();
     match (isolation, failure.errno) {
         (Isolation::Namespaces, libc::EPERM | libc::EACCES) => {
             Some(if setting("kernel/apparmor_restrict_unprivileged_userns").trim() == "1" {
@@ -127,10 +136,12 @@ fn hint(isolation: Isolation, failure: &Failure) -> Option<&'static str> {
         (Isolation::Namespaces, libc::ENOSPC | libc::EUSERS) => {
             Some("sysctl user.max_user_namespaces (and the like in /proc/sys/user) must not be 0")
         }
-        (Isolation::Namespaces, libc::ENOSYS | libc::EINVAL) => Some("Linux 5.12 or newer is needed"),
-        (Isolation::Landlock, _) if failure.step == "restrict files" => {
-            Some("Linux 5.13 or newer is needed, with landlock among the names in /sys/kernel/security/lsm")
+        (Isolation::Namespaces, libc::ENOSYS | libc::EINVAL) => {
+            Some("Linux 5.12 or newer is needed")
         }
+        (Isolation::Landlock, _) if failure.step == "restrict files" => Some(
+            "Linux 5.13 or newer is needed, with landlock among the names in /sys/kernel/security/lsm",
+        ),
         _ => None,
     }
 }

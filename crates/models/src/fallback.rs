@@ -34,7 +34,11 @@ impl ModelClient for Fallback {
         !self.0.is_empty() && self.0.iter().all(|client| client.sees_images())
     }
 
-    async fn complete(&self, request: &ModelRequest, on_text: Option<&TextSink>) -> Result<Completion, ModelError> {
+    async fn complete(
+        &self,
+        request: &ModelRequest,
+        on_text: Option<&TextSink>,
+    ) -> Result<Completion, ModelError> {
         let heard = Arc::new(AtomicBool::new(false));
         let listener = on_text.cloned().map(|on_text| -> TextSink {
             let heard = heard.clone();
@@ -60,9 +64,13 @@ impl ModelClient for Fallback {
 
 /// The one error of all.
 fn together(mut errors: Vec<(String, ModelError)>) -> ModelError {
-    let alike = errors.len() == 1 || errors.iter().all(|(_, error)| matches!(error, ModelError::TooLong { .. }));
+    let alike = errors.len() == 1
+        || errors.iter().all(|(_, error)| matches!(error, ModelError::TooLong { .. }));
     match errors.pop() {
-        None => ModelError::Start { what: "the list of models is empty: name at least one".to_owned(), source: None },
+        None => ModelError::Start {
+            what: "the list of models is empty: name at least one".to_owned(),
+            source: None,
+        },
         Some((_, last)) if alike => last,
         Some(last) => {
             errors.push(last);

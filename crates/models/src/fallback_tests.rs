@@ -27,7 +27,11 @@ impl ModelClient for Fake {
         self.sees
     }
 
-    async fn complete(&self, _: &ModelRequest, on_text: Option<&TextSink>) -> Result<Completion, ModelError> {
+    async fn complete(
+        &self,
+        _: &ModelRequest,
+        on_text: Option<&TextSink>,
+    ) -> Result<Completion, ModelError> {
         if let Some(on_text) = on_text.filter(|_| !self.says.is_empty()) {
             on_text(self.says);
         }
@@ -84,7 +88,10 @@ async fn if_all_fail_each_error_is_told() {
     let text = error.to_string();
     assert!(matches!(error, ModelError::All(errors) if errors.len() == 2));
     assert!(
-        text.contains("m1: ") && text.contains("busy") && text.contains("m2: ") && text.contains("9 tokens"),
+        text.contains("m1: ")
+            && text.contains("busy")
+            && text.contains("m2: ")
+            && text.contains("9 tokens"),
         "{text}"
     );
 }
@@ -93,7 +100,10 @@ async fn if_all_fail_each_error_is_told() {
 async fn errors_that_a_caller_can_act_on_are_not_hidden() {
     let all = asked(vec![failing("m1", too_long), failing("m2", too_long)]).await.0;
     assert!(matches!(all, Err(ModelError::TooLong { .. })));
-    assert!(matches!(asked(vec![failing("m1", busy)]).await.0, Err(ModelError::Status { status: 503, .. })));
+    assert!(matches!(
+        asked(vec![failing("m1", busy)]).await.0,
+        Err(ModelError::Status { status: 503, .. })
+    ));
     assert!(matches!(asked(vec![]).await.0, Err(ModelError::Start { .. })));
 }
 

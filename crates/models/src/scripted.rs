@@ -16,7 +16,9 @@
 use std::{collections::VecDeque, fmt, sync::Mutex, time::Duration};
 
 use async_trait::async_trait;
-use cellblock_agents::{Completion, Finish, ModelClient, ModelError, ModelRequest, TextSink, ToolCall, Usage};
+use cellblock_agents::{
+    Completion, Finish, ModelClient, ModelError, ModelRequest, TextSink, ToolCall, Usage,
+};
 
 use crate::{Cacheable, lock::locked, pieces};
 
@@ -64,20 +66,31 @@ impl Answer {
     /// An answer that calls one tool. The call's id is made from the tool's name: `call_NAME`.
     pub fn call(tool: impl Into<String>, arguments: impl Into<String>) -> Self {
         let name = tool.into();
-        Answer::Calls(String::new(), vec![ToolCall { id: format!("call_{name}"), name, arguments: arguments.into() }])
+        Answer::Calls(
+            String::new(),
+            vec![ToolCall { id: format!("call_{name}"), name, arguments: arguments.into() }],
+        )
     }
 }
 
 impl Scripted {
     /// A model that gives these answers in order, and then [`ModelError::Unanswered`].
-    pub fn new<A: Into<Answer>>(name: impl Into<String>, answers: impl IntoIterator<Item = A>) -> Self {
+    pub fn new<A: Into<Answer>>(
+        name: impl Into<String>,
+        answers: impl IntoIterator<Item = A>,
+    ) -> Self {
         let answers = answers.into_iter().map(Into::into).collect();
         Self::make(name.into(), Source::Answers(Mutex::new(answers)))
     }
 
     /// A model whose answers are computed from the request. Its name is `scripted`; see [`named`](Self::named).
-    pub fn with<A: Into<Answer>>(function: impl Fn(&ModelRequest) -> A + Send + Sync + 'static) -> Self {
-        Self::make("scripted".to_owned(), Source::Function(Box::new(move |request| function(request).into())))
+    pub fn with<A: Into<Answer>>(
+        function: impl Fn(&ModelRequest) -> A + Send + Sync + 'static,
+    ) -> Self {
+        Self::make(
+            "scripted".to_owned(),
+            Source::Function(Box::new(move |request| function(request).into())),
+        )
     }
 
     fn make(name: String, source: Source) -> Self {
@@ -160,7 +173,10 @@ impl Scripted {
         let answer = match &self.source {
             Source::Answers(answers) => locked(answers).pop_front().ok_or_else(|| {
                 let given = calls - 1;
-                ModelError::Unanswered(format!("the script of {} ended after {given} answers", self.name))
+                ModelError::Unanswered(format!(
+                    "the script of {} ended after {given} answers",
+                    self.name
+                ))
             })?,
             Source::Function(function) => function(request),
         };
@@ -201,7 +217,11 @@ impl ModelClient for Scripted {
         self.sees_images
     }
 
-    async fn complete(&self, request: &ModelRequest, on_text: Option<&TextSink>) -> Result<Completion, ModelError> {
+    async fn complete(
+        &self,
+        request: &ModelRequest,
+        on_text: Option<&TextSink>,
+    ) -> Result<Completion, ModelError> {
         let answer = self.next(request);
         if !self.delay.is_zero() {
             tokio::time::sleep(self.delay).await;
@@ -214,7 +234,10 @@ impl ModelClient for Scripted {
 
 impl fmt::Debug for Scripted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Scripted").field("name", &self.name).field("calls", &self.calls()).finish_non_exhaustive()
+        f.debug_struct("Scripted")
+            .field("name", &self.name)
+            .field("calls", &self.calls())
+            .finish_non_exhaustive()
     }
 }
 
@@ -267,7 +290,10 @@ mod tests {
         let model = Scripted::new("m", ["one", "two"]).usage(3, 4).cost(0.5);
         let request = ModelRequest { system: "s".to_owned(), ..ModelRequest::default() };
         let first = model.complete(&request, None).await.unwrap();
-        assert_eq!((first.content.as_str(), first.usage.prompt_tokens, first.cost), ("one", 3, 0.5));
+        assert_eq!(
+            (first.content.as_str(), first.usage.prompt_tokens, first.cost),
+            ("one", 3, 0.5)
+        );
         assert_eq!(model.left(), 1);
         assert_eq!(model.complete(&request, None).await.unwrap().content, "two");
         let error = model.complete(&request, None).await.unwrap_err();
@@ -283,7 +309,10 @@ mod tests {
         })
         .named("loud");
         let messages = vec![ModelMessage::User { name: None, content: "hi".into() }];
-        let answer = model.complete(&ModelRequest { messages, ..ModelRequest::default() }, None).await.unwrap();
+        let answer = model
+            .complete(&ModelRequest { messages, ..ModelRequest::default() }, None)
+            .await
+            .unwrap();
         assert_eq!((answer.content.as_str(), answer.model.as_str()), ("HI", "loud"));
         assert!(model.complete(&ModelRequest::default(), None).await.is_err());
     }

@@ -86,11 +86,13 @@ impl fmt::Display for Base64<'_> {
 
 /// A name as providers allow it: letters, digits, `_` and `-`, at most 64. `None` if nothing is left of it.
 pub(crate) fn label(name: &str) -> Option<String> {
-    let label: String = name
-        .chars()
-        .map(|character| if character.is_ascii_alphanumeric() || character == '-' { character } else { '_' })
-        .take(MAX_NAME)
-        .collect();
+    let label: String =
+        name.chars()
+            .map(|character| {
+                if character.is_ascii_alphanumeric() || character == '-' { character } else { '_' }
+            })
+            .take(MAX_NAME)
+            .collect();
     label.contains(|character: char| character != '_').then_some(label)
 }
 
@@ -103,7 +105,9 @@ pub(crate) fn unseen(parts: &[Part]) -> String {
         }
         match part {
             Part::Text { text } => all.push_str(text),
-            Part::Image(image) => all.push_str(&format!("[an image that you cannot see: {}]", image.media_type)),
+            Part::Image(image) => {
+                all.push_str(&format!("[an image that you cannot see: {}]", image.media_type))
+            }
         }
     }
     all
@@ -119,10 +123,19 @@ pub(crate) fn spoken<'a>(name: Option<&str>, text: Cow<'a, str>) -> Cow<'a, str>
 
 /// A tool call out of an answer. Servers leave out ids; one that is made from the call itself is the same each time, as a cache of
 /// answers needs it.
-pub(crate) fn tool_call(number: usize, id: Option<String>, name: String, arguments: String) -> ToolCall {
+pub(crate) fn tool_call(
+    number: usize,
+    id: Option<String>,
+    name: String,
+    arguments: String,
+) -> ToolCall {
     let id = id.filter(|id| !id.is_empty()).unwrap_or_else(|| {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&number.to_le_bytes()).update(name.as_bytes()).update(&[0]).update(arguments.as_bytes());
+        hasher
+            .update(&number.to_le_bytes())
+            .update(name.as_bytes())
+            .update(&[0])
+            .update(arguments.as_bytes());
         format!("call_{}", &hasher.finalize().to_hex()[..16])
     });
     // A tool without parameters is often called with nothing at all.

@@ -11,10 +11,14 @@ fn parameters(json: &str) -> Parameters {
 #[test]
 fn what_a_request_says_wins_over_what_is_usual() {
     let asked = parameters(r#"{"temperature": 0.5, "stop": ["a"], "extra": {"k": 1}}"#);
-    let usual =
-        parameters(r#"{"temperature": 0.1, "top_p": 0.9, "stop": ["b"], "seed": 7, "extra": {"k": 2, "l": 3}}"#);
+    let usual = parameters(
+        r#"{"temperature": 0.1, "top_p": 0.9, "stop": ["b"], "seed": 7, "extra": {"k": 2, "l": 3}}"#,
+    );
     let settings = Settings::of(&asked, &usual);
-    assert_eq!((settings.temperature, settings.top_p, settings.seed), (Some(0.5), Some(0.9), Some(7)));
+    assert_eq!(
+        (settings.temperature, settings.top_p, settings.seed),
+        (Some(0.5), Some(0.9), Some(7))
+    );
     assert_eq!(settings.stop, ["a"]);
     assert_eq!(Value::Object(settings.extra.into_owned()), serde_json::json!({"k": 1, "l": 3}));
     let none = Parameters::default();
@@ -58,8 +62,9 @@ fn names_stand_before_the_text_if_there_are_any() {
 
 #[test]
 fn calls_without_an_id_get_the_same_one_each_time() {
-    let call =
-        |number, name: &str, arguments: &str| tool_call(number, Some(String::new()), name.into(), arguments.into());
+    let call = |number, name: &str, arguments: &str| {
+        tool_call(number, Some(String::new()), name.into(), arguments.into())
+    };
     assert_eq!(call(0, "add", "{}").id, call(0, "add", "{}").id);
     assert_ne!(call(0, "add", "{}").id, call(1, "add", "{}").id);
     assert_ne!(call(0, "add", "{}").id, call(0, "sub", "{}").id);

@@ -59,7 +59,8 @@ impl Observer for Person {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let executor = WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
+    let executor =
+        WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
 
     let blocks = code_blocks(ANSWER);
     let options = RunOptions {
@@ -74,7 +75,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let directory = tempfile::tempdir()?;
     for block in &report.blocks {
-        println!("block {}: {:?} {:?} {:?}", block.index, block.outcome, block.installed, block.stdout);
+        println!(
+            "block {}: {:?} {:?} {:?}",
+            block.index, block.outcome, block.installed, block.stdout
+        );
         for artifact in &block.artifacts {
             write(directory.path(), artifact)?;
             println!("wrote {}", artifact.path);

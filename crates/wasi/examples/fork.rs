@@ -16,7 +16,8 @@ async fn say(session: &mut Box<dyn Session>, code: &str) -> cellblock_exec::Resu
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let executor = WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
+    let executor =
+        WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
     let mut session = executor.open(SessionSpec::default()).await?;
 
     // Work that nobody wants to do twice: a table of 100 MB.
@@ -29,7 +30,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let start = Instant::now();
         let mut fork = session.fork().await?;
         let took = start.elapsed();
-        let mean = say(&mut fork, &format!("table = {attempt}\nround(float(table.mean().mean()), 1)")).await?;
+        let mean =
+            say(&mut fork, &format!("table = {attempt}\nround(float(table.mean().mean()), 1)"))
+                .await?;
         println!("forked in {took:.1?}; mean of {attempt}: {mean}");
     }
     println!("the session still has {}", say(&mut session, "table.shape").await?);

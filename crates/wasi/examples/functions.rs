@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cellblock_exec::{ExecutionRequest, Executor as _, HostFunction, HostTools, Result, SessionSpec, Silent};
+use cellblock_exec::{
+    ExecutionRequest, Executor as _, HostFunction, HostTools, Result, SessionSpec, Silent,
+};
 use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 use serde_json::{Map, Value, json};
 
@@ -28,7 +30,11 @@ impl HostTools for Crates {
     }
 
     // The arguments come from a program: check them. The text of an error is what the program sees.
-    async fn call(&self, _name: &str, arguments: Map<String, Value>) -> std::result::Result<Value, String> {
+    async fn call(
+        &self,
+        _name: &str,
+        arguments: Map<String, Value>,
+    ) -> std::result::Result<Value, String> {
         match arguments.get("name").and_then(Value::as_str) {
             Some("serde") => Ok(json!(95)),
             Some("tokio") => Ok(json!(78)),
@@ -51,9 +57,11 @@ tools
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let executor = WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
+    let executor =
+        WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
     let mut session = executor.open(SessionSpec::default()).await?;
-    let request = ExecutionRequest { host: Some(Arc::new(Crates)), ..ExecutionRequest::python(CODE) };
+    let request =
+        ExecutionRequest { host: Some(Arc::new(Crates)), ..ExecutionRequest::python(CODE) };
     println!("{}", session.execute(request).await?.stdout.text());
     // The next block was granted nothing.
     let result = session.execute(ExecutionRequest::python("tools.downloads('serde')")).await?;

@@ -12,8 +12,8 @@ use std::{
 
 use async_trait::async_trait;
 use cellblock_exec::{
-    Capabilities, ExecutionRequest, ExecutionResult, Executor, InputFile, InstallReport, Limits, Requirement, Result,
-    Session, SessionSpec, Silent,
+    Capabilities, ExecutionRequest, ExecutionResult, Executor, InputFile, InstallReport, Limits,
+    Requirement, Result, Session, SessionSpec, Silent,
 };
 use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
@@ -91,7 +91,8 @@ impl Session for LoggedSession {
 }
 
 async fn logged() -> Result<Logged<WasiExecutor>> {
-    let inner = WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
+    let inner =
+        WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
     Ok(Logged { inner, log: Log::default() })
 }
 

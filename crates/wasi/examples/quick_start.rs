@@ -5,7 +5,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cellblock_exec::{ExecutionRequest, Executor as _, InputFile, Limit, Limits, Outcome, Result, SessionSpec, Silent};
+use cellblock_exec::{
+    ExecutionRequest, Executor as _, InputFile, Limit, Limits, Outcome, Result, SessionSpec, Silent,
+};
 use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
 const CITIES: &str = "city,degrees\nOslo,4\nRome,15\nCairo,24\n";
@@ -13,11 +15,16 @@ const CITIES: &str = "city,degrees\nOslo,4\nRome,15\nCairo,24\n";
 #[tokio::main]
 async fn main() -> Result<()> {
     // Fetches and compiles the image if it is not there, which takes minutes; afterwards this takes milliseconds.
-    let executor = WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
+    let executor =
+        WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
 
     let mut session = executor
         .open(SessionSpec {
-            limits: Limits { wall: Duration::from_secs(10), memory: 512 * 1024 * 1024, ..Limits::default() },
+            limits: Limits {
+                wall: Duration::from_secs(10),
+                memory: 512 * 1024 * 1024,
+                ..Limits::default()
+            },
             files: vec![InputFile { path: "cities.csv".into(), content: Arc::new(CITIES.into()) }],
             ..SessionSpec::default()
         })
@@ -42,9 +49,16 @@ async fn main() -> Result<()> {
 
     // One block may have less time than the session's limit.
     let wall = Some(Duration::from_millis(200));
-    let result = session.execute(ExecutionRequest { wall, ..ExecutionRequest::python("while True: pass") }).await?;
+    let result = session
+        .execute(ExecutionRequest { wall, ..ExecutionRequest::python("while True: pass") })
+        .await?;
     assert_eq!(result.outcome, Outcome::LimitExceeded { limit: Limit::Wall });
-    println!("{:?} after {} ms; variables lost: {}", result.outcome, result.usage.wall.as_millis(), result.state_lost);
+    println!(
+        "{:?} after {} ms; variables lost: {}",
+        result.outcome,
+        result.usage.wall.as_millis(),
+        result.state_lost
+    );
 
     // The session goes on with a fresh interpreter; the files of its workspace are still there.
     let code = "import os\nos.listdir(), 'cities' in globals()";

@@ -9,7 +9,8 @@ use std::{
 };
 
 use cellblock_exec::{
-    CancellationToken, ExecutionRequest, Executor as _, Outcome, Result, SessionSpec, Silent, Stream,
+    CancellationToken, ExecutionRequest, Executor as _, Outcome, Result, SessionSpec, Silent,
+    Stream,
 };
 use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
@@ -24,7 +25,8 @@ for second in range(10):
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let executor = WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
+    let executor =
+        WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
     let mut session = executor.open(SessionSpec::default()).await?;
 
     // The sink is called on the thread that runs the guest, so it only passes the bytes on. Pieces come as the program

@@ -71,7 +71,8 @@ impl Ticking {
             ticker: OnceLock::new(),
         });
         let weak = Arc::downgrade(&ticking);
-        let handle = thread::Builder::new().name("cellblock-tick".into()).spawn(move || tick(&weak))?;
+        let handle =
+            thread::Builder::new().name("cellblock-tick".into()).spawn(move || tick(&weak))?;
         let _ = ticking.ticker.set(handle.thread().clone());
         Ok(ticking)
     }

@@ -4,7 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use cellblock_exec::{
-    Capabilities, Error, Executor, Isolation, Language, Limit, Limits, Network, Progress, Result, Session, SessionSpec,
+    Capabilities, Error, Executor, Isolation, Language, Limit, Limits, Network, Progress, Result,
+    Session, SessionSpec,
 };
 
 use crate::{
@@ -46,9 +47,14 @@ impl WasiExecutor {
     ///
     /// # Errors
     /// As [`ImageStore::pull`].
-    pub async fn start(store: ImageStore, options: Options, progress: &dyn Progress) -> Result<Self> {
+    pub async fn start(
+        store: ImageStore,
+        options: Options,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let loaded = store.load(&options.image, options.fuel, progress).await?;
-        let template = Arc::new(Template::new(loaded.guest.clone(), loaded.image.clone(), options.idle));
+        let template =
+            Arc::new(Template::new(loaded.guest.clone(), loaded.image.clone(), options.idle));
         let capabilities = Capabilities {
             languages: vec![Language::PYTHON],
             isolation: Isolation::Wasm,
@@ -68,7 +74,11 @@ impl WasiExecutor {
             freeze: true,
             install: true,
         };
-        Ok(Self { shared: Arc::new(Shared { loaded, template }), capabilities, image: options.image })
+        Ok(Self {
+            shared: Arc::new(Shared { loaded, template }),
+            capabilities,
+            image: options.image,
+        })
     }
 
     /// The names and versions of the packages that every session has.
@@ -120,7 +130,8 @@ impl Executor for WasiExecutor {
         }
         let template = self.shared.template.clone();
         let slot = template.acquire().await.map_err(start_failed)?;
-        let mut session = WasiSession::new(self.shared.clone(), template, slot, spec.limits, spec.environment);
+        let mut session =
+            WasiSession::new(self.shared.clone(), template, slot, spec.limits, spec.environment);
         for file in spec.files {
             session.write_file(file).await?;
         }
@@ -133,7 +144,10 @@ impl Executor for WasiExecutor {
         let image = stored::read(frozen, &loaded.guest_id, |key| loaded.layer(key))?;
         let installed = packages::read_list(frozen)?;
         if limits.memory < image.bytes().len() as u64 {
-            let why = format!("the frozen session has {} bytes; give at least as many", image.bytes().len());
+            let why = format!(
+                "the frozen session has {} bytes; give at least as many",
+                image.bytes().len()
+            );
             return Err(Error::Invalid { what: "memory limit", why });
         }
         let template = Arc::new(Template::new(loaded.guest.clone(), Arc::new(image), 0));

@@ -48,13 +48,24 @@ impl Host {
 }
 
 impl ResourceLimiter for Host {
-    fn memory_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let allowed = desired as u64 <= self.memory_limit && maximum.is_none_or(|maximum| desired <= maximum);
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let allowed =
+            desired as u64 <= self.memory_limit && maximum.is_none_or(|maximum| desired <= maximum);
         self.memory_denied |= !allowed;
         Ok(allowed)
     }
 
-    fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         // No guest's code can grow a table (`images::strip` refuses it); this is the initial size.
         Ok(maximum.is_none_or(|maximum| desired <= maximum))
     }
@@ -183,7 +194,10 @@ impl GuestMemory<'_> {
     }
 
     pub(crate) fn slice_mut(&mut self, pointer: u32, len: u32) -> Result<&mut [u8], Errno> {
-        self.0.get_mut(pointer as usize..).and_then(|rest| rest.get_mut(..len as usize)).ok_or(Errno::Fault)
+        self.0
+            .get_mut(pointer as usize..)
+            .and_then(|rest| rest.get_mut(..len as usize))
+            .ok_or(Errno::Fault)
     }
 
     pub(crate) fn write(&mut self, pointer: u32, bytes: &[u8]) -> Result<(), Errno> {

@@ -21,15 +21,23 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     wasmtime_wasi::p1::add_to_linker_async(&mut linker, |host: &mut Host| &mut host.wasi)?;
     linker.allow_shadowing(true);
     fs::calls::add_to_linker(&mut linker)?;
-    linker.func_wrap_async(WASI_P1, "fd_read", |caller, (fd, vectors, count, out): (u32, u32, u32, u32)| {
-        Box::new(fd_read(caller, fd, vectors, count, out))
-    })?;
+    linker.func_wrap_async(
+        WASI_P1,
+        "fd_read",
+        |caller, (fd, vectors, count, out): (u32, u32, u32, u32)| {
+            Box::new(fd_read(caller, fd, vectors, count, out))
+        },
+    )?;
     linker.func_wrap_async(WASI_P1, "random_get", |caller, (pointer, len): (u32, u32)| {
         Box::new(random_get(caller, pointer, len))
     })?;
-    linker.func_wrap_async(WASI_P1, "poll_oneoff", |caller, (list, events, count, out): (u32, u32, u32, u32)| {
-        Box::new(poll_oneoff(caller, list, events, count, out))
-    })?;
+    linker.func_wrap_async(
+        WASI_P1,
+        "poll_oneoff",
+        |caller, (list, events, count, out): (u32, u32, u32, u32)| {
+            Box::new(poll_oneoff(caller, list, events, count, out))
+        },
+    )?;
     add_clock_calls(&mut linker)?;
     add_empty_lists(&mut linker)?;
     linker.func_wrap(WASI_P1, "proc_raise", |_: u32| Errno::Notsup as i32)?;
@@ -50,9 +58,13 @@ fn add_clock_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             memory.write(out, &1u64.to_le_bytes())
         })
     })?;
-    linker.func_wrap(WASI_P1, "clock_time_get", |mut caller: C<'_>, clock: u32, _precision: u64, out: u32| {
-        guest_call(&mut caller, |_, memory| memory.write(out, &now(clock)?.to_le_bytes()))
-    })?;
+    linker.func_wrap(
+        WASI_P1,
+        "clock_time_get",
+        |mut caller: C<'_>, clock: u32, _precision: u64, out: u32| {
+            guest_call(&mut caller, |_, memory| memory.write(out, &now(clock)?.to_le_bytes()))
+        },
+    )?;
     Ok(())
 }
 
@@ -71,12 +83,16 @@ fn add_empty_lists(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
         linker.func_wrap(WASI_P1, list, |_: u32, _: u32| Errno::Success as i32)?;
     }
     for sizes in ["args_sizes_get", "environ_sizes_get"] {
-        linker.func_wrap(WASI_P1, sizes, |mut caller: Caller<'_, Host>, count: u32, bytes: u32| {
-            guest_call(&mut caller, |_, memory| {
-                memory.write(count, &[0; 4])?;
-                memory.write(bytes, &[0; 4])
-            })
-        })?;
+        linker.func_wrap(
+            WASI_P1,
+            sizes,
+            |mut caller: Caller<'_, Host>, count: u32, bytes: u32| {
+                guest_call(&mut caller, |_, memory| {
+                    memory.write(count, &[0; 4])?;
+                    memory.write(bytes, &[0; 4])
+                })
+            },
+        )?;
     }
     Ok(())
 }
@@ -131,7 +147,13 @@ struct Subscription {
 }
 
 /// Waits for the first of the guest's subscriptions without holding the thread.
-async fn poll_oneoff(mut caller: Caller<'_, Host>, list: u32, events: u32, count: u32, out: u32) -> i32 {
+async fn poll_oneoff(
+    mut caller: Caller<'_, Host>,
+    list: u32,
+    events: u32,
+    count: u32,
+    out: u32,
+) -> i32 {
     if count == 0 || count > MOST_SUBSCRIPTIONS {
         return Errno::Inval as i32;
     }
@@ -145,14 +167,16 @@ async fn poll_oneoff(mut caller: Caller<'_, Host>, list: u32, events: u32, count
     if parsed != Errno::Success as i32 {
         return parsed;
     }
-    let first = subscriptions.iter().map(|subscription| subscription.after).min().unwrap_or_default();
+    let first =
+        subscriptions.iter().map(|subscription| subscription.after).min().unwrap_or_default();
     if !first.is_zero() {
         tokio::time::sleep(first).await;
     }
     guest_call(&mut caller, |_, memory| {
         let mut at = events;
         let mut happened = 0u32;
-        for subscription in subscriptions.iter().filter(|subscription| subscription.after <= first) {
+        for subscription in subscriptions.iter().filter(|subscription| subscription.after <= first)
+        {
             let mut event = [0; 32];
             event[..8].copy_from_slice(&subscription.userdata);
             event[10] = subscription.event;

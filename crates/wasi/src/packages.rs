@@ -58,7 +58,11 @@ impl PackageSet {
 }
 
 /// Installs `packages` for the guest of `loaded`, beside what is there already. The set is empty if nothing is new.
-pub(crate) async fn install(loaded: &Loaded, present: &[PackageSet], packages: &[Requirement]) -> Result<PackageSet> {
+pub(crate) async fn install(
+    loaded: &Loaded,
+    present: &[PackageSet],
+    packages: &[Requirement],
+) -> Result<PackageSet> {
     let mut requirements: Vec<String> = packages.iter().map(Requirement::to_string).collect();
     requirements.sort();
     requirements.dedup();
@@ -110,15 +114,23 @@ async fn resolve(
     let wheels = work.join("provided");
     offer(&wheels, provided).map_err(|source| storage("write", &wheels, source))?;
     let list = work.join("requirements.txt");
-    fs::write(&list, requirements.join("\n") + "\n").map_err(|source| storage("write", &list, source))?;
+    fs::write(&list, requirements.join("\n") + "\n")
+        .map_err(|source| storage("write", &list, source))?;
     let wheels = wheels.display().to_string();
     let mut installers = Installers::new(Fit::Pure(python));
     while let Some(installer) = installers.next().await {
         let target = work.join(installer.name());
         let arguments = ["--find-links", &wheels];
-        let job = Job { target: &target, fit: Fit::Pure(python), requirements: &list, arguments: &arguments };
+        let job = Job {
+            target: &target,
+            fit: Fit::Pure(python),
+            requirements: &list,
+            arguments: &arguments,
+        };
         let result = installer.install(&job).await;
-        match result.and_then(|()| native_module(&target).map_or(Ok(()), |file| Err(not_pure(&file)))) {
+        match result
+            .and_then(|()| native_module(&target).map_or(Ok(()), |file| Err(not_pure(&file))))
+        {
             Ok(()) => return Ok(target),
             Err(why) => installers.failed(&installer, &why),
         }
@@ -127,12 +139,15 @@ async fn resolve(
 }
 
 fn not_pure(file: &str) -> String {
-    format!("it brings native code ({file}), which WebAssembly cannot load; only pure-Python wheels work here")
+    format!(
+        "it brings native code ({file}), which WebAssembly cannot load; only pure-Python wheels work here"
+    )
 }
 
 /// A native module in the tree, if there is one: uv may choose a wheel for the host where a pure one exists.
 fn native_module(directory: &Path) -> Option<String> {
-    let native = |name: &str| [".so", ".pyd", ".dylib", ".dll"].iter().any(|ending| name.ends_with(ending));
+    let native =
+        |name: &str| [".so", ".pyd", ".dylib", ".dll"].iter().any(|ending| name.ends_with(ending));
     let mut found = None;
     let _ = files(directory, &mut |name, _| {
         if native(name) && found.is_none() {
@@ -149,7 +164,9 @@ fn offer(directory: &Path, provided: &[(String, String)]) -> io::Result<()> {
     for (name, version) in provided {
         let escaped = normalised(name).replace('-', "_");
         let info = format!("{escaped}-{version}.dist-info");
-        let mut wheel = ZipWriter::new(File::create(directory.join(format!("{escaped}-{version}-py3-none-any.whl")))?);
+        let mut wheel = ZipWriter::new(File::create(
+            directory.join(format!("{escaped}-{version}-py3-none-any.whl")),
+        )?);
         let files = [
             ("METADATA", format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")),
             (
@@ -168,7 +185,13 @@ fn offer(directory: &Path, provided: &[(String, String)]) -> io::Result<()> {
 }
 
 /// Packs what was unpacked into `target` as a layer, without the empty wheels.
-fn store(into: &Path, target: &Path, provided: &[(String, String)], key: &str, asked: &str) -> Result<()> {
+fn store(
+    into: &Path,
+    target: &Path,
+    provided: &[(String, String)],
+    key: &str,
+    asked: &str,
+) -> Result<()> {
     let provided: Vec<String> = provided.iter().map(|(name, _)| normalised(name)).collect();
     let is_provided = |package: &str| provided.iter().any(|name| name == package);
     let layer = into.join(LAYER);

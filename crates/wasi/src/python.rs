@@ -9,6 +9,7 @@ pub(crate) fn literal(text: &str) -> String {
 
 /// A Python dictionary of strings.
 pub(crate) fn dictionary(map: &BTreeMap<String, String>) -> String {
-    let items: Vec<String> = map.iter().map(|(key, value)| format!("{}: {}", literal(key), literal(value))).collect();
+    let items: Vec<String> =
+        map.iter().map(|(key, value)| format!("{}: {}", literal(key), literal(value))).collect();
     format!("{{{}}}", items.join(", "))
 }

@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 use async_trait::async_trait;
 use cellblock_cache::storage;
 use cellblock_exec::{
-    Capture, Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Language, Limits, Outcome,
-    Requirement, Result, Session, Usage, filename, python::HostCalls,
+    Capture, Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation,
+    Language, Limits, Outcome, Requirement, Result, Session, Usage, filename, python::HostCalls,
 };
 
 use crate::{
@@ -161,18 +161,28 @@ impl WasiSession {
         // A statement, because the guest compiles a last expression by itself, to show its value.
         let source = match (self.begun, stdin) {
             (true, false) => format!("assert not __cellblock__({len})"),
-            (begun, stdin) => format!("assert not __cellblock__({len},{},{})", u8::from(!begun), u8::from(stdin)),
+            (begun, stdin) => {
+                format!("assert not __cellblock__({len},{},{})", u8::from(!begun), u8::from(stdin))
+            }
         };
         self.begun = true;
         self.run_source(&source, turn, bounds).await
     }
 
     /// Runs Python in the interpreter itself, not as a block.
-    async fn run_source(&mut self, source: &str, turn: host::Turn, bounds: &Bounds) -> Result<Ended> {
+    async fn run_source(
+        &mut self,
+        source: &str,
+        turn: host::Turn,
+        bounds: &Bounds,
+    ) -> Result<Ended> {
         let fuel = self.template.guest.fuel;
         let _running = self.shared.loaded.ticking.turn();
         self.slot().await?.store.data_mut().turn = turn;
-        let slot = self.slot.as_mut().ok_or_else(|| lost(wasmtime::Error::msg("there is no interpreter")))?;
+        let slot = self
+            .slot
+            .as_mut()
+            .ok_or_else(|| lost(wasmtime::Error::msg("there is no interpreter")))?;
         self.running = true;
         let ended = turn::run(slot, source.as_bytes(), bounds, fuel).await;
         self.running = false;
@@ -192,7 +202,8 @@ impl WasiSession {
     /// The session's memory and files as an image of their own; the session goes on as a copy of it.
     fn freeze_in_memory(&mut self) -> Result<()> {
         let Some(slot) = &mut self.slot else { return Ok(()) };
-        let image = memory_file(slot).map_err(|source| storage("write", Path::new("a memory file"), source))?;
+        let image = memory_file(slot)
+            .map_err(|source| storage("write", Path::new("a memory file"), source))?;
         let image = Arc::new(image);
         slot.rebase(image.clone()).map_err(|error| lost(error.into()))?;
         self.template = Arc::new(Template::new(self.template.guest.clone(), image, 0));
@@ -205,14 +216,20 @@ fn memory_file(slot: &Slot) -> std::io::Result<MemoryImage> {
     use nix::sys::memfd::{MFdFlags, memfd_create};
     let mut file = std::fs::File::from(memfd_create(c"cellblock-fork", MFdFlags::MFD_CLOEXEC)?);
     write_sparse(&mut file, slot.bytes())?;
-    MemoryImage::new(file, slot.bytes().len(), slot.image.globals.clone(), slot.store.data().fs.clone())
+    MemoryImage::new(
+        file,
+        slot.bytes().len(),
+        slot.image.globals.clone(),
+        slot.store.data().fs.clone(),
+    )
 }
 
 #[async_trait]
 impl Session for WasiSession {
     async fn execute(&mut self, request: ExecutionRequest) -> Result<ExecutionResult> {
         if request.language.as_ref() != Some(&Language::PYTHON) {
-            let language = request.language.as_ref().map_or("code of unknown language", Language::as_str);
+            let language =
+                request.language.as_ref().map_or("code of unknown language", Language::as_str);
             let what = format!("{language}: the wasi executor runs python");
             return Ok(not_run(Outcome::Unsupported { what }));
         }
@@ -274,7 +291,9 @@ impl Session for WasiSession {
         put.map_err(|errno| Error::Invalid {
             what: "workspace file",
             why: match errno {
-                Errno::Nospc => format!("{path} does not fit into the session's disk or file limit; raise it"),
+                Errno::Nospc => {
+                    format!("{path} does not fit into the session's disk or file limit; raise it")
+                }
                 errno => format!("{path} cannot be put there ({errno:?})"),
             },
         })
@@ -307,7 +326,8 @@ impl Session for WasiSession {
         self.slot().await?;
         let copyable = |slot: &Slot| {
             let ranges = slot.written()?;
-            (ranges.iter().map(ExactSizeIterator::len).sum::<usize>() <= FORK_BY_COPYING).then_some(ranges)
+            (ranges.iter().map(ExactSizeIterator::len).sum::<usize>() <= FORK_BY_COPYING)
+                .then_some(ranges)
         };
         let mut ranges = self.slot.as_ref().and_then(copyable);
         if ranges.is_none() {

@@ -37,16 +37,24 @@ pub(crate) struct Ended {
 /// Runs `source` in the slot. `fuel` is what it may use, where the engine counts it.
 ///
 /// Dropping the future stops the guest at its next yield, within milliseconds.
-pub(crate) async fn run(slot: &mut Slot, source: &[u8], bounds: &Bounds, fuel: Option<u64>) -> Result<Ended> {
+pub(crate) async fn run(
+    slot: &mut Slot,
+    source: &[u8],
+    bounds: &Bounds,
+    fuel: Option<u64>,
+) -> Result<Ended> {
     let started = Instant::now();
-    let failed =
-        |source: wasmtime::Error| Error::Lost { what: "the turn did not start".to_owned(), source: source.into() };
+    let failed = |source: wasmtime::Error| Error::Lost {
+        what: "the turn did not start".to_owned(),
+        source: source.into(),
+    };
     if let Some(fuel) = fuel {
         slot.store.set_fuel(fuel).map_err(failed)?;
     }
     let mut cpu = Duration::ZERO;
     let ended = {
-        let metered = Metered { turn: Box::pin(slot.turn(source)), used: &mut cpu, limit: bounds.cpu };
+        let metered =
+            Metered { turn: Box::pin(slot.turn(source)), used: &mut cpu, limit: bounds.cpu };
         tokio::select! {
             biased;
             () = bounds.cancel.cancelled() => Err(Outcome::Cancelled),
@@ -74,8 +82,12 @@ fn returned(host: &mut Host, code: i32) -> Outcome {
         return Outcome::Exited { code };
     };
     match (status.exception.as_deref(), hit) {
-        (Some("MemoryError"), Some(Limit::Memory)) => Outcome::LimitExceeded { limit: Limit::Memory },
-        (Some("OSError"), Some(limit @ (Limit::Disk | Limit::Files))) => Outcome::LimitExceeded { limit },
+        (Some("MemoryError"), Some(Limit::Memory)) => {
+            Outcome::LimitExceeded { limit: Limit::Memory }
+        }
+        (Some("OSError"), Some(limit @ (Limit::Disk | Limit::Files))) => {
+            Outcome::LimitExceeded { limit }
+        }
         _ => Outcome::Exited { code: status.code },
     }
 }
@@ -98,7 +110,10 @@ fn trapped(host: &mut Host, error: wasmtime::Error) -> Result<(Outcome, bool)> {
             // A C++ exception that nobody catches aborts a native process, too.
             return Ok((Outcome::Signaled { signal: SIGABRT }, false));
         }
-        return Err(Error::Lost { what: "the guest could not go on".to_owned(), source: Cause::from(error) });
+        return Err(Error::Lost {
+            what: "the guest could not go on".to_owned(),
+            source: Cause::from(error),
+        });
     };
     let signal = match trap {
         Trap::OutOfFuel => return Ok((Outcome::LimitExceeded { limit: Limit::Cpu }, false)),
@@ -107,7 +122,9 @@ fn trapped(host: &mut Host, error: wasmtime::Error) -> Result<(Outcome, bool)> {
             return Ok((Outcome::LimitExceeded { limit: Limit::Memory }, false));
         }
         Trap::UnreachableCodeReached => SIGABRT,
-        Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger => SIGFPE,
+        Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger => {
+            SIGFPE
+        }
         Trap::IndirectCallToNull | Trap::BadSignature => SIGILL,
         _ => SIGSEGV,
     };

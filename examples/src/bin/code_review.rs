@@ -12,7 +12,11 @@ const CODE: &str = include_str!("../../data/orders.py");
 async fn main() -> Result<()> {
     let mut code = CodeExecution::new(executor("wasi").await?);
     code.session.files.push(file("orders.py", CODE.as_bytes()));
-    let author = Agent { code: Some(code), human_input: HumanInputMode::Never, ..Agent::user_proxy("author") };
+    let author = Agent {
+        code: Some(code),
+        human_input: HumanInputMode::Never,
+        ..Agent::user_proxy("author")
+    };
 
     let model = model("code_review").await?;
     let reviewer = |name: &str, looks_at: &str| Agent {

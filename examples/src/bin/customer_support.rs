@@ -29,7 +29,12 @@ struct Status {
 /// Where an order is. A real shop would ask its database.
 async fn order_status(Order { order }: Order) -> Result<Status, String> {
     match order {
-        1042 => Ok(Status { contents: "lamp Vega", state: "in transit", promised: "Monday", expected: "Thursday" }),
+        1042 => Ok(Status {
+            contents: "lamp Vega",
+            state: "in transit",
+            promised: "Monday",
+            expected: "Thursday",
+        }),
         _ => Err(format!("there is no order {order}")),
     }
 }
@@ -38,7 +43,11 @@ async fn order_status(Order { order }: Order) -> Result<Status, String> {
 async fn main() -> Result<()> {
     let support = Agent {
         system_message: POLICY.to_owned(),
-        tools: vec![Arc::new(tool::function("order_status", "Says where an order is.", order_status))],
+        tools: vec![Arc::new(tool::function(
+            "order_status",
+            "Says where an order is.",
+            order_status,
+        ))],
         ..Agent::assistant("support", model("customer_support").await?)
     };
     let customer = Agent {
@@ -50,6 +59,7 @@ async fn main() -> Result<()> {
     };
 
     let chat = Chat { events: transcript(), ..Chat::between(customer, support) };
-    let result = chat.run("Hello, my order 1042 should have been here on Monday. Where is it?").await?;
+    let result =
+        chat.run("Hello, my order 1042 should have been here on Monday. Where is it?").await?;
     finish(&result)
 }

@@ -17,8 +17,10 @@ design means for them. Answer in a few sentences.";
 #[tokio::main]
 async fn main() -> Result<()> {
     let model = model("design_round_table").await?;
-    let user =
-        Agent { human: person(["I like that. But children borrow here too.", "exit"]), ..Agent::user_proxy("user") };
+    let user = Agent {
+        human: person(["I like that. But children borrow here too.", "exit"]),
+        ..Agent::user_proxy("user")
+    };
     let ui = Agent {
         description: "Designs the interface, after the style guide.".to_owned(),
         system_message: STYLE_GUIDE.to_owned(),
@@ -31,6 +33,8 @@ async fn main() -> Result<()> {
     };
 
     let chat = Chat { events: transcript(), ..Chat::joint(vec![user, ui, ux]) };
-    let result = chat.run("How should the screen look on which people scan the book that they borrow?").await?;
+    let result = chat
+        .run("How should the screen look on which people scan the book that they borrow?")
+        .await?;
     finish(&result)
 }

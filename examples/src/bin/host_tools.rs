@@ -55,12 +55,20 @@ async fn main() -> Result<()> {
     let code = CodeExecution {
         tools: vec![
             Arc::new(tool::function("lamps", "The names of all lamps.", lamps)),
-            Arc::new(tool::function("stock", "How many of a lamp there are, and how many are sold in a week.", stock)),
+            Arc::new(tool::function(
+                "stock",
+                "How many of a lamp there are, and how many are sold in a week.",
+                stock,
+            )),
         ],
         ..CodeExecution::new(executor("wasi").await?)
     };
     let assistant = Agent::assistant("assistant", model("host_tools").await?);
-    let user = Agent { code: Some(code), human_input: HumanInputMode::Never, ..Agent::user_proxy("user_proxy") };
+    let user = Agent {
+        code: Some(code),
+        human_input: HumanInputMode::Never,
+        ..Agent::user_proxy("user_proxy")
+    };
 
     let chat = Chat { max_turns: Some(2), events: transcript(), ..Chat::between(user, assistant) };
     let result = chat.run(TASK).await?;

@@ -7,7 +7,8 @@ use cellblock_examples::{Result, argument, finish, model, transcript};
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let task = argument().unwrap_or_else(|| "Tell me a joke about NVDA and TESLA stock prices.".to_owned());
+    let task = argument()
+        .unwrap_or_else(|| "Tell me a joke about NVDA and TESLA stock prices.".to_owned());
     let assistant = Agent::assistant("assistant", model("joke").await?);
     let user = Agent::user_proxy("user_proxy");
 

@@ -17,7 +17,10 @@ async fn main() -> Result<()> {
     // One for all: where several chats go on at once, it lets one speak at a time.
     let events = transcript();
     let chat_with = |name: String, system_message: &str| {
-        let agent = Agent { system_message: system_message.to_owned(), ..Agent::assistant(name, model.clone()) };
+        let agent = Agent {
+            system_message: system_message.to_owned(),
+            ..Agent::assistant(name, model.clone())
+        };
         let user = Agent { human_input: HumanInputMode::Never, ..Agent::user_proxy("user") };
         Chat { max_turns: Some(1), events: events.clone(), ..Chat::between(user, agent) }
     };
@@ -25,12 +28,17 @@ async fn main() -> Result<()> {
     let chapters = PAPER.split("\n# ").skip(1).enumerate();
     let mut steps: Vec<Step> = chapters
         .map(|(place, chapter)| {
-            let chat =
-                chat_with(format!("reader_{}", place + 1), "You sum up one chapter of a paper, in two sentences.");
+            let chat = chat_with(
+                format!("reader_{}", place + 1),
+                "You sum up one chapter of a paper, in two sentences.",
+            );
             Step::new(chat, format!("# {}", chapter.trim()))
         })
         .collect();
-    let editor = chat_with("editor".to_owned(), "You make one summary of a paper out of those of its chapters.");
+    let editor = chat_with(
+        "editor".to_owned(),
+        "You make one summary of a paper out of those of its chapters.",
+    );
     let after = (0..steps.len()).collect();
     steps.push(Step { after, ..Step::new(editor, "Sum up the paper.") });
 

@@ -22,16 +22,26 @@ async fn main() -> Result<()> {
     };
     let assistant = |name: &str| Agent::assistant(name, model.clone());
 
-    let auditor = member(assistant("auditor"), "Checks sums.", "You audit sums and find what is missing in them.");
+    let auditor = member(
+        assistant("auditor"),
+        "Checks sums.",
+        "You audit sums and find what is missing in them.",
+    );
     let finance = member(
         director("finance", model.clone(), [auditor]),
         "Works out budgets.",
         "You work out budgets. Have every sum audited before you give it.",
     );
-    let timeline =
-        member(assistant("timeline"), "Plans time.", "You plan time: phases, weeks, what must be decided when.");
-    let staffing =
-        member(assistant("staffing"), "Places people.", "You place people: who is needed when, who is missing.");
+    let timeline = member(
+        assistant("timeline"),
+        "Plans time.",
+        "You plan time: phases, weeks, what must be decided when.",
+    );
+    let staffing = member(
+        assistant("staffing"),
+        "Places people.",
+        "You place people: who is needed when, who is missing.",
+    );
     let manager = director("project_manager", model.clone(), [timeline, finance, staffing]);
 
     let user = Agent {

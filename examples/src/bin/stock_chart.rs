@@ -19,7 +19,11 @@ async fn main() -> Result<()> {
     code.session.files.push(file("prices.csv", PRICES));
 
     let assistant = Agent::assistant("assistant", model("stock_chart").await?);
-    let user = Agent { code: Some(code), human_input: HumanInputMode::Never, ..Agent::user_proxy("user_proxy") };
+    let user = Agent {
+        code: Some(code),
+        human_input: HumanInputMode::Never,
+        ..Agent::user_proxy("user_proxy")
+    };
 
     let chat = Chat { max_turns: Some(2), events: transcript(), ..Chat::between(user, assistant) };
     let result = chat.run(TASK).await?;

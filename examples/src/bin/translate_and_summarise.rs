@@ -19,11 +19,16 @@ async fn main() -> Result<()> {
         ..Agent::assistant("translator", model.clone())
     };
     let summariser = Agent {
-        system_message: "You sum up texts in three short points, in the language of the text.".to_owned(),
+        system_message: "You sum up texts in three short points, in the language of the text."
+            .to_owned(),
         ..Agent::assistant("summariser", model)
     };
 
-    let chat_with = |agent| Chat { max_turns: Some(1), events: transcript(), ..Chat::between(user.clone(), agent) };
+    let chat_with = |agent| Chat {
+        max_turns: Some(1),
+        events: transcript(),
+        ..Chat::between(user.clone(), agent)
+    };
     let steps = vec![
         Step::new(chat_with(translator), format!("Translate this notice:\n\n{NOTICE}")),
         Step::new(chat_with(summariser), "Sum up the translated notice."),

@@ -44,17 +44,24 @@ impl Gave {
 fn run(program: &str, arguments: &[&str]) -> Gave {
     let out = tempfile::tempdir().unwrap();
     let mut command = Command::new(program);
-    command.args(arguments).arg("--out").arg(out.path()).env_remove("CELLBLOCK_MODEL").stdin(Stdio::null());
+    command
+        .args(arguments)
+        .arg("--out")
+        .arg(out.path())
+        .env_remove("CELLBLOCK_MODEL")
+        .stdin(Stdio::null());
     let output = command.output().unwrap();
-    let (stdout, stderr) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+    let (stdout, stderr) =
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{stdout}\n{stderr}", output.status);
     Gave { transcript: same_each_time(&stdout, out.path()), out }
 }
 
 /// A transcript without ids, directories and versions, and without installations that depend on the machine.
 fn same_each_time(transcript: &str, out: &Path) -> String {
-    let replace =
-        |text: &str, pattern: &str, with: &str| Regex::new(pattern).unwrap().replace_all(text, with).into_owned();
+    let replace = |text: &str, pattern: &str, with: &str| {
+        Regex::new(pattern).unwrap().replace_all(text, with).into_owned()
+    };
     let text = transcript.replace(&out.display().to_string(), "[out]");
     let text = replace(&text, r"TERMINATING RUN \([0-9a-f-]{36}\)", "TERMINATING RUN ([id])");
     // Fonts and versions of matplotlib differ between executors.
@@ -106,12 +113,15 @@ fn stock_chart_in_a_local_cell() {
 fn stock_chart_in_a_container() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     if let Err(error) = runtime.block_on(cellblock_docker::Engine::connect()) {
-        let required = std::env::var_os("CELLBLOCK_REQUIRE_DOCKER").is_some_and(|value| value == "1");
+        let required =
+            std::env::var_os("CELLBLOCK_REQUIRE_DOCKER").is_some_and(|value| value == "1");
         assert!(!required, "CELLBLOCK_REQUIRE_DOCKER=1, but there is no Docker engine: {error:?}");
         println!("skipped: no Docker engine: {}", cellblock_exec::with_causes(&error));
         return;
     }
-    runtime.block_on(cellblock_docker::pull(cellblock_docker::DEFAULT_IMAGE, &cellblock_exec::Silent)).unwrap();
+    runtime
+        .block_on(cellblock_docker::pull(cellblock_docker::DEFAULT_IMAGE, &cellblock_exec::Silent))
+        .unwrap();
     stock_chart("docker");
 }
 
@@ -120,7 +130,10 @@ fn an_executor_that_is_none_is_said_so() {
     let output = Command::new(env!("CARGO_BIN_EXE_stock_chart")).arg("cloud").output().unwrap();
     assert!(!output.status.success());
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("there is no executor cloud; choose wasi, docker or local"), "{stderr}");
+    assert!(
+        stderr.contains("there is no executor cloud; choose wasi, docker or local"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -152,7 +165,12 @@ fn with_human_a_person_takes_the_place_of_the_script() {
     let ask = |input: &[u8]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_design_round_table"));
         command.arg("--human").env_remove("CELLBLOCK_MODEL");
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         child.stdin.take().unwrap().write_all(input).unwrap();
         let output = child.wait_with_output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -192,11 +210,17 @@ fn host_tools() {
 #[test]
 fn recordings_say_that_they_were_written_by_hand() {
     let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings");
-    let files: Vec<_> = std::fs::read_dir(recordings).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files: Vec<_> =
+        std::fs::read_dir(recordings).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(files.len(), 10);
     for file in files {
         let replay = cellblock_models::Replay::read(&file).unwrap();
-        assert_eq!(replay.header.made, cellblock_models::replay::Made::ByHand, "{}", file.display());
+        assert_eq!(
+            replay.header.made,
+            cellblock_models::replay::Made::ByHand,
+            "{}",
+            file.display()
+        );
         assert!(replay.header.note.contains("ritten by hand"), "{}", file.display());
     }
 }

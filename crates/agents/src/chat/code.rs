@@ -23,7 +23,11 @@ use crate::{
 };
 
 impl Running<'_> {
-    pub(super) async fn run_code(&mut self, speaker: usize, received: Option<&Message>) -> Result<Option<Said>> {
+    pub(super) async fn run_code(
+        &mut self,
+        speaker: usize,
+        received: Option<&Message>,
+    ) -> Result<Option<Said>> {
         let chat = self.chat;
         let agent = &chat.agents[speaker];
         let Some(code) = &agent.code else { return Ok(None) };
@@ -33,7 +37,9 @@ impl Running<'_> {
         let proposal = Proposal::Code { agent: agent.name.clone(), blocks: blocks.clone() };
         let asked = code.approval.ask(&proposal, agent.human.as_ref()).await;
         let mut edited = false;
-        let blocks = match asked.map_err(|source| Error::Human { agent: agent.name.clone(), source })? {
+        let blocks = match asked
+            .map_err(|source| Error::Human { agent: agent.name.clone(), source })?
+        {
             Verdict::Go => blocks,
             Verdict::Edited(blocks) => {
                 edited = true;
@@ -70,10 +76,18 @@ impl Running<'_> {
             _ => message,
         });
         let since: Vec<_> = messages.rev().take_while(|message| message.name != agent).collect();
-        since.into_iter().map(|message| code_blocks(&message.text())).find(|blocks| blocks.iter().any(can_run))
+        since
+            .into_iter()
+            .map(|message| code_blocks(&message.text()))
+            .find(|blocks| blocks.iter().any(can_run))
     }
 
-    async fn run_blocks(&mut self, speaker: usize, code: &CodeExecution, blocks: &[CodeBlock]) -> Result<Message> {
+    async fn run_blocks(
+        &mut self,
+        speaker: usize,
+        code: &CodeExecution,
+        blocks: &[CodeBlock],
+    ) -> Result<Message> {
         let agent = &self.chat.agents[speaker];
         let state = &mut self.states[speaker];
         let session = match &mut state.session {
@@ -85,7 +99,8 @@ impl Running<'_> {
                 spec.files.retain(|file| files.iter().all(|newer| newer.path != file.path));
                 spec.files.extend(files);
                 let opened = code.executor.open(spec).await;
-                let session = opened.map_err(|source| Error::Code { agent: agent.name.clone(), source })?;
+                let session =
+                    opened.map_err(|source| Error::Code { agent: agent.name.clone(), source })?;
                 empty.insert(Mutex::new(session))
             }
         };
@@ -93,10 +108,17 @@ impl Running<'_> {
         // Not before: code that never began may run when the chat goes on.
         self.context.journal.begin(Begun::Code(agent.name.clone()))?;
         let (context, human) = (self.context.clone(), agent.human.clone());
-        let watch = Arc::new(Watch::new(&agent.name, context.clone(), code.approval.clone(), human.clone()));
-        let caller = Caller { agent: agent.name.clone(), context, human: human.clone(), from_code: true };
-        let tools = (!code.tools.is_empty())
-            .then(|| Arc::new(ToolsForCode::new(code.tools.clone(), code.approval.clone(), human, caller)));
+        let watch = Arc::new(Watch::new(
+            &agent.name,
+            context.clone(),
+            code.approval.clone(),
+            human.clone(),
+        ));
+        let caller =
+            Caller { agent: agent.name.clone(), context, human: human.clone(), from_code: true };
+        let tools = (!code.tools.is_empty()).then(|| {
+            Arc::new(ToolsForCode::new(code.tools.clone(), code.approval.clone(), human, caller))
+        });
         let options = RunOptions {
             session: code.session.clone(),
             install: code.install.clone(),
@@ -105,19 +127,31 @@ impl Running<'_> {
             cancel: self.context.cancel.clone(),
             ..RunOptions::default()
         };
-        let report = run_blocks_in(session.as_mut(), code.executor.as_ref(), blocks, &options, watch.clone()).await;
+        let report = run_blocks_in(
+            session.as_mut(),
+            code.executor.as_ref(),
+            blocks,
+            &options,
+            watch.clone(),
+        )
+        .await;
         if report.error.is_some() {
             // The sandbox broke. The next code gets a new one.
             state.session = None;
         }
         let saved = saved_blocks(blocks, &report);
         let status = exit_status(&report);
-        let mut message = answer(&agent.name, report, &watch.refusals(), code.output_bytes, code.images);
-        self.came = if status == 0 { Came::Well } else { Came::Failed(message.text().into_owned()) };
+        let mut message =
+            answer(&agent.name, report, &watch.refusals(), code.output_bytes, code.images);
+        self.came =
+            if status == 0 { Came::Well } else { Came::Failed(message.text().into_owned()) };
         message.artifacts.extend(saved);
         let calls = tools.map_or(0, |tools| tools.calls());
         if calls > MOST_RECORDS {
-            let more = format!("\nnote: {} more calls of tools are not in the record", calls - MOST_RECORDS);
+            let more = format!(
+                "\nnote: {} more calls of tools are not in the record",
+                calls - MOST_RECORDS
+            );
             message.content = append(message.content, &more);
         }
         Ok(message)
@@ -126,9 +160,13 @@ impl Running<'_> {
 
 /// The blocks that were saved under names of their own, for a session to come. The model is not told: it named them.
 fn saved_blocks(blocks: &[CodeBlock], report: &RunReport) -> Vec<Artifact> {
-    let made = |path: &String| report.blocks.iter().flat_map(|ran| &ran.artifacts).any(|made| made.path == *path);
+    let made = |path: &String| {
+        report.blocks.iter().flat_map(|ran| &ran.artifacts).any(|made| made.path == *path)
+    };
     let ran = blocks.iter().zip(&report.blocks).filter(|(_, ran)| ran.executor.is_some());
-    let named = ran.filter_map(|(block, _)| Some((block.filename.clone().filter(|path| !made(path))?, &block.code)));
+    let named = ran.filter_map(|(block, _)| {
+        Some((block.filename.clone().filter(|path| !made(path))?, &block.code))
+    });
     let artifact = |(path, code): (String, &String)| Artifact {
         media_type: media_type(&path),
         bytes: code.len() as u64,

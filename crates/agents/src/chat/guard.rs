@@ -30,7 +30,9 @@ impl Came {
         if results.iter().any(|result| !result.is_error) {
             return Came::Well;
         }
-        Came::Failed(results.iter().map(|result| format!("{}: {}\n", result.name, result.content)).collect())
+        Came::Failed(
+            results.iter().map(|result| format!("{}: {}\n", result.name, result.content)).collect(),
+        )
     }
 }
 
@@ -39,7 +41,9 @@ fn without_numbers_of_blocks(output: &str) -> String {
     const BLOCK: &str = "<block ";
     let mut parts = output.split(BLOCK);
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| text + BLOCK + part.trim_start_matches(|c: char| c.is_ascii_digit()))
+    parts.fold(first, |text, part| {
+        text + BLOCK + part.trim_start_matches(|c: char| c.is_ascii_digit())
+    })
 }
 
 impl Guard {
@@ -70,7 +74,9 @@ impl Guard {
             return Some(StopReason::EmptyMessages { agent, times: self.empty[speaker] });
         }
         match (&self.failure, chat.max_same_failures) {
-            (Some((_, times)), Some(most)) if *times >= most => Some(StopReason::SameFailure { times: *times }),
+            (Some((_, times)), Some(most)) if *times >= most => {
+                Some(StopReason::SameFailure { times: *times })
+            }
             _ => None,
         }
     }
@@ -82,7 +88,9 @@ mod tests {
 
     #[test]
     fn the_numbers_of_blocks_make_no_difference() {
-        let failure = |block: u32| format!("File \"<block {block}>\", line 12\nFile \"<block 1>\", line 3: 4 < 5");
+        let failure = |block: u32| {
+            format!("File \"<block {block}>\", line 12\nFile \"<block 1>\", line 3: 4 < 5")
+        };
         assert_eq!(without_numbers_of_blocks(&failure(7)), without_numbers_of_blocks(&failure(8)));
         assert_eq!(
             without_numbers_of_blocks(&failure(7)),

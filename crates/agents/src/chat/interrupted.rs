@@ -11,8 +11,7 @@ const CODE: &str = "exitcode: 1 (execution failed)\nCode output: \nnote: the cha
     have had its effect in part, and was not run again. Variables and imports are lost; files of earlier blocks are there.";
 
 /// What is told of a call that was under way when the chat stopped.
-pub(super) const CALL: &str =
-    "Error: the chat was interrupted during this call. It may have had its effect, and was not made again.";
+pub(super) const CALL: &str = "Error: the chat was interrupted during this call. It may have had its effect, and was not made again.";
 
 /// What is told of nested chats that were under way when the chat stopped.
 const NESTED: &str = "The chats that were to find an answer to this were interrupted. They may have had their effect in part, \
@@ -30,7 +29,9 @@ impl Running<'_> {
                 message.content = format!("{CODE}{}", self.calls_begun()).into();
             }
             Begun::Nested(_) => message.content = format!("{NESTED}{}", self.calls_begun()).into(),
-            Begun::Tools(_) => message.tool_results = self.history.last()?.tool_calls.iter().map(cut_off).collect(),
+            Begun::Tools(_) => {
+                message.tool_results = self.history.last()?.tool_calls.iter().map(cut_off).collect()
+            }
         }
         // It was the agent's own answer.
         let state = &mut self.states[speaker];
@@ -66,5 +67,10 @@ impl Running<'_> {
 }
 
 fn cut_off(call: &ToolCall) -> ToolResult {
-    ToolResult { id: call.id.clone(), name: call.name.clone(), content: CALL.to_owned(), is_error: true }
+    ToolResult {
+        id: call.id.clone(),
+        name: call.name.clone(),
+        content: CALL.to_owned(),
+        is_error: true,
+    }
 }

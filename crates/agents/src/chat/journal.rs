@@ -102,7 +102,9 @@ impl Journal {
 
     /// Saves that running code is about to call a tool.
     pub(crate) fn calling(&self, calling: &Calling) -> Result<()> {
-        self.all().try_for_each(|journal| journal.pages().log.as_mut().map_or(Ok(()), |log| log.calling(calling)))
+        self.all().try_for_each(|journal| {
+            journal.pages().log.as_mut().map_or(Ok(()), |log| log.calling(calling))
+        })
     }
 
     /// Keeps tool calls, here and above.

@@ -146,7 +146,11 @@ pub(crate) struct Log {
     heard: Vec<String>,
 }
 
-pub(super) fn error(doing: &'static str, path: &Path, source: impl Into<cellblock_exec::Cause>) -> Error {
+pub(super) fn error(
+    doing: &'static str,
+    path: &Path,
+    source: impl Into<cellblock_exec::Cause>,
+) -> Error {
     Error::Log { doing, path: path.display().to_string(), source: source.into() }
 }
 
@@ -163,7 +167,8 @@ impl Log {
             _ => error("make", path, source),
         })?;
         lock(&file, path)?;
-        let mut log = Self { file, path: path.to_owned(), spent: Cost::default(), heard: Vec::new() };
+        let mut log =
+            Self { file, path: path.to_owned(), spent: Cost::default(), heard: Vec::new() };
         let agents = chat.agents.iter().map(|agent| agent.name.clone()).collect();
         let before = chat.history.len();
         log.write(&Header { cellblock_chat: VERSION, id: id.to_owned(), agents, before, opened })?;
@@ -173,8 +178,11 @@ impl Log {
     /// Goes on with a log, as far as it makes sense.
     pub(super) fn open(path: &Path) -> Result<(Self, Saved)> {
         let failed = |source: std::io::Error| error("write", path, source);
-        let mut file =
-            OpenOptions::new().read(true).write(true).open(path).map_err(|source| error("read", path, source))?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(path)
+            .map_err(|source| error("read", path, source))?;
         lock(&file, path)?;
         let mut text = Vec::new();
         file.read_to_end(&mut text).map_err(|source| error("read", path, source))?;
@@ -186,7 +194,8 @@ impl Log {
     }
 
     fn write(&mut self, line: &impl Serialize) -> Result<()> {
-        let mut text = serde_json::to_vec(line).map_err(|source| error("write", &self.path, source))?;
+        let mut text =
+            serde_json::to_vec(line).map_err(|source| error("write", &self.path, source))?;
         text.push(b'\n');
         self.file.write_all(&text).map_err(|source| error("write", &self.path, source))
     }
@@ -206,7 +215,14 @@ impl Log {
             sees_from.clear();
         }
         let human = std::mem::take(&mut self.heard);
-        self.write(&Line::Message { message: message.clone(), auto_replies, sees_from, code_done, human, files })
+        self.write(&Line::Message {
+            message: message.clone(),
+            auto_replies,
+            sees_from,
+            code_done,
+            human,
+            files,
+        })
     }
 
     /// Saves what was spent, if that is news.
@@ -268,7 +284,9 @@ pub(crate) fn can_be_made(path: &Path) -> Result<()> {
 /// Keeps others from going on with the same chat at the same time.
 fn lock(file: &File, path: &Path) -> Result<()> {
     match file.try_lock() {
-        Err(TryLockError::WouldBlock) => Err(error("write", path, "somebody else goes on with this chat right now")),
+        Err(TryLockError::WouldBlock) => {
+            Err(error("write", path, "somebody else goes on with this chat right now"))
+        }
         // A file system without locks has none to ask for.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }

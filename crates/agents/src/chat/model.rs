@@ -11,7 +11,11 @@ use crate::{
 };
 
 impl Running<'_> {
-    pub(super) async fn ask_model(&mut self, speaker: usize, received: Option<&Message>) -> Result<Message> {
+    pub(super) async fn ask_model(
+        &mut self,
+        speaker: usize,
+        received: Option<&Message>,
+    ) -> Result<Message> {
         let agent = &self.chat.agents[speaker];
         let Some(model) = &agent.model else {
             return Err(Error::Invalid(format!("`{}` has no model to ask", agent.name)));
@@ -29,13 +33,15 @@ impl Running<'_> {
             });
             sink
         });
-        let answer = self.context.ask(model.as_ref(), &agent.name, &request, on_text.as_ref()).await;
+        let answer =
+            self.context.ask(model.as_ref(), &agent.name, &request, on_text.as_ref()).await;
         let streamed = streamed.load(std::sync::atomic::Ordering::Relaxed);
         let answer = match answer {
             Ok(answer) => answer,
             Err(source) => {
                 if streamed {
-                    self.context.emit(|chat| Event::TextWithdrawn { chat, from: agent.name.clone() });
+                    self.context
+                        .emit(|chat| Event::TextWithdrawn { chat, from: agent.name.clone() });
                 }
                 return Err(Error::Model { agent: agent.name.clone(), source });
             }

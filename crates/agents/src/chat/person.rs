@@ -15,7 +15,11 @@ use crate::{
 const INTERRUPTED: &str = "USER INTERRUPTED";
 
 impl Running<'_> {
-    pub(super) async fn person(&mut self, speaker: usize, received: Option<&Message>) -> Result<Option<Said>> {
+    pub(super) async fn person(
+        &mut self,
+        speaker: usize,
+        received: Option<&Message>,
+    ) -> Result<Option<Said>> {
         let agent = &self.chat.agents[speaker];
         let Some(last) = received.or(self.history.last()) else { return Ok(None) };
         let ends = (agent.is_termination)(last);
@@ -39,7 +43,8 @@ impl Running<'_> {
                     empty_ends,
                 };
                 let asked = agent.human.reply(&question).await;
-                let text = asked.map_err(|source| Error::Human { agent: agent.name.clone(), source })?;
+                let text =
+                    asked.map_err(|source| Error::Human { agent: agent.name.clone(), source })?;
                 if text == EXIT {
                     self.context.journal.heard(&agent.name, &text);
                     return Ok(Some(Said::End(StopReason::Human { agent: agent.name.clone() })));
@@ -48,7 +53,11 @@ impl Running<'_> {
                     return Ok(Some(Said::End(reason())));
                 }
                 let said = (!text.is_empty()).then(|| text.clone());
-                self.context.emit(|chat| Event::HumanAnswered { chat, agent: agent.name.clone(), text: said });
+                self.context.emit(|chat| Event::HumanAnswered {
+                    chat,
+                    agent: agent.name.clone(),
+                    text: said,
+                });
                 if !text.is_empty() {
                     self.context.journal.heard(&agent.name, &text);
                     // An instruction to the group is said like everything else.
@@ -87,7 +96,11 @@ impl Running<'_> {
             return;
         }
         let Some(at) = text.to_ascii_lowercase().find("clear history") else { return };
-        let mut words = text.get(at + "clear history".len()..).unwrap_or_default().split_whitespace().peekable();
+        let mut words = text
+            .get(at + "clear history".len()..)
+            .unwrap_or_default()
+            .split_whitespace()
+            .peekable();
         let only = words.peek().and_then(|name| self.chat.find(name));
         if only.is_some() {
             words.next();

@@ -25,12 +25,12 @@ impl Running<'_> {
         for way in &agent.replies {
             let said = match way {
                 Reply::Custom(function) => {
-                    let (peer, messages) = (self.peer(speaker), self.seen(speaker, received.as_ref()));
+                    let (peer, messages) =
+                        (self.peer(speaker), self.seen(speaker, received.as_ref()));
                     let turn = Turn { agent, peer, messages: &messages, context: &self.context };
-                    function
-                        .reply(&turn)
-                        .await?
-                        .map(|message| Said::Message(Message { name: agent.name.clone(), ..message }))
+                    function.reply(&turn).await?.map(|message| {
+                        Said::Message(Message { name: agent.name.clone(), ..message })
+                    })
                 }
                 Reply::Human => self.person(speaker, received.as_ref()).await?,
                 Reply::Nested if agent.nested.is_empty() => None,
@@ -43,11 +43,15 @@ impl Running<'_> {
                     Some(spent) => Some(Said::End(StopReason::Budget(spent))),
                     None => Some(Said::Message(self.ask_model(speaker, received.as_ref()).await?)),
                 },
-                Reply::Default => Some(Said::Message(Message::new(agent.name.as_str(), agent.default_reply.as_str()))),
+                Reply::Default => Some(Said::Message(Message::new(
+                    agent.name.as_str(),
+                    agent.default_reply.as_str(),
+                ))),
             };
             match said {
                 Some(Said::Message(message)) => {
-                    let message = agent.hooks.before_send.iter().fold(message, |message, hook| hook(message));
+                    let message =
+                        agent.hooks.before_send.iter().fold(message, |message, hook| hook(message));
                     return Ok(Said::Message(message));
                 }
                 Some(end) => return Ok(end),

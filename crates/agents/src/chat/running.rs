@@ -108,7 +108,8 @@ impl<'c> Running<'c> {
             if let Some(agent) = chat.find(name) {
                 let state = &mut running.states[agent];
                 state.auto_replies = saved.kept.auto_replies.get(place).copied().unwrap_or(0);
-                state.sees_from = saved.kept.sees_from.get(place).copied().unwrap_or(0).min(saved.history.len());
+                state.sees_from =
+                    saved.kept.sees_from.get(place).copied().unwrap_or(0).min(saved.history.len());
             }
         }
         // The guard begins anew: who goes on with a chat that went nowhere wants to see it try.
@@ -165,15 +166,23 @@ impl<'c> Running<'c> {
         span.record("cellblock.chat.stop", stop.kind());
         for state in &mut self.states {
             if let Some(session) = state.session.take()
-                && let Err(error) = session.into_inner().unwrap_or_else(PoisonError::into_inner).close().await
+                && let Err(error) =
+                    session.into_inner().unwrap_or_else(PoisonError::into_inner).close().await
             {
-                let text = format!("a session could not be closed: {}", cellblock_exec::with_causes(&error));
+                let text = format!(
+                    "a session could not be closed: {}",
+                    cellblock_exec::with_causes(&error)
+                );
                 self.context.emit(|chat| Event::Notice { chat, text });
             }
         }
         let summary = self.summary(&stop).instrument(span).await;
         let (human_input, tool_calls) = self.context.journal.close(&stop);
-        self.context.emit(|chat| Event::ChatStopped { chat, depth: self.context.depth, reason: stop.clone() });
+        self.context.emit(|chat| Event::ChatStopped {
+            chat,
+            depth: self.context.depth,
+            reason: stop.clone(),
+        });
         ChatResult {
             id: self.context.chat.to_string(),
             history: self.history,
@@ -226,7 +235,8 @@ impl<'c> Running<'c> {
         }
         // The first message is the task, which may well say how the last one is to end.
         let is_first = self.opened && self.history.len() == self.before + 1;
-        if let (Some(rule), Some(last), false) = (&self.chat.is_termination, self.history.last(), is_first)
+        if let (Some(rule), Some(last), false) =
+            (&self.chat.is_termination, self.history.last(), is_first)
             && rule(last)
         {
             return Some(StopReason::Termination { agent: MANAGER.to_owned() });
@@ -241,7 +251,9 @@ impl<'c> Running<'c> {
         {
             return Ok((speaker, Said::Message(message)));
         }
-        let Some(speaker) = self.next_speaker().await? else { return Ok((0, Said::End(StopReason::NoSpeaker))) };
+        let Some(speaker) = self.next_speaker().await? else {
+            return Ok((0, Said::End(StopReason::NoSpeaker)));
+        };
         let agent = &self.chat.agents[speaker].name;
         let span = tracing::info_span!(
             "invoke_agent",
@@ -259,8 +271,15 @@ impl<'c> Running<'c> {
         message.tool_calls.iter_mut().for_each(crate::tool::leave_out_large);
         self.guard.see(self.chat, speaker, &message, std::mem::take(&mut self.came));
         if self.context.events.is_some() {
-            let (to, depth, streamed) = (self.peer(speaker).to_owned(), self.context.depth, self.streamed);
-            self.context.emit(|chat| Event::Message { chat, depth, to, message: message.clone(), streamed });
+            let (to, depth, streamed) =
+                (self.peer(speaker).to_owned(), self.context.depth, self.streamed);
+            self.context.emit(|chat| Event::Message {
+                chat,
+                depth,
+                to,
+                message: message.clone(),
+                streamed,
+            });
         }
         self.streamed = false;
         self.context.journal.message(&message, || self.kept())?;
@@ -282,12 +301,18 @@ impl<'c> Running<'c> {
 pub(super) fn failed(error: &Error) -> StopReason {
     let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
     let partial = match error {
-        Error::Model { source: ModelError::Interrupted { received, .. }, .. } if !received.is_empty() => {
+        Error::Model { source: ModelError::Interrupted { received, .. }, .. }
+            if !received.is_empty() =>
+        {
             Some(received.clone())
         }
         _ => None,
     };
-    StopReason::Failed { message: error.to_string(), causes: causes.map(ToString::to_string).collect(), partial }
+    StopReason::Failed {
+        message: error.to_string(),
+        causes: causes.map(ToString::to_string).collect(),
+        partial,
+    }
 }
 
 /// The record of a call out of code that was under way when the chat stopped.

@@ -32,15 +32,19 @@ pub(super) struct Saved {
 
 /// Reads a log.
 pub(super) fn read(path: &Path, text: &[u8]) -> Result<Saved> {
-    let makes_no_sense = |number: usize, why: String| error("read", path, format!("line {number}: {why}"));
+    let makes_no_sense =
+        |number: usize, why: String| error("read", path, format!("line {number}: {why}"));
     let mut lines = text.split_inclusive(|byte| *byte == b'\n').enumerate();
     let first = lines.next().map(|(_, line)| line).unwrap_or_default();
     let header: Header = serde_json::from_slice(first.strip_suffix(b"\n").unwrap_or_default())
-        .map_err(|_| makes_no_sense(1, "this is no saved chat: its first line does not say so".to_owned()))?;
+        .map_err(|_| {
+            makes_no_sense(1, "this is no saved chat: its first line does not say so".to_owned())
+        })?;
     if header.cellblock_chat != VERSION {
         let found = header.cellblock_chat;
-        let why =
-            format!("the chat was saved in version {found} of the format, and this program reads version {VERSION}");
+        let why = format!(
+            "the chat was saved in version {found} of the format, and this program reads version {VERSION}"
+        );
         return Err(makes_no_sense(1, why));
     }
     let mut saved = Saved {
@@ -61,7 +65,9 @@ pub(super) fn read(path: &Path, text: &[u8]) -> Result<Saved> {
     for (place, line) in lines {
         // The process ended while it wrote this one.
         let Some(whole) = line.strip_suffix(b"\n") else { break };
-        match serde_json::from_slice(whole).map_err(|why| makes_no_sense(place + 1, why.to_string()))? {
+        match serde_json::from_slice(whole)
+            .map_err(|why| makes_no_sense(place + 1, why.to_string()))?
+        {
             Line::Begun(begun) => saved.interrupted = Some(begun),
             Line::Spent(cost) => saved.cost = cost,
             Line::Human(text) => saved.human_input.push(text),
@@ -70,7 +76,9 @@ pub(super) fn read(path: &Path, text: &[u8]) -> Result<Saved> {
                 saved.open.push(calling);
             }
             Line::Tool(record) => {
-                if let Some(over) = saved.open.iter().position(|open| record.from_code && open.is(&record)) {
+                if let Some(over) =
+                    saved.open.iter().position(|open| record.from_code && open.is(&record))
+                {
                     saved.open.remove(over);
                 }
                 saved.tool_calls.push(record);
@@ -97,14 +105,19 @@ pub(super) fn read(path: &Path, text: &[u8]) -> Result<Saved> {
 
 impl Calling {
     fn is(&self, record: &ToolRecord) -> bool {
-        (&self.agent, &self.name, &self.arguments) == (&record.agent, &record.name, &record.arguments)
+        (&self.agent, &self.name, &self.arguments)
+            == (&record.agent, &record.name, &record.arguments)
     }
 }
 
 fn restore(message: &mut Message, files: Vec<SavedFile>) -> Result<(), String> {
     for file in files {
-        let content = BASE64_STANDARD.decode(file.content).map_err(|why| format!("the file {}: {why}", file.path))?;
-        if let Some(artifact) = message.artifacts.iter_mut().find(|artifact| artifact.path == file.path) {
+        let content = BASE64_STANDARD
+            .decode(file.content)
+            .map_err(|why| format!("the file {}: {why}", file.path))?;
+        if let Some(artifact) =
+            message.artifacts.iter_mut().find(|artifact| artifact.path == file.path)
+        {
             artifact.content = Arc::new(content);
         }
     }

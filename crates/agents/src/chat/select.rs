@@ -38,13 +38,20 @@ impl Running<'_> {
     fn bound(&self, last: usize) -> Option<usize> {
         let (agents, message) = (&self.chat.agents, self.history.last()?);
         if !message.tool_calls.is_empty() {
-            let has = |name: &str, place: usize| agents[place].tools.iter().any(|tool| tool.spec().name == name);
-            let able = |place: &usize| *place != last && message.tool_calls.iter().all(|call| has(&call.name, *place));
+            let has = |name: &str, place: usize| {
+                agents[place].tools.iter().any(|tool| tool.spec().name == name)
+            };
+            let able = |place: &usize| {
+                *place != last && message.tool_calls.iter().all(|call| has(&call.name, *place))
+            };
             return Some((0..agents.len()).find(able).unwrap_or(last));
         }
         let result = message.tool_results.first()?;
-        let called =
-            self.history.iter().rev().find(|earlier| earlier.tool_calls.iter().any(|call| call.id == result.id))?;
+        let called = self
+            .history
+            .iter()
+            .rev()
+            .find(|earlier| earlier.tool_calls.iter().any(|call| call.id == result.id))?;
         self.chat.find(&called.name)
     }
 
@@ -56,15 +63,24 @@ impl Running<'_> {
         };
         // In the order in which they would speak in turn.
         let count = chat.agents.len();
-        let eligible: Vec<usize> = (1..=count).map(|step| (last + step) % count).filter(may).collect();
+        let eligible: Vec<usize> =
+            (1..=count).map(|step| (last + step) % count).filter(may).collect();
         let Some(next) = eligible.first().copied() else { return Ok(None) };
-        let names: Vec<&str> = eligible.iter().map(|place| chat.agents[*place].name.as_str()).collect();
+        let names: Vec<&str> =
+            eligible.iter().map(|place| chat.agents[*place].name.as_str()).collect();
         let place = |name: &str| {
             let at = names.iter().position(|eligible| *eligible == name).map(|at| eligible[at]);
-            at.ok_or_else(|| Error::Invalid(format!("`{name}` cannot speak now; choose one of {}", names.join(", "))))
+            at.ok_or_else(|| {
+                Error::Invalid(format!(
+                    "`{name}` cannot speak now; choose one of {}",
+                    names.join(", ")
+                ))
+            })
         };
         match &chat.speakers {
-            Speakers::Custom(function) => function(&self.history, &names).map(|name| place(&name)).transpose(),
+            Speakers::Custom(function) => {
+                function(&self.history, &names).map(|name| place(&name)).transpose()
+            }
             // No choice is left.
             _ if eligible.len() == 1 => Ok(Some(next)),
             Speakers::Other | Speakers::RoundRobin => Ok(Some(next)),
@@ -72,7 +88,8 @@ impl Running<'_> {
             Speakers::Manual(person) => {
                 let all: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
                 let asked = person.choose(&all).await;
-                let chosen = asked.map_err(|source| Error::Human { agent: MANAGER.to_owned(), source })?;
+                let chosen =
+                    asked.map_err(|source| Error::Human { agent: MANAGER.to_owned(), source })?;
                 chosen.map_or(Ok(Some(next)), |name| place(&name).map(Some))
             }
             Speakers::Auto(how) => {
@@ -85,11 +102,19 @@ impl Running<'_> {
     }
 
     /// The name that a model chooses, or `None` when it does not come to one.
-    async fn ask_who(&self, how: &AutoSelection, model: &dyn ModelClient, names: &[&str]) -> Result<Option<String>> {
+    async fn ask_who(
+        &self,
+        how: &AutoSelection,
+        model: &dyn ModelClient,
+        names: &[&str],
+    ) -> Result<Option<String>> {
         let mut messages = Vec::with_capacity(self.history.len() + 1);
         view(&mut messages, &self.history, MANAGER, true, false);
         let all = names.join(", ");
-        let ask = |text: &str| ModelMessage::User { name: None, content: Content::Text(text.replace("{names}", &all)) };
+        let ask = |text: &str| ModelMessage::User {
+            name: None,
+            content: Content::Text(text.replace("{names}", &all)),
+        };
         messages.push(ask(prompts::SELECT_ASK));
         let system = how.prompt.replace("{agents}", &introductions(self.chat));
         let mut request = ModelRequest { system, messages, ..ModelRequest::default() };
@@ -98,19 +123,23 @@ impl Running<'_> {
                 return Ok(None);
             }
             let asked = self.context.ask(model, MANAGER, &request, None).await;
-            let answer = asked.map_err(|source| Error::Model { agent: MANAGER.to_owned(), source })?;
+            let answer =
+                asked.map_err(|source| Error::Model { agent: MANAGER.to_owned(), source })?;
             let mut mentioned = names.iter().filter(|name| mentions(&answer.content, name) > 0);
             let again = match (mentioned.next(), mentioned.next()) {
                 (Some(name), None) => return Ok(Some((*name).to_owned())),
                 (None, _) => prompts::SELECT_NONE,
                 (Some(_), Some(_)) => prompts::SELECT_SEVERAL,
             };
-            request
-                .messages
-                .push(ModelMessage::Assistant { content: Content::Text(answer.content), tool_calls: Vec::new() });
+            request.messages.push(ModelMessage::Assistant {
+                content: Content::Text(answer.content),
+                tool_calls: Vec::new(),
+            });
             request.messages.push(ask(again));
         }
-        self.notice(format!("the model did not choose one speaker of {all}; the next one in turn speaks"));
+        self.notice(format!(
+            "the model did not choose one speaker of {all}; the next one in turn speaks"
+        ));
         Ok(None)
     }
 }
@@ -124,7 +153,8 @@ pub(crate) fn mentions(text: &str, name: &str) -> usize {
     let mut count = 0;
     let mut at = 0;
     while let Some(found) = regex.captures_at(text, at).and_then(|captures| captures.get(1)) {
-        let ends = !text[found.end()..].starts_with(|next: char| next.is_alphanumeric() || next == '_');
+        let ends =
+            !text[found.end()..].starts_with(|next: char| next.is_alphanumeric() || next == '_');
         count += usize::from(ends);
         at = found.end();
     }

@@ -115,6 +115,9 @@ impl Transitions {
             Transitions::Any => None,
             Transitions::Allowed(map) | Transitions::Forbidden(map) => Some(map),
         };
-        map.into_iter().flatten().flat_map(|(from, to)| std::iter::once(from).chain(to)).map(String::as_str)
+        map.into_iter()
+            .flatten()
+            .flat_map(|(from, to)| std::iter::once(from).chain(to))
+            .map(String::as_str)
     }
 }

@@ -49,16 +49,26 @@ impl Running<'_> {
             Summary::Nothing => String::new(),
             Summary::Custom(function) => function(&self.history),
             // What was stopped does not go on to spend.
-            Summary::Reflection { prompt, model } if stop.is_success() && !self.history.is_empty() => {
+            Summary::Reflection { prompt, model }
+                if stop.is_success() && !self.history.is_empty() =>
+            {
                 let own = || self.chat.agents.iter().rev().find_map(|agent| agent.model.clone());
                 let Some(model) = model.clone().or_else(own) else {
-                    self.notice("there is no model to sum the chat up; its last message stands in".to_owned());
+                    self.notice(
+                        "there is no model to sum the chat up; its last message stands in"
+                            .to_owned(),
+                    );
                     return self.last_message();
                 };
-                match self.reflect(model.as_ref(), prompt.as_deref().unwrap_or(prompts::REFLECTION)).await {
+                match self
+                    .reflect(model.as_ref(), prompt.as_deref().unwrap_or(prompts::REFLECTION))
+                    .await
+                {
                     Ok(summary) => summary,
                     Err(why) => {
-                        self.notice(format!("the chat could not be summed up ({why}); its last message stands in"));
+                        self.notice(format!(
+                            "the chat could not be summed up ({why}); its last message stands in"
+                        ));
                         self.last_message()
                     }
                 }

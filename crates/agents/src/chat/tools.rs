@@ -17,7 +17,11 @@ use crate::{
 };
 
 impl Running<'_> {
-    pub(super) async fn call_tools(&mut self, speaker: usize, received: Option<&Message>) -> Result<Option<Said>> {
+    pub(super) async fn call_tools(
+        &mut self,
+        speaker: usize,
+        received: Option<&Message>,
+    ) -> Result<Option<Said>> {
         let Some(last) = received.or(self.history.last()) else { return Ok(None) };
         if last.tool_calls.is_empty() {
             return Ok(None);
@@ -35,12 +39,18 @@ impl Running<'_> {
         let with = Call { tools: &tools, approval, human: &agent.human };
         let name = asks.unwrap_or(agent).name.clone();
         let human = self.person_of([agent, asks.unwrap_or(agent)]);
-        let caller = Caller { agent: name.clone(), context: self.context.clone(), human, from_code: false };
+        let caller =
+            Caller { agent: name.clone(), context: self.context.clone(), human, from_code: false };
         let results = answer_all(&calls, with, &caller).await;
-        let records = calls.iter().zip(&results).map(|(call, result)| record(&name, call, result, false));
+        let records =
+            calls.iter().zip(&results).map(|(call, result)| record(&name, call, result, false));
         self.context.journal.called(records.collect())?;
         self.came = Came::of(&results);
-        Ok(Some(Said::Message(Message { name: agent.name.clone(), tool_results: results, ..Message::default() })))
+        Ok(Some(Said::Message(Message {
+            name: agent.name.clone(),
+            tool_results: results,
+            ..Message::default()
+        })))
     }
     /// Who is asked in chats that a tool holds: the person behind one of these, or else whoever is there in the chat. In a
     /// group an agent may have to call its own tools, and the person stands behind another one.

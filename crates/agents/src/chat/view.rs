@@ -19,7 +19,10 @@ pub(super) fn request(
     let mut messages = Vec::with_capacity(history.len() + 1);
     if chat.introductions {
         let text = prompts::INTRODUCTION.replace("{agents}", &introductions(chat));
-        messages.push(ModelMessage::User { name: Some(super::MANAGER.to_owned()), content: Content::Text(text) });
+        messages.push(ModelMessage::User {
+            name: Some(super::MANAGER.to_owned()),
+            content: Content::Text(text),
+        });
     }
     let names = !chat.is_pair();
     if agent.hooks.before_reply.is_empty() && received.is_none() {
@@ -29,7 +32,8 @@ pub(super) fn request(
         if let (Some(received), Some(last)) = (received, changed.last_mut()) {
             last.clone_from(received);
         }
-        let changed = agent.hooks.before_reply.iter().fold(changed, |messages, hook| hook(messages));
+        let changed =
+            agent.hooks.before_reply.iter().fold(changed, |messages, hook| hook(messages));
         view(&mut messages, &changed, &agent.name, names, sees_images);
     }
     ModelRequest {
@@ -51,7 +55,13 @@ pub(super) fn introductions(chat: &Chat) -> String {
 
 /// Appends messages as the agent of a name sees them: its own as the assistant's, results of its tool calls as such, and all
 /// else as the user's.
-pub(super) fn view(into: &mut Vec<ModelMessage>, history: &[Message], own: &str, names: bool, sees_images: bool) {
+pub(super) fn view(
+    into: &mut Vec<ModelMessage>,
+    history: &[Message],
+    own: &str,
+    names: bool,
+    sees_images: bool,
+) {
     // Tool calls of its own that have no result yet. Models may be given two of the same id.
     let mut open: Vec<&ToolCall> = Vec::new();
     for message in history {
@@ -64,7 +74,9 @@ pub(super) fn view(into: &mut Vec<ModelMessage>, history: &[Message], own: &str,
                     open.remove(place);
                     into.push(ModelMessage::Tool(result.clone()));
                 }
-                None => told.push_str(&format!("[result of {}: {}]\n", result.name, result.content)),
+                None => {
+                    told.push_str(&format!("[result of {}: {}]\n", result.name, result.content))
+                }
             }
         }
         // Providers refuse a conversation in which a call is never answered.
@@ -75,7 +87,8 @@ pub(super) fn view(into: &mut Vec<ModelMessage>, history: &[Message], own: &str,
                 into.push(ModelMessage::User { name: name.clone(), content: Content::Text(told) });
             }
             if !says_nothing || !message.tool_calls.is_empty() {
-                let (content, tool_calls) = (content(message, sees_images), message.tool_calls.clone());
+                let (content, tool_calls) =
+                    (content(message, sees_images), message.tool_calls.clone());
                 into.push(ModelMessage::Assistant { content, tool_calls });
                 open.extend(&message.tool_calls);
             }
@@ -85,7 +98,11 @@ pub(super) fn view(into: &mut Vec<ModelMessage>, history: &[Message], own: &str,
             told.push_str(&format!("[calls {} with {}]\n", call.name, call.arguments));
         }
         if !told.is_empty() {
-            let text = format!("{}{}{told}", message.text(), if message.content.is_empty() { "" } else { "\n" });
+            let text = format!(
+                "{}{}{told}",
+                message.text(),
+                if message.content.is_empty() { "" } else { "\n" }
+            );
             into.push(ModelMessage::User { name, content: Content::Text(text) });
         } else if !says_nothing {
             into.push(ModelMessage::User { name, content: content(message, sees_images) });
@@ -102,13 +119,22 @@ fn content(message: &Message, sees_images: bool) -> Content {
     }
     let mut text = message.text().into_owned();
     if message.artifacts.is_empty() {
-        let kinds: Vec<_> = message.content.images().map(|image| image.media_type.as_str()).collect();
-        text.push_str(&format!("\n[{images} not shown, because you cannot see images: {}]", kinds.join(", ")));
+        let kinds: Vec<_> =
+            message.content.images().map(|image| image.media_type.as_str()).collect();
+        text.push_str(&format!(
+            "\n[{images} not shown, because you cannot see images: {}]",
+            kinds.join(", ")
+        ));
     }
     Content::Text(text)
 }
 
 fn without_result(call: &ToolCall) -> ModelMessage {
     let content = "There is no result of this call.".to_owned();
-    ModelMessage::Tool(ToolResult { id: call.id.clone(), name: call.name.clone(), content, is_error: true })
+    ModelMessage::Tool(ToolResult {
+        id: call.id.clone(),
+        name: call.name.clone(),
+        content,
+        is_error: true,
+    })
 }

@@ -36,7 +36,8 @@ pub(crate) fn answer(
     output_bytes: usize,
     images: usize,
 ) -> Message {
-    let artifacts: Vec<_> = report.blocks.iter_mut().flat_map(|block| std::mem::take(&mut block.artifacts)).collect();
+    let artifacts: Vec<_> =
+        report.blocks.iter_mut().flat_map(|block| std::mem::take(&mut block.artifacts)).collect();
     let text = told(&report, &artifacts, refusals, output_bytes);
     let pictures: Vec<_> = artifacts.iter().filter_map(picture).take(images).collect();
     let content = if pictures.is_empty() {
@@ -71,20 +72,36 @@ pub(crate) fn exit_status(report: &RunReport) -> i32 {
 }
 
 fn picture(artifact: &Artifact) -> Option<Part> {
-    let seen = matches!(artifact.media_type.as_str(), "image/png" | "image/jpeg" | "image/gif" | "image/webp");
-    (seen && artifact.bytes <= MAX_IMAGE_BYTES && !artifact.content.is_empty())
-        .then(|| Part::Image(Image { media_type: artifact.media_type.clone(), data: artifact.content.clone() }))
+    let seen = matches!(
+        artifact.media_type.as_str(),
+        "image/png" | "image/jpeg" | "image/gif" | "image/webp"
+    );
+    (seen && artifact.bytes <= MAX_IMAGE_BYTES && !artifact.content.is_empty()).then(|| {
+        Part::Image(Image {
+            media_type: artifact.media_type.clone(),
+            data: artifact.content.clone(),
+        })
+    })
 }
 
-fn told(report: &RunReport, artifacts: &[Artifact], refusals: &[String], output_bytes: usize) -> String {
+fn told(
+    report: &RunReport,
+    artifacts: &[Artifact],
+    refusals: &[String],
+    output_bytes: usize,
+) -> String {
     let code = exit_status(report);
     let words = if code == 0 { "execution succeeded" } else { "execution failed" };
     let shown = match report.blocks.as_slice() {
         [block] if !is_quiet(block) => output(block, output_bytes),
-        blocks => head_and_tail(&listed(blocks, output_bytes), output_bytes + MAX_NOTES_BYTES).into_owned(),
+        blocks => head_and_tail(&listed(blocks, output_bytes), output_bytes + MAX_NOTES_BYTES)
+            .into_owned(),
     };
     let notes = notes(report, artifacts, refusals);
-    format!("exitcode: {code} ({words})\nCode output: {shown}{}", head_and_tail(&notes, MAX_NOTES_BYTES))
+    format!(
+        "exitcode: {code} ({words})\nCode output: {shown}{}",
+        head_and_tail(&notes, MAX_NOTES_BYTES)
+    )
 }
 
 /// Several blocks, each with its output under a line of its own.
@@ -95,7 +112,12 @@ fn listed(blocks: &[BlockReport], output_bytes: usize) -> String {
     for (block, output) in blocks.iter().zip(outputs) {
         let language = block.language.as_ref().map_or("unknown", |language| language.as_str());
         let named = block.filename.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
-        let _ = write!(text, "\n[block {}, {language}{named}: {}]\n", block.index, ended(&block.outcome));
+        let _ = write!(
+            text,
+            "\n[block {}, {language}{named}: {}]\n",
+            block.index,
+            ended(&block.outcome)
+        );
         text.push_str(&head_and_tail(&output, each));
     }
     text
@@ -122,24 +144,39 @@ fn notes(report: &RunReport, artifacts: &[Artifact], refusals: &[String]) -> Str
     if let Some(error) = &report.error {
         let causes = error.causes.iter().map(|cause| format!(": {cause}")).collect::<String>();
         lines.push(format!("note: the sandbox failed: {}{causes}", error.message));
-        lines.push("note: the next code gets a new one, without variables and imports of earlier blocks".to_owned());
+        lines.push(
+            "note: the next code gets a new one, without variables and imports of earlier blocks"
+                .to_owned(),
+        );
     }
     // What the block that the sandbox failed in says of it is said already.
     let failed = |note: &&String| !note.starts_with("the sandbox failed in this block");
-    lines
-        .extend(report.blocks.iter().flat_map(|block| &block.notes).filter(failed).map(|note| format!("note: {note}")));
+    lines.extend(
+        report
+            .blocks
+            .iter()
+            .flat_map(|block| &block.notes)
+            .filter(failed)
+            .map(|note| format!("note: {note}")),
+    );
     lines.extend(refusals.iter().map(|refusal| format!("note: {refusal}")));
     let refused = report.blocks.iter().flat_map(|block| &block.refused);
     lines.extend(refused.map(|file| format!("note: {} was not taken: {}", file.path, file.reason)));
     if report.blocks.iter().any(|block| block.state_lost) {
-        lines.push("note: variables and imports of earlier blocks are lost; files are kept".to_owned());
+        lines.push(
+            "note: variables and imports of earlier blocks are lost; files are kept".to_owned(),
+        );
     }
     if !artifacts.is_empty() {
         let names: Vec<_> = artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
         lines.push(format!("files: {}", names.join(", ")));
     }
     let mut said = HashSet::new();
-    lines.into_iter().filter(|line| said.insert(line.clone())).map(|line| format!("\n{line}")).collect()
+    lines
+        .into_iter()
+        .filter(|line| said.insert(line.clone()))
+        .map(|line| format!("\n{line}"))
+        .collect()
 }
 
 /// Whether there is nothing to say of a block.

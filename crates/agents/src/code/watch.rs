@@ -30,7 +30,12 @@ pub(crate) struct Watch {
 const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
 
 impl Watch {
-    pub(crate) fn new(agent: &str, context: Context, approval: Approval, human: Arc<dyn Human>) -> Self {
+    pub(crate) fn new(
+        agent: &str,
+        context: Context,
+        approval: Approval,
+        human: Arc<dyn Human>,
+    ) -> Self {
         let (partial, refusals) = Default::default();
         Self { agent: agent.to_owned(), context, approval, human, partial, refusals }
     }
@@ -50,13 +55,15 @@ impl Watch {
 /// The text of the next piece of a stream, without a character that is cut off at its end: that waits in `partial`.
 fn next_text(partial: &mut Vec<u8>, piece: &[u8]) -> String {
     partial.extend_from_slice(piece);
-    let cut_off = partial.utf8_chunks().last().map_or(0, |last| match std::str::from_utf8(last.invalid()) {
-        Err(error) if error.error_len().is_none() => last.invalid().len(),
-        _ => 0,
-    });
+    let cut_off =
+        partial.utf8_chunks().last().map_or(0, |last| match std::str::from_utf8(last.invalid()) {
+            Err(error) if error.error_len().is_none() => last.invalid().len(),
+            _ => 0,
+        });
     let rest = partial.split_off(partial.len() - cut_off);
     let whole = std::mem::replace(partial, rest);
-    String::from_utf8(whole).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+    String::from_utf8(whole)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 fn names(packages: &[Requirement]) -> Vec<String> {
@@ -70,7 +77,11 @@ impl Observer for Watch {
             chat,
             agent: self.agent.clone(),
             index: block.index,
-            language: block.language.as_ref().map_or("unknown", |language| language.as_str()).to_owned(),
+            language: block
+                .language
+                .as_ref()
+                .map_or("unknown", |language| language.as_str())
+                .to_owned(),
             inferred: block.inferred,
             code: block.code.clone(),
         });
@@ -95,11 +106,16 @@ impl Observer for Watch {
 
     fn finished(&self, report: &mut BlockReport) {
         let report = &*report;
-        let rest = std::mem::take(&mut *self.partial.lock().unwrap_or_else(PoisonError::into_inner));
+        let rest =
+            std::mem::take(&mut *self.partial.lock().unwrap_or_else(PoisonError::into_inner));
         for (stream, rest) in STREAMS.into_iter().zip(rest) {
             self.wrote(stream, String::from_utf8_lossy(&rest).into_owned());
         }
-        self.context.emit(|chat| Event::BlockFinished { chat, agent: self.agent.clone(), report: report.clone() });
+        self.context.emit(|chat| Event::BlockFinished {
+            chat,
+            agent: self.agent.clone(),
+            report: report.clone(),
+        });
     }
 
     async fn approve(&self, packages: &[Requirement]) -> bool {
@@ -133,13 +149,21 @@ mod tests {
     /// What is told of pieces of the two streams.
     fn told(pieces: &[(Stream, &[u8])]) -> (String, String) {
         let (events, mut heard) = crate::event::channel();
-        let context =
-            Context::new("chat".into(), Default::default(), Some(events), Default::default(), Default::default());
+        let context = Context::new(
+            "chat".into(),
+            Default::default(),
+            Some(events),
+            Default::default(),
+            Default::default(),
+        );
         let watch = Watch::new("user", context, Approval::Never, Arc::new(Nobody));
         for (stream, bytes) in pieces {
             watch.output(*stream, bytes);
         }
-        watch.finished(&mut BlockReport::not_run(&CodeBlock::default(), Outcome::Exited { code: 0 }));
+        watch.finished(&mut BlockReport::not_run(
+            &CodeBlock::default(),
+            Outcome::Exited { code: 0 },
+        ));
         let (mut out, mut err) = (String::new(), String::new());
         while let Ok(event) = heard.try_recv() {
             if let Event::BlockOutput { stream, text, .. } = event {
@@ -166,7 +190,11 @@ mod tests {
 
     #[test]
     fn what_is_no_text_is_replaced() {
-        let (out, err) = told(&[(Stream::Stdout, b"a\xffb"), (Stream::Stdout, b"c"), (Stream::Stderr, "é".as_bytes())]);
+        let (out, err) = told(&[
+            (Stream::Stdout, b"a\xffb"),
+            (Stream::Stdout, b"c"),
+            (Stream::Stderr, "é".as_bytes()),
+        ]);
         assert_eq!((out.as_str(), err.as_str()), ("a\u{fffd}bc", "é"));
         // A character whose end never comes.
         assert_eq!(told(&[(Stream::Stdout, b"x\xf0\x9f")]).0, "x\u{fffd}");

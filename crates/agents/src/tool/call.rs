@@ -47,26 +47,34 @@ impl Call<'_> {
         if answer.is_err() {
             span.record("error.type", "tool_error");
         }
-        let finished =
-            |chat| Event::ToolFinished { chat, agent: caller.agent.clone(), result: told(call, answer.clone()) };
+        let finished = |chat| Event::ToolFinished {
+            chat,
+            agent: caller.agent.clone(),
+            result: told(call, answer.clone()),
+        };
         caller.context.emit(finished);
         answer
     }
 
     async fn checked(&self, call: &ToolCall, caller: &Caller) -> Result<Value, String> {
         if let Some(bytes) = too_large(&call.arguments) {
-            return Err(format!("the arguments have {bytes} bytes; a call takes {MAX_ARGUMENT_BYTES} at most."));
+            return Err(format!(
+                "the arguments have {bytes} bytes; a call takes {MAX_ARGUMENT_BYTES} at most."
+            ));
         }
         let Some(tool) = self.tools.iter().find(|tool| tool.spec().name == call.name) else {
             return Err(format!("Function {} not found.", call.name));
         };
         // Some models write nothing where there are no arguments.
         let written = if call.arguments.trim().is_empty() { "{}" } else { &call.arguments };
-        let arguments: Value =
-            serde_json::from_str(written).map_err(|error| format!("{error}\n The argument must be in JSON format."))?;
+        let arguments: Value = serde_json::from_str(written)
+            .map_err(|error| format!("{error}\n The argument must be in JSON format."))?;
         if tool.needs_approval() {
-            let proposal =
-                Proposal::Tool { agent: caller.agent.clone(), call: call.clone(), from_code: caller.from_code };
+            let proposal = Proposal::Tool {
+                agent: caller.agent.clone(),
+                call: call.clone(),
+                from_code: caller.from_code,
+            };
             match self.approval.ask(&proposal, self.human.as_ref()).await {
                 Ok(Verdict::Go) => {}
                 Ok(Verdict::Edited(_)) => return Err(refusal("")),
@@ -76,7 +84,12 @@ impl Call<'_> {
             }
         }
         let timeout = tool.timeout();
-        match tokio::time::timeout(timeout, AssertUnwindSafe(tool.call(arguments, caller)).catch_unwind()).await {
+        match tokio::time::timeout(
+            timeout,
+            AssertUnwindSafe(tool.call(arguments, caller)).catch_unwind(),
+        )
+        .await
+        {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(format!("the tool {} broke down", call.name)),
             Err(_) => Err(format!("the tool {} gave no answer within {timeout:?}", call.name)),
@@ -103,11 +116,19 @@ fn too_large(arguments: &str) -> Option<usize> {
 }
 
 fn refusal(why: &str) -> String {
-    if why.is_empty() { "the call was refused".to_owned() } else { format!("the call was refused: {why}") }
+    if why.is_empty() {
+        "the call was refused".to_owned()
+    } else {
+        format!("the call was refused: {why}")
+    }
 }
 
 /// Makes all calls of a message at once, and gives the results in their order.
-pub(crate) async fn answer_all(calls: &[ToolCall], with: Call<'_>, caller: &Caller) -> Vec<ToolResult> {
+pub(crate) async fn answer_all(
+    calls: &[ToolCall],
+    with: Call<'_>,
+    caller: &Caller,
+) -> Vec<ToolResult> {
     let all = calls.iter().map(|call| async move { told(call, with.make(call, caller).await) });
     futures_util::future::join_all(all).await
 }
@@ -125,7 +146,12 @@ fn told(call: &ToolCall, answer: Result<Value, String>) -> ToolResult {
 }
 
 /// What is kept of a call that was made.
-pub(crate) fn record(agent: &str, call: &ToolCall, result: &ToolResult, from_code: bool) -> ToolRecord {
+pub(crate) fn record(
+    agent: &str,
+    call: &ToolCall,
+    result: &ToolResult,
+    from_code: bool,
+) -> ToolRecord {
     ToolRecord {
         agent: agent.to_owned(),
         name: call.name.clone(),

@@ -32,7 +32,12 @@ pub(crate) struct ToolsForCode {
 pub(crate) const MOST_RECORDS: usize = 1000;
 
 impl ToolsForCode {
-    pub(crate) fn new(tools: Vec<Arc<dyn Tool>>, approval: Approval, human: Arc<dyn Human>, caller: Caller) -> Self {
+    pub(crate) fn new(
+        tools: Vec<Arc<dyn Tool>>,
+        approval: Approval,
+        human: Arc<dyn Human>,
+        caller: Caller,
+    ) -> Self {
         Self { tools, approval, human, caller, number: AtomicUsize::new(0) }
     }
 
@@ -55,7 +60,9 @@ impl<'t> Recorded<'t> {
         let calling = Calling { agent, name, arguments: call::arguments_kept(call) };
         let saved = tools.caller.context.journal.calling(&calling);
         // What cannot be announced is not done: nobody would know of it.
-        saved.map_err(|error| format!("the call was not made: {}", cellblock_exec::with_causes(&error)))?;
+        saved.map_err(|error| {
+            format!("the call was not made: {}", cellblock_exec::with_causes(&error))
+        })?;
         Ok(Self { tools, call, over: false })
     }
 
@@ -70,10 +77,20 @@ impl<'t> Recorded<'t> {
     fn record(&mut self, content: &str, is_error: bool) {
         self.over = true;
         let content = crate::text::head_and_tail(content, super::MAX_ANSWER_BYTES).into_owned();
-        let result = ToolResult { id: self.call.id.clone(), name: self.call.name.clone(), content, is_error };
+        let result = ToolResult {
+            id: self.call.id.clone(),
+            name: self.call.name.clone(),
+            content,
+            is_error,
+        };
         let caller = &self.tools.caller;
         // What cannot be written now cannot be written with the next message either, which then ends the chat.
-        let _ = caller.context.journal.called(vec![call::record(&caller.agent, self.call, &result, true)]);
+        let _ = caller.context.journal.called(vec![call::record(
+            &caller.agent,
+            self.call,
+            &result,
+            true,
+        )]);
     }
 }
 
@@ -90,7 +107,11 @@ impl HostTools for ToolsForCode {
     fn functions(&self) -> Vec<HostFunction> {
         let specs = self.tools.iter().map(|tool| tool.spec().clone());
         specs
-            .map(|spec| HostFunction { name: spec.name, description: spec.description, parameters: spec.parameters })
+            .map(|spec| HostFunction {
+                name: spec.name,
+                description: spec.description,
+                parameters: spec.parameters,
+            })
             .collect()
     }
 

@@ -28,7 +28,10 @@ pub struct FunctionTool {
 
 impl fmt::Debug for FunctionTool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FunctionTool").field("spec", &self.spec).field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("FunctionTool")
+            .field("spec", &self.spec)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,11 +60,18 @@ where
     Fut: Future<Output = Result<R, E>> + Send + 'static,
 {
     let schema = schemars::schema_for!(A);
-    let spec = ToolSpec { name: name.to_owned(), description: description.to_owned(), parameters: schema.to_value() };
+    let spec = ToolSpec {
+        name: name.to_owned(),
+        description: description.to_owned(),
+        parameters: schema.to_value(),
+    };
     function_of(spec, move |arguments, _| {
         let call = serde_json::from_value(arguments).map(&function);
         async move {
-            let value = call.map_err(|error| error.to_string())?.await.map_err(|error| error.to_string())?;
+            let value = call
+                .map_err(|error| error.to_string())?
+                .await
+                .map_err(|error| error.to_string())?;
             serde_json::to_value(value).map_err(|error| error.to_string())
         }
     })
@@ -85,8 +95,9 @@ where
 impl FunctionTool {
     fn validator(&self) -> Result<&Validator, String> {
         let validator = self.validator.get_or_init(|| {
-            jsonschema::validator_for(&self.spec.parameters)
-                .map_err(|error| format!("the schema of the tool `{}` is not valid: {error}", self.spec.name))
+            jsonschema::validator_for(&self.spec.parameters).map_err(|error| {
+                format!("the schema of the tool `{}` is not valid: {error}", self.spec.name)
+            })
         });
         validator.as_ref().map_err(Clone::clone)
     }

@@ -36,7 +36,8 @@ impl Order {
     /// Whether an event may be shown while a chat `speaks`.
     pub(super) fn may_pass(&self, event: &Event, speaks: Option<&str>) -> bool {
         let Some(speaks) = speaks else { return true };
-        let moves_on = matches!(event, Event::Message { .. } | Event::Text { .. } | Event::ChatStopped { .. });
+        let moves_on =
+            matches!(event, Event::Message { .. } | Event::Text { .. } | Event::ChatStopped { .. });
         if chat_of(event) == speaks {
             return moves_on || matches!(event, Event::TextWithdrawn { .. });
         }

@@ -3,20 +3,28 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cellblock_agents::{Agent, ChatResult, CodeExecution, CustomReply, HumanInputMode, Message, Reply, Result, Turn};
+use cellblock_agents::{
+    Agent, ChatResult, CodeExecution, CustomReply, HumanInputMode, Message, Reply, Result, Turn,
+};
 use cellblock_exec::Executor;
 use cellblock_models::{Answer, Scripted};
 use tokio::sync::Barrier;
 
 /// An agent without a model that always says the same, and asks nobody.
 pub fn says(name: &str, reply: &str) -> Agent {
-    Agent { default_reply: reply.to_owned(), human_input: HumanInputMode::Never, ..Agent::new(name) }
+    Agent {
+        default_reply: reply.to_owned(),
+        human_input: HumanInputMode::Never,
+        ..Agent::new(name)
+    }
 }
 
 /// An agent without a model that says these in order, and then what a test can see to be too much.
 pub fn recites<const N: usize>(name: &str, lines: [&str; N]) -> Agent {
     let lines = std::sync::Mutex::new(lines.map(str::to_owned).into_iter());
-    let next = move |_: &[_]| Some(lines.lock().unwrap().next().unwrap_or("(no more lines)".to_owned()).into());
+    let next = move |_: &[_]| {
+        Some(lines.lock().unwrap().next().unwrap_or("(no more lines)".to_owned()).into())
+    };
     let mut replies = vec![Reply::Human, Reply::custom(next)];
     replies.extend(Reply::ORDER);
     Agent { replies, human_input: HumanInputMode::Never, ..Agent::new(name) }
@@ -34,7 +42,11 @@ pub fn writes<A: Into<Answer>>(name: &str, answers: impl IntoIterator<Item = A>)
 
 /// An agent that runs code and asks nobody.
 pub fn runs(name: &str, executor: impl Executor + 'static) -> Agent {
-    Agent { code: Some(CodeExecution::new(Arc::new(executor))), human_input: HumanInputMode::Never, ..Agent::new(name) }
+    Agent {
+        code: Some(CodeExecution::new(Arc::new(executor))),
+        human_input: HumanInputMode::Never,
+        ..Agent::new(name)
+    }
 }
 
 /// A message with a block of Python.

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use cellblock_agents::{
-    Agent, AutoSelection, Chat, CodeExecution, HumanInputMode, Nested, NestedChat, Speakers, StopReason, Summary,
-    Trigger,
+    Agent, AutoSelection, Chat, CodeExecution, HumanInputMode, Nested, NestedChat, Speakers,
+    StopReason, Summary, Trigger,
 };
 use cellblock_exec::{
     Language, Limits, Outcome, SessionSpec, code_blocks,
@@ -41,20 +41,30 @@ fn defect_01_a_comment_is_no_file_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn defect_02_directories_of_a_file_name_are_made() {
-    let answer =
-        local_answer(&python("# filename: sub/dir/a.py\nimport os\nprint(os.path.exists('sub/dir/a.py'))")).await;
-    assert!(answer.starts_with("exitcode: 0 (execution succeeded)\nCode output: True\n"), "{answer}");
+    let answer = local_answer(&python(
+        "# filename: sub/dir/a.py\nimport os\nprint(os.path.exists('sub/dir/a.py'))",
+    ))
+    .await;
+    assert!(
+        answer.starts_with("exitcode: 0 (execution succeeded)\nCode output: True\n"),
+        "{answer}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn defect_03_output_that_is_no_text() {
-    let answer = local_answer(&python("import sys\nsys.stdout.buffer.write(b'a\\xff\\xfeb\\n')")).await;
-    assert!(answer.starts_with("exitcode: 0 (execution succeeded)\nCode output: a\u{fffd}\u{fffd}b\n"), "{answer}");
+    let answer =
+        local_answer(&python("import sys\nsys.stdout.buffer.write(b'a\\xff\\xfeb\\n')")).await;
+    assert!(
+        answer.starts_with("exitcode: 0 (execution succeeded)\nCode output: a\u{fffd}\u{fffd}b\n"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
 async fn defect_04_no_blocks_are_an_empty_result() {
-    let report = run_blocks(&Fake::default(), &[], &RunOptions::default(), Arc::new(())).await.unwrap();
+    let report =
+        run_blocks(&Fake::default(), &[], &RunOptions::default(), Arc::new(())).await.unwrap();
     assert_eq!((report.exit_code, report.blocks.len(), report.error), (0, 0, None));
 }
 
@@ -73,11 +83,24 @@ async fn defect_06_a_timeout_keeps_output_and_leaves_nothing_running() {
     let code = Some(CodeExecution { session, ..CodeExecution::new(local().await) });
     let user = Agent { code, human_input: HumanInputMode::Never, ..Agent::new("user") };
     let look = "```python\nimport os, time\ntime.sleep(1.5)\nprint(sorted(os.listdir('.')))\n```";
-    let chat = || Chat { max_turns: Some(2), ..Chat::between(recites("assistant", [look]), user.clone()) };
+    let chat =
+        || Chat { max_turns: Some(2), ..Chat::between(recites("assistant", [look]), user.clone()) };
     // The grandchild would write its file after the timeout, and the next block would see it.
-    let said = texts(&chat().run("```sh\necho partial\n(sleep 4; touch survived.txt) &\nsleep 60\n```").await.unwrap());
-    assert!(said[1].starts_with("exitcode: 124 (execution failed)\nCode output: partial\nTimeout\n"), "{}", said[1]);
-    assert!(said[3].starts_with("exitcode: 0 (execution succeeded)\nCode output: []\n"), "{said:?}");
+    let said = texts(
+        &chat()
+            .run("```sh\necho partial\n(sleep 4; touch survived.txt) &\nsleep 60\n```")
+            .await
+            .unwrap(),
+    );
+    assert!(
+        said[1].starts_with("exitcode: 124 (execution failed)\nCode output: partial\nTimeout\n"),
+        "{}",
+        said[1]
+    );
+    assert!(
+        said[3].starts_with("exitcode: 0 (execution succeeded)\nCode output: []\n"),
+        "{said:?}"
+    );
     // Control: after a block that ended by itself its grandchild may go on.
     let said = texts(&chat().run("```sh\n(sleep 0.2; touch survived.txt) &\n```").await.unwrap());
     assert!(said[3].contains("Code output: ['survived.txt']\n"), "{said:?}");
@@ -85,9 +108,14 @@ async fn defect_06_a_timeout_keeps_output_and_leaves_nothing_running() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn defect_07_words_are_not_forbidden_but_the_host_is_out_of_reach() {
-    let answer =
-        local_answer("```sh\necho add dd sudo\ndd if=/dev/zero of=x bs=1 count=3 2>/dev/null\nwc -c < x\n```").await;
-    assert!(answer.starts_with("exitcode: 0 (execution succeeded)\nCode output: add dd sudo\n3\n"), "{answer}");
+    let answer = local_answer(
+        "```sh\necho add dd sudo\ndd if=/dev/zero of=x bs=1 count=3 2>/dev/null\nwc -c < x\n```",
+    )
+    .await;
+    assert!(
+        answer.starts_with("exitcode: 0 (execution succeeded)\nCode output: add dd sudo\n3\n"),
+        "{answer}"
+    );
     // What the "sanitizer" was to prevent is prevented where it happens.
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("mine.txt");
@@ -110,8 +138,10 @@ fn costly(answers: &[&str]) -> Arc<Scripted> {
 async fn defect_08_every_model_call_counts() {
     let selector = costly(&["expert", "critic"]);
     let inner = costly(&["the inner answer"]);
-    let nested =
-        vec![Nested { trigger: Trigger::Any, chats: vec![NestedChat::new(Agent::assistant("inner", inner.clone()))] }];
+    let nested = vec![Nested {
+        trigger: Trigger::Any,
+        chats: vec![NestedChat::new(Agent::assistant("inner", inner.clone()))],
+    }];
     let expert = Agent { nested, ..says("expert", "") };
     let critic = Agent::assistant("critic", costly(&["fine"]));
     let reflecting = costly(&["the summary"]);
@@ -134,8 +164,12 @@ async fn defect_08_every_model_call_counts() {
 
 #[tokio::test]
 async fn defect_09_a_hundred_thousand_messages() {
-    let endless = |name: &str, reply: &str| Agent { max_consecutive_auto_replies: u32::MAX, ..says(name, reply) };
-    let chat = Chat { max_turns: Some(50_000), ..Chat::between(endless("a", "ra"), endless("b", "rb")) };
+    let endless = |name: &str, reply: &str| Agent {
+        max_consecutive_auto_replies: u32::MAX,
+        ..says(name, reply)
+    };
+    let chat =
+        Chat { max_turns: Some(50_000), ..Chat::between(endless("a", "ra"), endless("b", "rb")) };
     let result = chat.run("hi").await.unwrap();
     assert_eq!(result.history.len(), 100_000);
     assert_eq!(last(&result), "rb");
@@ -158,12 +192,19 @@ async fn defect_11_old_code_is_not_run_again() {
     let fake = Fake::default();
     // The agent that runs code has the last word of the history: there is nothing new to run.
     let history = {
-        let chat = Chat { max_turns: Some(1), ..Chat::between(says("assistant", ""), runs("user", fake.clone())) };
+        let chat = Chat {
+            max_turns: Some(1),
+            ..Chat::between(says("assistant", ""), runs("user", fake.clone()))
+        };
         chat.run(python("print once")).await.unwrap().history
     };
     assert_eq!(fake.ran().len(), 1);
     let assistant = recites("assistant", ["no code", "still none", python("print new").as_str()]);
-    let chat = Chat { history, max_turns: Some(3), ..Chat::between(runs("user", fake.clone()), assistant) };
+    let chat = Chat {
+        history,
+        max_turns: Some(3),
+        ..Chat::between(runs("user", fake.clone()), assistant)
+    };
     let result = chat.run(cellblock_agents::Opening::Nothing).await.unwrap();
     assert_eq!(fake.ran(), ["print once\n", "print new\n"], "{:?}", texts(&result));
 }
@@ -172,7 +213,11 @@ async fn defect_11_old_code_is_not_run_again() {
 async fn defect_12_output_is_capped_and_says_how_much_is_missing() {
     let answer = local_answer(&python("print('HEAD' + 'x' * 5_000_000 + 'TAIL')")).await;
     assert!(answer.len() < 20 * 1024, "{} bytes", answer.len());
-    assert!(answer.starts_with("exitcode: 0 (execution succeeded)\nCode output: HEADx"), "{}", &answer[..80]);
+    assert!(
+        answer.starts_with("exitcode: 0 (execution succeeded)\nCode output: HEADx"),
+        "{}",
+        &answer[..80]
+    );
     assert!(answer.contains("xTAIL\n"), "{}", &answer[answer.len() - 200..]);
     assert!(
         answer.contains("bytes left out") && answer.contains("bytes of output were not kept"),
@@ -194,7 +239,8 @@ async fn defect_13_agents_that_say_nothing_are_stopped() {
 #[tokio::test]
 async fn defect_14_each_block_is_reported() {
     let fake = Fake::default();
-    let message = format!("{}{}{}", python("print good"), python("print bad\nexit 7"), python("print never"));
+    let message =
+        format!("{}{}{}", python("print good"), python("print bad\nexit 7"), python("print never"));
     let (events, mut heard) = cellblock_agents::event::channel();
     let chat = Chat {
         max_turns: Some(1),
@@ -213,5 +259,8 @@ async fn defect_14_each_block_is_reported() {
             outcomes.push(report.outcome);
         }
     }
-    assert_eq!(outcomes, [Outcome::Exited { code: 0 }, Outcome::Exited { code: 7 }, Outcome::Skipped]);
+    assert_eq!(
+        outcomes,
+        [Outcome::Exited { code: 0 }, Outcome::Exited { code: 7 }, Outcome::Skipped]
+    );
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cellblock_agents::{
-    Agent, Chat, Completion, Event, Finish, ModelClient, ModelError, ModelRequest, Reply, StopReason, TextSink,
+    Agent, Chat, Completion, Event, Finish, ModelClient, ModelError, ModelRequest, Reply,
+    StopReason, TextSink,
 };
 use cellblock_models::Scripted;
 
@@ -35,7 +36,11 @@ impl ModelClient for Breaks {
         "test"
     }
 
-    async fn complete(&self, _: &ModelRequest, on_text: Option<&TextSink>) -> Result<Completion, ModelError> {
+    async fn complete(
+        &self,
+        _: &ModelRequest,
+        on_text: Option<&TextSink>,
+    ) -> Result<Completion, ModelError> {
         if let Some(on_text) = on_text {
             on_text("half an ");
         }
@@ -46,21 +51,36 @@ impl ModelClient for Breaks {
 #[tokio::test]
 async fn text_is_streamed_before_its_message() {
     let answer = "One two three four five six seven eight nine ten.";
-    let chat = Chat { max_turns: Some(1), ..Chat::between(says("user", ""), writes("assistant", [answer])) };
+    let chat = Chat {
+        max_turns: Some(1),
+        ..Chat::between(says("user", ""), writes("assistant", [answer]))
+    };
     let (_, told) = followed(chat).await;
     let mut pieces = String::new();
     let mut kinds = Vec::new();
     for event in &told {
         let kind = match event {
-            Event::ChatStarted { parent: None, agents, .. } if agents == &["user", "assistant"] => "started",
-            Event::Message { to, message, streamed: false, .. } if to == "assistant" && message.text() == "hi" => "hi",
+            Event::ChatStarted { parent: None, agents, .. } if agents == &["user", "assistant"] => {
+                "started"
+            }
+            Event::Message { to, message, streamed: false, .. }
+                if to == "assistant" && message.text() == "hi" =>
+            {
+                "hi"
+            }
             Event::Text { from, to, text, .. } if from == "assistant" && to == "user" => {
                 pieces.push_str(text);
                 "text"
             }
             Event::ModelAnswered { agent, .. } if agent == "assistant" => "answered",
-            Event::Message { to, message, streamed: true, .. } if to == "user" && message.text() == answer => "answer",
-            Event::ChatStopped { depth: 0, reason: StopReason::MaxTurns { turns: 1 }, .. } => "stopped",
+            Event::Message { to, message, streamed: true, .. }
+                if to == "user" && message.text() == answer =>
+            {
+                "answer"
+            }
+            Event::ChatStopped { depth: 0, reason: StopReason::MaxTurns { turns: 1 }, .. } => {
+                "stopped"
+            }
             other => panic!("{other:?}"),
         };
         if kinds.last() != Some(&kind) {
@@ -74,20 +94,30 @@ async fn text_is_streamed_before_its_message() {
 #[tokio::test]
 async fn text_that_breaks_off_is_withdrawn() {
     let (result, told) =
-        followed(Chat::between(says("user", ""), Agent::assistant("assistant", Arc::new(Breaks)))).await;
+        followed(Chat::between(says("user", ""), Agent::assistant("assistant", Arc::new(Breaks))))
+            .await;
     assert_eq!(texts(&result), ["hi"]);
     let at = told.iter().position(|event| matches!(event, Event::Text { .. })).unwrap();
-    assert!(matches!(&told[at + 1], Event::TextWithdrawn { from, .. } if from == "assistant"), "{told:?}");
-    assert!(matches!(told.last(), Some(Event::ChatStopped { reason: StopReason::Failed { .. }, .. })));
+    assert!(
+        matches!(&told[at + 1], Event::TextWithdrawn { from, .. } if from == "assistant"),
+        "{told:?}"
+    );
+    assert!(matches!(
+        told.last(),
+        Some(Event::ChatStopped { reason: StopReason::Failed { .. }, .. })
+    ));
     assert!(!told.iter().any(|event| matches!(event, Event::ModelAnswered { .. })));
 }
 
 #[tokio::test]
 async fn an_answer_that_was_cut_off_is_noticed() {
-    for (finish, words) in
-        [(Finish::Length, Some("limit on its length")), (Finish::Filtered, Some("held back")), (Finish::Stop, None)]
-    {
-        let model = Scripted::with(move |_| Completion { finish, ..Completion::text("m", "an answ") });
+    for (finish, words) in [
+        (Finish::Length, Some("limit on its length")),
+        (Finish::Filtered, Some("held back")),
+        (Finish::Stop, None),
+    ] {
+        let model =
+            Scripted::with(move |_| Completion { finish, ..Completion::text("m", "an answ") });
         let assistant = Agent::assistant("assistant", Arc::new(model));
         let chat = Chat { max_turns: Some(1), ..Chat::between(says("user", ""), assistant) };
         let (_, told) = followed(chat).await;
@@ -96,7 +126,9 @@ async fn an_answer_that_was_cut_off_is_noticed() {
             _ => None,
         });
         match words {
-            Some(words) => assert!(notice.as_ref().is_some_and(|text| text.contains(words)), "{notice:?}"),
+            Some(words) => {
+                assert!(notice.as_ref().is_some_and(|text| text.contains(words)), "{notice:?}")
+            }
             None => assert_eq!(notice, None),
         }
     }
@@ -115,7 +147,10 @@ async fn an_agent_without_an_answer_ends_the_chat() {
 /// Each event is a line of JSON, with what it is about.
 #[tokio::test]
 async fn events_are_json() {
-    let chat = Chat { max_turns: Some(1), ..Chat::between(says("user", ""), writes("assistant", ["yes"])) };
+    let chat = Chat {
+        max_turns: Some(1),
+        ..Chat::between(says("user", ""), writes("assistant", ["yes"]))
+    };
     let (result, told) = followed(chat).await;
     for event in &told {
         let json = serde_json::to_value(event).unwrap();

@@ -10,8 +10,9 @@ use std::{
 
 use async_trait::async_trait;
 use cellblock_exec::{
-    Artifact, Capabilities, Captured, Error, ExecutionRequest, ExecutionResult, Executor, InputFile, InstallReport,
-    Isolation, Language, Limit, Outcome, Requirement, Result, Session, SessionSpec, Usage, media_type,
+    Artifact, Capabilities, Captured, Error, ExecutionRequest, ExecutionResult, Executor,
+    InputFile, InstallReport, Isolation, Language, Limit, Outcome, Requirement, Result, Session,
+    SessionSpec, Usage, media_type,
 };
 
 /// The bytes of a "picture".
@@ -57,16 +58,17 @@ impl Fake {
     }
 }
 
-static CAPABILITIES: std::sync::LazyLock<Capabilities> = std::sync::LazyLock::new(|| Capabilities {
-    languages: vec![Language::PYTHON],
-    isolation: Isolation::Wasm,
-    limits: Limit::ALL.to_vec(),
-    network: false,
-    state: true,
-    fork: false,
-    freeze: false,
-    install: true,
-});
+static CAPABILITIES: std::sync::LazyLock<Capabilities> =
+    std::sync::LazyLock::new(|| Capabilities {
+        languages: vec![Language::PYTHON],
+        isolation: Isolation::Wasm,
+        limits: Limit::ALL.to_vec(),
+        network: false,
+        state: true,
+        fork: false,
+        freeze: false,
+        install: true,
+    });
 
 #[async_trait]
 impl Executor for Fake {
@@ -79,10 +81,16 @@ impl Executor for Fake {
     }
 
     async fn open(&self, spec: SessionSpec) -> Result<Box<dyn Session>> {
-        let files = spec.files.iter().map(|file| (file.path.clone(), file.content.clone())).collect();
+        let files =
+            spec.files.iter().map(|file| (file.path.clone(), file.content.clone())).collect();
         self.0.specs.lock().unwrap().push(spec);
         self.0.open.fetch_add(1, Ordering::SeqCst);
-        Ok(Box::new(FakeSession { memory: self.0.clone(), files, installed: BTreeSet::new(), number: 0 }))
+        Ok(Box::new(FakeSession {
+            memory: self.0.clone(),
+            files,
+            installed: BTreeSet::new(),
+            number: 0,
+        }))
     }
 }
 
@@ -130,12 +138,19 @@ impl FakeSession {
     }
 
     /// One line; `Some` is how the program ends there.
-    async fn line(&mut self, line: &str, request: &ExecutionRequest, given: &mut Given) -> Result<Option<Outcome>> {
+    async fn line(
+        &mut self,
+        line: &str,
+        request: &ExecutionRequest,
+        given: &mut Given,
+    ) -> Result<Option<Outcome>> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
         match word {
             "print" => given.stdout.extend(format!("{rest}\n").bytes()),
             "bytes" => given.stdout.extend([0xff, 0xfe, b'\n']),
-            "flood" => given.stdout.extend(format!("HEAD{}TAIL\n", "x".repeat(rest.parse().unwrap())).bytes()),
+            "flood" => given
+                .stdout
+                .extend(format!("HEAD{}TAIL\n", "x".repeat(rest.parse().unwrap())).bytes()),
             "add" => self.number += rest.parse::<i64>().unwrap(),
             "number" => given.stdout.extend(format!("{}\n", self.number).bytes()),
             "write" => {
@@ -160,7 +175,12 @@ impl FakeSession {
             "import" => {}
             "exit" => return Ok(Some(Outcome::Exited { code: rest.parse().unwrap() })),
             "timeout" => return Ok(Some(Outcome::LimitExceeded { limit: Limit::Wall })),
-            "lose" => return Err(Error::Lost { what: "the fake".into(), source: "it was told to be lost".into() }),
+            "lose" => {
+                return Err(Error::Lost {
+                    what: "the fake".into(),
+                    source: "it was told to be lost".into(),
+                });
+            }
             "wait" => {
                 self.memory.waiting.fetch_add(1, Ordering::SeqCst);
                 let _waits = Waits(&self.memory);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cellblock_agents::{
-    Agent, Approval, Asked, ChannelHuman, Chat, CodeExecution, Decision, Event, Human, HumanInputMode, Proposal,
-    Question, ScriptedHuman, StopReason,
+    Agent, Approval, Asked, ChannelHuman, Chat, CodeExecution, Decision, Event, Human,
+    HumanInputMode, Proposal, Question, ScriptedHuman, StopReason,
 };
 use cellblock_exec::{CodeBlock, Language, packages::InstallMode};
 
@@ -15,7 +15,11 @@ use crate::{
 };
 
 fn person(mode: HumanInputMode, answers: &[&str], agent: Agent) -> Agent {
-    Agent { human: Arc::new(ScriptedHuman::new(answers.iter().copied())), human_input: mode, ..agent }
+    Agent {
+        human: Arc::new(ScriptedHuman::new(answers.iter().copied())),
+        human_input: mode,
+        ..agent
+    }
 }
 
 #[tokio::test]
@@ -33,7 +37,10 @@ async fn terminate_asks_at_the_end_only() {
     // An answer goes on, an empty one ends.
     let b = person(HumanInputMode::Terminate, &["wait, go on", ""], says("b", "rb"));
     let result = Chat::between(a(), b).run("hi").await.unwrap();
-    assert_eq!(texts(&result), ["hi", "rb", "one", "rb", "TERMINATE", "wait, go on", "two", "rb", "TERMINATE"]);
+    assert_eq!(
+        texts(&result),
+        ["hi", "rb", "one", "rb", "TERMINATE", "wait, go on", "two", "rb", "TERMINATE"]
+    );
     assert_eq!(result.stop, StopReason::Termination { agent: "b".to_owned() });
     assert_eq!(result.human_input, ["wait, go on"]);
     // `exit` ends as the person's wish; with nobody there it is the same.
@@ -60,8 +67,10 @@ async fn terminate_asks_at_the_limit_of_automatic_replies() {
 #[tokio::test]
 async fn who_never_answers_by_itself_ends_at_an_empty_answer() {
     let b = person(HumanInputMode::Always, &["words", ""], says("b", "not said"));
-    let result =
-        Chat::between(says("a", "ra"), Agent { max_consecutive_auto_replies: 0, ..b }).run("hi").await.unwrap();
+    let result = Chat::between(says("a", "ra"), Agent { max_consecutive_auto_replies: 0, ..b })
+        .run("hi")
+        .await
+        .unwrap();
     assert_eq!(texts(&result), ["hi", "words", "ra"]);
     assert_eq!(result.stop, StopReason::MaxAutoReplies { agent: "b".to_owned() });
 }
@@ -96,14 +105,19 @@ async fn a_question_says_what_an_empty_answer_means() {
     let b = Agent { human: human.clone(), human_input: HumanInputMode::Always, ..says("b", "rb") };
     Chat::between(recites("a", ["TERMINATE"]), b).run("hi").await.unwrap();
     let asked = human.0.lock().unwrap();
-    let seen: Vec<_> =
-        asked.iter().map(|question| (question.message.text().into_owned(), question.empty_ends)).collect();
+    let seen: Vec<_> = asked
+        .iter()
+        .map(|question| (question.message.text().into_owned(), question.empty_ends))
+        .collect();
     assert_eq!(seen, [("hi".to_owned(), false), ("TERMINATE".to_owned(), true)]);
     assert_eq!((asked[0].agent.as_str(), asked[0].peer.as_str()), ("b", "a"));
 }
 
 /// A chat whose code needs somebody's agreement; the answer of the agent that runs code.
-async fn decided(approval: Approval, decisions: Vec<Decision>) -> (String, Vec<String>, Vec<String>) {
+async fn decided(
+    approval: Approval,
+    decisions: Vec<Decision>,
+) -> (String, Vec<String>, Vec<String>) {
     let fake = Fake::default();
     let code = Some(CodeExecution { approval, ..CodeExecution::new(Arc::new(fake.clone())) });
     let human = Arc::new(ScriptedHuman::new::<&str>([]).deciding(decisions));
@@ -122,9 +136,13 @@ async fn code_is_approved_edited_skipped_or_corrected() {
     );
     assert_eq!(decided(Approval::Never, vec![]).await, ran);
     assert_eq!(decided(Approval::Always, vec![Decision::Approve]).await, ran);
-    let edited =
-        CodeBlock { language: Some(Language::PYTHON), code: "print edited\n".to_owned(), ..CodeBlock::default() };
-    let (answer, ran, _) = decided(Approval::Always, vec![Decision::Edit { blocks: vec![edited] }]).await;
+    let edited = CodeBlock {
+        language: Some(Language::PYTHON),
+        code: "print edited\n".to_owned(),
+        ..CodeBlock::default()
+    };
+    let (answer, ran, _) =
+        decided(Approval::Always, vec![Decision::Edit { blocks: vec![edited] }]).await;
     // Who wrote the code is told what ran, in a way that nobody takes for code to be run.
     assert_eq!(
         answer,
@@ -133,15 +151,19 @@ async fn code_is_approved_edited_skipped_or_corrected() {
     );
     assert!(cellblock_exec::code_blocks(&answer).is_empty());
     assert_eq!(ran, ["print edited\n"]);
-    let (answer, ran, _) = decided(Approval::Always, vec![Decision::Skip { why: "too slow".to_owned() }]).await;
+    let (answer, ran, _) =
+        decided(Approval::Always, vec![Decision::Skip { why: "too slow".to_owned() }]).await;
     assert_eq!((answer.as_str(), ran.len()), ("The code was not run: too slow", 0));
-    let (answer, ran, _) = decided(Approval::Always, vec![Decision::Skip { why: String::new() }]).await;
+    let (answer, ran, _) =
+        decided(Approval::Always, vec![Decision::Skip { why: String::new() }]).await;
     assert_eq!((answer.as_str(), ran.len()), ("The code was not run: it was not approved", 0));
     let correction = "No, please plot % change!";
-    let (answer, ran, heard) = decided(Approval::Always, vec![Decision::Correct { text: correction.to_owned() }]).await;
+    let (answer, ran, heard) =
+        decided(Approval::Always, vec![Decision::Correct { text: correction.to_owned() }]).await;
     assert_eq!((answer.as_str(), ran.len(), heard), (correction, 0, vec![correction.to_owned()]));
     // Nobody is there: nothing runs.
-    let (answer, ran, _) = decided(Approval::Human(Arc::new(cellblock_agents::Nobody)), vec![Decision::Approve]).await;
+    let (answer, ran, _) =
+        decided(Approval::Human(Arc::new(cellblock_agents::Nobody)), vec![Decision::Approve]).await;
     assert!(answer.contains("nobody is there") && ran.is_empty(), "{answer}");
 }
 
@@ -158,11 +180,16 @@ async fn a_policy_decides_or_asks() {
 #[tokio::test]
 async fn code_that_was_not_approved_is_not_proposed_again() {
     let fake = Fake::default();
-    let code = Some(CodeExecution { approval: Approval::Always, ..CodeExecution::new(Arc::new(fake.clone())) });
+    let code = Some(CodeExecution {
+        approval: Approval::Always,
+        ..CodeExecution::new(Arc::new(fake.clone()))
+    });
     let decisions = [Decision::Skip { why: "no".to_owned() }, Decision::Approve];
     let human = Arc::new(ScriptedHuman::new::<&str>([]).deciding(decisions));
-    let user = Agent { code, human, human_input: HumanInputMode::Never, ..says("user", "nothing new") };
-    let chat = Chat { max_turns: Some(2), ..Chat::between(recites("assistant", ["no code here"]), user) };
+    let user =
+        Agent { code, human, human_input: HumanInputMode::Never, ..says("user", "nothing new") };
+    let chat =
+        Chat { max_turns: Some(2), ..Chat::between(recites("assistant", ["no code here"]), user) };
     let result = chat.run(python("print x")).await.unwrap();
     assert_eq!(last(&result), "nothing new");
     assert!(fake.ran().is_empty());
@@ -176,7 +203,12 @@ async fn packages_are_asked_for() {
         let mut code = CodeExecution { approval, ..CodeExecution::new(Arc::new(fake.clone())) };
         code.install.mode = InstallMode::Ask;
         let human = Arc::new(ScriptedHuman::new::<&str>([]).deciding(decision));
-        let user = Agent { code: Some(code), human, human_input: HumanInputMode::Never, ..Agent::new("user") };
+        let user = Agent {
+            code: Some(code),
+            human,
+            human_input: HumanInputMode::Never,
+            ..Agent::new("user")
+        };
         let chat = Chat { max_turns: Some(1), ..Chat::between(says("a", ""), user) };
         (fake.installed(), last(&chat.run(python("import humanize\nprint ok")).await.unwrap()))
     }
@@ -193,7 +225,10 @@ async fn packages_are_asked_for() {
     assert!(answer.starts_with("exitcode: 0"), "{answer}");
     // What the person says about it reaches the model.
     for (decision, words) in [
-        (Decision::Correct { text: "use the standard library".to_owned() }, Some("use the standard library")),
+        (
+            Decision::Correct { text: "use the standard library".to_owned() },
+            Some("use the standard library"),
+        ),
         (Decision::Skip { why: "too large".to_owned() }, Some("too large")),
         (Decision::Skip { why: String::new() }, None),
     ] {
@@ -218,20 +253,30 @@ async fn packages_are_asked_for() {
 async fn a_person_at_the_end_of_a_channel() {
     let (human, mut questions) = ChannelHuman::new();
     let fake = Fake::default();
-    let code = Some(CodeExecution { approval: Approval::Always, ..CodeExecution::new(Arc::new(fake.clone())) });
+    let code = Some(CodeExecution {
+        approval: Approval::Always,
+        ..CodeExecution::new(Arc::new(fake.clone()))
+    });
     let user = Agent { code, human, human_input: HumanInputMode::Always, ..Agent::new("user") };
     let assistant = recites("assistant", ["fine"]);
-    let running = tokio::spawn(async move { Chat::between(assistant, user).run(python("print x")).await.unwrap() });
+    let running = tokio::spawn(async move {
+        Chat::between(assistant, user).run(python("print x")).await.unwrap()
+    });
     let Some(Asked::Reply(question, answer)) = questions.recv().await else { panic!() };
     assert!(question.message.text().contains("print x"));
     answer.send(String::new()).unwrap();
-    let Some(Asked::Approve(Proposal::Code { blocks, .. }, answer)) = questions.recv().await else { panic!() };
+    let Some(Asked::Approve(Proposal::Code { blocks, .. }, answer)) = questions.recv().await else {
+        panic!()
+    };
     assert_eq!(blocks[0].code, "print x\n");
     answer.send(Decision::Approve).unwrap();
     let Some(Asked::Reply(_, answer)) = questions.recv().await else { panic!() };
     answer.send("exit".to_owned()).unwrap();
     let result = running.await.unwrap();
-    assert_eq!((fake.ran().len(), &result.stop), (1, &StopReason::Human { agent: "user".to_owned() }));
+    assert_eq!(
+        (fake.ran().len(), &result.stop),
+        (1, &StopReason::Human { agent: "user".to_owned() })
+    );
 }
 
 #[tokio::test]
@@ -240,14 +285,19 @@ async fn a_person_who_is_gone_ends_the_chat() {
     for drop_all in [true, false] {
         let (human, mut questions) = ChannelHuman::new();
         let user = Agent { human, human_input: HumanInputMode::Always, ..Agent::new("user") };
-        let running = tokio::spawn(async move { Chat::between(says("a", "ra"), user).run("hi").await.unwrap() });
+        let running =
+            tokio::spawn(
+                async move { Chat::between(says("a", "ra"), user).run("hi").await.unwrap() },
+            );
         if drop_all {
             drop(questions);
         } else {
             drop(questions.recv().await);
         }
         let result = running.await.unwrap();
-        let StopReason::Failed { message, causes, .. } = &result.stop else { panic!("{}", result.stop) };
+        let StopReason::Failed { message, causes, .. } = &result.stop else {
+            panic!("{}", result.stop)
+        };
         assert_eq!(message, "the person behind user cannot be asked");
         assert!(causes[0].contains("nobody answers"), "{causes:?}");
         assert_eq!(texts(&result), ["hi"]);
@@ -259,7 +309,10 @@ async fn code_does_not_run_when_the_person_is_gone() {
     let (human, questions) = ChannelHuman::new();
     drop(questions);
     let fake = Fake::default();
-    let code = Some(CodeExecution { approval: Approval::Always, ..CodeExecution::new(Arc::new(fake.clone())) });
+    let code = Some(CodeExecution {
+        approval: Approval::Always,
+        ..CodeExecution::new(Arc::new(fake.clone()))
+    });
     let user = Agent { code, human, human_input: HumanInputMode::Never, ..Agent::new("user") };
     let result = Chat::between(says("a", ""), user).run(python("print x")).await.unwrap();
     assert!(
@@ -303,7 +356,8 @@ async fn a_person_corrects_the_assistant() {
     let fake = Fake::default();
     let human = Arc::new(ScriptedHuman::new(["", "No, please plot % change!", "", "exit"]));
     let user = Agent { human, human_input: HumanInputMode::Always, ..runs("user", fake.clone()) };
-    let answers = [python("picture price.png"), "Here.".into(), python("picture change.png"), "Done.".into()];
+    let answers =
+        [python("picture price.png"), "Here.".into(), python("picture change.png"), "Done.".into()];
     let model = script(answers);
     let assistant = Agent::assistant("assistant", model.clone());
     let result = Chat::between(user, assistant).run("Plot a chart.").await.unwrap();

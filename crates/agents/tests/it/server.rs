@@ -24,10 +24,14 @@ struct Memory {
 impl Server {
     /// A server that gives these answers in order, and then status 500.
     pub async fn start(answers: impl IntoIterator<Item = (u16, Value)>) -> Self {
-        let memory = Arc::new(Mutex::new(Memory { answers: answers.into_iter().collect(), requests: Vec::new() }));
+        let memory = Arc::new(Mutex::new(Memory {
+            answers: answers.into_iter().collect(),
+            requests: Vec::new(),
+        }));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}/v1", listener.local_addr().unwrap());
-        let router = Router::new().route("/v1/chat/completions", post(answer)).with_state(memory.clone());
+        let router =
+            Router::new().route("/v1/chat/completions", post(answer)).with_state(memory.clone());
         tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { address, memory }
     }
@@ -39,17 +43,25 @@ impl Server {
 
     /// A client of it, which does not wait long between attempts.
     pub fn client(&self, model: &str) -> OpenAi {
-        let transport =
-            Transport { retries: 2, first_delay: std::time::Duration::from_millis(1), ..Transport::default() };
+        let transport = Transport {
+            retries: 2,
+            first_delay: std::time::Duration::from_millis(1),
+            ..Transport::default()
+        };
         OpenAi { connection: Connection::new(transport), ..OpenAi::new(&self.address, model) }
     }
 }
 
-async fn answer(State(memory): State<Arc<Mutex<Memory>>>, Json(request): Json<Value>) -> (StatusCode, Json<Value>) {
+async fn answer(
+    State(memory): State<Arc<Mutex<Memory>>>,
+    Json(request): Json<Value>,
+) -> (StatusCode, Json<Value>) {
     let mut memory = memory.lock().unwrap();
     memory.requests.push(request.clone());
-    let (status, mut body) =
-        memory.answers.pop_front().unwrap_or((500, json!({"error": {"message": "the script has ended"}})));
+    let (status, mut body) = memory
+        .answers
+        .pop_front()
+        .unwrap_or((500, json!({"error": {"message": "the script has ended"}})));
     if status == 200 {
         body["model"] = request["model"].clone();
     }
@@ -63,7 +75,8 @@ pub fn says(content: &str) -> (u16, Value) {
 
 /// An answer that calls a tool.
 pub fn calls(id: &str, name: &str, arguments: &str) -> (u16, Value) {
-    let call = json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
+    let call =
+        json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
     answers(json!({"role": "assistant", "content": null, "tool_calls": [call]}), "tool_calls")
 }
 

@@ -32,7 +32,8 @@ struct Keep(Arc<Mutex<BTreeMap<String, Vec<Closed>>>>);
 /// One for the whole process: whether a span is made at all is decided for all threads together.
 static KEEP: LazyLock<Keep> = LazyLock::new(|| {
     let keep = Keep::default();
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(keep.clone())).unwrap();
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(keep.clone()))
+        .unwrap();
     keep
 });
 
@@ -74,7 +75,8 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Keep {
         let fields = span.extensions().get::<Fields>().unwrap().clone();
         let parent = span.parent().map(|parent| parent.name().to_owned());
         let outermost = span.scope().from_root().next().unwrap();
-        let chat = outermost.extensions().get::<Fields>().unwrap().get("gen_ai.conversation.id").cloned();
+        let chat =
+            outermost.extensions().get::<Fields>().unwrap().get("gen_ai.conversation.id").cloned();
         let closed = (span.name().to_owned(), parent, fields);
         self.0.lock().unwrap().entry(chat.unwrap_or_default()).or_default().push(closed);
     }
@@ -86,7 +88,8 @@ struct Nothing {}
 #[tokio::test]
 async fn spans_of_a_chat() {
     let count = tool::function("count", "Counts.", |_: Nothing| async { Ok::<_, String>(3) });
-    let fails = tool::function("fail", "Fails.", |_: Nothing| async { Err::<(), _>("out of order") });
+    let fails =
+        tool::function("fail", "Fails.", |_: Nothing| async { Err::<(), _>("out of order") });
     let answers: Vec<Answer> = vec![
         python("print 1").into(),
         Answer::call("count", "{}"),
@@ -95,12 +98,17 @@ async fn spans_of_a_chat() {
     ];
     let assistant = Agent {
         tools: vec![Arc::new(count), Arc::new(fails)],
-        parameters: Parameters { temperature: Some(0.5), max_tokens: Some(99), ..Parameters::default() },
+        parameters: Parameters {
+            temperature: Some(0.5),
+            max_tokens: Some(99),
+            ..Parameters::default()
+        },
         ..Agent::assistant("assistant", Arc::new(Scripted::new("m", answers).usage(12, 3)))
     };
     let (result, spans) = spans_of(Chat::between(runs("user", Fake::default()), assistant)).await;
     assert_eq!(result.history.len(), 7, "{}", result.stop);
-    let of = |name: &str| -> Vec<&Closed> { spans.iter().filter(|(span, _, _)| span == name).collect() };
+    let of =
+        |name: &str| -> Vec<&Closed> { spans.iter().filter(|(span, _, _)| span == name).collect() };
     let get = |fields: &Fields, name: &str| fields.get(name).cloned().unwrap_or_default();
 
     let [(_, parent, chat)] = of("conversation")[..] else { panic!("{spans:?}") };
@@ -116,7 +124,10 @@ async fn spans_of_a_chat() {
     for (_, parent, turn) in turns {
         assert_eq!(parent.as_deref(), Some("conversation"));
         assert_eq!(get(turn, "gen_ai.operation.name"), "invoke_agent");
-        assert_eq!(get(turn, "otel.name"), format!("invoke_agent {}", get(turn, "gen_ai.agent.name")));
+        assert_eq!(
+            get(turn, "otel.name"),
+            format!("invoke_agent {}", get(turn, "gen_ai.agent.name"))
+        );
         assert_eq!(get(turn, "gen_ai.conversation.id"), result.id);
     }
 
@@ -146,7 +157,10 @@ async fn spans_of_a_chat() {
 
     let [(_, parent, code)] = of("execute_code")[..] else { panic!("{spans:?}") };
     assert_eq!(parent.as_deref(), Some("invoke_agent"));
-    assert_eq!((get(code, "cellblock.executor"), get(code, "cellblock.blocks")), ("fake".to_owned(), "1".to_owned()));
+    assert_eq!(
+        (get(code, "cellblock.executor"), get(code, "cellblock.blocks")),
+        ("fake".to_owned(), "1".to_owned())
+    );
 
     let tools = of("execute_tool");
     let (_, parent, tool) = tools[0];
@@ -169,10 +183,14 @@ async fn spans_of_a_chat() {
 #[tokio::test]
 async fn spans_of_a_nested_chat() {
     let member = Agent::assistant("member", crate::cast::script(["done"]));
-    let model = crate::cast::script([Answer::call("ask_member", r#"{"task":"work"}"#), "TERMINATE".into()]);
+    let model =
+        crate::cast::script([Answer::call("ask_member", r#"{"task":"work"}"#), "TERMINATE".into()]);
     let boss = cellblock_agents::team::director("boss", model, [member]);
     let (_, spans) = spans_of(Chat::between(crate::cast::says("user", ""), boss)).await;
-    let parents: Vec<_> =
-        spans.iter().filter(|(name, _, _)| name == "conversation").map(|(_, parent, _)| parent.as_deref()).collect();
+    let parents: Vec<_> = spans
+        .iter()
+        .filter(|(name, _, _)| name == "conversation")
+        .map(|(_, parent, _)| parent.as_deref())
+        .collect();
     assert_eq!(parents, [Some("execute_tool"), None]);
 }

@@ -38,7 +38,10 @@ async fn none_is_found_where_there_is_none() {
         let mut installers = Installers::new(Fit::Pure("3.13"));
         assert_eq!(installers.next().await, None);
         let error = installers.error("humanize").to_string();
-        assert!(error.contains("humanize") && error.contains("pip") && error.contains("uv"), "{error}");
+        assert!(
+            error.contains("humanize") && error.contains("pip") && error.contains("uv"),
+            "{error}"
+        );
         assert!(error.contains("install one of them"), "{error}");
         return;
     }
@@ -57,7 +60,8 @@ const BEST: &str = "installer::tests::the_best_is_found_first_and_pip_once";
 #[tokio::test]
 async fn the_best_is_found_first_and_pip_once() {
     if rerun::inside() {
-        let names: Vec<String> = Installer::find_all().await.iter().map(|found| format!("{found:?}")).collect();
+        let names: Vec<String> =
+            Installer::find_all().await.iter().map(|found| format!("{found:?}")).collect();
         assert_eq!(names, ["Uv(\"uv\")", "Pip(\"pip3\", [])"]);
         // All that fail are named, each kind once.
         let mut installers = Installers::new(Fit::Pure("3.13"));
@@ -69,7 +73,9 @@ async fn the_best_is_found_first_and_pip_once() {
     }
     let directory = tempfile::tempdir().unwrap();
     // A Python without pip.
-    for (program, body) in [("uv", "exit 0"), ("python3", "exit 1"), ("pip3", "exit 0"), ("pip", "exit 0")] {
+    for (program, body) in
+        [("uv", "exit 0"), ("python3", "exit 1"), ("pip3", "exit 0"), ("pip", "exit 0")]
+    {
         script(directory.path(), program, body);
     }
     let path = directory.path().display().to_string();
@@ -78,31 +84,59 @@ async fn the_best_is_found_first_and_pip_once() {
 
 /// An interpreter that is nowhere.
 fn interpreter(path: &Path) -> Interpreter {
-    Interpreter { path: path.to_owned(), version: "3.11.2".to_owned(), platform: "cpython-311".to_owned() }
+    Interpreter {
+        path: path.to_owned(),
+        version: "3.11.2".to_owned(),
+        platform: "cpython-311".to_owned(),
+    }
 }
 
 #[tokio::test]
 async fn an_installer_is_asked_for_wheels_only_that_fit() {
     let directory = tempfile::tempdir().unwrap();
     let said = directory.path().join("said");
-    let program = script(directory.path(), "tool", &format!("echo \"$(pwd) $@\" > {}", said.display()));
+    let program =
+        script(directory.path(), "tool", &format!("echo \"$(pwd) $@\" > {}", said.display()));
     let target = directory.path().join("target");
     let requirements = directory.path().join("requirements.txt");
     let (own, other) = (interpreter(&program), interpreter(Path::new("/opt/python")));
-    let (uv, pip) = (Installer::Uv(program.clone()), Installer::Pip(program.clone(), &["-m", "pip"]));
+    let (uv, pip) =
+        (Installer::Uv(program.clone()), Installer::Pip(program.clone(), &["-m", "pip"]));
     for (installer, fit, expected, unexpected) in [
-        (&uv, Fit::Pure("3.15"), &["pip install", "--no-build", "--python-version 3.15"][..], "--python "),
-        (&uv, Fit::Interpreter(&other), &["pip install", "--no-build", "--python /opt/python"], "--python-version"),
+        (
+            &uv,
+            Fit::Pure("3.15"),
+            &["pip install", "--no-build", "--python-version 3.15"][..],
+            "--python ",
+        ),
+        (
+            &uv,
+            Fit::Interpreter(&other),
+            &["pip install", "--no-build", "--python /opt/python"],
+            "--python-version",
+        ),
         (
             &pip,
             Fit::Pure("3.15"),
-            &["-m pip install", "--only-binary=:all:", "--python-version 3.15", "--abi=none", "--platform=any"],
+            &[
+                "-m pip install",
+                "--only-binary=:all:",
+                "--python-version 3.15",
+                "--abi=none",
+                "--platform=any",
+            ],
             "--python ",
         ),
-        (&pip, Fit::Interpreter(&other), &["-m pip --python /opt/python install", "--only-binary=:all:"], "--abi"),
+        (
+            &pip,
+            Fit::Interpreter(&other),
+            &["-m pip --python /opt/python install", "--only-binary=:all:"],
+            "--abi",
+        ),
         (&pip, Fit::Interpreter(&own), &["-m pip install", "--only-binary=:all:"], "--python"),
     ] {
-        let job = Job { target: &target, fit, requirements: &requirements, arguments: &["--no-deps"] };
+        let job =
+            Job { target: &target, fit, requirements: &requirements, arguments: &["--no-deps"] };
         installer.install(&job).await.unwrap();
         let said = std::fs::read_to_string(&said).unwrap();
         // In the root directory, where no model's files are.
@@ -112,7 +146,12 @@ async fn an_installer_is_asked_for_wheels_only_that_fit() {
             assert!(said.contains(expected), "{said}");
         }
     }
-    let job = Job { target: &target, fit: Fit::Pure("3.15"), requirements: &requirements, arguments: &[] };
+    let job = Job {
+        target: &target,
+        fit: Fit::Pure("3.15"),
+        requirements: &requirements,
+        arguments: &[],
+    };
     script(directory.path(), "tool", "echo 'ERROR: no such package' >&2; exit 1");
     assert_eq!(uv.install(&job).await, Err("no such package".to_owned()));
     script(directory.path(), "tool", "exit 4");
@@ -137,7 +176,10 @@ async fn a_file_that_a_model_wrote_is_not_run() {
         std::fs::write(directory.path().join(module), program).unwrap();
     }
     // Started in that directory, Python does run it.
-    let control = std::process::Command::new("python3").args(["-m", "pip"]).current_dir(directory.path()).status();
+    let control = std::process::Command::new("python3")
+        .args(["-m", "pip"])
+        .current_dir(directory.path())
+        .status();
     assert!(control.unwrap().success() && mark.exists());
     std::fs::remove_file(&mark).unwrap();
     let wrapper = ["env", "-C", &directory.path().display().to_string()];
@@ -152,7 +194,9 @@ async fn who_no_longer_wants_the_packages_ends_the_installer_and_what_it_started
     let body = format!("(while true; do date > {}; sleep 0.02; done) & wait", alive.display());
     let installer = Installer::Uv(script(directory.path(), "tool", &body));
     let job = Job { target: &alive, fit: Fit::Pure("3.15"), requirements: &alive, arguments: &[] };
-    assert!(tokio::time::timeout(Duration::from_millis(500), installer.install(&job)).await.is_err());
+    assert!(
+        tokio::time::timeout(Duration::from_millis(500), installer.install(&job)).await.is_err()
+    );
     assert!(alive.exists());
     // One that was just being written is let be.
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -168,7 +212,8 @@ fn script(directory: &Path, name: &str, body: &str) -> PathBuf {
     std::fs::write(&text, format!("#!/bin/sh\n{body}\n")).unwrap();
     // Another process makes the program: if this one had it open for writing, a process that another test starts at that
     // moment would hold it open too, and the system starts no program that is being written.
-    let made = std::process::Command::new("install").arg("-m755").arg(&text).arg(&path).status().unwrap();
+    let made =
+        std::process::Command::new("install").arg("-m755").arg(&text).arg(&path).status().unwrap();
     assert!(made.success());
     path
 }

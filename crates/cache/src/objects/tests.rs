@@ -35,8 +35,10 @@ fn write(into: &Path) -> cellblock_exec::Result<()> {
 }
 
 fn names(directory: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -93,9 +95,15 @@ async fn two_who_want_the_same_object_make_it_once() {
         at_once.fetch_sub(1, Ordering::SeqCst);
         write(into)
     };
-    let (one, two, third) =
-        tokio::join!(objects.get_or_make(ID, build), other.get_or_make(ID, build), objects.get_or_make(ID, build));
-    assert_eq!((one.unwrap(), two.unwrap(), third.unwrap()), (objects.path(ID), objects.path(ID), objects.path(ID)));
+    let (one, two, third) = tokio::join!(
+        objects.get_or_make(ID, build),
+        other.get_or_make(ID, build),
+        objects.get_or_make(ID, build)
+    );
+    assert_eq!(
+        (one.unwrap(), two.unwrap(), third.unwrap()),
+        (objects.path(ID), objects.path(ID), objects.path(ID))
+    );
     assert_eq!(made.load(Ordering::SeqCst), 1);
     // Another object does not wait for this one.
     let _lock = objects.lock(ID).await.unwrap();
@@ -132,7 +140,10 @@ async fn an_interrupted_build_leaves_nothing() {
     });
     assert!(tokio::time::timeout(Duration::from_millis(100), build).await.is_err());
     assert!(!objects.check(ID, Care::Stamps).unwrap());
-    assert!(names(&objects.root.join("objects")).is_empty() && names(&objects.root.join("tmp")).is_empty());
+    assert!(
+        names(&objects.root.join("objects")).is_empty()
+            && names(&objects.root.join("tmp")).is_empty()
+    );
     make(&objects, ID).await.unwrap();
 }
 
@@ -169,12 +180,20 @@ async fn damage_is_seen_and_repaired() {
     let damages: [Damage; 9] = [
         ("a byte, with the times set back", flip_quietly, "not what was stored"),
         ("a longer file", |object| append(&object.join("second")), "not what was stored"),
-        ("an empty file", |object| fs::write(object.join("first"), "").unwrap(), "not what was stored"),
+        (
+            "an empty file",
+            |object| fs::write(object.join("first"), "").unwrap(),
+            "not what was stored",
+        ),
         ("a missing file", |object| fs::remove_file(object.join("first")).unwrap(), "cannot read"),
         ("a directory for a file", directory_for_file, "cannot read"),
         ("a link to another file", link_to_other, "not what was stored"),
         ("a missing index", |object| fs::remove_file(object.join(INDEX)).unwrap(), "cannot read"),
-        ("an empty index", |object| fs::write(object.join(INDEX), "").unwrap(), "cannot understand"),
+        (
+            "an empty index",
+            |object| fs::write(object.join(INDEX), "").unwrap(),
+            "cannot understand",
+        ),
         ("a cut index", cut_index, "cannot understand"),
     ];
     for (what, damage, said) in damages {
@@ -199,7 +218,12 @@ fn flip_quietly(object: &Path) {
     let mut content = fs::read(&path).unwrap();
     content[3] ^= 1;
     fs::write(&path, &content).unwrap();
-    fs::File::options().write(true).open(&path).unwrap().set_modified(before.modified().unwrap()).unwrap();
+    fs::File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_modified(before.modified().unwrap())
+        .unwrap();
     let after = fs::metadata(&path).unwrap();
     assert_eq!(
         (after.len(), after.ino(), after.modified().unwrap()),
@@ -250,7 +274,8 @@ async fn what_was_only_touched_is_good() {
 async fn the_cache_is_its_users_alone() {
     let directory = tempfile::tempdir().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-    let set = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let set =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     // One that is made.
     let root = directory.path().join("deep/cache");
     let objects = Objects::at(root.clone()).unwrap();
@@ -261,7 +286,9 @@ async fn the_cache_is_its_users_alone() {
     assert_eq!(mode(&path.join("first")), 0o600);
     // One that was there: others lose what they could do to it.
     set(&root.join("objects"), 0o777);
-    for (before, after) in [(0o777, 0o755), (0o770, 0o750), (0o1777, 0o1777), (0o755, 0o755), (0o700, 0o700)] {
+    for (before, after) in
+        [(0o777, 0o755), (0o770, 0o750), (0o1777, 0o1777), (0o755, 0o755), (0o700, 0o700)]
+    {
         set(&root, before);
         Objects::at(root.clone()).unwrap();
         assert_eq!((mode(&root), mode(&root.join("objects"))), (after, 0o700));
@@ -330,7 +357,10 @@ async fn a_full_disk_leaves_the_cache_sound() {
     }
     assert!(!objects.check(ID, Care::Stamps).unwrap());
     assert!(objects.check("small", Care::Hashes).unwrap());
-    assert!(objects.remove("small").unwrap_or_default() > 0 || objects.check("small", Care::Hashes).unwrap());
+    assert!(
+        objects.remove("small").unwrap_or_default() > 0
+            || objects.check("small", Care::Hashes).unwrap()
+    );
     fs::remove_file(&filler).unwrap();
     make(&objects, ID).await.unwrap();
     assert!(objects.check(ID, Care::Hashes).unwrap());

@@ -12,7 +12,9 @@ pub(super) fn start_with(directory: &Path, interpreter: &Path) -> io::Result<()>
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
-    let interpreter = interpreter.to_str().ok_or_else(|| io::Error::other("the interpreter's path is no text"))?;
+    let interpreter = interpreter
+        .to_str()
+        .ok_or_else(|| io::Error::other("the interpreter's path is no text"))?;
     for entry in entries {
         let path = entry?.path();
         let content = fs::read(&path)?;
@@ -71,12 +73,25 @@ mod tests {
     #[test]
     fn only_the_interpreter_of_a_python_program_changes() {
         let long = format!("/opt/{}/python3", "x".repeat(200));
-        let trick =
-            |path: &str, more: &str| format!("#!/bin/sh\n'''exec' '{path}'{more} \"$0\" \"$@\"\n' '''\nimport x\n");
+        let trick = |path: &str, more: &str| {
+            format!("#!/bin/sh\n'''exec' '{path}'{more} \"$0\" \"$@\"\n' '''\nimport x\n")
+        };
         let cases = [
-            ("#!python\nimport x\n", "/usr/bin/python3", Some("#!/usr/bin/python3\nimport x\n".to_owned())),
-            ("#!pythonw -E\r\nimport x\n", "/p/python3", Some("#!/p/python3 -E\nimport x\n".to_owned())),
-            ("#!/tmp/build/bin/python3.11 -I -s\nimport x\n", "/p", Some("#!/p -I -s\nimport x\n".to_owned())),
+            (
+                "#!python\nimport x\n",
+                "/usr/bin/python3",
+                Some("#!/usr/bin/python3\nimport x\n".to_owned()),
+            ),
+            (
+                "#!pythonw -E\r\nimport x\n",
+                "/p/python3",
+                Some("#!/p/python3 -E\nimport x\n".to_owned()),
+            ),
+            (
+                "#!/tmp/build/bin/python3.11 -I -s\nimport x\n",
+                "/p",
+                Some("#!/p -I -s\nimport x\n".to_owned()),
+            ),
             ("#!/opt/pypy3\nimport x\n", "/p", Some("#!/p\nimport x\n".to_owned())),
             (&trick("/a b/python", ""), "/p/python", Some("#!/p/python\nimport x\n".to_owned())),
             (&trick("/a b/python", " -E"), "/p", Some("#!/p -E\nimport x\n".to_owned())),
@@ -102,7 +117,11 @@ mod tests {
         ];
         for (program, interpreter, expected) in cases {
             let seen = changed(program.as_bytes(), interpreter);
-            assert_eq!(seen.map(|bytes| String::from_utf8(bytes).unwrap()), expected, "{program:?}");
+            assert_eq!(
+                seen.map(|bytes| String::from_utf8(bytes).unwrap()),
+                expected,
+                "{program:?}"
+            );
         }
     }
 }

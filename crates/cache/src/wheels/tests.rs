@@ -35,14 +35,30 @@ async fn what_is_no_package_of_the_index_never_reaches_an_installer() {
     let directory = tempfile::tempdir().unwrap();
     let objects = Objects::at(directory.path().to_owned()).unwrap();
     // It would fail otherwise: there is no such interpreter.
-    let interpreter = Interpreter { path: "/gone".into(), version: "3.11.2".into(), platform: "none".into() };
+    let interpreter =
+        Interpreter { path: "/gone".into(), version: "3.11.2".into(), platform: "none".into() };
     let refused = async |name: &str, version: &str| {
-        let requirement = Requirement { name: name.to_owned(), extras: Vec::new(), version: version.to_owned() };
-        let wanted = Wanted { interpreter: &interpreter, requirements: &[requirement], source_builds: false };
+        let requirement =
+            Requirement { name: name.to_owned(), extras: Vec::new(), version: version.to_owned() };
+        let wanted = Wanted {
+            interpreter: &interpreter,
+            requirements: &[requirement],
+            source_builds: false,
+        };
         let error = install(&objects, wanted, &Silent).await.unwrap_err();
         assert!(matches!(error, Error::Invalid { .. }), "{name} {version}: {error}");
     };
-    for name in ["-r/etc/passwd", "--index-url=x", "https://host/x.whl", "../x", "./x", "x y", "x\n-r y", "a;b", ""] {
+    for name in [
+        "-r/etc/passwd",
+        "--index-url=x",
+        "https://host/x.whl",
+        "../x",
+        "./x",
+        "x y",
+        "x\n-r y",
+        "a;b",
+        "",
+    ] {
         refused(name, "").await;
         assert!(name.parse::<Requirement>().is_err(), "{name}");
     }
@@ -56,10 +72,15 @@ async fn what_is_no_package_of_the_index_never_reaches_an_installer() {
 async fn nothing_is_built_from_source() {
     let directory = tempfile::tempdir().unwrap();
     let objects = Objects::at(directory.path().to_owned()).unwrap();
-    let interpreter = Interpreter { path: "/gone".into(), version: "3.11.2".into(), platform: "none".into() };
-    let wanted = Wanted { interpreter: &interpreter, requirements: &list("humanize"), source_builds: true };
+    let interpreter =
+        Interpreter { path: "/gone".into(), version: "3.11.2".into(), platform: "none".into() };
+    let wanted =
+        Wanted { interpreter: &interpreter, requirements: &list("humanize"), source_builds: true };
     let error = install(&objects, wanted, &Silent).await.unwrap_err().to_string();
-    assert!(error.starts_with("cannot install humanize: ") && error.contains("outside of any sandbox"), "{error}");
+    assert!(
+        error.starts_with("cannot install humanize: ") && error.contains("outside of any sandbox"),
+        "{error}"
+    );
     // Of nothing, there is nothing to build.
     let set = install(&objects, Wanted { requirements: &[], ..wanted }, &Silent).await.unwrap();
     assert!(set.packages.is_empty());

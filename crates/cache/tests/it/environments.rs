@@ -15,12 +15,23 @@ async fn an_environment_is_kept_and_grows() {
     assert_eq!(environments::names(&objects).unwrap(), Vec::<String>::new());
     assert_eq!(environments::read(&objects, "data").unwrap(), Environment::default());
     let steps = Steps::default();
-    let one = environments::install(&objects, "data", wanted(&python, &list("humanize==4.8.0")), &steps).await.unwrap();
-    let two = environments::install(&objects, "data", wanted(&python, &list("markupsafe")), &steps).await.unwrap();
+    let one =
+        environments::install(&objects, "data", wanted(&python, &list("humanize==4.8.0")), &steps)
+            .await
+            .unwrap();
+    let two = environments::install(&objects, "data", wanted(&python, &list("markupsafe")), &steps)
+        .await
+        .unwrap();
     assert_eq!(two.packages.len(), 2);
     assert_eq!(two.report_since(Some(&one)).installed.len(), 1);
     let kept = environments::read(&objects, "data").unwrap();
-    assert_eq!(kept, Environment { requirements: list("humanize==4.8.0 markupsafe"), objects: vec![two.key.clone()] });
+    assert_eq!(
+        kept,
+        Environment {
+            requirements: list("humanize==4.8.0 markupsafe"),
+            objects: vec![two.key.clone()]
+        }
+    );
     assert_eq!(environments::names(&objects).unwrap(), ["data"]);
     assert_eq!(environments::needed(&objects).unwrap(), [two.key.as_str()]);
 
@@ -34,13 +45,17 @@ async fn an_environment_is_kept_and_grows() {
 
     // What cannot be added changes nothing.
     for impossible in ["cellblock-no-such-package-xyzzy", "humanize==4.9.0 humanize==4.7.0"] {
-        let failed = environments::install(&objects, "data", wanted(&python, &list(impossible)), &Silent).await;
+        let failed =
+            environments::install(&objects, "data", wanted(&python, &list(impossible)), &Silent)
+                .await;
         assert!(matches!(failed, Err(Error::Install { .. })));
         assert_eq!(environments::read(&objects, "data").unwrap(), kept);
     }
     // A new version takes the old one's place.
     let three =
-        environments::install(&objects, "data", wanted(&python, &list("humanize==4.9.0")), &Silent).await.unwrap();
+        environments::install(&objects, "data", wanted(&python, &list("humanize==4.9.0")), &Silent)
+            .await
+            .unwrap();
     assert_eq!(output(&python, &objects.path(&three.key), version), "4.9.0\n");
 
     assert!(environments::remove(&objects, "data").await.unwrap());
@@ -61,7 +76,10 @@ async fn two_who_add_to_an_environment_at_once_both_find_theirs() {
     let mut sizes = [one.unwrap().packages.len(), two.unwrap().packages.len()];
     sizes.sort_unstable();
     assert_eq!(sizes, [1, 2]);
-    assert_eq!(environments::read(&objects, "shared").unwrap().requirements, list("humanize markupsafe"));
+    assert_eq!(
+        environments::read(&objects, "shared").unwrap().requirements,
+        list("humanize markupsafe")
+    );
 }
 
 #[tokio::test]
@@ -69,8 +87,14 @@ async fn bad_names_and_damaged_files_are_refused() {
     let (_directory, objects) = cache();
     let python = python(&objects).await;
     for name in ["", "Upper", "../x", "a/b", "a.json", "a b", &"x".repeat(65)] {
-        assert!(matches!(environments::read(&objects, name), Err(Error::Invalid { .. })), "{name:?}");
-        assert!(matches!(environments::remove(&objects, name).await, Err(Error::Invalid { .. })), "{name:?}");
+        assert!(
+            matches!(environments::read(&objects, name), Err(Error::Invalid { .. })),
+            "{name:?}"
+        );
+        assert!(
+            matches!(environments::remove(&objects, name).await, Err(Error::Invalid { .. })),
+            "{name:?}"
+        );
         let made = environments::install(&objects, name, wanted(&python, &[]), &Silent).await;
         assert!(matches!(made, Err(Error::Invalid { .. })), "{name:?}");
     }
@@ -79,6 +103,10 @@ async fn bad_names_and_damaged_files_are_refused() {
         fs::write(objects.root.join("environments/damaged.json"), text).unwrap();
         let error = environments::read(&objects, "damaged").unwrap_err().to_string();
         assert!(error.contains("cannot understand") && error.contains("damaged.json"), "{error}");
-        assert!(environments::install(&objects, "damaged", wanted(&python, &list("humanize")), &Silent).await.is_err());
+        assert!(
+            environments::install(&objects, "damaged", wanted(&python, &list("humanize")), &Silent)
+                .await
+                .is_err()
+        );
     }
 }

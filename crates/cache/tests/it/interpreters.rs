@@ -10,11 +10,19 @@ async fn an_interpreter_says_what_it_is_once() {
     let (directory, objects) = cache();
     let found = python(&objects).await;
     assert!(found.path.is_absolute() && found.version.starts_with("3."), "{found:?}");
-    assert!(found.platform.contains("python-3") || found.platform.contains("cpython-3"), "{found:?}");
+    assert!(
+        found.platform.contains("python-3") || found.platform.contains("cpython-3"),
+        "{found:?}"
+    );
     let asked = Interpreter::ask(&objects, &found.path).await.unwrap();
     assert_eq!(asked, found);
     // The answer is kept: what is asked now is a file that says something else.
-    let kept = std::fs::read_dir(objects.root.join("interpreters")).unwrap().next().unwrap().unwrap().path();
+    let kept = std::fs::read_dir(objects.root.join("interpreters"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
     let text = std::fs::read_to_string(&kept).unwrap().replace(&found.version, "3.0.0");
     std::fs::write(&kept, text).unwrap();
     assert_eq!(Interpreter::ask(&objects, &found.path).await.unwrap().version, "3.0.0");
@@ -47,7 +55,9 @@ async fn what_is_no_python_is_refused() {
     let (directory, objects) = cache();
     let other = directory.path().join("other");
     script(&other, "echo hello");
-    for program in [other.as_path(), Path::new("/bin/true"), Path::new("/bin/false"), Path::new("/gone")] {
+    for program in
+        [other.as_path(), Path::new("/bin/true"), Path::new("/bin/false"), Path::new("/gone")]
+    {
         let error = Interpreter::ask(&objects, program).await.unwrap_err();
         assert!(matches!(error, Error::Start { .. }), "{error}");
         assert!(error.to_string().contains(&program.display().to_string()), "{error}");
@@ -58,6 +68,7 @@ fn script(path: &Path, body: &str) {
     let text = path.with_extension("text");
     std::fs::write(&text, format!("#!/bin/sh\n{body}\n")).unwrap();
     // By another process: what is open for writing here may be held open by a program that another test just starts.
-    let made = std::process::Command::new("install").arg("-m755").arg(&text).arg(path).status().unwrap();
+    let made =
+        std::process::Command::new("install").arg("-m755").arg(&text).arg(path).status().unwrap();
     assert!(made.success());
 }

@@ -13,9 +13,12 @@ const ID: &str = "tree-1";
 async fn make(objects: &Objects) {
     let build = async |into: &Path| {
         let write = || {
-            for (name, mode) in
-                [("module.py", 0o600), ("deep/er/data", 0o644), ("bin/tool", 0o700), ("set.json", 0o600)]
-            {
+            for (name, mode) in [
+                ("module.py", 0o600),
+                ("deep/er/data", 0o644),
+                ("bin/tool", 0o700),
+                ("set.json", 0o600),
+            ] {
                 let path = into.join(name);
                 fs::create_dir_all(path.parent().unwrap_or(into))?;
                 fs::write(&path, name)?;
@@ -47,7 +50,8 @@ async fn a_session_has_links_to_an_objects_files_and_cannot_write_them() {
     let session = directory.path().join("session");
     objects.link_into(ID, &session, &["set.json"]).unwrap();
     let expected = [("bin/tool", 0o555), ("deep/er/data", 0o444), ("module.py", 0o444)];
-    let expected: Vec<_> = expected.map(|(name, mode)| (name.to_owned(), mode, name.to_owned())).into_iter().collect();
+    let expected: Vec<_> =
+        expected.map(|(name, mode)| (name.to_owned(), mode, name.to_owned())).into_iter().collect();
     assert_eq!(tree(&session), expected);
     let inode = |path: &Path| fs::metadata(path).unwrap().ino();
     assert_eq!(inode(&session.join("module.py")), inode(&objects.path(ID).join("module.py")));
@@ -97,7 +101,9 @@ async fn damage_to_a_shared_object_is_repaired() {
     fs::write(objects.path(ID).join("intruder.py"), "").unwrap();
     let session = tempfile::tempdir().unwrap();
     objects.link_into(ID, session.path(), &[]).unwrap();
-    assert!(session.path().join("module.py").exists() && !session.path().join("intruder.py").exists());
+    assert!(
+        session.path().join("module.py").exists() && !session.path().join("intruder.py").exists()
+    );
 }
 
 #[tokio::test]

@@ -38,7 +38,8 @@ fn wanted<'w>(interpreter: &'w Interpreter, requirements: &'w [Requirement]) -> 
 
 /// Runs Python that sees the packages in `directory` and those of the standard library.
 fn run(interpreter: &Interpreter, directory: &Path, code: &str) -> Output {
-    let path = format!("import sys; sys.path.append({:?})\n{code}", directory.display().to_string());
+    let path =
+        format!("import sys; sys.path.append({:?})\n{code}", directory.display().to_string());
     Command::new(&interpreter.path).args(["-I", "-S", "-c", &path]).output().unwrap()
 }
 

@@ -76,7 +76,10 @@ async fn programs_start_with_the_interpreter() {
     let (directory, objects) = cache();
     // Without a pip of its own.
     let venv = directory.path().join("a venv");
-    let made = Command::new(python(&objects).await.path).args(["-m", "venv", "--without-pip"]).arg(&venv).status();
+    let made = Command::new(python(&objects).await.path)
+        .args(["-m", "venv", "--without-pip"])
+        .arg(&venv)
+        .status();
     assert!(made.unwrap().success());
     let plain = python(&objects).await;
     let spaced = Interpreter::ask(&objects, &venv.join("bin/python3")).await.unwrap();
@@ -87,9 +90,16 @@ async fn programs_start_with_the_interpreter() {
         let program = objects.path(&set.key).join("bin/markdown-it");
         let text = fs::read_to_string(&program).unwrap();
         assert!(text.contains(&interpreter.path.display().to_string()), "{text}");
-        assert_eq!(text.starts_with(&format!("#!{}\n", interpreter.path.display())), interpreter == &plain, "{text}");
-        let output =
-            Command::new(&program).arg("--version").env("PYTHONPATH", objects.path(&set.key)).output().unwrap();
+        assert_eq!(
+            text.starts_with(&format!("#!{}\n", interpreter.path.display())),
+            interpreter == &plain,
+            "{text}"
+        );
+        let output = Command::new(&program)
+            .arg("--version")
+            .env("PYTHONPATH", objects.path(&set.key))
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success() && said.contains("markdown-it-py"), "{said}");
         keys.push(set.key);
@@ -102,13 +112,22 @@ async fn what_cannot_be_installed_says_why_and_leaves_nothing() {
     let (_directory, objects) = cache();
     let python = python(&objects).await;
     for (requirements, named, said) in [
-        ("cellblock-no-such-package-xyzzy", "cellblock-no-such-package-xyzzy", &["No matching", "not found"][..]),
+        (
+            "cellblock-no-such-package-xyzzy",
+            "cellblock-no-such-package-xyzzy",
+            &["No matching", "not found"][..],
+        ),
         ("humanize==4.9.0 humanize==4.8.0", "humanize==4.8.0", &["onflict", "unsatisfiable"]),
         ("humanize==0.0.99", "humanize==0.0.99", &["No matching", "no version"]),
         // Its author has published no wheel.
-        ("docopt==0.6.2", "docopt==0.6.2", &["only wheels are installed", "no usable wheels", "building from source"]),
+        (
+            "docopt==0.6.2",
+            "docopt==0.6.2",
+            &["only wheels are installed", "no usable wheels", "building from source"],
+        ),
     ] {
-        let error = install(&objects, wanted(&python, &list(requirements)), &Silent).await.unwrap_err();
+        let error =
+            install(&objects, wanted(&python, &list(requirements)), &Silent).await.unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, Error::Install { .. }) && text.contains(named), "{text}");
         assert!(said.iter().any(|said| text.contains(said)), "{text}");
@@ -127,14 +146,20 @@ async fn two_processes_that_want_the_same_packages_install_them_once() {
         let objects = cellblock_cache::Objects::at(root.into()).unwrap();
         let steps = Steps::default();
         let set: WheelSet =
-            install(&objects, wanted(&python(&objects).await, &list("humanize")), &steps).await.unwrap();
+            install(&objects, wanted(&python(&objects).await, &list("humanize")), &steps)
+                .await
+                .unwrap();
         println!("steps {} packages {}", steps.count(), set.packages.len());
         return;
     }
     let (_directory, objects) = cache();
     let start = || {
         Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "wheels::two_processes_that_want_the_same_packages_install_them_once", "--nocapture"])
+            .args([
+                "--exact",
+                "wheels::two_processes_that_want_the_same_packages_install_them_once",
+                "--nocapture",
+            ])
             .env(PROCESS, &objects.root)
             .stdout(Stdio::piped())
             .spawn()
@@ -146,7 +171,11 @@ async fn two_processes_that_want_the_same_packages_install_them_once() {
         .map(|process| {
             let output = process.wait_with_output().unwrap();
             let said = String::from_utf8(output.stdout).unwrap();
-            let counts = said.split("steps ").nth(1).and_then(|rest| rest.split_once(" packages 1")).expect(&said);
+            let counts = said
+                .split("steps ")
+                .nth(1)
+                .and_then(|rest| rest.split_once(" packages 1"))
+                .expect(&said);
             counts.0.parse().unwrap()
         })
         .collect();

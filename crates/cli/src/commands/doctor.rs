@@ -24,7 +24,12 @@ pub async fn doctor() -> Result<u8> {
             writeln!(stdout, "{HEADER}{executor}{HEADER:#}")?;
         }
         let (colour, word) = if check.ok { (GOOD, "ok  ") } else { (BAD, "no  ") };
-        writeln!(stdout, "  {colour}{word}{colour:#}{}: {}", one_line(&check.name), one_line(&check.found))?;
+        writeln!(
+            stdout,
+            "  {colour}{word}{colour:#}{}: {}",
+            one_line(&check.name),
+            one_line(&check.found)
+        )?;
         if let Some(hint) = &check.hint {
             writeln!(stdout, "      {NOTE}hint:{NOTE:#} {}", one_line(hint))?;
         }
@@ -47,12 +52,18 @@ fn models() -> Vec<Check> {
     let keys = match set.as_slice() {
         [] => {
             let all = variables().collect::<Vec<_>>().join(", ");
-            row("keys", "none is set".to_owned(), Some(format!("for a provider's models, set one of {all}")))
+            row(
+                "keys",
+                "none is set".to_owned(),
+                Some(format!("for a provider's models, set one of {all}")),
+            )
         }
         set => row("keys", format!("{} set", set.join(", ")), None),
     };
     let local = match installed() {
-        Some((parts, bytes)) if parts > 1 => row("local model", format!("installed, {}", units::bytes(bytes)), None),
+        Some((parts, bytes)) if parts > 1 => {
+            row("local model", format!("installed, {}", units::bytes(bytes)), None)
+        }
         _ => row("local model", "not installed; the first use fetches 127 MB".to_owned(), None),
     };
     vec![keys, row("usual model", default_name(), None), local]
@@ -63,6 +74,7 @@ fn installed() -> Option<(usize, u64)> {
     // Looking is not making: where there is no cache, there is nothing in it.
     let root = user_directory().ok().filter(|root| root.is_dir())?;
     let objects = Objects::at(root).ok()?;
-    let ids: Vec<String> = objects.ids().ok()?.into_iter().filter(|id| id.starts_with("model-")).collect();
+    let ids: Vec<String> =
+        objects.ids().ok()?.into_iter().filter(|id| id.starts_with("model-")).collect();
     Some((ids.len(), ids.iter().map(|id| objects.size(id)).sum()))
 }

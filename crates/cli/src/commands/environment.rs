@@ -31,7 +31,8 @@ pub async fn environment(command: EnvironmentCommand) -> Result<u8> {
         EnvironmentCommand::List => {
             for name in environments::names(&objects)? {
                 let packages = environments::read(&objects, &name)?.requirements;
-                let packages = packages.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let packages =
+                    packages.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 writeln!(stdout, "{GOOD}{}{GOOD:#}: {}", one_line(&name), one_line(&packages))?;
             }
         }

@@ -41,7 +41,10 @@ pub struct ExecArgs {
 /// Runs the command.
 pub async fn exec(args: ExecArgs) -> Result<u8> {
     let (file, code, tag) = (args.file, args.code, args.language);
-    session::run(args.session, args.streams, false, Style::Piece, move || Ok(vec![block(file, code, tag)?])).await
+    session::run(args.session, args.streams, false, Style::Piece, move || {
+        Ok(vec![block(file, code, tag)?])
+    })
+    .await
 }
 
 /// The one block.
@@ -57,6 +60,7 @@ fn block(file: PathBuf, code: Option<String>, tag: Option<String>) -> Result<Cod
     let inferred = tagged.is_none();
     let by_name = || filename.as_deref().and_then(Language::from_filename);
     // Unlike a block of an answer, this was given to be run: what cannot be told is taken for Python.
-    let language = tagged.or_else(by_name).or_else(|| language::infer(&code)).or(Some(Language::PYTHON));
+    let language =
+        tagged.or_else(by_name).or_else(|| language::infer(&code)).or(Some(Language::PYTHON));
     Ok(CodeBlock { language, inferred, filename, line: 1, code, ..CodeBlock::default() })
 }

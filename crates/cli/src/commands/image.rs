@@ -47,7 +47,9 @@ pub enum ImageCommand {
         name: String,
     },
     /// Make a new image: another one with packages installed and imported, so that they cost nothing later
-    #[command(after_help = "Example: cellblock image extend charts --from python plotnine humanize")]
+    #[command(
+        after_help = "Example: cellblock image extend charts --from python plotnine humanize"
+    )]
     Extend {
         /// The new image
         name: String,
@@ -92,8 +94,16 @@ pub async fn image(command: ImageCommand) -> Result<u8> {
             }
             for info in of_docker().await {
                 let state = if info.current { "ready" } else { "of another version" };
-                let packages = if info.packages.is_empty() { String::new() } else { info.packages.join(" ") + ", " };
-                tell(&format!("{}: {state} in the Docker engine, {packages}{}", info.name, units::bytes(info.bytes)))?;
+                let packages = if info.packages.is_empty() {
+                    String::new()
+                } else {
+                    info.packages.join(" ") + ", "
+                };
+                tell(&format!(
+                    "{}: {state} in the Docker engine, {packages}{}",
+                    info.name,
+                    units::bytes(info.bytes)
+                ))?;
             }
             Ok(0)
         }
@@ -112,7 +122,8 @@ pub async fn image(command: ImageCommand) -> Result<u8> {
             Ok(u8::from(!matches!(info.state, ImageState::Ready)))
         }
         ImageCommand::Extend { name, from, packages } => {
-            let info = until_cancelled(&cancel, store.extend(&from, &name, &packages, &steps)).await?;
+            let info =
+                until_cancelled(&cancel, store.extend(&from, &name, &packages, &steps)).await?;
             steps.finish();
             tell(&format!("{name}: {}", about(&info)))
         }
@@ -131,12 +142,14 @@ fn state(state: &ImageState) -> String {
 
 fn about(info: &ImageInfo) -> String {
     let packages = info.packages.len();
-    let python = if info.python.is_empty() { String::new() } else { format!(", Python {}", info.python) };
+    let python =
+        if info.python.is_empty() { String::new() } else { format!(", Python {}", info.python) };
     format!("{}{python}, {packages} packages, {}", state(&info.state), units::bytes(info.bytes))
 }
 
 fn json(info: &ImageInfo) -> serde_json::Value {
-    let packages: Vec<_> = info.packages.iter().map(|(name, version)| format!("{name}=={version}")).collect();
+    let packages: Vec<_> =
+        info.packages.iter().map(|(name, version)| format!("{name}=={version}")).collect();
     let (state, why) = match &info.state {
         ImageState::Ready => ("ready", None),
         ImageState::Available => ("not_pulled", None),

@@ -44,14 +44,18 @@ pub struct RunArgs {
 /// Runs the command.
 pub async fn run(args: RunArgs) -> Result<u8> {
     let file = args.file;
-    session::run(args.session, args.streams, args.fresh, Style::Answer, move || runnable(&file)).await
+    session::run(args.session, args.streams, args.fresh, Style::Answer, move || runnable(&file))
+        .await
 }
 
 /// The blocks of a file, when there is one to run.
 fn runnable(file: &Path) -> Result<Vec<CodeBlock>> {
     let blocks = blocks(file)?;
     // A block without a language may be anything; it is told apart when its turn comes.
-    if blocks.iter().all(|block| block.language.as_ref().is_some_and(|language| !language.is_program())) {
+    if blocks
+        .iter()
+        .all(|block| block.language.as_ref().is_some_and(|language| !language.is_program()))
+    {
         return Err(usage(
             format!("{} has no code block that can be run, only data or output", input::name(file)),
             "`cellblock extract` shows the blocks that were found",

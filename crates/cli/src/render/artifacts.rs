@@ -29,11 +29,17 @@ impl Artifacts {
 
     /// Writes an artifact and tells where it is, if there is somebody to tell.
     pub fn store(&self, artifact: &Artifact, screen: Option<&Screen>) {
-        let tell = |colour, start: &str, rest: &str| screen.iter().for_each(|screen| screen.line(colour, start, rest));
+        let tell = |colour, start: &str, rest: &str| {
+            screen.iter().for_each(|screen| screen.line(colour, start, rest))
+        };
         match out::write(&self.out, artifact) {
             Ok(path) => {
                 let size = units::bytes(artifact.bytes);
-                tell(GOOD, "wrote", &format!("{} ({}, {size})", path.display(), artifact.media_type));
+                tell(
+                    GOOD,
+                    "wrote",
+                    &format!("{} ({}, {size})", path.display(), artifact.media_type),
+                );
                 self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(path);
             }
             Err(error) => {

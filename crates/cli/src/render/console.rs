@@ -53,7 +53,13 @@ pub struct Ended {
 
 impl Console {
     /// Starts the screen, which cancels the run when nobody reads any more.
-    pub fn start(style: Style, out: PathBuf, output_limit: u64, blocks: usize, cancel: CancellationToken) -> Self {
+    pub fn start(
+        style: Style,
+        out: PathBuf,
+        output_limit: u64,
+        blocks: usize,
+        cancel: CancellationToken,
+    ) -> Self {
         Self {
             style,
             output_limit,
@@ -80,7 +86,11 @@ impl Console {
         let from = text.floor_char_boundary(text.len().saturating_sub(new));
         let name = if stream == Stream::Stdout { "standard output" } else { "standard error" };
         let dropped = units::bytes(dropped);
-        self.line(NOTE, "note:", &format!("{dropped} of {name} were dropped; --output-limit keeps more; its end is:"));
+        self.line(
+            NOTE,
+            "note:",
+            &format!("{dropped} of {name} were dropped; --output-limit keeps more; its end is:"),
+        );
         self.screen.send(Message::Output(stream, text.as_bytes()[from..].to_vec()));
     }
 
@@ -99,7 +109,8 @@ impl Console {
             let colour = if report.exit_code == 0 { GOOD } else { BAD };
             let seconds = self.start.elapsed().as_secs_f64();
             let files = self.artifacts.summary();
-            let rest = format!("in {seconds:.1} s{}{files}", if files.is_empty() { "" } else { "; " });
+            let rest =
+                format!("in {seconds:.1} s{}{files}", if files.is_empty() { "" } else { "; " });
             self.line(colour, &outcome::summary(report), &rest);
         }
         if let Err(error) = self.screen.finish() {
@@ -116,7 +127,8 @@ impl Console {
 impl Observer for Console {
     fn started(&self, block: &CodeBlock) {
         if self.style == Style::Answer {
-            let language = block.language.as_ref().map_or("no language", |language| language.as_str());
+            let language =
+                block.language.as_ref().map_or("no language", |language| language.as_str());
             let inferred = if block.inferred { " (inferred)" } else { "" };
             let name = block.filename.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
             let place = format!("[{}/{}]", block.index + 1, self.blocks);
@@ -155,7 +167,9 @@ impl Observer for Console {
         for note in &report.notes {
             self.line(NOTE, "note:", note);
         }
-        let quiet = report.outcome == Outcome::Skipped && outcome::is_data(report) && !report.notes.is_empty();
+        let quiet = report.outcome == Outcome::Skipped
+            && outcome::is_data(report)
+            && !report.notes.is_empty();
         if let Some(words) = outcome::words(&report.outcome).filter(|_| !quiet) {
             let (word, rest) = words.split_once(' ').unwrap_or((&words, ""));
             match report.outcome {

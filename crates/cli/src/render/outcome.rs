@@ -54,18 +54,28 @@ pub fn is_data(block: &BlockReport) -> bool {
 
 /// How many blocks came to which end, such as `3 blocks: 1 succeeded, 1 failed, 1 skipped`.
 pub fn summary(report: &RunReport) -> String {
-    let count = |is: fn(&BlockReport) -> bool| report.blocks.iter().filter(|block| is(block)).count();
+    let count =
+        |is: fn(&BlockReport) -> bool| report.blocks.iter().filter(|block| is(block)).count();
     let succeeded = count(|block| block.outcome.is_success());
     let cancelled = count(|block| block.outcome == Outcome::Cancelled);
     let data = count(|block| block.outcome == Outcome::Skipped && is_data(block));
     let skipped = count(|block| block.outcome == Outcome::Skipped && !is_data(block));
     let failed = report.blocks.len() - succeeded - cancelled - data - skipped;
-    let parts: Vec<_> =
-        [(succeeded, "succeeded"), (failed, "failed"), (cancelled, "cancelled"), (data, "data"), (skipped, "skipped")]
-            .into_iter()
-            .filter(|(number, _)| *number > 0)
-            .map(|(number, what)| format!("{number} {what}"))
-            .collect();
-    let blocks = if report.blocks.len() == 1 { "1 block".into() } else { format!("{} blocks", report.blocks.len()) };
+    let parts: Vec<_> = [
+        (succeeded, "succeeded"),
+        (failed, "failed"),
+        (cancelled, "cancelled"),
+        (data, "data"),
+        (skipped, "skipped"),
+    ]
+    .into_iter()
+    .filter(|(number, _)| *number > 0)
+    .map(|(number, what)| format!("{number} {what}"))
+    .collect();
+    let blocks = if report.blocks.len() == 1 {
+        "1 block".into()
+    } else {
+        format!("{} blocks", report.blocks.len())
+    };
     format!("{blocks}: {}", parts.join(", "))
 }

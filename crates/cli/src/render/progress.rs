@@ -39,7 +39,9 @@ impl Steps {
         let Some(bar) = bar.as_ref() else { return };
         if bar.length() != Some(total) && total > 0 {
             bar.set_length(total);
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{bar:30}] {percent}%  {eta}") {
+            if let Ok(style) =
+                ProgressStyle::with_template("{spinner} {msg} [{bar:30}] {percent}%  {eta}")
+            {
                 bar.set_style(style.progress_chars("=> "));
             }
         }

@@ -23,11 +23,11 @@ enum Wish {
 }
 
 /// Why code is not edited in place: the line would be written to the terminal as it is.
-const NEEDS_EDITOR: &str =
-    "There are characters in it that cannot be seen. VISUAL or EDITOR has to name an editor for that.";
+const NEEDS_EDITOR: &str = "There are characters in it that cannot be seen. VISUAL or EDITOR has to name an editor for that.";
 
 /// What stands below text of which something is written out.
-const ABOUT_HIDDEN: &str = "(\\u{..} stands for a character that cannot be seen. Some of them end a line.)\n";
+const ABOUT_HIDDEN: &str =
+    "(\\u{..} stands for a character that cannot be seen. Some of them end a line.)\n";
 
 /// Shows a proposal and asks until there is a decision; `None` ends the chat.
 ///
@@ -45,12 +45,15 @@ pub fn ask(line: &mut Line, proposal: &Proposal) -> io::Result<Option<Decision>>
             Wish::Correct(text) => return Ok(Some(Decision::Correct { text })),
             Wish::Again => {}
             Wish::Skip => {
-                let Answer::Text(why) = line.read("Why? (only Enter: no reason)", "")? else { return Ok(None) };
+                let Answer::Text(why) = line.read("Why? (only Enter: no reason)", "")? else {
+                    return Ok(None);
+                };
                 return Ok(Some(Decision::Skip { why: why.trim().to_owned() }));
             }
             Wish::Edit => {
                 let Proposal::Code { blocks, .. } = proposal else { continue };
-                if editor::chosen().is_none() && blocks.iter().any(|block| has_hidden(&block.code)) {
+                if editor::chosen().is_none() && blocks.iter().any(|block| has_hidden(&block.code))
+                {
                     line.show(NEEDS_EDITOR);
                     continue;
                 }
@@ -85,7 +88,8 @@ fn edited(line: &mut Line, blocks: &[CodeBlock]) -> io::Result<Option<Vec<CodeBl
         let code = match editor::chosen() {
             Some(program) => editor::edit(&program, block)?,
             None => {
-                let text = "Change it; Enter when it is done (VISUAL or EDITOR name an editor for more)";
+                let text =
+                    "Change it; Enter when it is done (VISUAL or EDITOR name an editor for more)";
                 match line.read(text, block.code.trim_end_matches('\n'))? {
                     Answer::Text(code) => code,
                     Answer::End | Answer::Interrupt => return Ok(None),
@@ -106,8 +110,10 @@ fn told(proposal: &Proposal) -> String {
         Proposal::Code { agent, blocks } => {
             let mut text = format!("\n{} wants to run:\n", in_line(agent));
             for block in blocks {
-                let language = block.language.as_ref().map_or("no language", |language| language.as_str());
-                let name = block.filename.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
+                let language =
+                    block.language.as_ref().map_or("no language", |language| language.as_str());
+                let name =
+                    block.filename.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
                 let about = in_line(&format!("{language}{name}"));
                 text.push_str(&format!("\n[{}/{}] {about}\n", block.index + 1, blocks.len()));
                 text.push_str(&numbered(&block.code));
@@ -121,7 +127,10 @@ fn told(proposal: &Proposal) -> String {
             let who = if *from_code { "Code of " } else { "" };
             let (agent, name) = (in_line(agent), in_line(&call.name));
             if call.arguments.contains('\n') || has_hidden(&call.arguments) {
-                return format!("\n{who}{agent} wants to call {name} with\n\n{}", numbered(&call.arguments));
+                return format!(
+                    "\n{who}{agent} wants to call {name} with\n\n{}",
+                    numbered(&call.arguments)
+                );
             }
             format!("\n{who}{agent} wants to call {name}({})\n", call.arguments)
         }
@@ -132,7 +141,8 @@ fn told(proposal: &Proposal) -> String {
 fn numbered(text: &str) -> String {
     // By line feeds alone: what else ends a line somewhere is written out.
     let lines = text.strip_suffix('\n').unwrap_or(text).split('\n').enumerate();
-    let mut shown: String = lines.map(|(at, line)| format!("{:>4} | {}\n", at + 1, written_out(line))).collect();
+    let mut shown: String =
+        lines.map(|(at, line)| format!("{:>4} | {}\n", at + 1, written_out(line))).collect();
     if has_hidden(text) {
         shown.push_str(ABOUT_HIDDEN);
     }
@@ -165,12 +175,20 @@ mod tests {
 
     #[test]
     fn a_person_sees_all_that_would_run() {
-        let blocks = cellblock_exec::code_blocks("```python\n# filename: a.py\nprint(1)\n```\n```sh\nls\n```\n");
+        let blocks = cellblock_exec::code_blocks(
+            "```python\n# filename: a.py\nprint(1)\n```\n```sh\nls\n```\n",
+        );
         let text = told(&Proposal::Code { agent: "user".into(), blocks });
-        for part in ["user wants to run", "[1/2] python a.py", "   2 | print(1)", "[2/2] sh", "   1 | ls"] {
+        for part in
+            ["user wants to run", "[1/2] python a.py", "   2 | print(1)", "[2/2] sh", "   1 | ls"]
+        {
             assert!(text.contains(part), "{part}: {text}");
         }
-        let call = cellblock_agents::ToolCall { id: "1".into(), name: "pay".into(), arguments: "{\"usd\":5}".into() };
+        let call = cellblock_agents::ToolCall {
+            id: "1".into(),
+            name: "pay".into(),
+            arguments: "{\"usd\":5}".into(),
+        };
         let text = told(&Proposal::Tool { agent: "user".into(), call, from_code: true });
         assert!(text.contains("Code of user wants to call pay({\"usd\":5})"), "{text}");
     }
@@ -186,13 +204,24 @@ mod tests {
             // An escape sequence that would swallow lines of Python.
             (
                 "# mean\x1b]0;\nprint('EVIL')\n#\x07\nprint(1)\n",
-                vec!["   1 | # mean\\u{1b}]0;\n", "   2 | print('EVIL')\n", "   3 | #\\u{7}\n", "   4 | print(1)\n"],
+                vec![
+                    "   1 | # mean\\u{1b}]0;\n",
+                    "   2 | print('EVIL')\n",
+                    "   3 | #\\u{7}\n",
+                    "   4 | print(1)\n",
+                ],
             ),
             // Ends of lines in JavaScript and in Python, behind the mark of a comment.
-            ("// sum up\u{2028}console.log('EVIL')", vec!["   1 | // sum up\\u{2028}console.log('EVIL')\n"]),
+            (
+                "// sum up\u{2028}console.log('EVIL')",
+                vec!["   1 | // sum up\\u{2028}console.log('EVIL')\n"],
+            ),
             ("# sum up\rprint('EVIL')", vec!["   1 | # sum up\\u{d}print('EVIL')\n"]),
             // What shows a text in another order, and what cannot be seen.
-            ("ok = '\u{202e}live\u{2066}' #\u{200b}", vec!["ok = '\\u{202e}live\\u{2066}' #\\u{200b}\n"]),
+            (
+                "ok = '\u{202e}live\u{2066}' #\u{200b}",
+                vec!["ok = '\\u{202e}live\\u{2066}' #\\u{200b}\n"],
+            ),
         ] {
             let mut blocks = cellblock_exec::code_blocks("```python\nx\n```\n");
             blocks[0].code = code.to_owned();
@@ -208,7 +237,10 @@ mod tests {
         let text = seen(&Proposal::Tool { agent: "user\nbob".into(), call, from_code: false });
         let expected = "user\\u{a}bob wants to call pay\\u{202e} with\n\n   1 | {\"usd\":5,\\u{2067}\n   2 | \"to\":\"\\u{200b}me\"}\n";
         assert!(text.contains(expected), "{text}");
-        let text = seen(&Proposal::Packages { agent: "user".into(), packages: vec!["num\u{200b}py".into()] });
+        let text = seen(&Proposal::Packages {
+            agent: "user".into(),
+            packages: vec!["num\u{200b}py".into()],
+        });
         assert!(text.contains("wants to install: num\\u{200b}py"), "{text}");
     }
 }

@@ -19,19 +19,26 @@ pub fn chosen() -> Option<String> {
 /// When the editor cannot be started or fails; the code is as it was then.
 pub fn edit(program: &str, block: &CodeBlock) -> io::Result<String> {
     // A file name of the block's says more to an editor than any of ours; its directories do not matter.
-    let name = block.filename.as_deref().and_then(|name| name.rsplit('/').next()).unwrap_or("block");
-    let ending = match (name.rsplit_once('.'), block.language.as_ref().map(|language| language.as_str())) {
-        (Some((_, ending)), _) => format!(".{ending}"),
-        (None, Some("python")) => ".py".to_owned(),
-        (None, Some("javascript")) => ".js".to_owned(),
-        (None, Some("bash" | "sh")) => ".sh".to_owned(),
-        (None, _) => ".txt".to_owned(),
-    };
+    let name =
+        block.filename.as_deref().and_then(|name| name.rsplit('/').next()).unwrap_or("block");
+    let ending =
+        match (name.rsplit_once('.'), block.language.as_ref().map(|language| language.as_str())) {
+            (Some((_, ending)), _) => format!(".{ending}"),
+            (None, Some("python")) => ".py".to_owned(),
+            (None, Some("javascript")) => ".js".to_owned(),
+            (None, Some("bash" | "sh")) => ".sh".to_owned(),
+            (None, _) => ".txt".to_owned(),
+        };
     // For the person alone, and gone when this is over.
     let mut file = tempfile::Builder::new().prefix("cellblock-").suffix(&ending).tempfile()?;
     file.write_all(block.code.as_bytes())?;
     // As others do it, so that `code --wait` and the like work.
-    let status = Command::new("sh").arg("-c").arg(format!("{program} \"$1\"")).arg("sh").arg(file.path()).status()?;
+    let status = Command::new("sh")
+        .arg("-c")
+        .arg(format!("{program} \"$1\""))
+        .arg("sh")
+        .arg(file.path())
+        .status()?;
     if !status.success() {
         return Err(io::Error::other(format!("the editor `{program}` ended with {status}")));
     }

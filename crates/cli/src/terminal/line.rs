@@ -15,7 +15,9 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use rustyline::{Behavior, Config, Editor, ExternalPrinter, error::ReadlineError, history::FileHistory};
+use rustyline::{
+    Behavior, Config, Editor, ExternalPrinter, error::ReadlineError, history::FileHistory,
+};
 
 use crate::render::{HEADER, sanitize::Sanitizer};
 
@@ -72,7 +74,8 @@ impl Line {
             Some(editor) => editor,
             empty => {
                 let editor = empty.insert(editor()?);
-                self.printer = editor.create_external_printer().ok().map(|printer| Box::new(printer) as _);
+                self.printer =
+                    editor.create_external_printer().ok().map(|printer| Box::new(printer) as _);
                 editor
             }
         };
@@ -162,7 +165,10 @@ mod tests {
         *at_prompt() = Some(asked.clone());
         withdraw(&queued);
         assert!(queued.load(Ordering::SeqCst) && !asked.load(Ordering::SeqCst));
-        assert!(timeout(Duration::from_millis(300), interrupts.recv()).await.is_err(), "somebody else was disturbed");
+        assert!(
+            timeout(Duration::from_millis(300), interrupts.recv()).await.is_err(),
+            "somebody else was disturbed"
+        );
         // The control.
         withdraw(&asked);
         assert!(timeout(Duration::from_secs(60), interrupts.recv()).await.is_ok());

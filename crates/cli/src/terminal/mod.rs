@@ -146,13 +146,19 @@ fn reply_text(question: &Question) -> String {
     let (agent, peer) = (one_line(&question.agent), one_line(&question.peer));
     match question.empty_ends {
         true => format!("Your answer to {peer} (only Enter, or `exit`: the chat ends)"),
-        false => format!("Your answer to {peer} (only Enter: {agent} answers by itself; `exit`: the chat ends)"),
+        false => format!(
+            "Your answer to {peer} (only Enter: {agent} answers by itself; `exit`: the chat ends)"
+        ),
     }
 }
 
 /// Asks until one of the names is chosen, by name or number; nothing leaves it to the group, `Err` ends the chat.
 fn choose(line: &mut Line, names: &[String]) -> io::Result<Result<Option<String>, ()>> {
-    let list: Vec<_> = names.iter().enumerate().map(|(at, name)| format!("{} {}", at + 1, one_line(name))).collect();
+    let list: Vec<_> = names
+        .iter()
+        .enumerate()
+        .map(|(at, name)| format!("{} {}", at + 1, one_line(name)))
+        .collect();
     let text = format!("Who speaks next: {} (only Enter: the next one in turn)", list.join(", "));
     loop {
         match line.read(&text, "")? {
@@ -170,7 +176,8 @@ fn choose(line: &mut Line, names: &[String]) -> io::Result<Result<Option<String>
 
 fn named(answer: &str, names: &[String]) -> Option<String> {
     let answer = answer.trim();
-    let by_number = answer.parse::<usize>().ok().and_then(|number| names.get(number.checked_sub(1)?));
+    let by_number =
+        answer.parse::<usize>().ok().and_then(|number| names.get(number.checked_sub(1)?));
     names.iter().find(|name| name.as_str() == answer).or(by_number).cloned()
 }
 
@@ -181,9 +188,14 @@ mod tests {
     #[test]
     fn speakers_are_named_or_numbered() {
         let names = ["ann".to_owned(), "2".to_owned()];
-        for (answer, chosen) in
-            [("ann", Some("ann")), (" 1 ", Some("ann")), ("2", Some("2")), ("0", None), ("3", None), ("bob", None)]
-        {
+        for (answer, chosen) in [
+            ("ann", Some("ann")),
+            (" 1 ", Some("ann")),
+            ("2", Some("2")),
+            ("0", None),
+            ("3", None),
+            ("bob", None),
+        ] {
             assert_eq!(named(answer, &names).as_deref(), chosen, "{answer}");
         }
     }
@@ -191,7 +203,8 @@ mod tests {
     #[test]
     fn a_question_says_what_nothing_means() {
         let message = cellblock_agents::Message::new("assistant", "Done. TERMINATE");
-        let mut question = Question { agent: "user".into(), peer: "assistant".into(), message, empty_ends: true };
+        let mut question =
+            Question { agent: "user".into(), peer: "assistant".into(), message, empty_ends: true };
         assert!(reply_text(&question).contains("only Enter, or `exit`: the chat ends"));
         question.empty_ends = false;
         assert!(reply_text(&question).contains("only Enter: user answers by itself"));

@@ -11,7 +11,10 @@ pub fn png_width(bytes: &[u8]) -> Option<u32> {
 
 /// The width of a PNG, JPEG, GIF or WebP picture in pixels; `None` for anything else.
 pub fn width(bytes: &[u8]) -> Option<u32> {
-    png_width(bytes).or_else(|| gif_width(bytes)).or_else(|| webp_width(bytes)).or_else(|| jpeg_width(bytes))
+    png_width(bytes)
+        .or_else(|| gif_width(bytes))
+        .or_else(|| webp_width(bytes))
+        .or_else(|| jpeg_width(bytes))
 }
 
 fn gif_width(bytes: &[u8]) -> Option<u32> {
@@ -71,7 +74,8 @@ mod tests {
             bytes.resize(30, 0);
             bytes
         };
-        let jpeg = b"\xff\xd8\xff\xe0\0\x04ab\xff\xff\xc4\0\x02\xff\xc2\0\x11\x08\0\x09\x02\x80\x03";
+        let jpeg =
+            b"\xff\xd8\xff\xe0\0\x04ab\xff\xff\xc4\0\x02\xff\xc2\0\x11\x08\0\x09\x02\x80\x03";
         for (bytes, expected) in [
             (b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\x02\x80\0\0\0\x09".as_slice(), Some(640)),
             (b"GIF89a\x80\x02\x09\0", Some(640)),

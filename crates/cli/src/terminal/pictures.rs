@@ -34,9 +34,14 @@ impl Pictures {
 
     fn told_by(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let get = |name| variable(name).filter(|value| !value.is_empty());
-        let (term, program) = (get("TERM").unwrap_or_default(), get("TERM_PROGRAM").unwrap_or_default());
+        let (term, program) =
+            (get("TERM").unwrap_or_default(), get("TERM_PROGRAM").unwrap_or_default());
         // What runs within another program does not reach the terminal.
-        if get("TMUX").is_some() || term.starts_with("tmux") || term.starts_with("screen") || term == "dumb" {
+        if get("TMUX").is_some()
+            || term.starts_with("tmux")
+            || term.starts_with("screen")
+            || term == "dumb"
+        {
             return None;
         }
         match program.as_str() {
@@ -61,7 +66,9 @@ impl Pictures {
             Self::Iterm => {
                 let width = if wide { COLUMNS.to_string() } else { "auto".to_owned() };
                 let size = artifact.content.len();
-                format!("\x1b]1337;File=inline=1;preserveAspectRatio=1;size={size};width={width}:{data}\x07\n")
+                format!(
+                    "\x1b]1337;File=inline=1;preserveAspectRatio=1;size={size};width={width}:{data}\x07\n"
+                )
             }
             Self::Kitty => {
                 let columns = if wide { format!(",c={COLUMNS}") } else { String::new() };
@@ -69,9 +76,13 @@ impl Pictures {
                 let mut text = String::with_capacity(data.len() + 64 * pieces.len());
                 for (at, piece) in pieces.iter().enumerate() {
                     // The picture as a PNG, shown at once, and no answer, which nobody would read.
-                    let keys = if at == 0 { format!("a=T,f=100,q=2{columns},") } else { String::new() };
+                    let keys =
+                        if at == 0 { format!("a=T,f=100,q=2{columns},") } else { String::new() };
                     let more = u8::from(at + 1 < pieces.len());
-                    text.push_str(&format!("\x1b_G{keys}m={more};{}\x1b\\", String::from_utf8_lossy(piece)));
+                    text.push_str(&format!(
+                        "\x1b_G{keys}m={more};{}\x1b\\",
+                        String::from_utf8_lossy(piece)
+                    ));
                 }
                 text + "\n"
             }
@@ -91,16 +102,26 @@ mod tests {
         content.extend(10u32.to_be_bytes());
         content.resize(bytes.max(24), 0);
         let bytes = content.len() as u64;
-        Artifact { path: "a.png".into(), media_type: "image/png".into(), bytes, content: Arc::new(content) }
+        Artifact {
+            path: "a.png".into(),
+            media_type: "image/png".into(),
+            bytes,
+            content: Arc::new(content),
+        }
     }
 
     #[test]
     fn terminals_are_told_by_their_variables() {
         let told = |set: &'static [(&str, &str)]| {
-            Pictures::told_by(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+            Pictures::told_by(|name| {
+                set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+            })
         };
         assert_eq!(told(&[("TERM", "xterm-kitty")]), Some(Pictures::Kitty));
-        assert_eq!(told(&[("TERM", "xterm-256color"), ("KITTY_WINDOW_ID", "1")]), Some(Pictures::Kitty));
+        assert_eq!(
+            told(&[("TERM", "xterm-256color"), ("KITTY_WINDOW_ID", "1")]),
+            Some(Pictures::Kitty)
+        );
         assert_eq!(told(&[("TERM_PROGRAM", "iTerm.app")]), Some(Pictures::Iterm));
         assert_eq!(told(&[("TERM", "xterm-256color")]), None);
         assert_eq!(told(&[("TERM", "tmux-256color"), ("KITTY_WINDOW_ID", "1")]), None);
@@ -109,8 +130,13 @@ mod tests {
     #[test]
     fn pictures_go_out_in_pieces_that_fit() {
         let text = Pictures::Kitty.show(&picture(1000, 10_000)).unwrap();
-        let pieces: Vec<_> = text.trim_end().split("\x1b\\").filter(|piece| !piece.is_empty()).collect();
-        assert!(pieces.len() == 4 && pieces[0].starts_with("\x1b_Ga=T,f=100,q=2,c=72,m=1;"), "{}", pieces.len());
+        let pieces: Vec<_> =
+            text.trim_end().split("\x1b\\").filter(|piece| !piece.is_empty()).collect();
+        assert!(
+            pieces.len() == 4 && pieces[0].starts_with("\x1b_Ga=T,f=100,q=2,c=72,m=1;"),
+            "{}",
+            pieces.len()
+        );
         assert!(pieces[3].starts_with("\x1b_Gm=0;"));
         let data: String = pieces.iter().map(|piece| piece.split_once(';').unwrap().1).collect();
         assert_eq!(BASE64_STANDARD.decode(data).unwrap().len(), 10_000);
@@ -119,7 +145,8 @@ mod tests {
 
     #[test]
     fn each_terminal_gets_what_it_can_show() {
-        let gif = Artifact { content: Arc::new(b"GIF89a\x80\x02\x09\0".to_vec()), ..picture(10, 24) };
+        let gif =
+            Artifact { content: Arc::new(b"GIF89a\x80\x02\x09\0".to_vec()), ..picture(10, 24) };
         assert!(Pictures::Iterm.show(&gif).unwrap().contains("size=10;width=auto:R0lGODlh"));
         assert_eq!(Pictures::Kitty.show(&gif), None);
     }
@@ -128,8 +155,10 @@ mod tests {
     fn only_pictures_that_are_not_too_large_are_shown() {
         assert_eq!(Pictures::Kitty.show(&picture(10, 5 << 20)), None);
         // The name says nothing.
-        let text =
-            Artifact { content: Arc::new(b"\x1b]0;title\x07 and more than 24 bytes".to_vec()), ..picture(10, 24) };
+        let text = Artifact {
+            content: Arc::new(b"\x1b]0;title\x07 and more than 24 bytes".to_vec()),
+            ..picture(10, 24)
+        };
         assert_eq!(Pictures::Kitty.show(&text), None);
     }
 }

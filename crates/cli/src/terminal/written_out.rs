@@ -65,7 +65,10 @@ mod tests {
             // What shows it to the person takes nothing away.
             assert_eq!(Sanitizer::default().push(shown.as_bytes()), shown, "{c:?}");
             assert_eq!(shown == line, !has_hidden(&line), "{c:?}");
-            assert!(shown == line || shown == format!("a\\u{{{:x}}}b", u32::from(c)), "{c:?}: {shown}");
+            assert!(
+                shown == line || shown == format!("a\\u{{{:x}}}b", u32::from(c)),
+                "{c:?}: {shown}"
+            );
         }
     }
 
@@ -74,6 +77,9 @@ mod tests {
         for text in ["\tprint('héllo, 世界 🦀')", "가격 = 3 # \\u{1b}", "x = a | b"] {
             assert_eq!(written_out(text), text);
         }
-        assert_eq!(written_out("a\u{200b}b\u{202e}c\u{a0}d\r"), "a\\u{200b}b\\u{202e}c\\u{a0}d\\u{d}");
+        assert_eq!(
+            written_out("a\u{200b}b\u{202e}c\u{a0}d\r"),
+            "a\\u{200b}b\\u{202e}c\\u{a0}d\\u{d}"
+        );
     }
 }

@@ -17,11 +17,14 @@ const TASK: &str = "Which stock did better this year?";
 fn stable(gave: &Gave) -> String {
     let mut text = gave.to_string();
     let mut from = 0;
-    while let Some(at) = text[from..].find("TERMINATING RUN (").map(|at| from + at + "TERMINATING RUN (".len()) {
+    while let Some(at) =
+        text[from..].find("TERMINATING RUN (").map(|at| from + at + "TERMINATING RUN (".len())
+    {
         text.replace_range(at..at + 36, "[ID]");
         from = at;
     }
-    let is_size = |part: &str| part.ends_with(" KiB") && part[..part.len() - 4].parse::<f64>().is_ok();
+    let is_size =
+        |part: &str| part.ends_with(" KiB") && part[..part.len() - 4].parse::<f64>().is_ok();
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     for line in &mut lines {
         if let Some((before, size)) =
@@ -47,11 +50,20 @@ fn recorded(exchanges: &[&str]) -> Place {
 fn a_chat_that_is_replayed() {
     need_image();
     let place = Place::new();
-    let gave = place.run(&["chat", TASK, "--replay", &fixture("recordings/stock-chart.jsonl"), "--out", "charts"]);
+    let gave = place.run(&[
+        "chat",
+        TASK,
+        "--replay",
+        &fixture("recordings/stock-chart.jsonl"),
+        "--out",
+        "charts",
+    ]);
     assert_snapshot!(stable(&gave));
     assert_eq!(gave.code, Some(0));
     assert_files(&place.path("charts"), &["figure-1.png"]);
-    assert!(std::fs::read(place.path("charts/figure-1.png")).unwrap().starts_with(b"\x89PNG\r\n\x1a\n"));
+    assert!(
+        std::fs::read(place.path("charts/figure-1.png")).unwrap().starts_with(b"\x89PNG\r\n\x1a\n")
+    );
 }
 
 #[test]
@@ -71,8 +83,11 @@ fn a_chat_as_json_and_as_events() {
     assert_files(&place.path("cellblock-out"), &["figure-1.png"]);
 
     let gave = place.run_with(&["chat", "-", "--events", "--replay", &recording], TASK.as_bytes());
-    let events: Vec<serde_json::Value> =
-        gave.stdout.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    let events: Vec<serde_json::Value> = gave
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+        .collect();
     let kinds: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
     assert_eq!((kinds[0], kinds[kinds.len() - 1]), ("chat_started", "chat_stopped"));
     for kind in ["text", "message", "model_answered", "block_started", "block_finished"] {
@@ -88,7 +103,11 @@ fn what_the_recording_does_not_answer() {
     assert_snapshot!("unanswered", stable(&gave));
     assert_eq!(gave.code, Some(125));
     let gave = place.run(&["chat", "Tell me a joke.", "--replay", &recording, "--json"]);
-    assert_eq!((gave.code, &gave.json()["stop"]["reason"]), (Some(125), &"failed".into()), "{gave}");
+    assert_eq!(
+        (gave.code, &gave.json()["stop"]["reason"]),
+        (Some(125), &"failed".into()),
+        "{gave}"
+    );
 }
 
 #[test]
@@ -105,7 +124,10 @@ fn values_that_make_no_sense() {
         ("no-key", &["--model", "openai/gpt-4o-mini"]),
         ("replay-missing", &["--replay", "missing.jsonl"]),
         ("replay-other", &["--replay", "there.jsonl"]),
-        ("record-nowhere", &["--record", "no/such/answers.jsonl", "--model", "http://127.0.0.1:9/v1#tiny"]),
+        (
+            "record-nowhere",
+            &["--record", "no/such/answers.jsonl", "--model", "http://127.0.0.1:9/v1#tiny"],
+        ),
         ("replay-and-record", &["--replay", "a", "--record", "b"]),
         ("save-there", &["--save", "there.jsonl"]),
         ("attach-missing", &["--attach", "missing.png", "--replay", &recording]),
@@ -131,12 +153,29 @@ fn a_chat_is_saved_and_gone_on_with() {
     need_image();
     let place = Place::new();
     let recording = fixture("recordings/stock-chart.jsonl");
-    let gave = place.run(&["chat", TASK, "--replay", &recording, "--max-turns", "1", "--save", "chat.jsonl", "--json"]);
-    assert_eq!((gave.code, &gave.json()["stop"]["reason"]), (Some(0), &"max_turns".into()), "{gave}");
+    let gave = place.run(&[
+        "chat",
+        TASK,
+        "--replay",
+        &recording,
+        "--max-turns",
+        "1",
+        "--save",
+        "chat.jsonl",
+        "--json",
+    ]);
+    assert_eq!(
+        (gave.code, &gave.json()["stop"]["reason"]),
+        (Some(0), &"max_turns".into()),
+        "{gave}"
+    );
     let gave = place.run(&["chat", "--replay", &recording, "--resume", "chat.jsonl", "--json"]);
     let json = gave.json();
     assert_eq!((gave.code, json["chat_history"].as_array().unwrap().len()), (Some(0), 6), "{gave}");
-    assert_eq!(json["cost"]["usage_excluding_cached_inference"]["by-hand"]["total_tokens"], 1980, "all of both");
+    assert_eq!(
+        json["cost"]["usage_excluding_cached_inference"]["by-hand"]["total_tokens"], 1980,
+        "all of both"
+    );
     assert!(json["summary"].as_str().unwrap().starts_with("NVDA did better"), "{json}");
 }
 
@@ -144,12 +183,16 @@ fn a_chat_is_saved_and_gone_on_with() {
 fn what_cannot_be_gone_on_with() {
     let place = Place::new();
     place
-        .write("newer.jsonl", "{\"cellblock_chat\":9,\"id\":\"1\",\"agents\":[\"user\",\"assistant\"]}\n")
+        .write(
+            "newer.jsonl",
+            "{\"cellblock_chat\":9,\"id\":\"1\",\"agents\":[\"user\",\"assistant\"]}\n",
+        )
         .write("others.jsonl", "{\"cellblock_chat\":1,\"id\":\"1\",\"agents\":[\"ann\",\"ben\"]}\n")
         .write("text.jsonl", "hello\n");
     let recording = fixture("recordings/stock-chart.jsonl");
     for name in ["newer", "others", "text", "missing"] {
-        let gave = place.run(&["chat", "--replay", &recording, "--resume", &format!("{name}.jsonl")]);
+        let gave =
+            place.run(&["chat", "--replay", &recording, "--resume", &format!("{name}.jsonl")]);
         assert_snapshot!(format!("chat-resume-{name}"), gave);
         assert_eq!(gave.code, Some(2));
     }
@@ -159,7 +202,8 @@ fn what_cannot_be_gone_on_with() {
 fn a_question_without_a_terminal_is_a_failure_that_says_what_to_do() {
     let answer = r#"{"model":"m","match":{},"completion":{"content":"Why? TERMINATE"}}"#;
     let args = ["chat", "joke", "--replay", "answers.jsonl", "--no-code"];
-    let gave = recorded(&[answer]).run(&[&args[..], &["--human", "terminate", "--max-turns", "5"]].concat());
+    let gave = recorded(&[answer])
+        .run(&[&args[..], &["--human", "terminate", "--max-turns", "5"]].concat());
     assert_eq!(gave.code, Some(125), "{gave}");
     assert!(gave.stderr.contains("--human never"), "{gave}");
     // The control.
@@ -187,7 +231,11 @@ fn limits_end_a_chat() {
     assert_eq!((gave.code, &gave.json()["stop"]["of"]), (Some(126), &"tokens".into()), "{gave}");
     let fails = r#"{"model":"m","match":{},"completion":{"content":"```python\n# filename: a.py\n1 / 0\n```"}}"#;
     let gave = run(fails, &[]);
-    assert_eq!((gave.code, &gave.json()["stop"]["reason"]), (Some(1), &"same_failure".into()), "{gave}");
+    assert_eq!(
+        (gave.code, &gave.json()["stop"]["reason"]),
+        (Some(1), &"same_failure".into()),
+        "{gave}"
+    );
     let gave = run(talks, &["--max-turns", "3"]);
     assert_eq!((gave.code, &gave.json()["stop"]["turns"]), (Some(0), &3.into()), "{gave}");
 }
@@ -213,10 +261,16 @@ fn a_model_that_says_nothing_goes_nowhere() {
 #[test]
 fn a_file_beside_the_word_is_saved_before_the_end() {
     let file = r#"{"model":"m","match":{},"completion":{"content":"```json data.json\n{}\n```\nTERMINATE"}}"#;
-    let done = r#"{"model":"m","match":{"last":"data.json"},"completion":{"content":"Saved. TERMINATE"}}"#;
+    let done =
+        r#"{"model":"m","match":{"last":"data.json"},"completion":{"content":"Saved. TERMINATE"}}"#;
     let place = recorded(&[done, file]);
-    let gave = place.run(&["chat", "x", "--executor", "local", "--replay", "answers.jsonl", "--json"]);
-    assert_eq!((gave.code, gave.json()["chat_history"].as_array().unwrap().len()), (Some(0), 4), "{gave}");
+    let gave =
+        place.run(&["chat", "x", "--executor", "local", "--replay", "answers.jsonl", "--json"]);
+    assert_eq!(
+        (gave.code, gave.json()["chat_history"].as_array().unwrap().len()),
+        (Some(0), 4),
+        "{gave}"
+    );
     assert_files(&place.path("cellblock-out"), &["data.json"]);
 }
 
@@ -225,11 +279,14 @@ fn ctrl_c_ends_a_chat_with_what_was_reached() {
     need_image();
     let sleeps = r#"{"model":"m","match":{},"completion":{"content":"```python\nopen('go.txt', 'w').close()\n```\n```python\nimport time; time.sleep(600)\n```"}}"#;
     let place = recorded(&[sleeps]);
-    let mut child = place.command(&["chat", "x", "--replay", "answers.jsonl", "--json"]).spawn().unwrap();
+    let mut child =
+        place.command(&["chat", "x", "--replay", "answers.jsonl", "--json"]).spawn().unwrap();
     while !place.path("cellblock-out/go.txt").exists() {
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success()
+    );
     let mut stdout = String::new();
     child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130));
@@ -242,7 +299,8 @@ fn ctrl_c_ends_a_chat_with_what_was_reached() {
 fn a_reader_that_goes_away_ends_a_chat_quietly() {
     let answer = r#"{"model":"m","match":{},"completion":{"content":"Why? TERMINATE"}}"#;
     let place = recorded(&[answer]);
-    let mut child = place.command(&["chat", "joke", "--replay", "answers.jsonl", "--no-code"]).spawn().unwrap();
+    let mut child =
+        place.command(&["chat", "joke", "--replay", "answers.jsonl", "--no-code"]).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -254,9 +312,17 @@ fn a_reader_that_goes_away_ends_a_chat_quietly() {
 fn control_sequences_of_a_model_do_no_harm() {
     let evil = r#"{"model":"m","match":{},"completion":{"content":"a\u001b]0;title\u0007b\rc TERMINATE"}}"#;
     let gave = recorded(&[evil]).run(&["chat", "x", "--replay", "answers.jsonl", "--no-code"]);
-    assert!(gave.stdout.contains("abc TERMINATE") && !gave.stdout.contains(['\u{1b}', '\u{7}', '\r']), "{gave}");
-    let gave = recorded(&[evil]).run(&["chat", "x", "--replay", "answers.jsonl", "--no-code", "--json"]);
-    assert_eq!(gave.json()["chat_history"][1]["content"], "a\u{1b}]0;title\u{7}b\rc TERMINATE", "for programs, exact");
+    assert!(
+        gave.stdout.contains("abc TERMINATE") && !gave.stdout.contains(['\u{1b}', '\u{7}', '\r']),
+        "{gave}"
+    );
+    let gave =
+        recorded(&[evil]).run(&["chat", "x", "--replay", "answers.jsonl", "--no-code", "--json"]);
+    assert_eq!(
+        gave.json()["chat_history"][1]["content"],
+        "a\u{1b}]0;title\u{7}b\rc TERMINATE",
+        "for programs, exact"
+    );
 }
 
 /// A server with OpenAI's API that gives one answer, and what it was asked.
@@ -280,7 +346,8 @@ fn server(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
         let delta = serde_json::json!({"model": "tiny-1", "choices": [{"delta": {"content": answer}, "finish_reason": "stop"}]});
-        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+        let head =
+            "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
         (&stream).write_all(format!("{head}data: {delta}\n\ndata: [DONE]\n\n").as_bytes()).unwrap();
         String::from_utf8(body).unwrap()
     });
@@ -297,7 +364,10 @@ fn a_model_is_asked_recorded_and_replayed() {
     assert!(first.stdout.contains("A stock walks into a bar."), "{first}");
     assert!(asked.join().unwrap().contains("Tell me a joke."));
     let recording = place.read("joke.jsonl");
-    assert!(recording.starts_with("{\"cellblock_recording\":1,\"made\":\"recorded\""), "{recording}");
+    assert!(
+        recording.starts_with("{\"cellblock_recording\":1,\"made\":\"recorded\""),
+        "{recording}"
+    );
     // The server is gone.
     let second = place.run(&["chat", "Tell me a joke.", "--no-code", "--replay", "joke.jsonl"]);
     assert_eq!(stable(&first), stable(&second));
@@ -322,7 +392,8 @@ fn a_budget_without_a_price_is_told() {
         assert_eq!(output.status.code(), Some(0), "{stderr}");
         let note = "note: the price of the model `tiny` is not known";
         assert!(
-            !stderr.contains(note) || stderr.contains("`price` or `prices`") && stderr.contains("CELLBLOCK_PRICES")
+            !stderr.contains(note)
+                || stderr.contains("`price` or `prices`") && stderr.contains("CELLBLOCK_PRICES")
         );
         stderr.contains(note)
     };
@@ -337,7 +408,8 @@ fn spans_are_written_on_request() {
     let answer = r#"{"model":"m","match":{},"completion":{"content":"Why? TERMINATE"}}"#;
     let run = |filter: &str| {
         let place = recorded(&[answer]);
-        let mut command = place.command(&["chat", "joke", "--replay", "answers.jsonl", "--no-code", "--json"]);
+        let mut command =
+            place.command(&["chat", "joke", "--replay", "answers.jsonl", "--no-code", "--json"]);
         let output = command.env("CELLBLOCK_LOG", filter).output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
@@ -355,8 +427,17 @@ fn doctor_tells_which_keys_are_set_and_not_what_they_are() {
     let place = Place::new();
     let output = place.command(&["doctor"]).env("MISTRAL_API_KEY", "very-secret").output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
-    assert!(stdout.contains("keys: MISTRAL_API_KEY set") && !stdout.contains("very-secret"), "{stdout}");
-    assert!(stdout.contains("usual model: mistral/") && stdout.contains("local model: "), "{stdout}");
+    assert!(
+        stdout.contains("keys: MISTRAL_API_KEY set") && !stdout.contains("very-secret"),
+        "{stdout}"
+    );
+    assert!(
+        stdout.contains("usual model: mistral/") && stdout.contains("local model: "),
+        "{stdout}"
+    );
     let stdout = place.run(&["doctor"]).stdout;
-    assert!(stdout.contains("keys: none is set") && stdout.contains("usual model: local"), "{stdout}");
+    assert!(
+        stdout.contains("keys: none is set") && stdout.contains("usual model: local"),
+        "{stdout}"
+    );
 }

@@ -42,7 +42,9 @@ fn a_director_with_members() {
     assert_eq!(gave.code, Some(0), "{gave}");
     let place_of = |part: &str| gave.stdout.find(part).unwrap_or_else(|| panic!("{part}: {gave}"));
     assert!(place_of("user (to lead):") < place_of("    lead (to analyst):"));
-    assert!(place_of("    Code output: 645") < place_of("lead (to user):\n\nThe trip is 645 km long."));
+    assert!(
+        place_of("    Code output: 645") < place_of("lead (to user):\n\nThe trip is 645 km long.")
+    );
     let json = place.run(&[&args[..], &["--json"]].concat()).json();
     assert_eq!(json["tool_calls"].as_array().unwrap().len(), 2, "{json}");
 }
@@ -72,13 +74,20 @@ system_message = "You sum up."
 #[test]
 fn equals_who_speak_in_turn() {
     let place = Place::new();
-    place
-        .write("joint.toml", format!("{DESIGNERS}\n[chat]\nkind = \"joint\"\nagents = [\"host\", \"ann\", \"ben\"]\n"));
+    place.write(
+        "joint.toml",
+        format!("{DESIGNERS}\n[chat]\nkind = \"joint\"\nagents = [\"host\", \"ann\", \"ben\"]\n"),
+    );
     let recording = fixture("recordings/designers.jsonl");
-    let gave = place.run(&["chat", "Which colour?", "--config", "joint.toml", "--replay", &recording]);
+    let gave =
+        place.run(&["chat", "Which colour?", "--config", "joint.toml", "--replay", &recording]);
     assert_eq!(gave.code, Some(0), "{gave}");
-    let speakers: Vec<_> = gave.stdout.lines().filter(|line| line.ends_with(" (to chat_manager):")).collect();
-    assert_eq!(speakers, ["host (to chat_manager):", "ann (to chat_manager):", "ben (to chat_manager):"]);
+    let speakers: Vec<_> =
+        gave.stdout.lines().filter(|line| line.ends_with(" (to chat_manager):")).collect();
+    assert_eq!(
+        speakers,
+        ["host (to chat_manager):", "ann (to chat_manager):", "ben (to chat_manager):"]
+    );
     assert!(gave.stdout.contains("\nNext speaker: ben\n\n"), "{gave}");
 }
 
@@ -102,7 +111,10 @@ fn chats_one_after_the_other() {
     assert_eq!((gave.code, &json["exit_code"]), (Some(0), &0.into()), "{gave}");
     assert_eq!(json["chats"][1]["summary"], "Blue buttons. ", "{json}");
     let opening = json["chats"][1]["chat_history"][0]["content"].as_str().unwrap();
-    assert!(opening.starts_with("Sum up.\nContext: \n") && opening.contains("Users find blue buttons"), "{opening}");
+    assert!(
+        opening.starts_with("Sum up.\nContext: \n") && opening.contains("Users find blue buttons"),
+        "{opening}"
+    );
     let gave = place.run(&[&args[..], &["--save", "chat.jsonl"]].concat());
     assert_eq!(gave.code, Some(2), "{gave}");
     assert!(gave.stderr.contains("a sequence of chats cannot be saved"), "{gave}");
@@ -112,14 +124,17 @@ fn chats_one_after_the_other() {
 fn place_with(file: &str, answers: &[&str]) -> Place {
     let place = Place::new();
     let header = r#"{"cellblock_recording":1,"made":"by hand"}"#;
-    place.write("chat.toml", file).write("answers.jsonl", format!("{header}\n{}\n", answers.join("\n")));
+    place
+        .write("chat.toml", file)
+        .write("answers.jsonl", format!("{header}\n{}\n", answers.join("\n")));
     place
 }
 
 /// A person and an assistant.
 const TWO: &str = "[[agents]]\nname = \"user\"\nkind = \"user\"\n[[agents]]\nname = \"ann\"\n";
 
-const ARGS: [&str; 7] = ["chat", "--config", "chat.toml", "--replay", "answers.jsonl", "--executor", "local"];
+const ARGS: [&str; 7] =
+    ["chat", "--config", "chat.toml", "--replay", "answers.jsonl", "--executor", "local"];
 
 #[test]
 fn chats_of_a_file_share_what_the_command_line_allows() {
@@ -133,24 +148,41 @@ fn chats_of_a_file_share_what_the_command_line_allows() {
     assert_eq!((gave.code, &json["chats"][1]["stop"]["of"]), (Some(126), &"cost".into()), "{gave}");
     assert_eq!(json["chats"][0]["summary"], "One.", "what was reached is kept: {gave}");
     let gave = run(&["--json", "--budget", "0.9"]);
-    assert_eq!((gave.code, &gave.json()["chats"][1]["summary"]), (Some(0), &"One.".into()), "{gave}");
+    assert_eq!(
+        (gave.code, &gave.json()["chats"][1]["summary"]),
+        (Some(0), &"One.".into()),
+        "{gave}"
+    );
     let gave = run(&["A task"]);
     assert_eq!(gave.code, Some(2), "{gave}");
-    assert!(gave.stderr.contains("each [[sequence]] of the file has a `task` of its own"), "{gave}");
+    assert!(
+        gave.stderr.contains("each [[sequence]] of the file has a `task` of its own"),
+        "{gave}"
+    );
 }
 
 #[test]
 fn code_beside_the_last_word_of_a_group_runs_first() {
-    let file = format!("{TWO}[chat]\nkind = \"group\"\nspeakers = \"round_robin\"\nmax_turns = 6\n");
+    let file =
+        format!("{TWO}[chat]\nkind = \"group\"\nspeakers = \"round_robin\"\nmax_turns = 6\n");
     let code = r#"{"model":"m","match":{},"completion":{"content":"```sh\necho $((40 + 2))\n```\nTERMINATE"}}"#;
     let done = r#"{"model":"m","match":{"last":"output: 42"},"completion":{"content":"It is 42. TERMINATE"}}"#;
     let task = "Add, and say TERMINATE.";
     let gave = place_with(&file, &[done, code]).run(&[&ARGS[..], &["--json", task]].concat());
-    assert_eq!((gave.code, gave.json()["chat_history"].as_array().unwrap().len()), (Some(0), 4), "{gave}");
+    assert_eq!(
+        (gave.code, gave.json()["chat_history"].as_array().unwrap().len()),
+        (Some(0), 4),
+        "{gave}"
+    );
     assert_eq!(gave.json()["stop"]["reason"], "termination", "{gave}");
     // Where nobody runs code, the word counts.
-    let gave = place_with(&file, &[code]).run(&[&ARGS[..], &["--json", "--no-code", task]].concat());
-    assert_eq!((gave.code, gave.json()["chat_history"].as_array().unwrap().len()), (Some(0), 2), "{gave}");
+    let gave =
+        place_with(&file, &[code]).run(&[&ARGS[..], &["--json", "--no-code", task]].concat());
+    assert_eq!(
+        (gave.code, gave.json()["chat_history"].as_array().unwrap().len()),
+        (Some(0), 2),
+        "{gave}"
+    );
 }
 
 #[test]
@@ -160,7 +192,8 @@ fn a_summary_that_is_paid_for_is_shown() {
         r#"{"model":"m","match":{},"completion":{"content":"A joke was told."}}"#,
     ];
     let run = |summary: &str| {
-        place_with(&format!("{TWO}[chat]\nsummary = \"{summary}\"\n"), &answers).run(&[&ARGS[..], &["A joke"]].concat())
+        place_with(&format!("{TWO}[chat]\nsummary = \"{summary}\"\n"), &answers)
+            .run(&[&ARGS[..], &["A joke"]].concat())
     };
     let gave = run("reflection");
     assert!(gave.stdout.ends_with("\n\n>>>>>>>> SUMMARY:\n\nA joke was told.\n"), "{gave}");
@@ -173,8 +206,9 @@ fn the_examples_of_the_documentation_work() {
     let text = std::fs::read_to_string(fixture("../docs/chat.md")).unwrap();
     let blocks = cellblock_exec::code_blocks(&text);
     let is_toml = |language: &str| language == "toml";
-    let examples =
-        blocks.iter().filter(|block| block.language.as_ref().is_some_and(|language| is_toml(language.as_str())));
+    let examples = blocks
+        .iter()
+        .filter(|block| block.language.as_ref().is_some_and(|language| is_toml(language.as_str())));
     let recording = fixture("recordings/stock-chart.jsonl");
     let mut count = 0;
     for example in examples {
@@ -184,7 +218,11 @@ fn the_examples_of_the_documentation_work() {
         // It gets as far as the first answer, which the recording does not have.
         let gave = place.run(&["chat", "task", "--config", "chat.toml", "--replay", &recording]);
         assert_eq!(gave.code, Some(125), "line {}: {gave}", example.line);
-        assert!(gave.stderr.contains("the recording has no answer"), "line {}: {gave}", example.line);
+        assert!(
+            gave.stderr.contains("the recording has no answer"),
+            "line {}: {gave}",
+            example.line
+        );
         count += 1;
     }
     assert!(count >= 5, "{count} examples");

@@ -9,11 +9,24 @@ const TASK: &str = "Write a Python program that prints the sum of the numbers 1 
 fn a_real_model_writes_code_that_really_runs() {
     need_image();
     let place = Place::new();
-    let arguments = ["chat", TASK, "--model", "local", "--executor", "wasi", "--human", "never", "--max-turns", "2"];
+    let arguments = [
+        "chat",
+        TASK,
+        "--model",
+        "local",
+        "--executor",
+        "wasi",
+        "--human",
+        "never",
+        "--max-turns",
+        "2",
+    ];
     let gave = place.run(&[&arguments[..], &["--no-cache", "--json"]].concat());
     assert_eq!(gave.code, Some(0), "{gave}");
     let result = gave.json();
-    let message = |place: usize| result["chat_history"][place]["content"].as_str().unwrap_or_default().to_owned();
+    let message = |place: usize| {
+        result["chat_history"][place]["content"].as_str().unwrap_or_default().to_owned()
+    };
     assert!(message(1).contains("```"), "{gave}");
     let answer = message(2);
     assert!(answer.starts_with("exitcode: 0 (execution succeeded)\nCode output: "), "{gave}");
@@ -21,5 +34,11 @@ fn a_real_model_writes_code_that_really_runs() {
     // It counts what the model read and wrote; the price is nothing.
     let cost = &result["cost"]["usage_excluding_cached_inference"];
     assert_eq!(cost["total_cost"], 0.0, "{gave}");
-    assert!(cost.as_object().unwrap().values().any(|model| model["completion_tokens"].as_u64() > Some(0)), "{gave}");
+    assert!(
+        cost.as_object()
+            .unwrap()
+            .values()
+            .any(|model| model["completion_tokens"].as_u64() > Some(0)),
+        "{gave}"
+    );
 }

@@ -21,7 +21,11 @@ pub struct Gave {
 impl fmt::Display for Gave {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = self.code.map_or("none".into(), |code| code.to_string());
-        write!(f, "exit status: {code}\n----- stdout -----\n{}\n----- stderr -----\n{}", self.stdout, self.stderr)
+        write!(
+            f,
+            "exit status: {code}\n----- stdout -----\n{}\n----- stderr -----\n{}",
+            self.stdout, self.stderr
+        )
     }
 }
 
@@ -29,7 +33,9 @@ impl Gave {
     /// The text without lists of what the crate of models knows: providers, and fields of a model.
     pub fn without_lists(&self) -> String {
         let mut text = self.to_string();
-        for (before, end) in [("PROVIDER/MODEL with one of ", ';'), ("expected one of `model`, ", '\n')] {
+        for (before, end) in
+            [("PROVIDER/MODEL with one of ", ';'), ("expected one of `model`, ", '\n')]
+        {
             if let Some(at) = text.find(before).map(|at| at + before.len()) {
                 let length = text[at..].find(end).unwrap_or(text.len() - at);
                 text.replace_range(at..at + length, "[LIST]");
@@ -41,7 +47,8 @@ impl Gave {
     /// The one JSON value on standard output.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("not one JSON value: {error}\n{self}"))
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("not one JSON value: {error}\n{self}"))
     }
 }
 
@@ -122,7 +129,9 @@ pub fn need_image() {
 #[track_caller]
 pub fn assert_files(directory: &Path, expected: &[&str]) {
     let mut names: Vec<_> = std::fs::read_dir(directory)
-        .map(|entries| entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect())
+        .map(|entries| {
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        })
         .unwrap_or_default();
     names.sort();
     assert_eq!(names, expected);

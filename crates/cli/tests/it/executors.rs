@@ -20,7 +20,10 @@ print(x)
 /// Whether there is a Docker engine. Where one is required, its absence is a failure.
 #[allow(clippy::print_stdout)]
 fn has_docker() -> bool {
-    let found = std::process::Command::new("docker").arg("info").output().is_ok_and(|output| output.status.success());
+    let found = std::process::Command::new("docker")
+        .arg("info")
+        .output()
+        .is_ok_and(|output| output.status.success());
     let required = std::env::var_os("CELLBLOCK_REQUIRE_DOCKER").is_some_and(|value| value == "1");
     assert!(found || !required, "a Docker engine is required, and there is none");
     if !found {
@@ -43,7 +46,10 @@ fn a_local_session_runs_several_languages() {
     let gave = place.run(&["run", "answer.md", "--executor", "local", "--json"]);
     assert_eq!(gave.code, Some(0), "{gave}");
     let json = gave.json();
-    assert_eq!((&json["executor"], &json["blocks"][1]["stdout"]), (&"local".into(), &"1 2 3 ".into()));
+    assert_eq!(
+        (&json["executor"], &json["blocks"][1]["stdout"]),
+        (&"local".into(), &"1 2 3 ".into())
+    );
     assert_eq!(json["blocks"][2]["stdout"], "5\n");
     let isolation = json["isolation"].as_str().unwrap();
     assert!(["namespaces", "landlock"].contains(&isolation), "{isolation}");
@@ -70,7 +76,10 @@ fn auto_takes_the_strictest_that_can_and_says_why() {
     assert_eq!(ran_in(&gave, 1).0, "local");
     assert_eq!(ran_in(&gave, 2).0, "wasi");
     let json = gave.json();
-    assert_eq!((&json["blocks"][1]["stdout"], &json["blocks"][2]["stdout"]), (&"1 2 3 ".into(), &"5\n".into()));
+    assert_eq!(
+        (&json["blocks"][1]["stdout"], &json["blocks"][2]["stdout"]),
+        (&"1 2 3 ".into(), &"5\n".into())
+    );
     let note = json["blocks"][1]["notes"][0].as_str().unwrap().to_owned();
     assert!(note.starts_with("ran in local; wasi: it runs python; docker: "), "{note}");
     assert_eq!(json["isolation"], json["blocks"][1]["isolation"], "the weakest that ran");
@@ -94,7 +103,10 @@ fn a_container_runs_the_same_answer() {
     assert_eq!(gave.code, Some(0), "{gave}");
     assert_eq!(ran_in(&gave, 0), ("docker".into(), "container".into()));
     let json = gave.json();
-    assert_eq!((&json["blocks"][1]["stdout"], &json["blocks"][2]["stdout"]), (&"1 2 3 ".into(), &"5\n".into()));
+    assert_eq!(
+        (&json["blocks"][1]["stdout"], &json["blocks"][2]["stdout"]),
+        (&"1 2 3 ".into(), &"5\n".into())
+    );
     let listed = place.run(&["image", "list", "--json"]).json();
     let ours = listed.as_array().unwrap().iter().find(|image| image["name"] == "docker-python");
     assert_eq!(ours.unwrap()["state"], "ready", "{listed}");
@@ -114,27 +126,46 @@ fn what_an_executor_cannot_give_is_refused_with_a_hint() {
         if arguments.contains(&"--allow-host") {
             need_image();
         }
-        let gave = place.run(&[&["exec", "-l", "python", "-c", "print('ran')"], arguments].concat());
+        let gave =
+            place.run(&[&["exec", "-l", "python", "-c", "print('ran')"], arguments].concat());
         assert_eq!((gave.code, gave.stdout.as_str()), (Some(126), ""), "{arguments:?}\n{gave}");
-        assert!(gave.stderr.contains(says) && gave.stderr.contains("hint:"), "{arguments:?}\n{gave}");
+        assert!(
+            gave.stderr.contains(says) && gave.stderr.contains("hint:"),
+            "{arguments:?}\n{gave}"
+        );
     }
 }
 
 #[test]
 fn a_missing_engine_says_what_to_do() {
     let place = Place::new();
-    let mut command = place.command(&["exec", "--executor", "docker", "-l", "bash", "-c", "echo ran"]);
+    let mut command =
+        place.command(&["exec", "--executor", "docker", "-l", "bash", "-c", "echo ran"]);
     let output = command.env("DOCKER_HOST", "unix:///nowhere/docker.sock").output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(125), b"".as_slice()), "{stderr}");
+    assert_eq!(
+        (output.status.code(), output.stdout.as_slice()),
+        (Some(125), b"".as_slice()),
+        "{stderr}"
+    );
     assert!(stderr.contains("/nowhere/docker.sock") && stderr.contains("hint:"), "{stderr}");
 }
 
 #[test]
 fn isolation_none_must_be_named() {
     let place = Place::new();
-    let gave =
-        place.run(&["exec", "--executor", "local", "--isolation", "none", "-l", "sh", "--json", "-c", "echo ran"]);
+    let gave = place.run(&[
+        "exec",
+        "--executor",
+        "local",
+        "--isolation",
+        "none",
+        "-l",
+        "sh",
+        "--json",
+        "-c",
+        "echo ran",
+    ]);
     assert_eq!(gave.code, Some(0), "{gave}");
     assert_eq!(ran_in(&gave, 0), ("local".into(), "none".into()));
     let gave = place.run(&["exec", "--executor", "local", "-l", "sh", "--json", "-c", "echo ran"]);
@@ -146,7 +177,8 @@ fn a_granted_host_is_reached_and_no_other() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     other.set_nonblocking(true).unwrap();
-    let (port, closed) = (listener.local_addr().unwrap().port(), other.local_addr().unwrap().port());
+    let (port, closed) =
+        (listener.local_addr().unwrap().port(), other.local_addr().unwrap().port());
     let greeter = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         std::io::Write::write_all(&mut stream, b"hello from the host\n").unwrap();
@@ -156,8 +188,22 @@ fn a_granted_host_is_reached_and_no_other() {
     );
     let host = format!("localhost:{port}");
     let place = Place::new();
-    let gave = place.run(&["exec", "--executor", "local", "-l", "bash", "--allow-host", &host, "-c", &code]);
-    assert_eq!((gave.code, gave.stdout.as_str()), (Some(0), "hello from the host\nclosed\n"), "{gave}");
+    let gave = place.run(&[
+        "exec",
+        "--executor",
+        "local",
+        "-l",
+        "bash",
+        "--allow-host",
+        &host,
+        "-c",
+        &code,
+    ]);
+    assert_eq!(
+        (gave.code, gave.stdout.as_str()),
+        (Some(0), "hello from the host\nclosed\n"),
+        "{gave}"
+    );
     greeter.join().unwrap();
     assert!(other.accept().is_err());
 }

@@ -95,17 +95,37 @@ fn exit_status_tells_why() {
     assert_snapshot!("unsupported", stable(place.run(&["run", "answer.md", "--executor", "wasi"])));
     let place = self::place("```python:../../evil.py\nprint('ran')\n```\n");
     assert_snapshot!("denied", stable(place.run(&["run", "answer.md"])));
-    let gave =
-        place.run(&["exec", "-l", "python", "-c", "print('before', flush=True)\nwhile True: pass", "--timeout", "1s"]);
+    let gave = place.run(&[
+        "exec",
+        "-l",
+        "python",
+        "-c",
+        "print('before', flush=True)\nwhile True: pass",
+        "--timeout",
+        "1s",
+    ]);
     assert_eq!((gave.code, gave.stdout.as_str()), (Some(124), "before\n"), "{gave}");
     assert_snapshot!("timeout", stable(gave));
     let gave = place.run(&["exec", "-l", "python", "-c", "import nowhere_to_be_found_x"]);
     assert_eq!(gave.code, Some(1), "{gave}");
-    assert!(gave.stderr.contains("ModuleNotFoundError") && gave.stderr.contains("allow list"), "{gave}");
+    assert!(
+        gave.stderr.contains("ModuleNotFoundError") && gave.stderr.contains("allow list"),
+        "{gave}"
+    );
     let gave = place.run(&["run", "--json", "--memory", "1k", "--executor", "wasi", "answer.md"]);
     assert!(matches!(gave.code, Some(2 | 126)), "{gave}");
     assert_eq!(gave.json()["blocks"], serde_json::json!([]));
-    let gave = place.run(&["exec", "-c", "print(1)", "-l", "python", "--image", "no-such-image", "--executor", "wasi"]);
+    let gave = place.run(&[
+        "exec",
+        "-c",
+        "print(1)",
+        "-l",
+        "python",
+        "--image",
+        "no-such-image",
+        "--executor",
+        "wasi",
+    ]);
     assert!(gave.stderr.contains("no-such-image") && matches!(gave.code, Some(2 | 125)), "{gave}");
 }
 
@@ -114,10 +134,16 @@ fn exec_gives_the_output_and_nothing_else() {
     need_image();
     let place = Place::new();
     let gave = place.run(&["exec", "-l", "python", "-c", "print(6 * 7)"]);
-    assert_eq!((gave.code, gave.stdout.as_str(), gave.stderr.as_str()), (Some(0), "42\n", ""), "{gave}");
+    assert_eq!(
+        (gave.code, gave.stdout.as_str(), gave.stderr.as_str()),
+        (Some(0), "42\n", ""),
+        "{gave}"
+    );
     let gave = place.run_with(&["exec", "-l", "python", "-"], b"print('from stdin')");
     assert_eq!((gave.code, gave.stdout.as_str()), (Some(0), "from stdin\n"), "{gave}");
-    place.write("tool.py", "import sys\nprint(sys.stdin.read().upper(), end='')\n").write("in.txt", "héllo\n");
+    place
+        .write("tool.py", "import sys\nprint(sys.stdin.read().upper(), end='')\n")
+        .write("in.txt", "héllo\n");
     let gave = place.run(&["exec", "tool.py", "--stdin", "in.txt"]);
     assert_eq!((gave.code, gave.stdout.as_str()), (Some(0), "HÉLLO\n"), "{gave}");
 }
@@ -125,7 +151,8 @@ fn exec_gives_the_output_and_nothing_else() {
 #[test]
 fn bytes_pass_a_pipe_unchanged() {
     need_image();
-    let code = r"import sys; n = sys.stdout.buffer.write(b'\x1b[31m\xff\xfe\r\x07'); sys.stdout.flush()";
+    let code =
+        r"import sys; n = sys.stdout.buffer.write(b'\x1b[31m\xff\xfe\r\x07'); sys.stdout.flush()";
     let output = Place::new().command(&["exec", "-l", "python", "-c", code]).output().unwrap();
     assert_eq!(output.stdout, b"\x1b[31m\xff\xfe\r\x07");
 }
@@ -143,7 +170,9 @@ fn the_end_of_long_output_is_shown() {
 
 #[test]
 fn a_workspace_goes_in_and_what_is_unsafe_is_named() {
-    let place = place("```python\nimport os\nprint(sorted(os.listdir('.')), open('sub/a.csv').read())\n```\n");
+    let place = place(
+        "```python\nimport os\nprint(sorted(os.listdir('.')), open('sub/a.csv').read())\n```\n",
+    );
     place.write("in/sub/a.csv", "1,2").write("in/large.bin", vec![0; 3 << 20]);
     std::os::unix::fs::symlink("/etc/passwd", place.path("in/link")).unwrap();
     let gave = place.run(&["run", "answer.md", "--workspace", "in", "--disk", "2m"]);
@@ -173,7 +202,9 @@ fn an_artifact_that_cannot_be_written_is_a_failure_of_ours() {
 
 #[test]
 fn names_of_artifacts_do_no_harm() {
-    let place = place("```python\nfor name in ['odd\\x1b[31m.txt', 'fine.txt']: open(name, 'w').close()\n```\n");
+    let place = place(
+        "```python\nfor name in ['odd\\x1b[31m.txt', 'fine.txt']: open(name, 'w').close()\n```\n",
+    );
     let gave = place.run(&["run", "answer.md"]);
     assert!(!gave.stderr.contains('\u{1b}'), "{gave}");
     assert_files(&place.path("cellblock-out"), &["fine.txt"]);
@@ -181,7 +212,9 @@ fn names_of_artifacts_do_no_harm() {
 
 #[test]
 fn a_chart_comes_out() {
-    let place = place("```python\nimport matplotlib.pyplot as plt\nlines = plt.plot([1, 2, 4])\nplt.show()\n```\n");
+    let place = place(
+        "```python\nimport matplotlib.pyplot as plt\nlines = plt.plot([1, 2, 4])\nplt.show()\n```\n",
+    );
     let gave = place.run(&["run", "answer.md"]);
     assert_eq!(gave.code, Some(0), "{gave}");
     let png = std::fs::read(place.path("cellblock-out/figure-1.png")).unwrap();

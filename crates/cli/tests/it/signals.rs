@@ -18,7 +18,8 @@ fn ctrl_c_ends_the_guest_and_shows_what_was_reached() {
          ```python\nprint('third')\n```\n",
     );
     for json in [false, true] {
-        let args: &[&str] = if json { &["run", "answer.md", "--json"] } else { &["run", "answer.md"] };
+        let args: &[&str] =
+            if json { &["run", "answer.md", "--json"] } else { &["run", "answer.md"] };
         let mut child = place.command(args).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut shown = String::new();
@@ -34,15 +35,25 @@ fn ctrl_c_ends_the_guest_and_shows_what_was_reached() {
             }
         }
         let start = Instant::now();
-        assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-INT", &child.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
         let code = child.wait().unwrap().code();
         assert!(start.elapsed() < Duration::from_secs(5), "it took {:?}", start.elapsed());
         assert_eq!(code, Some(130));
         stdout.read_to_string(&mut shown).unwrap();
         if json {
             let report: serde_json::Value = serde_json::from_str(&shown).unwrap();
-            let kinds: Vec<_> =
-                report["blocks"].as_array().unwrap().iter().map(|block| &block["outcome"]["kind"]).collect();
+            let kinds: Vec<_> = report["blocks"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|block| &block["outcome"]["kind"])
+                .collect();
             assert_eq!(kinds, ["exited", "cancelled", "skipped"]);
             assert_eq!(report["blocks"][1]["stdout"], "second\n");
         } else {
@@ -55,8 +66,10 @@ fn ctrl_c_ends_the_guest_and_shows_what_was_reached() {
 fn a_reader_that_goes_away_ends_the_run_quietly() {
     need_image();
     let code = "while True: print('x' * 100)";
-    let mut child =
-        Place::new().command(&["exec", "-l", "python", "-c", code, "--output-limit", "1g"]).spawn().unwrap();
+    let mut child = Place::new()
+        .command(&["exec", "-l", "python", "-c", code, "--output-limit", "1g"])
+        .spawn()
+        .unwrap();
     let mut first = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
     let start = Instant::now();

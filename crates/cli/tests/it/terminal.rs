@@ -26,7 +26,8 @@ impl AtTerminal {
     /// At a terminal that these variables describe.
     fn with(place: &Place, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let pty = nix::pty::openpty(None, None).unwrap();
-        let (keys, mut output) = (File::from(pty.master.try_clone().unwrap()), File::from(pty.master));
+        let (keys, mut output) =
+            (File::from(pty.master.try_clone().unwrap()), File::from(pty.master));
         let slave = File::from(pty.slave);
         let given = place.command(args);
         // `setsid` makes the terminal the command's own, so that it can be reached as /dev/tty.
@@ -134,7 +135,9 @@ fn a_person_corrects_edits_and_approves() {
     // What was typed is kept for the next time, for the user alone.
     let history = place.path("cache/chat-history");
     assert!(std::fs::read_to_string(&history).unwrap().contains("Plot it"));
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&history).unwrap().permissions());
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(&history).unwrap().permissions(),
+    );
     assert_eq!(mode & 0o777, 0o600);
 }
 
@@ -147,7 +150,16 @@ fn a_person_sees_what_hides_from_terminals() {
         r#"{"model":"m","match":{},"completion":{"content":"Done. TERMINATE"}}"#,
     ];
     place.write("answers.jsonl", answers.join("\n") + "\n");
-    let args = ["--executor", "local", "--approve", "always", "--human", "never", "--replay", "answers.jsonl"];
+    let args = [
+        "--executor",
+        "local",
+        "--approve",
+        "always",
+        "--human",
+        "never",
+        "--replay",
+        "answers.jsonl",
+    ];
     let mut chat = AtTerminal::start(&place, &[&["chat", "Add"], &args[..]].concat());
     chat.wait_for("   1 | echo 1 #\\u{1b}]0;\r\n   2 | echo EVIL\r\n   3 | #\\u{7}\r\n");
     chat.wait_for(PROMPT);
@@ -170,7 +182,11 @@ fn a_failure_is_told_once_on_a_screen() {
     let recording = fixture("recordings/stock-chart.jsonl");
     let args = ["chat", "Tell me a joke.", "--no-code", "--replay", &recording];
     let (code, shown) = AtTerminal::start(&place, &args).end();
-    assert_eq!((code, shown.matches("the recording has no answer").count()), (Some(125), 1), "{shown}");
+    assert_eq!(
+        (code, shown.matches("the recording has no answer").count()),
+        (Some(125), 1),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -212,13 +228,23 @@ fn a_person_is_asked_about_the_code_of_a_team() {
 
 #[test]
 fn a_person_who_leaves_ends_the_chat() {
-    for (keys, status, says) in
-        [("\u{4}", 0, "User requested to end"), ("\u{3}", 130, "Cancelled"), ("exit\r", 0, "User requested to end")]
-    {
+    for (keys, status, says) in [
+        ("\u{4}", 0, "User requested to end"),
+        ("\u{3}", 130, "Cancelled"),
+        ("exit\r", 0, "User requested to end"),
+    ] {
         let place = Place::new();
         let recording = fixture("recordings/stock-chart.jsonl");
-        let args =
-            ["chat", "Which stock did better?", "--human", "always", "--executor", "local", "--replay", &recording];
+        let args = [
+            "chat",
+            "Which stock did better?",
+            "--human",
+            "always",
+            "--executor",
+            "local",
+            "--replay",
+            &recording,
+        ];
         let mut chat = AtTerminal::start(&place, &args);
         chat.wait_for("`exit`: the chat ends)");
         chat.wait_for(PROMPT);
@@ -254,11 +280,13 @@ fn a_question_ends_with_the_time_of_the_chat() {
 #[test]
 fn pictures_are_shown_where_the_terminal_can() {
     // The beginning of a picture, 16 by 16, made by a shell.
-    let code =
-        r"printf '\\211PNG\\r\\n\\032\\n\\000\\000\\000\\015IHDR\\000\\000\\000\\020\\000\\000\\000\\020' > a.png";
-    let answer = format!(r#"{{"model":"m","match":{{}},"completion":{{"content":"```sh\n{code}\n```"}}}}"#);
-    let done = r#"{"model":"m","match":{"last":"a.png"},"completion":{"content":"Done. TERMINATE"}}"#;
-    let args = ["chat", "Draw.", "--executor", "local", "--human", "never", "--replay", "answers.jsonl"];
+    let code = r"printf '\\211PNG\\r\\n\\032\\n\\000\\000\\000\\015IHDR\\000\\000\\000\\020\\000\\000\\000\\020' > a.png";
+    let answer =
+        format!(r#"{{"model":"m","match":{{}},"completion":{{"content":"```sh\n{code}\n```"}}}}"#);
+    let done =
+        r#"{"model":"m","match":{"last":"a.png"},"completion":{"content":"Done. TERMINATE"}}"#;
+    let args =
+        ["chat", "Draw.", "--executor", "local", "--human", "never", "--replay", "answers.jsonl"];
     for (variables, shows) in [
         ([("TERM", "xterm-kitty")].as_slice(), "\u{1b}_Ga=T,f=100,q=2,m=0;"),
         (
@@ -268,7 +296,10 @@ fn pictures_are_shown_where_the_terminal_can() {
         (&[("TERM", "xterm")], ""),
     ] {
         let place = Place::new();
-        place.write("answers.jsonl", format!("{{\"cellblock_recording\":1,\"made\":\"by hand\"}}\n{done}\n{answer}\n"));
+        place.write(
+            "answers.jsonl",
+            format!("{{\"cellblock_recording\":1,\"made\":\"by hand\"}}\n{done}\n{answer}\n"),
+        );
         let (code, shown) = AtTerminal::with(&place, &args, variables).end();
         assert_eq!(code, Some(0), "{shown}");
         assert!(shown.contains("cellblock-out/a.png (image/png, 24 B)"), "{shown:?}");

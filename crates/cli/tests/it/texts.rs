@@ -11,9 +11,19 @@ const ANSWER: &str = "Here is the plan.\n\n```python\n# filename: plot.py\nprint
 #[test]
 fn help() {
     let place = Place::new();
-    for name in
-        ["", "run", "exec", "chat", "extract", "image", "image pull", "image extend", "doctor", "completions", "man"]
-    {
+    for name in [
+        "",
+        "run",
+        "exec",
+        "chat",
+        "extract",
+        "image",
+        "image pull",
+        "image extend",
+        "doctor",
+        "completions",
+        "man",
+    ] {
         let mut args: Vec<&str> = name.split_whitespace().collect();
         args.push("--help");
         assert_snapshot!(format!("help {name}").trim().replace(' ', "-"), place.run(&args));
@@ -32,7 +42,10 @@ fn extract() {
     place.write("answer.md", ANSWER);
     assert_snapshot!("extract", place.run(&["extract", "answer.md"]));
     assert_snapshot!("extract-json", place.run(&["extract", "answer.md", "--json"]));
-    assert_eq!(place.run_with(&["extract", "--json"], ANSWER.as_bytes()).json().as_array().unwrap().len(), 3);
+    assert_eq!(
+        place.run_with(&["extract", "--json"], ANSWER.as_bytes()).json().as_array().unwrap().len(),
+        3
+    );
 }
 
 #[test]
@@ -58,7 +71,10 @@ fn input_that_is_no_answer() {
         assert_snapshot!(format!("no-answer-{file}"), gave);
         assert_eq!((gave.code, gave.stdout.as_str()), (Some(2), ""));
         let extracted = place.run(&["extract", file]);
-        assert_eq!((extracted.code, extracted.stdout, extracted.stderr), (Some(2), String::new(), gave.stderr));
+        assert_eq!(
+            (extracted.code, extracted.stdout, extracted.stderr),
+            (Some(2), String::new(), gave.stderr)
+        );
     }
     assert_snapshot!("no-answer-data.md", place.run(&["run", "data.md"]));
     assert_eq!(place.run(&["extract", "data.md"]).code, Some(0));
@@ -72,7 +88,10 @@ fn with_json_a_failure_is_one_object_too() {
     let gave = place.run(&["run", "prose.md", "--json"]);
     assert_snapshot!(gave);
     assert_eq!(gave.json()["exit_code"], 2);
-    assert_eq!(place.run(&["run", "prose.md", "--json", "--executor", "moon"]).json()["exit_code"], 2);
+    assert_eq!(
+        place.run(&["run", "prose.md", "--json", "--executor", "moon"]).json()["exit_code"],
+        2
+    );
 }
 
 #[test]
@@ -111,8 +130,14 @@ fn completions_and_manual() {
     }
     let page = place.run(&["man"]);
     assert_eq!(page.code, Some(0));
-    for part in [".TH cellblock", "CELLBLOCK RUN", "CELLBLOCK CHAT", "CELLBLOCK IMAGE", "\\-\\-timeout", "Exit status"]
-    {
+    for part in [
+        ".TH cellblock",
+        "CELLBLOCK RUN",
+        "CELLBLOCK CHAT",
+        "CELLBLOCK IMAGE",
+        "\\-\\-timeout",
+        "Exit status",
+    ] {
         assert!(page.stdout.contains(part), "{part}");
     }
 }
@@ -122,12 +147,17 @@ fn colour_is_for_terminals_or_on_request() {
     let place = Place::new();
     place.write("answer.md", ANSWER);
     let coloured = |variable: &str, value: &str| {
-        let output = place.command(&["extract", "answer.md"]).env(variable, value).output().unwrap();
+        let output =
+            place.command(&["extract", "answer.md"]).env(variable, value).output().unwrap();
         output.stdout.contains(&0x1b)
     };
     assert!(!coloured("SOME_OTHER", "1"));
     assert!(coloured("CLICOLOR_FORCE", "1"));
-    let output =
-        place.command(&["extract", "answer.md"]).env("CLICOLOR_FORCE", "1").env("NO_COLOR", "1").output().unwrap();
+    let output = place
+        .command(&["extract", "answer.md"])
+        .env("CLICOLOR_FORCE", "1")
+        .env("NO_COLOR", "1")
+        .output()
+        .unwrap();
     assert!(!output.stdout.contains(&0x1b), "NO_COLOR wins");
 }

@@ -15,11 +15,13 @@ use crate::engine::text;
 
 /// A directory of docker's configuration, with contexts and a current one.
 fn config(directory: &Path, current: Option<&str>, contexts: &[(&str, &str)]) {
-    let current =
-        current.map_or("{}".to_owned(), |name| format!("{{\"currentContext\": \"{name}\", \"auths\": {{}}}}"));
+    let current = current.map_or("{}".to_owned(), |name| {
+        format!("{{\"currentContext\": \"{name}\", \"auths\": {{}}}}")
+    });
     fs::write(directory.join("config.json"), current).unwrap();
     for (name, host) in contexts {
-        let hash: String = Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash: String =
+            Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         let meta = directory.join("contexts/meta").join(hash);
         fs::create_dir_all(&meta).unwrap();
         let text = format!(
@@ -36,7 +38,10 @@ fn socket(path: &str) -> Address {
 
 #[test]
 fn docker_host_is_understood() {
-    let tls = |certificates: &str| Address::Tls { address: "far:2376".to_owned(), certificates: certificates.into() };
+    let tls = |certificates: &str| Address::Tls {
+        address: "far:2376".to_owned(),
+        certificates: certificates.into(),
+    };
     let table = [
         ("unix:///run/x.sock", false, Ok(socket("/run/x.sock"))),
         ("tcp://far:1234", false, Ok(Address::Tcp("far:1234".to_owned()))),
@@ -54,13 +59,24 @@ fn docker_host_is_understood() {
     ];
     for (host, tls, expected) in table {
         let home = Some(PathBuf::from("/home/me"));
-        let found = endpoints(&Surroundings { host: Some(host.to_owned()), tls, home, ..Surroundings::default() });
+        let found = endpoints(&Surroundings {
+            host: Some(host.to_owned()),
+            tls,
+            home,
+            ..Surroundings::default()
+        });
         match (found, expected) {
             (Ok(found), Ok(expected)) => {
                 assert_eq!(found.len(), 1, "{host}");
-                assert_eq!((&found[0].address, found[0].origin.as_str()), (&expected, "DOCKER_HOST"), "{host}");
+                assert_eq!(
+                    (&found[0].address, found[0].origin.as_str()),
+                    (&expected, "DOCKER_HOST"),
+                    "{host}"
+                );
             }
-            (Err(error), Err(expected)) => assert!(text(&error).contains(expected), "{host}: {error}"),
+            (Err(error), Err(expected)) => {
+                assert!(text(&error).contains(expected), "{host}: {error}")
+            }
             (found, expected) => panic!("{host}: {found:?} instead of {expected:?}"),
         }
     }
@@ -71,7 +87,8 @@ fn contexts_are_followed() {
     let directory = tempfile::tempdir().unwrap();
     let contexts = [("rootless", "unix:///run/user/1/docker.sock"), ("far away", "tcp://far:2375")];
     config(directory.path(), Some("rootless"), &contexts);
-    let here = Surroundings { config: Some(directory.path().to_owned()), ..Surroundings::default() };
+    let here =
+        Surroundings { config: Some(directory.path().to_owned()), ..Surroundings::default() };
 
     let found = endpoints(&here).unwrap();
     assert_eq!((found.len(), &found[0].address), (1, &socket("/run/user/1/docker.sock")));
@@ -81,7 +98,11 @@ fn contexts_are_followed() {
     assert_eq!(endpoints(&named).unwrap()[0].address, Address::Tcp("far:2375".to_owned()));
 
     let host = Surroundings { host: Some("unix:///x".to_owned()), ..named };
-    assert_eq!(endpoints(&host).unwrap()[0].address, socket("/x"), "DOCKER_HOST comes before any context");
+    assert_eq!(
+        endpoints(&host).unwrap()[0].address,
+        socket("/x"),
+        "DOCKER_HOST comes before any context"
+    );
 
     let default = Surroundings { context: Some("default".to_owned()), ..here.clone() };
     assert_eq!(endpoints(&default).unwrap()[0].address, socket("/var/run/docker.sock"));
@@ -102,7 +123,8 @@ fn a_context_with_certificates_is_reached_through_tls() {
     let hash: String = Sha256::digest(b"far").iter().map(|byte| format!("{byte:02x}")).collect();
     let certificates = directory.path().join("contexts/tls").join(hash).join("docker");
     fs::create_dir_all(&certificates).unwrap();
-    let here = Surroundings { config: Some(directory.path().to_owned()), ..Surroundings::default() };
+    let here =
+        Surroundings { config: Some(directory.path().to_owned()), ..Surroundings::default() };
     let expected = Address::Tls { address: "far:2376".to_owned(), certificates };
     assert_eq!(endpoints(&here).unwrap()[0].address, expected);
 }
@@ -114,7 +136,8 @@ fn without_a_name_the_usual_sockets_are_tried_in_order() {
         runtime: Some(PathBuf::from("/run/user/7")),
         ..Surroundings::default()
     };
-    let found: Vec<String> = endpoints(&here).unwrap().iter().map(|endpoint| endpoint.address.to_string()).collect();
+    let found: Vec<String> =
+        endpoints(&here).unwrap().iter().map(|endpoint| endpoint.address.to_string()).collect();
     let expected = [
         "unix:///var/run/docker.sock",
         "unix:///run/user/7/docker.sock",
@@ -138,11 +161,17 @@ async fn an_engine_that_is_not_there_is_told_from_one_that_is_deaf() {
     let host = format!("unix://{}", path.display());
 
     let error = failure(&host).await;
-    assert!(error.contains("no Docker engine is running") && error.contains("does not exist"), "{error}");
+    assert!(
+        error.contains("no Docker engine is running") && error.contains("does not exist"),
+        "{error}"
+    );
 
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     let error = failure(&host).await;
-    assert!(error.contains("no Docker engine is running") && error.contains("nobody listens"), "{error}");
+    assert!(
+        error.contains("no Docker engine is running") && error.contains("nobody listens"),
+        "{error}"
+    );
 
     // Somebody who listens, but is no engine.
     fs::remove_file(&path).unwrap();
@@ -181,7 +210,11 @@ async fn a_socket_without_permission_says_what_to_do() {
         fs::copy(program, &copy).unwrap();
         fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
         let mut command = std::process::Command::new(copy);
-        command.args(["--exact", "connect::a_socket_without_permission_says_what_to_do", "--nocapture"]);
+        command.args([
+            "--exact",
+            "connect::a_socket_without_permission_says_what_to_do",
+            "--nocapture",
+        ]);
         std::os::unix::process::CommandExt::uid(&mut command, 65534);
         let output = command.env("TMPDIR", "/tmp").current_dir("/").output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout);

@@ -18,7 +18,9 @@ static MAKING: Mutex<()> = Mutex::const_new(());
 pub async fn engine() -> Option<Engine> {
     match Engine::connect().await {
         Ok(engine) => Some(engine),
-        Err(error) if std::env::var_os("CELLBLOCK_REQUIRE_DOCKER").is_some_and(|value| value == "1") => {
+        Err(error)
+            if std::env::var_os("CELLBLOCK_REQUIRE_DOCKER").is_some_and(|value| value == "1") =>
+        {
             panic!("CELLBLOCK_REQUIRE_DOCKER=1, but there is no Docker engine: {error:?}")
         }
         Err(_) => {
@@ -49,7 +51,11 @@ pub async fn client() -> Docker {
 /// The ids of all containers whose label has this value, running or not.
 pub async fn containers(docker: &Docker, label: &str) -> Vec<ContainerSummary> {
     let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
-    let options = ListContainersOptions { all: true, filters: Some(filters), ..ListContainersOptions::default() };
+    let options = ListContainersOptions {
+        all: true,
+        filters: Some(filters),
+        ..ListContainersOptions::default()
+    };
     docker.list_containers(Some(options)).await.unwrap()
 }
 

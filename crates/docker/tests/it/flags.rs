@@ -14,22 +14,41 @@ const MIB: u64 = 1024 * 1024;
 async fn everything_is_denied_by_default() {
     let Some(executor) = executor().await else { return };
     let docker = client().await;
-    let limits = Limits { memory: 200 * MIB, disk: 10 * MIB, files: 100, processes: 20, ..Limits::default() };
-    let mut session = executor.open(SessionSpec { limits, ..SessionSpec::default() }).await.unwrap();
+    let limits = Limits {
+        memory: 200 * MIB,
+        disk: 10 * MIB,
+        files: 100,
+        processes: 20,
+        ..Limits::default()
+    };
+    let mut session =
+        executor.open(SessionSpec { limits, ..SessionSpec::default() }).await.unwrap();
     let container = container_of(&docker, session.as_mut()).await;
 
     let config = container.config.unwrap();
     assert_eq!(config.user.as_deref(), Some("65534:65534"));
-    assert_eq!((config.tty, config.open_stdin, config.stdin_once), (Some(false), Some(true), Some(true)));
-    assert_eq!((config.hostname.as_deref(), config.working_dir.as_deref()), (Some("cell"), Some("/workspace")));
+    assert_eq!(
+        (config.tty, config.open_stdin, config.stdin_once),
+        (Some(false), Some(true), Some(true))
+    );
+    assert_eq!(
+        (config.hostname.as_deref(), config.working_dir.as_deref()),
+        (Some("cell"), Some("/workspace"))
+    );
     // The image's own variables only.
     assert!(config.env.iter().flatten().all(|variable| variable.starts_with("PATH=")));
     let labels = config.labels.unwrap();
-    assert!(labels.contains_key("cellblock.version") && labels["cellblock.owner"].contains('/'), "{labels:?}");
+    assert!(
+        labels.contains_key("cellblock.version") && labels["cellblock.owner"].contains('/'),
+        "{labels:?}"
+    );
 
     let host: HostConfig = container.host_config.unwrap();
     assert_eq!(host.network_mode.as_deref(), Some("none"));
-    assert_eq!((host.readonly_rootfs, host.privileged, host.auto_remove), (Some(true), Some(false), Some(true)));
+    assert_eq!(
+        (host.readonly_rootfs, host.privileged, host.auto_remove),
+        (Some(true), Some(false), Some(true))
+    );
     assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
     assert_eq!(host.cap_add.unwrap_or_default(), Vec::<String>::new());
     assert_eq!(host.security_opt, Some(vec!["no-new-privileges:true".to_owned()]));
@@ -38,7 +57,10 @@ async fn everything_is_denied_by_default() {
     assert_eq!((host.init, host.oom_kill_disable.unwrap_or(false)), (Some(false), false));
     assert_eq!(host.log_config.unwrap().typ.as_deref(), Some("none"));
     assert_eq!(host.binds.unwrap_or_default(), Vec::<String>::new());
-    assert_eq!(host.devices.unwrap_or_default().len() + host.device_requests.unwrap_or_default().len(), 0);
+    assert_eq!(
+        host.devices.unwrap_or_default().len() + host.device_requests.unwrap_or_default().len(),
+        0
+    );
     for directory in ["/workspace", "/tmp"] {
         let options = &host.tmpfs.as_ref().unwrap()[directory];
         for option in ["nosuid", "nodev", "size=10485760", "nr_inodes=101", "uid=65534"] {
@@ -46,7 +68,8 @@ async fn everything_is_denied_by_default() {
         }
     }
     let mounts = container.mounts.unwrap();
-    let volumes: Vec<&str> = mounts.iter().filter_map(|mount| mount.destination.as_deref()).collect();
+    let volumes: Vec<&str> =
+        mounts.iter().filter_map(|mount| mount.destination.as_deref()).collect();
     assert_eq!(volumes, ["/packages"], "{mounts:?}");
     session.close().await.unwrap();
 }
@@ -55,7 +78,8 @@ async fn everything_is_denied_by_default() {
 async fn what_the_flags_mean_inside() {
     let Some(executor) = executor().await else { return };
     let limits = Limits { disk: 10 * MIB, files: 100, ..Limits::default() };
-    let mut session = executor.open(SessionSpec { limits, ..SessionSpec::default() }).await.unwrap();
+    let mut session =
+        executor.open(SessionSpec { limits, ..SessionSpec::default() }).await.unwrap();
     let code = r#"
 import os
 print(os.getuid(), os.getgid(), os.getgroups(), os.getcwd(), os.uname().nodename)
@@ -94,7 +118,8 @@ async fn the_greatest_values_are_no_limits() {
         files: u32::MAX,
         processes: u32::MAX,
     };
-    let mut session = executor.open(SessionSpec { limits, ..SessionSpec::default() }).await.unwrap();
+    let mut session =
+        executor.open(SessionSpec { limits, ..SessionSpec::default() }).await.unwrap();
     let host = container_of(&docker, session.as_mut()).await.host_config.unwrap();
     assert_eq!((host.memory.unwrap_or(0), host.memory_swap.unwrap_or(0)), (0, 0));
     assert!(host.pids_limit.unwrap_or(0) <= 0, "{:?}", host.pids_limit);
@@ -105,24 +130,35 @@ async fn the_greatest_values_are_no_limits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn granted_mounts_and_processors_are_given() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(&directory, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
     std::fs::write(directory.path().join("data.txt"), "of the host").unwrap();
-    let mount = HostMount { host: directory.path().to_owned(), cell: "/data".to_owned(), writable: false };
+    let mount =
+        HostMount { host: directory.path().to_owned(), cell: "/data".to_owned(), writable: false };
     let options = Options { idle: 0, cpus: Some(0.5), mounts: vec![mount], ..Options::default() };
     let Some(granted) = executor_with(options).await else { return };
     let docker = client().await;
     let mut session = granted.open(SessionSpec::default()).await.unwrap();
-    assert_eq!(succeed(session.as_mut(), "print(open('/data/data.txt').read())").await, "of the host\n");
+    assert_eq!(
+        succeed(session.as_mut(), "print(open('/data/data.txt').read())").await,
+        "of the host\n"
+    );
     let code = "try: open('/data/new', 'w')\nexcept OSError as error: print(error.errno)";
     assert_eq!(succeed(session.as_mut(), code).await, "30\n");
     assert!(!directory.path().join("new").exists());
-    assert_eq!(container_of(&docker, session.as_mut()).await.host_config.unwrap().nano_cpus, Some(500_000_000));
+    assert_eq!(
+        container_of(&docker, session.as_mut()).await.host_config.unwrap().nano_cpus,
+        Some(500_000_000)
+    );
     session.close().await.unwrap();
 
     // The control: without the grant there is no such directory.
     let Some(plain) = executor().await else { return };
     let mut session = plain.open(SessionSpec::default()).await.unwrap();
-    assert_eq!(succeed(session.as_mut(), "import os\nprint(os.path.exists('/data'))").await, "False\n");
+    assert_eq!(
+        succeed(session.as_mut(), "import os\nprint(os.path.exists('/data'))").await,
+        "False\n"
+    );
     session.close().await.unwrap();
 }
 
@@ -133,7 +169,10 @@ async fn options_that_make_no_sense_are_refused() {
         ..Options::default()
     };
     let table = [
-        (Options { runtime: Some("no-such".to_owned()), ..Options::default() }, "no runtime no-such"),
+        (
+            Options { runtime: Some("no-such".to_owned()), ..Options::default() },
+            "no runtime no-such",
+        ),
         (Options { cpus: Some(0.0), ..Options::default() }, "too few"),
         (Options { cpus: Some(f64::NAN), ..Options::default() }, "too few"),
         (mount("relative", "/data"), "not an absolute path"),
@@ -145,7 +184,12 @@ async fn options_that_make_no_sense_are_refused() {
     ];
     for (options, expected) in table {
         let Some(engine) = crate::engine::engine().await else { return };
-        let error = cellblock_docker::DockerExecutor::start_on(engine, options.clone(), &cellblock_exec::Silent).await;
+        let error = cellblock_docker::DockerExecutor::start_on(
+            engine,
+            options.clone(),
+            &cellblock_exec::Silent,
+        )
+        .await;
         let error = text(&error.unwrap_err());
         assert!(error.contains(expected), "{options:?}: {error}");
     }
@@ -157,7 +201,8 @@ async fn a_granted_host_has_a_name_and_a_low_port() {
     let docker = client().await;
     let rule = |host: &str, port| HostRule { host: host.to_owned(), port: Some(port) };
     let network = Network::Allow(vec![rule("files.example", 80), rule("localhost", 443)]);
-    let mut session = executor.open(SessionSpec { network, ..SessionSpec::default() }).await.unwrap();
+    let mut session =
+        executor.open(SessionSpec { network, ..SessionSpec::default() }).await.unwrap();
     let container = container_of(&docker, session.as_mut()).await;
     let host = container.host_config.unwrap();
     assert_eq!(host.network_mode.as_deref(), Some("none"), "a grant opens no network");

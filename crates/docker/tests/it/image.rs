@@ -25,7 +25,8 @@ async fn docker_python_has_its_libraries() {
 async fn an_image_says_truly_what_it_runs() {
     let Some(labelled) = executor().await else { return };
     let docker = client().await;
-    let image = images().await.unwrap().into_iter().find(|image| image.name == DEFAULT_IMAGE).unwrap();
+    let image =
+        images().await.unwrap().into_iter().find(|image| image.name == DEFAULT_IMAGE).unwrap();
     // The same without the label, so that a driver has to look.
     let body = bollard::models::ContainerCreateBody {
         image: Some(image.id),
@@ -43,8 +44,13 @@ async fn an_image_says_truly_what_it_runs() {
     };
     docker.commit_container(options, bollard::models::ContainerConfig::default()).await.unwrap();
     docker.remove_container(&id, None).await.unwrap();
-    let looked = executor_with(Options { image: name.to_owned(), ..Options::default() }).await.unwrap();
-    assert_eq!(looked.idle(), 1, "the container that was looked into is kept for the first session");
+    let looked =
+        executor_with(Options { image: name.to_owned(), ..Options::default() }).await.unwrap();
+    assert_eq!(
+        looked.idle(),
+        1,
+        "the container that was looked into is kept for the first session"
+    );
     assert_eq!(looked.capabilities().languages, labelled.capabilities().languages);
     looked.close().await.unwrap();
     docker.remove_image(name, None::<RemoveImageOptions>, None).await.unwrap();
@@ -58,13 +64,15 @@ async fn an_image_that_is_not_there_is_named() {
         let error = text(&executor.open(spec).await.unwrap_err());
         assert!(error.contains(image), "{error}");
     }
-    let spec = SessionSpec { image: Some("no-such-image-here".to_owned()), ..SessionSpec::default() };
+    let spec =
+        SessionSpec { image: Some("no-such-image-here".to_owned()), ..SessionSpec::default() };
     let error = text(&executor.open(spec).await.unwrap_err());
     assert!(error.contains("cellblock image pull no-such-image-here"), "{error}");
 
     let options = Options { image: "no-such-image-here".to_owned(), ..Options::default() };
     let engine = engine().await.unwrap();
-    let error = cellblock_docker::DockerExecutor::start_on(engine, options, &Silent).await.unwrap_err();
+    let error =
+        cellblock_docker::DockerExecutor::start_on(engine, options, &Silent).await.unwrap_err();
     assert!(text(&error).contains("no-such-image-here"), "{error}");
 }
 
@@ -74,7 +82,8 @@ async fn an_image_without_python_is_told() {
     // An image with nothing in it.
     let directory = tempfile::tempdir().unwrap();
     let archive = directory.path().join("empty.tar");
-    let made = Command::new("tar").arg("-cf").arg(&archive).args(["-T", "/dev/null"]).status().unwrap();
+    let made =
+        Command::new("tar").arg("-cf").arg(&archive).args(["-T", "/dev/null"]).status().unwrap();
     assert!(made.success());
     let docker = client().await;
     let options = bollard::query_parameters::CreateImageOptions {
@@ -84,9 +93,12 @@ async fn an_image_without_python_is_told() {
         ..Default::default()
     };
     let body = bollard::body_full(std::fs::read(&archive).unwrap().into());
-    let messages: Vec<_> = futures_util::StreamExt::collect(docker.create_image(Some(options), Some(body), None)).await;
+    let messages: Vec<_> =
+        futures_util::StreamExt::collect(docker.create_image(Some(options), Some(body), None))
+            .await;
     assert!(messages.iter().all(Result::is_ok), "{messages:?}");
-    let spec = SessionSpec { image: Some("cellblock-test-empty:1".to_owned()), ..SessionSpec::default() };
+    let spec =
+        SessionSpec { image: Some("cellblock-test-empty:1".to_owned()), ..SessionSpec::default() };
     let error = text(&executor.open(spec).await.unwrap_err());
     assert!(error.contains("the image has no python3"), "{error}");
     docker.remove_image("cellblock-test-empty:1", None::<RemoveImageOptions>, None).await.unwrap();
@@ -97,6 +109,9 @@ async fn doctor_sees_the_engine() {
     let Some(_) = executor().await else { return };
     let checks = checks().await;
     let names: Vec<&str> = checks.iter().map(|check| check.name.as_str()).collect();
-    assert_eq!(names, ["engine", "image docker-python", "system call filter", "limits", "runtimes"]);
+    assert_eq!(
+        names,
+        ["engine", "image docker-python", "system call filter", "limits", "runtimes"]
+    );
     assert!(checks.iter().all(|check| check.executor == "docker" && check.ok), "{checks:#?}");
 }

@@ -52,8 +52,15 @@ async fn a_package_is_installed_once_and_then_kept() {
     let report = session.install(&requirements(&["humanize==4.9.0"])).await.unwrap();
     println!("fetched in {fetched:?}, from the layer in {:?}", began.elapsed());
     assert_eq!(report.installed, ["humanize==4.9.0"]);
-    assert!(began.elapsed() < fetched / 2, "{:?} after {fetched:?}: was it fetched again?", began.elapsed());
-    assert_eq!(succeed(session.as_mut(), "import humanize\nprint(humanize.intcomma(1000))").await, "1,000\n");
+    assert!(
+        began.elapsed() < fetched / 2,
+        "{:?} after {fetched:?}: was it fetched again?",
+        began.elapsed()
+    );
+    assert_eq!(
+        succeed(session.as_mut(), "import humanize\nprint(humanize.intcomma(1000))").await,
+        "1,000\n"
+    );
 
     // A second one comes beside the first, which keeps its version.
     let report = session.install(&requirements(&["tabulate"])).await.unwrap();
@@ -75,7 +82,10 @@ async fn what_the_image_has_is_not_installed_again() {
     // numpy is what this one needs, and is there.
     let report = session.install(&requirements(&["numexpr"])).await.unwrap();
     assert_eq!(report.installed.len(), 1, "{report:?}");
-    assert_eq!(succeed(session.as_mut(), "import numexpr\nprint(numexpr.evaluate('2*3'))").await, "6\n");
+    assert_eq!(
+        succeed(session.as_mut(), "import numexpr\nprint(numexpr.evaluate('2*3'))").await,
+        "6\n"
+    );
     session.close().await.unwrap();
 }
 
@@ -84,8 +94,7 @@ async fn programs_of_a_package_can_be_started() {
     let Some(executor) = executor().await else { return };
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
     session.install(&requirements(&["tabulate"])).await.unwrap();
-    let code =
-        "import subprocess\nprint(subprocess.run(['tabulate'], input='a 1', capture_output=True, text=True).stdout)";
+    let code = "import subprocess\nprint(subprocess.run(['tabulate'], input='a 1', capture_output=True, text=True).stdout)";
     assert!(succeed(session.as_mut(), code).await.contains('a'));
     session.close().await.unwrap();
 }
@@ -128,6 +137,9 @@ async fn a_package_without_a_wheel_needs_a_grant() {
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
     let report = session.install(&package).await.unwrap();
     assert_eq!(report.installed, ["docopt==0.6.2"]);
-    assert_eq!(succeed(session.as_mut(), "import docopt\nprint(docopt.__version__)").await, "0.6.2\n");
+    assert_eq!(
+        succeed(session.as_mut(), "import docopt\nprint(docopt.__version__)").await,
+        "0.6.2\n"
+    );
     session.close().await.unwrap();
 }

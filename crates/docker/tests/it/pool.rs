@@ -101,7 +101,8 @@ async fn idle_containers_end_with_their_executor() {
     let idle = with_memory(&docker, 131 << 20).await;
     drop(executor);
     for id in idle {
-        eventually("a dropped executor's container is gone", async || is_gone(&docker, &id).await).await;
+        eventually("a dropped executor's container is gone", async || is_gone(&docker, &id).await)
+            .await;
     }
 }
 

@@ -7,7 +7,9 @@ use std::{
 
 use bollard::query_parameters::{KillContainerOptions, RemoveContainerOptions};
 use cellblock_docker::{DockerExecutor, Engine, Options, connect::Surroundings};
-use cellblock_exec::{Error, ExecutionRequest, Executor, Limit, Outcome, Session, SessionSpec, Silent};
+use cellblock_exec::{
+    Error, ExecutionRequest, Executor, Limit, Outcome, Session, SessionSpec, Silent,
+};
 
 use crate::engine::{client, container_of, eventually, executor, is_gone, succeed, text};
 
@@ -32,7 +34,11 @@ async fn a_container_removed_behind_our_back_is_told() {
     docker.remove_container(&id, Some(options)).await.unwrap();
     for _ in 0..2 {
         let error = after(session.as_mut()).await;
-        assert!(error.contains("killed or removed from outside") && error.contains("open a new session"), "{error}");
+        assert!(
+            error.contains("killed or removed from outside")
+                && error.contains("open a new session"),
+            "{error}"
+        );
     }
     eventually("its volume is gone", async || docker.inspect_volume(&volume).await.is_err()).await;
     session.close().await.unwrap();
@@ -77,11 +83,18 @@ async fn an_engine_that_dies_is_told_and_its_container_ends() {
     // The image has to be there; the executor itself is not used.
     let Some(control) = executor().await else { return };
     let docker = client().await;
-    let cellblock_docker::connect::Address::Socket(real) = control.engine().endpoint().address.clone() else { return };
+    let cellblock_docker::connect::Address::Socket(real) =
+        control.engine().endpoint().address.clone()
+    else {
+        return;
+    };
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("engine.sock");
     let engine = mortal_engine(real, &path).await;
-    let surroundings = Surroundings { host: Some(format!("unix://{}", path.display())), ..Surroundings::default() };
+    let surroundings = Surroundings {
+        host: Some(format!("unix://{}", path.display())),
+        ..Surroundings::default()
+    };
     let connected = Engine::connect_in(&surroundings).await.unwrap();
     let options = Options { idle: 0, ..Options::default() };
     let executor = DockerExecutor::start_on(connected, options, &Silent).await.unwrap();
@@ -139,11 +152,15 @@ async fn a_dropped_open_leaves_no_container() {
         let mut count = 0;
         for container in crate::engine::containers(&docker, "cellblock.owner").await {
             let inspected = docker.inspect_container(&container.id.unwrap(), None).await;
-            count += usize::from(inspected.is_ok_and(|it| it.host_config.and_then(|host| host.memory) == Some(memory)));
+            count += usize::from(
+                inspected
+                    .is_ok_and(|it| it.host_config.and_then(|host| host.memory) == Some(memory)),
+            );
         }
         count
     };
-    let limits = cellblock_exec::Limits { memory: memory as u64, ..cellblock_exec::Limits::default() };
+    let limits =
+        cellblock_exec::Limits { memory: memory as u64, ..cellblock_exec::Limits::default() };
     for milliseconds in [1, 20, 60, 150, 300] {
         let open = executor.open(SessionSpec { limits: limits.clone(), ..SessionSpec::default() });
         let _ = tokio::time::timeout(Duration::from_millis(milliseconds), open).await;
@@ -155,7 +172,9 @@ async fn a_dropped_open_leaves_no_container() {
 
 #[test]
 fn a_runtime_that_ends_while_containers_are_made_leaves_none() {
-    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    };
     // Its memory tells it from those of other tests.
     let limits = cellblock_exec::Limits { memory: 139 << 20, ..cellblock_exec::Limits::default() };
     for milliseconds in [1, 5, 20, 50, 100, 200, 400] {
@@ -163,7 +182,8 @@ fn a_runtime_that_ends_while_containers_are_made_leaves_none() {
         let goes_on = ending.block_on(async {
             let Some(executor) = executor().await else { return false };
             let spec = SessionSpec { limits: limits.clone(), ..SessionSpec::default() };
-            let _ = tokio::time::timeout(Duration::from_millis(milliseconds), executor.open(spec)).await;
+            let _ = tokio::time::timeout(Duration::from_millis(milliseconds), executor.open(spec))
+                .await;
             true
         });
         if !goes_on {
@@ -177,9 +197,9 @@ fn a_runtime_that_ends_while_containers_are_made_leaves_none() {
             let mut left = 0;
             for container in crate::engine::containers(&docker, "cellblock.owner").await {
                 let inspected = docker.inspect_container(&container.id.unwrap(), None).await;
-                left += usize::from(
-                    inspected.is_ok_and(|it| it.host_config.and_then(|host| host.memory) == Some(139 << 20)),
-                );
+                left += usize::from(inspected.is_ok_and(|it| {
+                    it.host_config.and_then(|host| host.memory) == Some(139 << 20)
+                }));
             }
             left == 0
         })
@@ -197,7 +217,10 @@ async fn a_killed_process_leaves_no_container() {
         None => return,
         Some(executor) if std::env::var_os(VICTIM).is_some() => {
             let mut session = executor.open(SessionSpec::default()).await.unwrap();
-            println!("container {}", container_of(&client().await, session.as_mut()).await.id.unwrap());
+            println!(
+                "container {}",
+                container_of(&client().await, session.as_mut()).await.id.unwrap()
+            );
             tokio::time::sleep(Duration::from_secs(60)).await;
             panic!("nobody killed this process");
         }
@@ -228,7 +251,8 @@ async fn a_killed_process_leaves_no_container() {
 async fn memory_that_runs_out_is_a_limit_and_the_session_lives() {
     let Some(executor) = executor().await else { return };
     let limits = cellblock_exec::Limits { memory: 100 << 20, ..cellblock_exec::Limits::default() };
-    let mut session = executor.open(SessionSpec { limits, ..SessionSpec::default() }).await.unwrap();
+    let mut session =
+        executor.open(SessionSpec { limits, ..SessionSpec::default() }).await.unwrap();
     let code = "kept = []\nwhile True: kept.append(bytearray(b'x' * (1 << 20)))";
     let result = session.execute(ExecutionRequest::python(code)).await.unwrap();
     assert_eq!(result.outcome, Outcome::LimitExceeded { limit: Limit::Memory }, "{result:?}");

@@ -10,7 +10,8 @@ use crate::engine::{client, container_of, engine, executor, is_gone};
 
 /// A container that is never started, with these labels.
 async fn left_behind(docker: &Docker, image: &str, labels: &[(&str, &str)]) -> String {
-    let labels: HashMap<_, _> = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let labels: HashMap<_, _> =
+        labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let body = ContainerCreateBody {
         image: Some(image.to_owned()),
         cmd: Some(vec!["true".to_owned()]),
@@ -47,7 +48,11 @@ async fn only_what_the_dead_left_is_removed() {
         left_behind(&docker, &image, &[]).await,
     ];
 
-    let second = DockerExecutor::start_on(engine().await.unwrap(), Options { idle: 0, ..Options::default() }, &Silent);
+    let second = DockerExecutor::start_on(
+        engine().await.unwrap(),
+        Options { idle: 0, ..Options::default() },
+        &Silent,
+    );
     second.await.unwrap();
     assert!(is_gone(&docker, &swept).await);
     for (number, container) in kept.iter().enumerate() {

@@ -7,7 +7,8 @@ use cellblock_driver::{
     Cell, Config, DriverSession, INTERPRETERS, Installed, Program, Reading, Setup, Stream, command,
 };
 use cellblock_exec::{
-    Capabilities, Error, Executor, Isolation, Language, Limit, Requirement, Result, Session, SessionSpec,
+    Capabilities, Error, Executor, Isolation, Language, Limit, Requirement, Result, Session,
+    SessionSpec,
 };
 use tokio::process::{Child, Command};
 
@@ -32,10 +33,16 @@ static CAPABILITIES: LazyLock<Capabilities> = LazyLock::new(|| Capabilities {
 
 /// Python, and what this machine has an interpreter for.
 fn languages() -> Vec<Language> {
-    let is_there =
-        |program: &&str| ["/usr/local/bin", "/usr/bin", "/bin"].iter().any(|bin| Path::new(bin).join(program).exists());
-    let found = INTERPRETERS.iter().filter(|interpreter| interpreter.programs.iter().any(&is_there));
-    std::iter::once(Language::PYTHON).chain(found.map(|interpreter| Language::new(interpreter.language))).collect()
+    let is_there = |program: &&str| {
+        ["/usr/local/bin", "/usr/bin", "/bin"]
+            .iter()
+            .any(|bin| Path::new(bin).join(program).exists())
+    };
+    let found =
+        INTERPRETERS.iter().filter(|interpreter| interpreter.programs.iter().any(&is_there));
+    std::iter::once(Language::PYTHON)
+        .chain(found.map(|interpreter| Language::new(interpreter.language)))
+        .collect()
 }
 
 #[derive(Debug)]
@@ -78,7 +85,17 @@ impl Executor for Bare {
         config.workspace = directory.path().join("workspace").display().to_string();
         config.temporary = directory.path().join("tmp").display().to_string();
         let mut child = Command::new("unshare")
-            .args(["--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", BEFORE, "sh"])
+            .args([
+                "--map-root-user",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+                "sh",
+                "-c",
+                BEFORE,
+                "sh",
+            ])
             .args(command(&config))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -105,13 +122,17 @@ impl Executor for Bare {
 
 /// What a process and all below it use.
 fn tree(pid: u32, reading: &mut Reading) {
-    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let read =
+        |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
     let stat = read("stat");
     let ticks = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
     // 100 ticks a second, and pages of 4 KiB.
-    reading.cpu += Duration::from_millis(ticks.map(|ticks| ticks.parse::<u64>().unwrap_or(0) * 10).sum());
-    reading.memory +=
-        read("statm").split_whitespace().nth(1).map_or(0, |pages| pages.parse::<u64>().unwrap_or(0) * 4096);
+    reading.cpu +=
+        Duration::from_millis(ticks.map(|ticks| ticks.parse::<u64>().unwrap_or(0) * 10).sum());
+    reading.memory += read("statm")
+        .split_whitespace()
+        .nth(1)
+        .map_or(0, |pages| pages.parse::<u64>().unwrap_or(0) * 4096);
     for child in read(&format!("task/{pid}/children")).split_whitespace() {
         tree(child.parse().unwrap(), reading);
     }

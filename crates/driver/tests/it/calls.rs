@@ -10,7 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use cellblock_exec::{
-    ExecutionRequest, ExecutionResult, Executor, HostFunction, HostTools, Language, Limit, Outcome, Session, Stream,
+    ExecutionRequest, ExecutionResult, Executor, HostFunction, HostTools, Language, Limit, Outcome,
+    Session, Stream,
 };
 use serde_json::{Map, Value, json};
 use tokio::sync::Notify;
@@ -30,7 +31,11 @@ impl HostTools for Tools {
     fn functions(&self) -> Vec<HostFunction> {
         let parameters = json!({"type": "object", "properties": {"value": {}}});
         ["echo", "wait"]
-            .map(|name| HostFunction { name: name.into(), description: String::new(), parameters: parameters.clone() })
+            .map(|name| HostFunction {
+                name: name.into(),
+                description: String::new(),
+                parameters: parameters.clone(),
+            })
             .to_vec()
     }
 
@@ -48,11 +53,20 @@ impl HostTools for Tools {
 const BEGIN: &str = "import os, sys, time\nfrom host import tools, ToolError\nraw = sys.modules['_cellblock']._line\n\
                      def refused():\n    try:\n        return tools.echo(1)\n    except ToolError as error:\n        return str(error)\n";
 
-async fn run(session: &mut Box<dyn Session>, tools: &Arc<Tools>, code: &str, wall: u64) -> ExecutionResult {
+async fn run(
+    session: &mut Box<dyn Session>,
+    tools: &Arc<Tools>,
+    code: &str,
+    wall: u64,
+) -> ExecutionResult {
     let code = format!("{BEGIN}{code}");
     let wall = Some(Duration::from_secs(wall));
     session
-        .execute(ExecutionRequest { host: Some(tools.clone()), wall, ..ExecutionRequest::python(code) })
+        .execute(ExecutionRequest {
+            host: Some(tools.clone()),
+            wall,
+            ..ExecutionRequest::python(code)
+        })
         .await
         .unwrap()
 }
@@ -81,7 +95,11 @@ async fn output_goes_on_while_a_call_is_pending() {
                 def say():\n    while not done:\n        time.sleep(0.1)\n        print('x' * 200_000)\n        print('now')\n\
                 done = []\nthread = threading.Thread(target=say)\nthread.start()\n\
                 value = tools.wait(5)\ndone.append(1)\nthread.join()\nprint(value)";
-    let request = ExecutionRequest { host: Some(tools.clone()), sink: Some(sink), ..ExecutionRequest::python(code) };
+    let request = ExecutionRequest {
+        host: Some(tools.clone()),
+        sink: Some(sink),
+        ..ExecutionRequest::python(code)
+    };
     let result = session.execute(request).await.unwrap();
     assert_eq!(result.outcome, Outcome::Exited { code: 0 }, "{}", result.stderr.text());
     assert!(result.stdout.text().ends_with("now\n5\n"));
@@ -99,8 +117,15 @@ async fn a_worker_that_breaks_its_line_has_none() {
         let mut session = open().await;
         let result = run(&mut session, &tools, "print(tools.echo(2))\nkept = 3", 20).await;
         assert_eq!(result.stdout.text(), "2\n");
-        let result = run(&mut session, &tools, &format!("{code}\ntime.sleep(0.2)\nprint(refused())"), 20).await;
-        assert_eq!(result.stdout.text(), "the line to the host is broken\n", "{code}: {}", result.stderr.text());
+        let result =
+            run(&mut session, &tools, &format!("{code}\ntime.sleep(0.2)\nprint(refused())"), 20)
+                .await;
+        assert_eq!(
+            result.stdout.text(),
+            "the line to the host is broken\n",
+            "{code}: {}",
+            result.stderr.text()
+        );
         // All else is as it was, and a fresh worker has a line.
         let result = run(&mut session, &tools, "print(kept, refused())", 20).await;
         assert_eq!(result.stdout.text(), "3 the line to the host is broken\n");
@@ -122,8 +147,14 @@ async fn half_questions_and_floods_of_them_hold_up_nobody_else() {
     ] {
         let mut session = open().await;
         let start = Instant::now();
-        let result = run(&mut session, &tools, &format!("print('begun', flush=True)\n{code}"), 2).await;
-        assert_eq!(result.outcome, Outcome::LimitExceeded { limit: Limit::Wall }, "{code}: {}", result.stderr.text());
+        let result =
+            run(&mut session, &tools, &format!("print('begun', flush=True)\n{code}"), 2).await;
+        assert_eq!(
+            result.outcome,
+            Outcome::LimitExceeded { limit: Limit::Wall },
+            "{code}: {}",
+            result.stderr.text()
+        );
         assert_eq!(result.stdout.text(), "begun\n");
         assert!(start.elapsed() < Duration::from_secs(20), "{code}: {:?}", start.elapsed());
         let result = run(&mut session, &tools, "print(refused())", 20).await;
@@ -141,8 +172,11 @@ async fn an_interrupted_call_is_given_up() {
                 for n in range(3):\n    signal.setitimer(signal.ITIMER_REAL, 0.3)\n\
                 \x20   try:\n        tools.wait(n)\n    except TimeoutError:\n        print(tools.echo(10 + n))";
     let result = run(&mut session, &tools, code, 30).await;
-    let expected = (10..13)
-        .map(|n| format!("a function of the host cannot be called while this thread waits for another one\n{n}\n"));
+    let expected = (10..13).map(|n| {
+        format!(
+            "a function of the host cannot be called while this thread waits for another one\n{n}\n"
+        )
+    });
     assert_eq!(result.stdout.text(), expected.collect::<String>(), "{}", result.stderr.text());
     assert_eq!((tools.waiting.load(Ordering::SeqCst), tools.called.load(Ordering::SeqCst)), (3, 6));
 }
@@ -154,7 +188,8 @@ async fn only_blocks_of_python_have_functions() {
     let mut session = open().await;
     let code = "python3 -c 'import host' 2>&1 | tail -n 1";
     let language = Some(Language::BASH);
-    let request = ExecutionRequest { language, host: Some(tools.clone()), ..ExecutionRequest::python(code) };
+    let request =
+        ExecutionRequest { language, host: Some(tools.clone()), ..ExecutionRequest::python(code) };
     let result = session.execute(request).await.unwrap();
     assert_eq!(result.stdout.text(), "ModuleNotFoundError: No module named 'host'\n");
     // The control.

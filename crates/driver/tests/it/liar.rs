@@ -11,11 +11,13 @@ use std::{
 use async_trait::async_trait;
 use cellblock_driver::{Cell, DriverSession, Installed, Program, Setup, Stream};
 use cellblock_exec::{
-    Error, ExecutionRequest, HostFunction, HostTools, Isolation, Limit, Limits, Outcome, Requirement, Result,
-    Session as _,
+    Error, ExecutionRequest, HostFunction, HostTools, Isolation, Limit, Limits, Outcome,
+    Requirement, Result, Session as _,
 };
 use serde_json::{Map, Value};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, duplex, split};
+use tokio::io::{
+    AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf, duplex, split,
+};
 
 #[derive(Debug)]
 struct NoCell;
@@ -44,7 +46,11 @@ impl HostTools for Counter {
         vec![HostFunction { name: "count".into(), description: String::new(), parameters }]
     }
 
-    async fn call(&self, _name: &str, _arguments: Map<String, Value>) -> std::result::Result<Value, String> {
+    async fn call(
+        &self,
+        _name: &str,
+        _arguments: Map<String, Value>,
+    ) -> std::result::Result<Value, String> {
         Ok((self.0.fetch_add(1, Ordering::SeqCst) + 1).into())
     }
 }
@@ -131,7 +137,8 @@ async fn questions_are_answered_for_the_block_that_runs() {
         let ended = message(b'd', &[b"1", b"0"]);
         says.write_all(&[ended, message(b'q', &[b"1", b"6", call])].concat()).await.unwrap();
     };
-    let request = ExecutionRequest { host: Some(counter.clone()), ..ExecutionRequest::python("pass") };
+    let request =
+        ExecutionRequest { host: Some(counter.clone()), ..ExecutionRequest::python("pass") };
     let (result, ()) = tokio::join!(session.execute(request), driver);
     assert_eq!(result.unwrap().outcome, Outcome::Exited { code: 0 });
     let driver = async {
@@ -160,7 +167,8 @@ async fn questions_without_end_are_stopped() {
     let driver = async { while says.write_all(&flood).await.is_ok() {} };
     let start = Instant::now();
     let wall = Some(Duration::from_secs(1));
-    let request = ExecutionRequest { host: Some(counter.clone()), wall, ..ExecutionRequest::python("pass") };
+    let request =
+        ExecutionRequest { host: Some(counter.clone()), wall, ..ExecutionRequest::python("pass") };
     let result = tokio::select! {
         result = session.execute(request) => result.unwrap(),
         () = driver => panic!("the stream has ended"),

@@ -30,14 +30,22 @@ impl Candidate {
         languages: Vec<Language>,
         start: impl Fn() -> Starting + Send + Sync + 'static,
     ) -> Self {
-        Self { name: name.into(), isolation, languages, start: Box::new(start), started: OnceCell::new() }
+        Self {
+            name: name.into(),
+            isolation,
+            languages,
+            start: Box::new(start),
+            started: OnceCell::new(),
+        }
     }
 
     /// An executor that has been started.
     pub fn ready(executor: Arc<dyn Executor>) -> Self {
         let capabilities = executor.capabilities();
         let (isolation, languages) = (capabilities.isolation, capabilities.languages.clone());
-        Self::new(executor.name(), isolation, languages, move || Box::pin(std::future::ready(Ok(executor.clone()))))
+        Self::new(executor.name(), isolation, languages, move || {
+            Box::pin(std::future::ready(Ok(executor.clone())))
+        })
     }
 
     /// The executor, which is started if need be.
@@ -45,7 +53,10 @@ impl Candidate {
     /// # Errors
     /// Why it cannot be started.
     pub(super) async fn executor(&self) -> Result<&Arc<dyn Executor>, String> {
-        let started = self.started.get_or_init(|| async { (self.start)().await.map_err(|error| reason(&error)) }).await;
+        let started = self
+            .started
+            .get_or_init(|| async { (self.start)().await.map_err(|error| reason(&error)) })
+            .await;
         started.as_ref().map_err(Clone::clone)
     }
 

@@ -20,7 +20,9 @@ use async_trait::async_trait;
 pub use candidate::{Candidate, Starting};
 use session::AutoSession;
 
-use crate::{Capabilities, Error, Executor, Isolation, Language, Limit, Result, Session, SessionSpec};
+use crate::{
+    Capabilities, Error, Executor, Isolation, Language, Limit, Result, Session, SessionSpec,
+};
 
 /// The name of the executor that chooses.
 const NAME: &str = "auto";
@@ -39,7 +41,9 @@ impl Auto {
     /// [`Error::Unsupported`] when there is none.
     pub fn new(candidates: Vec<Candidate>) -> Result<Self> {
         let Some(strictest) = candidates.first().map(|candidate| candidate.isolation) else {
-            return Err(Error::Unsupported("no executor is left to choose from; allow a weaker isolation".to_owned()));
+            return Err(Error::Unsupported(
+                "no executor is left to choose from; allow a weaker isolation".to_owned(),
+            ));
         };
         let mut languages: Vec<Language> = Vec::new();
         for language in candidates.iter().flat_map(|candidate| &candidate.languages) {

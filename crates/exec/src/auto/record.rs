@@ -121,7 +121,8 @@ impl Replay {
 
     /// Whether the block called what it had called before, and all of it.
     pub(super) fn agrees(&self) -> bool {
-        !self.differs.load(Ordering::SeqCst) && self.next.load(Ordering::SeqCst) == self.record.calls.len()
+        !self.differs.load(Ordering::SeqCst)
+            && self.next.load(Ordering::SeqCst) == self.record.calls.len()
     }
 }
 
@@ -136,14 +137,18 @@ impl HostTools for Replay {
         // Values are compared, and not texts: names may stand in another order.
         let same = |call: &&Call| {
             call.name == name
-                && serde_json::from_str::<Map<String, Value>>(&call.arguments).is_ok_and(|a| a == arguments)
+                && serde_json::from_str::<Map<String, Value>>(&call.arguments)
+                    .is_ok_and(|a| a == arguments)
         };
         let Some(call) = call.filter(same) else {
             self.differs.store(true, Ordering::SeqCst);
-            return Err(format!("{name} is not called: this block runs again, and did not call this before"));
+            return Err(format!(
+                "{name} is not called: this block runs again, and did not call this before"
+            ));
         };
         match &call.result {
-            Ok(value) => serde_json::from_str(value).map_err(|error| format!("the result is not kept: {error}")),
+            Ok(value) => serde_json::from_str(value)
+                .map_err(|error| format!("the result is not kept: {error}")),
             Err(why) => Err(why.clone()),
         }
     }

@@ -10,8 +10,8 @@ use super::{
     record::{Past, Record, Recorder, Replay, again},
 };
 use crate::{
-    Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Language, Outcome, Requirement,
-    Result, Session, SessionSpec, filename::workspace_path,
+    Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Language,
+    Outcome, Requirement, Result, Session, SessionSpec, filename::workspace_path,
 };
 
 /// The most text of blocks that is kept to be run again, with what they called on the host, in bytes.
@@ -81,7 +81,8 @@ impl AutoSession {
 
     /// Takes down a file of the workspace.
     fn keep(&mut self, path: &str, content: Arc<Vec<u8>>) -> Result<()> {
-        let path = workspace_path(path).map_err(|why| Error::Invalid { what: "file name", why: why.to_string() })?;
+        let path = workspace_path(path)
+            .map_err(|why| Error::Invalid { what: "file name", why: why.to_string() })?;
         self.changes += 1;
         self.files.insert(path, Version { change: self.changes, content });
         Ok(())
@@ -98,9 +99,11 @@ impl AutoSession {
                 Ok(executor) => match executor.open(self.spec.clone()).await {
                     Ok(session) => Place::Open { session, seen: 0 },
                     // A value that makes no sense for one, such as too little memory, may do for the next.
-                    Err(error @ (Error::Unsupported(_) | Error::Start { .. } | Error::Invalid { .. })) => {
-                        Place::Out(reason(&error))
-                    }
+                    Err(
+                        error @ (Error::Unsupported(_)
+                        | Error::Start { .. }
+                        | Error::Invalid { .. }),
+                    ) => Place::Out(reason(&error)),
                     Err(error) => return Err(error),
                 },
             };
@@ -108,8 +111,15 @@ impl AutoSession {
         }
         match &mut self.places[index] {
             Place::Open { session, seen } => {
-                for (path, version) in self.files.iter().filter(|(_, version)| version.change > *seen) {
-                    session.write_file(InputFile { path: path.clone(), content: version.content.clone() }).await?;
+                for (path, version) in
+                    self.files.iter().filter(|(_, version)| version.change > *seen)
+                {
+                    session
+                        .write_file(InputFile {
+                            path: path.clone(),
+                            content: version.content.clone(),
+                        })
+                        .await?;
                 }
                 *seen = self.changes;
                 Ok(Ok(()))
@@ -122,21 +132,30 @@ impl AutoSession {
     /// Runs a block in a session that [`reach`](Self::reach) has made ready.
     async fn run_at(&mut self, index: usize, request: ExecutionRequest) -> Result<ExecutionResult> {
         let Place::Open { session, seen } = &mut self.places[index] else {
-            return Err(Error::Lost { what: "a session".to_owned(), source: "it is not open".into() });
+            return Err(Error::Lost {
+                what: "a session".to_owned(),
+                source: "it is not open".into(),
+            });
         };
         let written = request.filename.clone().map(|path| (path, request.code.clone()));
         let result = session.execute(request).await?;
         if let Some((path, code)) = written {
             self.changes += 1;
             if let Ok(path) = workspace_path(&path) {
-                self.files.insert(path, Version { change: self.changes, content: Arc::new(code.into_bytes()) });
+                self.files.insert(
+                    path,
+                    Version { change: self.changes, content: Arc::new(code.into_bytes()) },
+                );
             }
         }
         for artifact in &result.artifacts {
             self.changes += 1;
             // Names that no other workspace takes stay where they are.
             if let Ok(path) = workspace_path(&artifact.path) {
-                self.files.insert(path, Version { change: self.changes, content: artifact.content.clone() });
+                self.files.insert(
+                    path,
+                    Version { change: self.changes, content: artifact.content.clone() },
+                );
             }
         }
         // Its own changes are no news to it.
@@ -160,7 +179,9 @@ impl AutoSession {
             }
         }
         if blocks > 0 && !self.lost {
-            self.notes.push(format!("the {blocks} Python blocks before were run again there, their output dropped"));
+            self.notes.push(format!(
+                "the {blocks} Python blocks before were run again there, their output dropped"
+            ));
         }
         self.history = history;
         Ok(())
@@ -169,21 +190,27 @@ impl AutoSession {
     /// Runs a block once more, without what it did to the host. Gives why its variables are not what they were, if so.
     async fn run_again(&mut self, index: usize, past: &Past) -> Result<Option<&'static str>> {
         if past.record.is_cut {
-            return Ok(Some("called functions of the host with more data than is kept, and was not run again"));
+            return Ok(Some(
+                "called functions of the host with more data than is kept, and was not run again",
+            ));
         }
         let mut request = past.request.clone();
-        let replay = request.host.take().map(|tools| Arc::new(Replay::new(tools, past.record.clone())));
+        let replay =
+            request.host.take().map(|tools| Arc::new(Replay::new(tools, past.record.clone())));
         request.host = replay.clone().map(|replay| replay as _);
         let result = self.run_at(index, request).await?;
         if replay.is_some_and(|replay| !replay.agrees()) {
-            return Ok(Some("was run again there and called other functions of the host than before"));
+            return Ok(Some(
+                "was run again there and called other functions of the host than before",
+            ));
         }
         Ok((!result.outcome.is_success()).then_some("was run again there and failed"))
     }
 
     /// How much more of blocks and their calls can be kept, in bytes.
     fn room(&self) -> usize {
-        let kept: usize = self.history.iter().map(|past| past.request.code.len() + past.record.bytes).sum();
+        let kept: usize =
+            self.history.iter().map(|past| past.request.code.len() + past.record.bytes).sum();
         MOST_HISTORY.saturating_sub(kept)
     }
 
@@ -204,7 +231,11 @@ impl Session for AutoSession {
         let mut reasons = Vec::new();
         let Some(language) = request.language.clone() else {
             let what = "code of unknown language: name its language".to_owned();
-            return Ok(ExecutionResult::not_run(NAME, self.candidates[0].isolation, Outcome::Unsupported { what }));
+            return Ok(ExecutionResult::not_run(
+                NAME,
+                self.candidates[0].isolation,
+                Outcome::Unsupported { what },
+            ));
         };
         for index in first..candidates.len() {
             let ready = async {
@@ -233,7 +264,10 @@ impl Session for AutoSession {
             if is_python {
                 self.python = Some(index);
                 if result.outcome.is_success() {
-                    self.remember(kept, recorder.map(|recorder| recorder.take()).unwrap_or_default());
+                    self.remember(
+                        kept,
+                        recorder.map(|recorder| recorder.take()).unwrap_or_default(),
+                    );
                 }
                 result.state_lost |= std::mem::take(&mut self.lost);
                 result.notes.append(&mut self.notes);
@@ -243,7 +277,8 @@ impl Session for AutoSession {
             }
             return Ok(result);
         }
-        let isolation = self.candidates.last().map_or(Isolation::None, |candidate| candidate.isolation);
+        let isolation =
+            self.candidates.last().map_or(Isolation::None, |candidate| candidate.isolation);
         let what = format!("{language}: {}", reasons.join("; "));
         Ok(ExecutionResult::not_run(NAME, isolation, Outcome::Unsupported { what }))
     }
@@ -275,7 +310,10 @@ impl Session for AutoSession {
                 (Ok(()), Place::Open { session, .. }) => match session.install(wanted).await {
                     Ok(report) => {
                         if index > first {
-                            let why = format!("{asked} cannot be installed in a stricter one ({})", reasons.join("; "));
+                            let why = format!(
+                                "{asked} cannot be installed in a stricter one ({})",
+                                reasons.join("; ")
+                            );
                             self.move_python(index, &why).await?;
                         }
                         self.python = Some(index);

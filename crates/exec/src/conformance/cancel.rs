@@ -11,7 +11,9 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::steps::{assert_outcome, assert_sound, eventually, marker, open, run, run_request, succeed};
+use super::steps::{
+    assert_outcome, assert_sound, eventually, marker, open, run, run_request, succeed,
+};
 use crate::{ExecutionRequest, Executor, Outcome};
 
 /// Cancellation takes 100 ms; a busy machine may add to that.
@@ -20,7 +22,9 @@ const PROMPT: Duration = Duration::from_secs(1);
 /// A token ends a loop, a sleep and many short sleeps within a second; partial output stays and the session goes on.
 pub async fn a_token_cancels(executor: &dyn Executor) {
     let mut session = open(executor).await;
-    for endless in ["while True: pass", "time.sleep(3600)", "for i in iter(int, 1): time.sleep(0.001)"] {
+    for endless in
+        ["while True: pass", "time.sleep(3600)", "for i in iter(int, 1): time.sleep(0.001)"]
+    {
         let cancel = CancellationToken::new();
         let code = format!("import time\nprint('before', flush=True)\n{endless}");
         let began = Arc::new(tokio::sync::Notify::new());
@@ -28,15 +32,21 @@ pub async fn a_token_cancels(executor: &dyn Executor) {
             let began = began.clone();
             Arc::new(move |_, _: &[u8]| began.notify_one())
         };
-        let request = ExecutionRequest { cancel: cancel.clone(), sink: Some(sink), ..ExecutionRequest::python(code) };
+        let request = ExecutionRequest {
+            cancel: cancel.clone(),
+            sink: Some(sink),
+            ..ExecutionRequest::python(code)
+        };
         let canceller = async {
             began.notified().await;
             tokio::time::sleep(Duration::from_millis(100)).await;
             cancel.cancel();
             Instant::now()
         };
-        let (result, cancelled) =
-            tokio::join!(async { (run_request(session.as_mut(), request).await, Instant::now()) }, canceller);
+        let (result, cancelled) = tokio::join!(
+            async { (run_request(session.as_mut(), request).await, Instant::now()) },
+            canceller
+        );
         let (result, end) = result;
         assert_outcome(&result, &Outcome::Cancelled);
         assert!(end - cancelled < PROMPT, "{endless}: cancelled after {:?}", end - cancelled);
@@ -55,14 +65,18 @@ pub async fn a_cancelled_token_runs_nothing(executor: &dyn Executor) {
     let result = run_request(session.as_mut(), request).await;
     assert_outcome(&result, &Outcome::Cancelled);
     assert!(result.stdout.bytes.is_empty() && result.artifacts.is_empty(), "{result:?}");
-    assert_eq!(succeed(session.as_mut(), "import os; print(os.path.exists('ran.txt'))").await, "False\n");
+    assert_eq!(
+        succeed(session.as_mut(), "import os; print(os.path.exists('ran.txt'))").await,
+        "False\n"
+    );
 }
 
 /// A dropped future stops the program: it prints nothing more. The executor goes on.
 pub async fn a_dropped_future_cancels(executor: &dyn Executor) {
-    for endless in
-        ["while True: print('tick', flush=True)", "while True:\n    print('tick', flush=True)\n    time.sleep(0.01)"]
-    {
+    for endless in [
+        "while True: print('tick', flush=True)",
+        "while True:\n    print('tick', flush=True)\n    time.sleep(0.01)",
+    ] {
         let ticks = Arc::new(AtomicUsize::new(0));
         let sink = {
             let ticks = ticks.clone();
@@ -164,6 +178,10 @@ pub async fn sessions_run_at_once(executor: &dyn Executor) {
         start.elapsed()
     };
     let ((), other) = tokio::join!(all, other);
-    assert!(start.elapsed() < Duration::from_secs(12), "eight sleeps of 2 s took {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < Duration::from_secs(12),
+        "eight sleeps of 2 s took {:?}",
+        start.elapsed()
+    );
     assert!(other < start.elapsed(), "a short program waited for all sleepers");
 }

@@ -32,7 +32,10 @@ pub async fn shown_figures_are_files(executor: &dyn Executor) {
         assert_eq!(artifact(&result, path).media_type, "image/png");
         assert!(artifact(&result, path).content.starts_with(PNG));
     }
-    assert_ne!(artifact(&result, "figure-1.png").content, artifact(&result, "figure-2.png").content);
+    assert_ne!(
+        artifact(&result, "figure-1.png").content,
+        artifact(&result, "figure-2.png").content
+    );
 }
 
 /// Figures that are still open at the end of a block are files, too, and are not drawn again by the next block.

@@ -36,7 +36,10 @@ async fn go_on(session: &mut dyn Session, name: &str) {
 pub async fn forks(executor: &dyn Executor) {
     let mut session = open(executor).await;
     if !executor.capabilities().fork {
-        assert!(matches!(session.fork().await, Err(Error::Unsupported(_))), "a fork that is not claimed");
+        assert!(
+            matches!(session.fork().await, Err(Error::Unsupported(_))),
+            "a fork that is not claimed"
+        );
         return;
     }
     succeed(session.as_mut(), STATE).await;
@@ -65,14 +68,20 @@ async fn fork(session: &mut dyn Session) -> Box<dyn Session> {
 pub async fn forks_report_their_own_files(executor: &dyn Executor) {
     let mut session = open(executor).await;
     if !executor.capabilities().fork {
-        assert!(matches!(session.fork().await, Err(Error::Unsupported(_))), "a fork that is not claimed");
+        assert!(
+            matches!(session.fork().await, Err(Error::Unsupported(_))),
+            "a fork that is not claimed"
+        );
         return;
     }
     succeed(session.as_mut(), "with open('before.txt', 'w') as f: n = f.write('x')").await;
     let mut fork = fork(session.as_mut()).await;
     let result = run(fork.as_mut(), "with open('after.txt', 'w') as f: n = f.write('y')").await;
     assert_eq!(super::steps::artifact_paths(&result), ["after.txt"]);
-    assert_eq!(succeed(session.as_mut(), "import os; print(sorted(os.listdir('.')))").await, "['before.txt']\n");
+    assert_eq!(
+        succeed(session.as_mut(), "import os; print(sorted(os.listdir('.')))").await,
+        "['before.txt']\n"
+    );
 }
 
 /// A frozen session goes on where it was, more than once, and so does the session that was frozen.
@@ -84,8 +93,14 @@ pub async fn freeze_and_resume(executor: &dyn Executor) {
     let frozen = directory.path().join("frozen");
     let mut session = open(executor).await;
     if !executor.capabilities().freeze {
-        assert!(matches!(session.freeze(&frozen).await, Err(Error::Unsupported(_))), "a freeze that is not claimed");
-        assert!(matches!(executor.resume(&frozen, limits(executor)).await, Err(Error::Unsupported(_))));
+        assert!(
+            matches!(session.freeze(&frozen).await, Err(Error::Unsupported(_))),
+            "a freeze that is not claimed"
+        );
+        assert!(matches!(
+            executor.resume(&frozen, limits(executor)).await,
+            Err(Error::Unsupported(_))
+        ));
         assert!(!frozen.exists());
         return;
     }
@@ -103,7 +118,10 @@ pub async fn freeze_and_resume(executor: &dyn Executor) {
         }
     }
     let absent = directory.path().join("absent");
-    assert!(executor.resume(&absent, limits(executor)).await.is_err(), "a session that was never frozen was resumed");
+    assert!(
+        executor.resume(&absent, limits(executor)).await.is_err(),
+        "a session that was never frozen was resumed"
+    );
 }
 
 /// Where installing is not claimed it is refused; where it is, installing nothing changes nothing.

@@ -12,8 +12,13 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::steps::{assert_limited, assert_outcome, assert_sound, eventually, open, run, run_request, succeed};
-use crate::{ExecutionRequest, ExecutionResult, Executor, HostFunction, HostTools, Isolation, Limit, Outcome, Session};
+use super::steps::{
+    assert_limited, assert_outcome, assert_sound, eventually, open, run, run_request, succeed,
+};
+use crate::{
+    ExecutionRequest, ExecutionResult, Executor, HostFunction, HostTools, Isolation, Limit,
+    Outcome, Session,
+};
 
 /// What the host offers here. It takes down what is called.
 #[derive(Debug, Default)]
@@ -65,17 +70,28 @@ impl HostTools for Desk {
                     "properties": { "count": { "type": "integer", "default": 2 }, "value": {} },
                     "required": ["value"],
                 }),
-                "fail" => json!({ "type": "object", "properties": { "why": { "type": "string" } } }),
+                "fail" => {
+                    json!({ "type": "object", "properties": { "why": { "type": "string" } } })
+                }
                 _ => json!({ "type": "object" }),
             };
-            HostFunction { name: (*name).to_owned(), description: format!("Does {name}."), parameters }
+            HostFunction {
+                name: (*name).to_owned(),
+                description: format!("Does {name}."),
+                parameters,
+            }
         };
         self.offers.iter().map(function).collect()
     }
 
     async fn call(&self, name: &str, arguments: Map<String, Value>) -> Result<Value, String> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), arguments.clone()));
-        let number = |name: &str| arguments.get(name).and_then(Value::as_f64).ok_or(format!("{name} is no number"));
+        self.calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push((name.to_owned(), arguments.clone()));
+        let number = |name: &str| {
+            arguments.get(name).and_then(Value::as_f64).ok_or(format!("{name} is no number"))
+        };
         match name {
             // Not the sum, in which the two could be mixed up.
             "add" => Ok(json!(10.0 * number("second")? + number("first")?)),
@@ -86,7 +102,9 @@ impl HostTools for Desk {
                 let value = arguments.get("value").cloned().unwrap_or_default();
                 Ok(Value::Array(vec![value; usize::try_from(count).unwrap_or(0)]))
             }
-            "fail" => Err(arguments.get("why").and_then(Value::as_str).unwrap_or_default().to_owned()),
+            "fail" => {
+                Err(arguments.get("why").and_then(Value::as_str).unwrap_or_default().to_owned())
+            }
             "wait" => {
                 let _guard = Guard(&self.dropped);
                 self.waiting.fetch_add(1, Ordering::SeqCst);
@@ -130,10 +148,16 @@ pub async fn functions_are_called(executor: &dyn Executor) {
     let calls = desk.calls();
     assert_eq!(calls.len(), 7);
     assert_eq!(Value::Object(calls[0].1.clone()), json!({ "second": 1, "first": 2 }));
-    assert_eq!(Value::Object(calls[3].1.clone()), json!({ "value": { "ключ": [1, null, true, "ü\n\u{0}"] } }));
+    assert_eq!(
+        Value::Object(calls[3].1.clone()),
+        json!({ "value": { "ключ": [1, null, true, "ü\n\u{0}"] } })
+    );
     let code = "import inspect\nprint(inspect.signature(tools.repeat))\nimport pydoc\npydoc.help(tools.repeat)";
     let shown = succeed_granted(session.as_mut(), &desk, code).await;
-    assert!(shown.starts_with("(value, count: int = 2)\n") && shown.contains("Does repeat."), "{shown}");
+    assert!(
+        shown.starts_with("(value, count: int = 2)\n") && shown.contains("Does repeat."),
+        "{shown}"
+    );
     assert_eq!(desk.calls().len(), 7, "to look is not to call");
 }
 
@@ -150,10 +174,14 @@ pub async fn failures_are_raised(executor: &dyn Executor) {
         succeed_granted(session.as_mut(), &desk, code).await,
         "no sùch page\nTypeError\nsecond is no number\nhost.tools has no function 'search'; there are: add, fail\n"
     );
-    let result = run_granted(session.as_mut(), &desk, "from host import tools\ntools.fail('gone')").await;
+    let result =
+        run_granted(session.as_mut(), &desk, "from host import tools\ntools.fail('gone')").await;
     assert_outcome(&result, &Outcome::Exited { code: 1 });
     let stderr = result.stderr.text();
-    assert!(stderr.contains("line 2, in <module>") && stderr.ends_with("host.ToolError: gone\n"), "{stderr}");
+    assert!(
+        stderr.contains("line 2, in <module>") && stderr.ends_with("host.ToolError: gone\n"),
+        "{stderr}"
+    );
     assert_eq!(desk.called(), ["fail", "add", "fail"]);
     assert!(!result.state_lost);
 }
@@ -175,7 +203,12 @@ pub async fn nothing_is_granted_by_default(executor: &dyn Executor) {
 
     assert_eq!(succeed(session.as_mut(), denied).await, none);
     assert_eq!(
-        succeed_granted(session.as_mut(), &other, "from host import tools\nprint(list(tools), tools.repeat(1))").await,
+        succeed_granted(
+            session.as_mut(),
+            &other,
+            "from host import tools\nprint(list(tools), tools.repeat(1))"
+        )
+        .await,
         "['repeat'] [1, 1]\n"
     );
     if executor.capabilities().state {
@@ -185,7 +218,10 @@ pub async fn nothing_is_granted_by_default(executor: &dyn Executor) {
         assert_eq!(succeed_granted(session.as_mut(), &other, kept).await, "refused\n");
         assert_eq!(succeed_granted(session.as_mut(), &first, kept).await, "12.0\n");
     }
-    assert_eq!((first.called().len(), other.called().len()), (if executor.capabilities().state { 3 } else { 2 }, 1));
+    assert_eq!(
+        (first.called().len(), other.called().len()),
+        (if executor.capabilities().state { 3 } else { 2 }, 1)
+    );
 }
 
 /// Variables, files and input are not touched by calls; blocks with and without functions take turns.
@@ -194,16 +230,23 @@ pub async fn state_stays(executor: &dyn Executor) {
     let mut session = open(executor).await;
     let code = "from host import tools\nfirst = input()\nx = tools.repeat(first)\nsecond = input()\n\
                 open('answer.txt', 'w').write(x[0] + second)\nNone";
-    let request = ExecutionRequest { stdin: Arc::new(b"one\ntwo\n".to_vec()), ..granted(&desk, code) };
+    let request =
+        ExecutionRequest { stdin: Arc::new(b"one\ntwo\n".to_vec()), ..granted(&desk, code) };
     let result = run_request(session.as_mut(), request).await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });
     assert_eq!(result.artifacts.len(), 1, "{result:?}");
     assert_eq!(*result.artifacts[0].content, b"onetwo");
-    assert_outcome(&run_granted(session.as_mut(), &desk, "tools.fail('no')").await, &Outcome::Exited { code: 1 });
+    assert_outcome(
+        &run_granted(session.as_mut(), &desk, "tools.fail('no')").await,
+        &Outcome::Exited { code: 1 },
+    );
     assert_eq!(succeed(session.as_mut(), "print(open('answer.txt').read())").await, "onetwo\n");
     if executor.capabilities().state {
         assert_eq!(succeed(session.as_mut(), "print(x, second)").await, "['one', 'one'] two\n");
-        assert_eq!(succeed_granted(session.as_mut(), &desk, "print(tools.repeat(x, 1))").await, "[['one', 'one']]\n");
+        assert_eq!(
+            succeed_granted(session.as_mut(), &desk, "print(tools.repeat(x, 1))").await,
+            "[['one', 'one']]\n"
+        );
     }
 }
 
@@ -211,8 +254,7 @@ pub async fn state_stays(executor: &dyn Executor) {
 pub async fn a_long_call_is_stopped(executor: &dyn Executor) {
     let desk = desk(&["wait", "add"]);
     let mut session = open(executor).await;
-    let code =
-        "from host import tools\nprint('before', flush=True)\ntry:\n    tools.wait()\nfinally:\n    print('after')";
+    let code = "from host import tools\nprint('before', flush=True)\ntry:\n    tools.wait()\nfinally:\n    print('after')";
     let request = ExecutionRequest { wall: Some(Duration::from_secs(2)), ..granted(&desk, code) };
     let result = run_request(session.as_mut(), request).await;
     assert_limited(&result, Limit::Wall);
@@ -279,7 +321,8 @@ pub async fn a_thousand_calls(executor: &dyn Executor) {
     let code = "from host import tools\n\
                 print(sum(tools.repeat(number, 3) == [number] * 3 for number in range(1000)))";
     assert_eq!(succeed_granted(session.as_mut(), &desk, code).await, "1000\n");
-    let values: Vec<_> = desk.calls().into_iter().map(|(_, arguments)| arguments["value"].as_u64()).collect();
+    let values: Vec<_> =
+        desk.calls().into_iter().map(|(_, arguments)| arguments["value"].as_u64()).collect();
     assert_eq!(values, (0..1000).map(Some).collect::<Vec<_>>());
 }
 
@@ -295,7 +338,11 @@ pub async fn threads_may_call(executor: &dyn Executor) {
                 print(len(right), all(right))";
     let result = run_granted(session.as_mut(), &desk, code).await;
     if executor.capabilities().isolation == Isolation::Wasm && !result.outcome.is_success() {
-        assert!(result.stderr.text().contains("can't start new thread"), "{}", result.stderr.text());
+        assert!(
+            result.stderr.text().contains("can't start new thread"),
+            "{}",
+            result.stderr.text()
+        );
         return;
     }
     assert_outcome(&result, &Outcome::Exited { code: 0 });
@@ -311,7 +358,10 @@ pub async fn threads_may_call(executor: &dyn Executor) {
     tokio::time::sleep(Duration::from_secs(1)).await;
     if executor.capabilities().state {
         let said = succeed(session.as_mut(), "thread.join()\nprint(said)").await;
-        assert!(said.contains("the block has ended") && said.contains("no Python block runs now"), "{said}");
+        assert!(
+            said.contains("the block has ended") && said.contains("no Python block runs now"),
+            "{said}"
+        );
     }
     assert_eq!(desk.calls().len(), 101);
 }
@@ -349,7 +399,10 @@ pub async fn sessions_do_not_mix(executor: &dyn Executor) {
     }
     for (number, desk) in desks.iter().enumerate() {
         let calls = desk.calls();
-        assert!(calls.len() == 50 && calls.iter().all(|(_, arguments)| arguments["value"][0] == json!(number)));
+        assert!(
+            calls.len() == 50
+                && calls.iter().all(|(_, arguments)| arguments["value"][0] == json!(number))
+        );
     }
 }
 
@@ -372,7 +425,8 @@ pub async fn forged_calls_reach_nothing(executor: &dyn Executor) {
     assert_eq!(desk.called(), ["add"]);
     assert!(desk.call("secret", Map::new()).await.is_ok());
     // Whatever a program does to its own side, the next session has one.
-    run_granted(session.as_mut(), &desk, "import sys\nsys.modules['host'] = None\nimport host").await;
+    run_granted(session.as_mut(), &desk, "import sys\nsys.modules['host'] = None\nimport host")
+        .await;
     drop(session);
     let mut next = open(executor).await;
     let code = "from host import tools\nprint(tools.add(1, 2))";

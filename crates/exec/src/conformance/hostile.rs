@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use super::{
     processes::processes_with,
     steps::{
-        assert_outcome, assert_sound, enforces, eventually, limits, marker, open, open_with, run, run_request, succeed,
+        assert_outcome, assert_sound, enforces, eventually, limits, marker, open, open_with, run,
+        run_request, succeed,
     },
 };
 use crate::{ExecutionRequest, Executor, Limit, Limits, Outcome};
@@ -22,7 +23,10 @@ pub async fn deep_recursion(executor: &dyn Executor) {
         "x = []\nfor _ in range(1_000_000): x = [x]\nrepr(x)",
         "eval('(' * 5000 + ')' * 5000)",
     ] {
-        let request = ExecutionRequest { wall: Some(Duration::from_secs(20)), ..ExecutionRequest::python(code) };
+        let request = ExecutionRequest {
+            wall: Some(Duration::from_secs(20)),
+            ..ExecutionRequest::python(code)
+        };
         let result = run_request(session.as_mut(), request).await;
         let expected = match result.outcome {
             Outcome::Exited { code } => code == 1,
@@ -76,7 +80,10 @@ pub async fn a_fork_bomb_is_contained(executor: &dyn Executor) {
     let mut session = open_with(executor, small).await;
     let result = run(session.as_mut(), &code).await;
     let first = result.stdout.text().lines().next().and_then(|line| line.parse::<usize>().ok());
-    assert!(first.is_none_or(|started| started <= 8), "{first:?} processes were started under a limit of 8");
+    assert!(
+        first.is_none_or(|started| started <= 8),
+        "{first:?} processes were started under a limit of 8"
+    );
     assert!(start.elapsed() < Duration::from_secs(20), "it took {:?}", start.elapsed());
     drop(session);
     eventually("the processes of the bomb are gone", || processes_with(&marker) == 0).await;
@@ -124,7 +131,11 @@ print('done')
     let result = run(session.as_mut(), code).await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });
     assert_eq!(result.stdout.text(), "done\n");
-    assert_eq!(succeed(session.as_mut(), "with open('ok.txt', 'w') as f: n = f.write('ok')\nprint(n)").await, "2\n");
+    assert_eq!(
+        succeed(session.as_mut(), "with open('ok.txt', 'w') as f: n = f.write('ok')\nprint(n)")
+            .await,
+        "2\n"
+    );
 }
 
 /// What one block does to the interpreter's own streams or built-ins ends with its session.
@@ -159,7 +170,8 @@ pub async fn expensive_calls_are_bounded(executor: &dyn Executor) {
     ] {
         let start = Instant::now();
         let result = run(session.as_mut(), code).await;
-        let stopped = matches!(result.outcome, Outcome::LimitExceeded { limit: Limit::Wall | Limit::Memory });
+        let stopped =
+            matches!(result.outcome, Outcome::LimitExceeded { limit: Limit::Wall | Limit::Memory });
         assert!(stopped, "{code}: {:?} {}", result.outcome, result.stderr.text());
         assert!(start.elapsed() < Duration::from_secs(15), "{code}: it took {:?}", start.elapsed());
     }

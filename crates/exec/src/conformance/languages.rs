@@ -17,7 +17,10 @@ const PROGRAMS: &[(&str, &str)] = &[
         "const fs = require('fs'); const line = fs.readFileSync(0, 'utf8').trim(); console.log(`got ${line}`); \
          console.error('oops'); fs.writeFileSync('made.txt', 'made'); process.exit(3)",
     ),
-    ("ruby", "puts \"got #{STDIN.gets.chomp}\"; warn 'oops'; File.write('made.txt', 'made'); exit 3"),
+    (
+        "ruby",
+        "puts \"got #{STDIN.gets.chomp}\"; warn 'oops'; File.write('made.txt', 'made'); exit 3",
+    ),
     (
         "perl",
         "my $line = <STDIN>; print \"got $line\"; print STDERR \"oops\\n\"; open(my $f, '>', 'made.txt'); \
@@ -42,7 +45,8 @@ const PROGRAMS: &[(&str, &str)] = &[
 async fn run_in(session: &mut dyn Session, language: &str, code: &str) -> ExecutionResult {
     let language = Some(Language::new(language));
     let stdin = Arc::new(b"a line\n".to_vec());
-    run_request(session, ExecutionRequest { language, stdin, ..ExecutionRequest::python(code) }).await
+    run_request(session, ExecutionRequest { language, stdin, ..ExecutionRequest::python(code) })
+        .await
 }
 
 /// Whether the executor claims the language.
@@ -53,7 +57,8 @@ fn claims(executor: &dyn Executor, language: &str) -> bool {
 /// A language that is claimed runs; one that is not is refused by name.
 pub async fn claimed_languages_run(executor: &dyn Executor) {
     for claimed in &executor.capabilities().languages {
-        let tested = *claimed == Language::PYTHON || PROGRAMS.iter().any(|(name, _)| *name == claimed.as_str());
+        let tested = *claimed == Language::PYTHON
+            || PROGRAMS.iter().any(|(name, _)| *name == claimed.as_str());
         assert!(tested, "the suite has no program in {claimed}");
     }
     for (language, code) in PROGRAMS {
@@ -83,11 +88,20 @@ pub async fn languages_share_the_workspace(executor: &dyn Executor) {
         return;
     }
     let mut session = open(executor).await;
-    succeed(session.as_mut(), "x = 1\nwith open('numbers.txt', 'w') as f: n = f.write('3\\n1\\n2\\n')").await;
-    let result = run_in(session.as_mut(), "bash", "sort numbers.txt > sorted.txt && wc -l < sorted.txt").await;
+    succeed(
+        session.as_mut(),
+        "x = 1\nwith open('numbers.txt', 'w') as f: n = f.write('3\\n1\\n2\\n')",
+    )
+    .await;
+    let result =
+        run_in(session.as_mut(), "bash", "sort numbers.txt > sorted.txt && wc -l < sorted.txt")
+            .await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });
     assert_eq!(result.stdout.text().trim(), "3");
-    assert_eq!(succeed(session.as_mut(), "print(x, open('sorted.txt').read().split())").await, "1 ['1', '2', '3']\n");
+    assert_eq!(
+        succeed(session.as_mut(), "print(x, open('sorted.txt').read().split())").await,
+        "1 ['1', '2', '3']\n"
+    );
 }
 
 /// A shell block keeps its name, which is a file of the workspace, and runs from it.
@@ -112,7 +126,9 @@ pub async fn shells_are_limited(executor: &dyn Executor) {
         return;
     }
     let mut session = open(executor).await;
-    for endless in ["while :; do :; done", "sleep 3600", "trap '' TERM INT; sleep 3600 & wait; sleep 3600"] {
+    for endless in
+        ["while :; do :; done", "sleep 3600", "trap '' TERM INT; sleep 3600 & wait; sleep 3600"]
+    {
         let start = Instant::now();
         let request = ExecutionRequest {
             language: Some(Language::BASH),

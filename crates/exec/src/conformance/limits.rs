@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use super::steps::{
-    artifact, assert_limited, assert_outcome, assert_sound, enforces, limits, open, open_with, run, run_request,
-    succeed, unclaimed,
+    artifact, assert_limited, assert_outcome, assert_sound, enforces, limits, open, open_with, run,
+    run_request, succeed, unclaimed,
 };
 use crate::{Error, ExecutionRequest, Executor, Limit, Limits, Outcome, SessionSpec};
 
@@ -44,7 +44,8 @@ async fn wall_stops(executor: &dyn Executor, endless: &str) {
     assert!(start.elapsed() < PROMPT, "stopped only after {:?}", start.elapsed());
     assert!(result.usage.wall >= Duration::from_secs(1), "{:?}", result.usage);
     assert_eq!(result.stdout.text(), "before\n");
-    let control = run(session.as_mut(), &format!("{head}while n < 1000: n += 1\ntime.sleep(0.05)")).await;
+    let control =
+        run(session.as_mut(), &format!("{head}while n < 1000: n += 1\ntime.sleep(0.05)")).await;
     assert_outcome(&control, &Outcome::Exited { code: 0 });
 }
 
@@ -53,13 +54,22 @@ pub async fn a_request_shortens_the_deadline(executor: &dyn Executor) {
     if !enforces(executor, Limit::Wall, &Limits::default()).await {
         return;
     }
-    let sleep =
-        |wall| ExecutionRequest { wall: Some(wall), ..ExecutionRequest::python("import time\ntime.sleep(3600)") };
+    let sleep = |wall| ExecutionRequest {
+        wall: Some(wall),
+        ..ExecutionRequest::python("import time\ntime.sleep(3600)")
+    };
     let start = Instant::now();
     let mut session = open(executor).await;
-    assert_limited(&run_request(session.as_mut(), sleep(Duration::from_millis(500))).await, Limit::Wall);
-    let mut short = open_with(executor, Limits { wall: Duration::from_millis(500), ..limits(executor) }).await;
-    assert_limited(&run_request(short.as_mut(), sleep(Duration::from_secs(3600))).await, Limit::Wall);
+    assert_limited(
+        &run_request(session.as_mut(), sleep(Duration::from_millis(500))).await,
+        Limit::Wall,
+    );
+    let mut short =
+        open_with(executor, Limits { wall: Duration::from_millis(500), ..limits(executor) }).await;
+    assert_limited(
+        &run_request(short.as_mut(), sleep(Duration::from_secs(3600))).await,
+        Limit::Wall,
+    );
     assert!(start.elapsed() < PROMPT, "stopped only after {:?}", start.elapsed());
 }
 
@@ -69,10 +79,16 @@ pub async fn a_session_survives_a_timeout(executor: &dyn Executor) {
         return;
     }
     let mut session = open(executor).await;
-    succeed(session.as_mut(), "kept = 1\nwith open('early.txt', 'w') as f:\n    n = f.write('early')").await;
+    succeed(
+        session.as_mut(),
+        "kept = 1\nwith open('early.txt', 'w') as f:\n    n = f.write('early')",
+    )
+    .await;
     let code = "with open('late.txt', 'w') as f:\n    n = f.write('late')\nwhile True: pass";
     let wall = Some(Duration::from_secs(1));
-    let result = run_request(session.as_mut(), ExecutionRequest { wall, ..ExecutionRequest::python(code) }).await;
+    let result =
+        run_request(session.as_mut(), ExecutionRequest { wall, ..ExecutionRequest::python(code) })
+            .await;
     assert_limited(&result, Limit::Wall);
     assert_eq!(*artifact(&result, "late.txt").content, b"late");
     let code = "print(open('early.txt').read(), open('late.txt').read(), 'kept' in globals())";
@@ -136,10 +152,22 @@ pub async fn long_output_is_shortened(executor: &dyn Executor) {
         assert!(captured.bytes.starts_with(b"HEADxxx"));
         assert!(captured.bytes.ends_with(b"xxxTAIL"));
         // The line that marks the gap comes on top of what is kept.
-        assert!(captured.bytes.len() as u64 <= 64 * KIB + 256, "{} bytes kept", captured.bytes.len());
+        assert!(
+            captured.bytes.len() as u64 <= 64 * KIB + 256,
+            "{} bytes kept",
+            captured.bytes.len()
+        );
         let kept = captured.bytes.iter().filter(|byte| b"HEADxTIL".contains(byte)).count() as u64;
-        assert!(captured.dropped <= total - 32 * KIB, "{} of {total} bytes dropped", captured.dropped);
-        assert!(captured.dropped + kept >= total, "{kept} kept and {} dropped of {total}", captured.dropped);
+        assert!(
+            captured.dropped <= total - 32 * KIB,
+            "{} of {total} bytes dropped",
+            captured.dropped
+        );
+        assert!(
+            captured.dropped + kept >= total,
+            "{kept} kept and {} dropped of {total}",
+            captured.dropped
+        );
     }
     let control = run(open(executor).await.as_mut(), code).await;
     assert_outcome(&control, &Outcome::Exited { code: 0 });
@@ -154,12 +182,18 @@ pub async fn an_output_flood_is_stopped(executor: &dyn Executor) {
     }
     let mut session = open_with(executor, small).await;
     for stream in ["stdout", "stderr"] {
-        let code = format!("import sys\nsys.{stream}.write('HEAD')\nwhile True: sys.{stream}.write('x' * 1024)");
+        let code = format!(
+            "import sys\nsys.{stream}.write('HEAD')\nwhile True: sys.{stream}.write('x' * 1024)"
+        );
         let result = run(session.as_mut(), &code).await;
         assert_limited(&result, Limit::Output);
         let captured = if stream == "stdout" { &result.stdout } else { &result.stderr };
         assert!(captured.bytes.starts_with(b"HEADxxx"));
-        assert!(captured.bytes.len() as u64 <= 16 * KIB + 256, "{} bytes kept", captured.bytes.len());
+        assert!(
+            captured.bytes.len() as u64 <= 16 * KIB + 256,
+            "{} bytes kept",
+            captured.bytes.len()
+        );
         assert!(captured.dropped > 16 * KIB, "{} bytes dropped", captured.dropped);
     }
     assert_eq!(succeed(session.as_mut(), "print('x' * 1024)").await.len(), 1025);
@@ -186,7 +220,8 @@ pub async fn disk_is_limited(executor: &dyn Executor) {
     if !enforces(executor, Limit::Disk, &small).await {
         return;
     }
-    let one = "with open('big.bin', 'wb') as f:\n    for _ in range(64): n = f.write(b'x' * (128 << 10))";
+    let one =
+        "with open('big.bin', 'wb') as f:\n    for _ in range(64): n = f.write(b'x' * (128 << 10))";
     let many = "for i in range(64):\n    with open(f'{i}.bin', 'wb') as f: n = f.write(b'x' * (128 << 10))";
     for code in [one, many] {
         let mut session = open_with(executor, small.clone()).await;
@@ -232,11 +267,18 @@ pub async fn sparse_files_are_limited(executor: &dyn Executor) {
     ] {
         let result = run(open_with(executor, small.clone()).await.as_mut(), code).await;
         assert!(!result.outcome.is_success(), "{code}: {:?}", result.outcome);
-        assert!(result.artifacts.iter().all(|artifact| artifact.bytes <= 4 * MIB), "{:?}", result.artifacts);
-        let control = run(open_with(executor, small.clone()).await.as_mut(), &code.replace("40", "20")).await;
+        assert!(
+            result.artifacts.iter().all(|artifact| artifact.bytes <= 4 * MIB),
+            "{:?}",
+            result.artifacts
+        );
+        let control =
+            run(open_with(executor, small.clone()).await.as_mut(), &code.replace("40", "20")).await;
         assert_outcome(&control, &Outcome::Exited { code: 0 });
         let content = &artifact(&control, "hole.bin").content;
-        assert!(content.len() as u64 >= MIB && content[..MIB as usize].iter().all(|byte| *byte == 0));
+        assert!(
+            content.len() as u64 >= MIB && content[..MIB as usize].iter().all(|byte| *byte == 0)
+        );
     }
     assert_sound(executor).await;
 }
@@ -275,7 +317,11 @@ pub async fn a_hundred_thousand_files(executor: &dyn Executor) {
     assert!(!result.refused.is_empty(), "files were left out without a word");
     assert!(start.elapsed() < Duration::from_secs(20), "it took {:?}", start.elapsed());
     assert_eq!(
-        succeed(session.as_mut(), "import os\nfor name in os.listdir('.'): os.remove(name)\nprint('ok')").await,
+        succeed(
+            session.as_mut(),
+            "import os\nfor name in os.listdir('.'): os.remove(name)\nprint('ok')"
+        )
+        .await,
         "ok\n"
     );
 }
@@ -302,7 +348,10 @@ pub async fn a_limit_is_enforced_or_refused(executor: &dyn Executor) {
 
 /// A deadline of zero makes no sense.
 pub async fn a_zero_deadline_is_invalid(executor: &dyn Executor) {
-    let spec = SessionSpec { limits: Limits { wall: Duration::ZERO, ..limits(executor) }, ..SessionSpec::default() };
+    let spec = SessionSpec {
+        limits: Limits { wall: Duration::ZERO, ..limits(executor) },
+        ..SessionSpec::default()
+    };
     match executor.open(spec).await {
         Err(Error::Invalid { .. }) => {}
         other => panic!("a deadline of zero gave {other:?}"),
@@ -326,7 +375,10 @@ pub async fn tiny_memory_is_refused(executor: &dyn Executor) {
 /// An image that does not exist is refused, and the message names it.
 pub async fn an_unknown_image_is_refused(executor: &dyn Executor) {
     let image = Some("no-such-image-here".to_string());
-    match executor.open(SessionSpec { limits: limits(executor), image, ..SessionSpec::default() }).await {
+    match executor
+        .open(SessionSpec { limits: limits(executor), image, ..SessionSpec::default() })
+        .await
+    {
         Err(error) => {
             let failure = crate::run::Failure::new(&error);
             assert!(format!("{failure:?}").contains("no-such-image-here"), "{failure:?}");
@@ -341,6 +393,10 @@ pub async fn usage_is_told(executor: &dyn Executor) {
     let result = run(open(executor).await.as_mut(), "import time\ntime.sleep(0.3)").await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });
     assert!(result.usage.wall >= Duration::from_millis(250), "{:?}", result.usage);
-    assert!(result.usage.cpu <= result.usage.wall + Duration::from_millis(50), "{:?}", result.usage);
+    assert!(
+        result.usage.cpu <= result.usage.wall + Duration::from_millis(50),
+        "{:?}",
+        result.usage
+    );
     assert!(result.usage.memory > MIB, "{:?}", result.usage);
 }

@@ -91,7 +91,9 @@ mod tests {
             if module == "steps" {
                 continue;
             }
-            let list = macro_text.split_once(&format!(" {module}: ")).and_then(|(_, after)| after.split_once(';'));
+            let list = macro_text
+                .split_once(&format!(" {module}: "))
+                .and_then(|(_, after)| after.split_once(';'));
             let text = std::fs::read_to_string(&path).unwrap();
             for line in text.lines().filter(|line| line.ends_with("(executor: &dyn Executor) {")) {
                 let Some(rest) = line.strip_prefix("pub async fn ") else { continue };

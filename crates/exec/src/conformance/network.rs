@@ -73,7 +73,11 @@ pub async fn network_can_be_granted(executor: &dyn Executor) {
     let (allowed, _, allowed_port, _) = listen();
     let (other, _, other_port, udp_port) = listen();
     let rule = HostRule { host: "127.0.0.1".into(), port: Some(allowed_port) };
-    let spec = SessionSpec { limits: limits(executor), network: Network::Allow(vec![rule]), ..SessionSpec::default() };
+    let spec = SessionSpec {
+        limits: limits(executor),
+        network: Network::Allow(vec![rule]),
+        ..SessionSpec::default()
+    };
     if !executor.capabilities().network {
         match executor.open(spec).await {
             Err(Error::Unsupported(_)) => return,
@@ -81,9 +85,15 @@ pub async fn network_can_be_granted(executor: &dyn Executor) {
         }
     }
     let mut session = open_spec(executor, spec).await;
-    assert_outcome(&run(session.as_mut(), &program(allowed_port, udp_port)).await, &Outcome::Exited { code: 0 });
+    assert_outcome(
+        &run(session.as_mut(), &program(allowed_port, udp_port)).await,
+        &Outcome::Exited { code: 0 },
+    );
     assert!(allowed.accept().is_ok(), "the allowed port was not reached");
-    assert_outcome(&run(session.as_mut(), &program(other_port, udp_port)).await, &Outcome::Exited { code: 0 });
+    assert_outcome(
+        &run(session.as_mut(), &program(other_port, udp_port)).await,
+        &Outcome::Exited { code: 0 },
+    );
     assert!(other.accept().is_err(), "a port that was not allowed was reached");
 }
 
@@ -102,7 +112,11 @@ pub async fn granted_connections_carry_data(executor: &dyn Executor) {
         Ok(copied)
     });
     let rules = vec![HostRule { host: "localhost".into(), port: Some(port) }];
-    let spec = SessionSpec { limits: limits(executor), network: Network::Allow(rules), ..SessionSpec::default() };
+    let spec = SessionSpec {
+        limits: limits(executor),
+        network: Network::Allow(rules),
+        ..SessionSpec::default()
+    };
     let code = format!(
         r"
 import hashlib, os, socket, threading
@@ -127,11 +141,18 @@ print(len(back), hashlib.sha256(back).digest() == hashlib.sha256(data).digest())
 
 /// A rule that cannot be kept to is refused when the session opens: all ports of a host, or no host at all.
 pub async fn odd_rules_are_refused(executor: &dyn Executor) {
-    for (host, port) in
-        [("example.org", None), ("", Some(80)), ("no host", Some(80)), ("a/b", Some(80)), ("::1", Some(80))]
-    {
+    for (host, port) in [
+        ("example.org", None),
+        ("", Some(80)),
+        ("no host", Some(80)),
+        ("a/b", Some(80)),
+        ("::1", Some(80)),
+    ] {
         let network = Network::Allow(vec![HostRule { host: host.into(), port }]);
-        match executor.open(SessionSpec { limits: limits(executor), network, ..SessionSpec::default() }).await {
+        match executor
+            .open(SessionSpec { limits: limits(executor), network, ..SessionSpec::default() })
+            .await
+        {
             Err(Error::Unsupported(_) | Error::Invalid { .. }) => {}
             other => panic!("the rule {host:?}, {port:?} gave {other:?}"),
         }

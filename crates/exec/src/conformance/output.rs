@@ -10,7 +10,8 @@ use crate::{ExecutionRequest, Executor, Language, Outcome, Stream};
 
 /// Standard output and standard error do not mix.
 pub async fn streams_are_apart(executor: &dyn Executor) {
-    let result = run_fresh(executor, "import sys\nprint('to out')\nprint('to err', file=sys.stderr)").await;
+    let result =
+        run_fresh(executor, "import sys\nprint('to out')\nprint('to err', file=sys.stderr)").await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });
     assert_eq!(result.stdout.text(), "to out\n");
     assert_eq!(result.stderr.text(), "to err\n");
@@ -66,7 +67,8 @@ pub async fn unicode(executor: &dyn Executor) {
 
 /// Bytes that are not UTF-8 come through unchanged.
 pub async fn invalid_utf8(executor: &dyn Executor) {
-    let code = r"import sys; n = sys.stdout.buffer.write(b'\xff\xfe\x00\xc3(ok)'); sys.stdout.flush()";
+    let code =
+        r"import sys; n = sys.stdout.buffer.write(b'\xff\xfe\x00\xc3(ok)'); sys.stdout.flush()";
     let result = run_fresh(executor, code).await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });
     assert_eq!(result.stdout.bytes, b"\xff\xfe\x00\xc3(ok)");
@@ -85,7 +87,10 @@ pub async fn empty_code(executor: &dyn Executor) {
     for code in ["", "\n\n", "# only a comment", "   \n\t\n"] {
         let result = run(session.as_mut(), code).await;
         assert_outcome(&result, &Outcome::Exited { code: 0 });
-        assert!(result.stdout.bytes.is_empty() && result.stderr.bytes.is_empty(), "{code:?}: {result:?}");
+        assert!(
+            result.stdout.bytes.is_empty() && result.stderr.bytes.is_empty(),
+            "{code:?}: {result:?}"
+        );
     }
 }
 
@@ -127,18 +132,29 @@ pub async fn output_arrives_while_it_runs(executor: &dyn Executor) {
     let code = "import sys, time\nprint('early', flush=True)\nprint('oops', file=sys.stderr, flush=True)\n\
                 time.sleep(1)\nprint('late')";
     let mut session = open(executor).await;
-    let result =
-        run_request(session.as_mut(), ExecutionRequest { sink: Some(sink), ..ExecutionRequest::python(code) }).await;
+    let result = run_request(
+        session.as_mut(),
+        ExecutionRequest { sink: Some(sink), ..ExecutionRequest::python(code) },
+    )
+    .await;
     let end = Instant::now();
     assert_outcome(&result, &Outcome::Exited { code: 0 });
 
     let seen = seen.lock().map(|seen| seen.clone()).unwrap_or_default();
-    let of = |wanted| seen.iter().filter(move |(stream, ..)| *stream == wanted).flat_map(|(_, bytes, _)| bytes.clone());
+    let of = |wanted| {
+        seen.iter()
+            .filter(move |(stream, ..)| *stream == wanted)
+            .flat_map(|(_, bytes, _)| bytes.clone())
+    };
     assert_eq!(of(Stream::Stdout).collect::<Vec<_>>(), result.stdout.bytes);
     assert_eq!(of(Stream::Stderr).collect::<Vec<_>>(), result.stderr.bytes);
     let (_, first, at) = &seen[0];
     assert!(first.starts_with(b"early"), "{seen:?}");
-    assert!(end - *at > Duration::from_millis(500), "the first output came only {:?} before the end", end - *at);
+    assert!(
+        end - *at > Duration::from_millis(500),
+        "the first output came only {:?} before the end",
+        end - *at
+    );
 }
 
 /// A language that the executor does not run, or none at all, is an outcome that names it; nothing runs.
@@ -146,11 +162,15 @@ pub async fn unsupported_language(executor: &dyn Executor) {
     let mut session = open(executor).await;
     for language in [Some(Language::new("cobol")), None] {
         let code = "open('ran.txt', 'w').close()";
-        let request = ExecutionRequest { language: language.clone(), ..ExecutionRequest::python(code) };
+        let request =
+            ExecutionRequest { language: language.clone(), ..ExecutionRequest::python(code) };
         let result = run_request(session.as_mut(), request).await;
         let Outcome::Unsupported { what } = &result.outcome else { panic!("it ran: {result:?}") };
         assert!(language.is_none_or(|language| what.contains(language.as_str())), "{what}");
         assert!(result.artifacts.is_empty());
     }
-    assert_eq!(succeed(session.as_mut(), "import os; print(os.path.exists('ran.txt'))").await, "False\n");
+    assert_eq!(
+        succeed(session.as_mut(), "import os; print(os.path.exists('ran.txt'))").await,
+        "False\n"
+    );
 }

@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::steps::{
-    assert_limited, assert_outcome, enforces, eventually, limits, marker, open, open_with, run, run_request,
+    assert_limited, assert_outcome, enforces, eventually, limits, marker, open, open_with, run,
+    run_request,
 };
 use crate::{ExecutionRequest, Executor, Isolation, Limit, Limits, Outcome};
 
@@ -45,26 +46,32 @@ pub async fn nothing_survives(executor: &dyn Executor) {
         let mut session = open(executor).await;
         let started = run(session.as_mut(), &daemon(&marker)).await;
         assert_outcome(&started, &Outcome::Exited { code: 0 });
-        let is_started = started.stdout.text().contains("started\n") && !started.stdout.text().contains("not");
+        let is_started =
+            started.stdout.text().contains("started\n") && !started.stdout.text().contains("not");
         assert_eq!(processes_with(&marker) > 0, is_started, "the control: {started:?}");
         match ending {
             "timeout" => {
                 let wall = Some(Duration::from_millis(300));
-                let request = ExecutionRequest { wall, ..ExecutionRequest::python("while True: pass") };
+                let request =
+                    ExecutionRequest { wall, ..ExecutionRequest::python("while True: pass") };
                 assert_limited(&run_request(session.as_mut(), request).await, Limit::Wall);
-                eventually("the processes of the block are gone", || processes_with(&marker) == 0).await;
+                eventually("the processes of the block are gone", || processes_with(&marker) == 0)
+                    .await;
             }
             "cancel" => {
                 let cancel = CancellationToken::new();
-                let request =
-                    ExecutionRequest { cancel: cancel.clone(), ..ExecutionRequest::python("while True: pass") };
+                let request = ExecutionRequest {
+                    cancel: cancel.clone(),
+                    ..ExecutionRequest::python("while True: pass")
+                };
                 let canceller = async {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     cancel.cancel();
                 };
                 let (result, ()) = tokio::join!(run_request(session.as_mut(), request), canceller);
                 assert_outcome(&result, &Outcome::Cancelled);
-                eventually("the processes of the block are gone", || processes_with(&marker) == 0).await;
+                eventually("the processes of the block are gone", || processes_with(&marker) == 0)
+                    .await;
             }
             "drop" => drop(session),
             _ => {
@@ -116,10 +123,11 @@ pub async fn processes_are_limited(executor: &dyn Executor) {
 /// No process of the host is seen, least of all this one; only those of the cell.
 pub async fn other_processes_are_invisible(executor: &dyn Executor) {
     let marker = marker();
-    let mut sleeper = match std::process::Command::new("sh").args(["-c", "sleep 60; :", &marker]).spawn() {
-        Ok(sleeper) => sleeper,
-        Err(error) => panic!("cannot start a process to look for: {error}"),
-    };
+    let mut sleeper =
+        match std::process::Command::new("sh").args(["-c", "sleep 60; :", &marker]).spawn() {
+            Ok(sleeper) => sleeper,
+            Err(error) => panic!("cannot start a process to look for: {error}"),
+        };
     let code = "import os, glob\nfor path in glob.glob('/proc/*/cmdline'):\n    \
                 try: print(open(path).read().replace('\\0', ' '))\n    except OSError: pass\nprint('looked')";
     let shown = run(open(executor).await.as_mut(), code).await.stdout.text();
@@ -228,7 +236,10 @@ pub async fn unix_sockets_are_out_of_reach(executor: &dyn Executor) {
     let reached = (by_path.accept().is_ok(), by_name.accept().is_ok());
     let expected = executor.capabilities().isolation == Isolation::None;
     assert_eq!(reached, (expected, expected), "the program reached (a path, an abstract name)");
-    assert!(UnixStream::connect(&path).is_ok() && by_path.accept().is_ok(), "the listener does not work");
+    assert!(
+        UnixStream::connect(&path).is_ok() && by_path.accept().is_ok(),
+        "the listener does not work"
+    );
 }
 
 /// Many programs at once, each with output, are told apart.
@@ -238,7 +249,8 @@ pub async fn parallel_children_are_collected(executor: &dyn Executor) {
                 print(sum(int(child.communicate()[0]) for child in children))\n    \
                 except OSError:\n        print(36)";
     let cancel = CancellationToken::new();
-    let request = ExecutionRequest { cancel, stdin: Arc::default(), ..ExecutionRequest::python(code) };
+    let request =
+        ExecutionRequest { cancel, stdin: Arc::default(), ..ExecutionRequest::python(code) };
     let result = run_request(open(executor).await.as_mut(), request).await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });
     assert_eq!(result.stdout.text(), "36\n");

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::steps::{artifact_paths, assert_outcome, limits, open, open_spec, run, run_fresh, run_request, succeed};
+use super::steps::{
+    artifact_paths, assert_outcome, limits, open, open_spec, run, run_fresh, run_request, succeed,
+};
 use crate::{ExecutionRequest, Executor, Outcome, SessionSpec};
 
 /// Where state is claimed, variables, functions and imports stay from block to block; elsewhere none of them does.
@@ -46,12 +48,21 @@ pub async fn last_expression_is_echoed(executor: &dyn Executor) {
 pub async fn file_names(executor: &dyn Executor) {
     let mut session = open(executor).await;
     let code = "# the first line\ndef fail():\n    raise ValueError('x')\nfail()\n";
-    let request = ExecutionRequest { filename: Some("src/deep/analysis.py".into()), ..ExecutionRequest::python(code) };
+    let request = ExecutionRequest {
+        filename: Some("src/deep/analysis.py".into()),
+        ..ExecutionRequest::python(code)
+    };
     let result = run_request(session.as_mut(), request).await;
     assert_outcome(&result, &Outcome::Exited { code: 1 });
     let traceback = result.stderr.text();
-    assert!(traceback.contains("src/deep/analysis.py") && traceback.contains("line 3"), "{traceback}");
-    assert_eq!(succeed(session.as_mut(), "print(open('src/deep/analysis.py').read(), end='')").await, code);
+    assert!(
+        traceback.contains("src/deep/analysis.py") && traceback.contains("line 3"),
+        "{traceback}"
+    );
+    assert_eq!(
+        succeed(session.as_mut(), "print(open('src/deep/analysis.py').read(), end='')").await,
+        code
+    );
 }
 
 /// Two sessions share no variable, no file and no environment.

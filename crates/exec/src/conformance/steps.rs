@@ -6,8 +6,8 @@ use std::{
 };
 
 use crate::{
-    Artifact, Capabilities, ExecutionRequest, ExecutionResult, Executor, InputFile, Limit, Limits, Outcome, Session,
-    SessionSpec,
+    Artifact, Capabilities, ExecutionRequest, ExecutionResult, Executor, InputFile, Limit, Limits,
+    Outcome, Session, SessionSpec,
 };
 
 /// More time than any program of the suite needs on a busy machine, and short enough to notice a hang.
@@ -45,7 +45,9 @@ pub async fn enforces(executor: &dyn Executor, limit: Limit, with: &Limits) -> b
     let spec = SessionSpec { limits: with.clone(), ..SessionSpec::default() };
     match executor.open(spec).await {
         Err(crate::Error::Unsupported(_)) => false,
-        Err(error) => panic!("a session with a limit on {limit}, which is not enforced, failed otherwise: {error}"),
+        Err(error) => panic!(
+            "a session with a limit on {limit}, which is not enforced, failed otherwise: {error}"
+        ),
         Ok(_) => panic!("a session with a limit on {limit}, which is not enforced, was opened"),
     }
 }
@@ -62,7 +64,8 @@ pub async fn open_with(executor: &dyn Executor, limits: Limits) -> Box<dyn Sessi
 
 /// A session with these files in its workspace.
 pub async fn open_files(executor: &dyn Executor, files: Vec<InputFile>) -> Box<dyn Session> {
-    open_spec(executor, SessionSpec { limits: limits(executor), files, ..SessionSpec::default() }).await
+    open_spec(executor, SessionSpec { limits: limits(executor), files, ..SessionSpec::default() })
+        .await
 }
 
 /// A session to this specification.
@@ -88,8 +91,14 @@ pub async fn run_request(session: &mut dyn Session, request: ExecutionRequest) -
     match session.execute(request).await {
         Ok(result) => {
             for artifact in &result.artifacts {
-                assert_eq!(artifact.bytes, artifact.content.len() as u64, "size of the artifact {}", artifact.path);
-                let inside = !artifact.path.starts_with('/') && artifact.path.split('/').all(|part| part != "..");
+                assert_eq!(
+                    artifact.bytes,
+                    artifact.content.len() as u64,
+                    "size of the artifact {}",
+                    artifact.path
+                );
+                let inside = !artifact.path.starts_with('/')
+                    && artifact.path.split('/').all(|part| part != "..");
                 assert!(inside, "an artifact outside the workspace: {}", artifact.path);
             }
             result
@@ -139,13 +148,18 @@ fn shortened(text: &str) -> String {
 pub fn artifact<'a>(result: &'a ExecutionResult, path: &str) -> &'a Artifact {
     match result.artifacts.iter().find(|artifact| artifact.path == path) {
         Some(artifact) => artifact,
-        None => panic!("no artifact {path} among {:?}; refused: {:?}", artifact_paths(result), result.refused),
+        None => panic!(
+            "no artifact {path} among {:?}; refused: {:?}",
+            artifact_paths(result),
+            result.refused
+        ),
     }
 }
 
 /// The paths of all artifacts, in order.
 pub fn artifact_paths(result: &ExecutionResult) -> Vec<&str> {
-    let mut paths: Vec<_> = result.artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
+    let mut paths: Vec<_> =
+        result.artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
     paths.sort_unstable();
     paths
 }
@@ -158,7 +172,8 @@ pub async fn assert_sound(executor: &dyn Executor) {
 
 /// A text that occurs nowhere else on this machine, to look for.
 pub fn marker() -> String {
-    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since_epoch =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     format!("cellblock-marker-{}-{}", std::process::id(), since_epoch.as_nanos())
 }
 

@@ -1,10 +1,13 @@
 //! Files in, files out, and nothing else of the host.
 
 use super::steps::{
-    artifact, artifact_paths, assert_outcome, assert_sound, enforces, file, limits, marker, open, open_files,
-    open_spec, run, run_request, succeed,
+    artifact, artifact_paths, assert_outcome, assert_sound, enforces, file, limits, marker, open,
+    open_files, open_spec, run, run_request, succeed,
 };
-use crate::{Error, ExecutionRequest, Executor, Isolation, Limit, Limits, MAX_ARTIFACT_BYTES, Outcome, SessionSpec};
+use crate::{
+    Error, ExecutionRequest, Executor, Isolation, Limit, Limits, MAX_ARTIFACT_BYTES, Outcome,
+    SessionSpec,
+};
 
 /// Input files are in the workspace. Only a changed one is an artifact; one that is only read, or removed, is not.
 pub async fn input_files(executor: &dyn Executor) {
@@ -52,12 +55,24 @@ pub async fn input_files_stay_inside(executor: &dyn Executor) {
     let mut session = open(executor).await;
     let absolute = target.display().to_string();
     let climbing = format!("{}{absolute}", "../".repeat(30).trim_end_matches('/'));
-    for path in [absolute.as_str(), climbing.as_str(), "../planted.txt", "a/../../planted.txt", "", ".", "nul\0byte"] {
+    for path in [
+        absolute.as_str(),
+        climbing.as_str(),
+        "../planted.txt",
+        "a/../../planted.txt",
+        "",
+        ".",
+        "nul\0byte",
+    ] {
         match session.write_file(file(path, "planted")).await {
             Err(Error::Invalid { .. }) => {}
             other => panic!("writing {path:?} gave {other:?}"),
         }
-        let spec = SessionSpec { limits: limits(executor), files: vec![file(path, "x")], ..SessionSpec::default() };
+        let spec = SessionSpec {
+            limits: limits(executor),
+            files: vec![file(path, "x")],
+            ..SessionSpec::default()
+        };
         assert!(executor.open(spec).await.is_err(), "a session with the file {path:?} was opened");
     }
     assert!(!target.exists());
@@ -160,18 +175,34 @@ pub async fn host_files_are_out_of_reach(executor: &dyn Executor) {
     let result = run(open(executor).await.as_mut(), &format!("target = {path:?}\n{ESCAPE}")).await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });
     let shown = result.stdout.text() + &result.stderr.text();
-    let taken = result.artifacts.iter().any(|artifact| String::from_utf8_lossy(&artifact.content).contains(&secret));
+    let taken = result
+        .artifacts
+        .iter()
+        .any(|artifact| String::from_utf8_lossy(&artifact.content).contains(&secret));
     if executor.capabilities().isolation == Isolation::None {
         assert!(shown.contains(&secret), "an ordinary process reads what its user reads");
     } else {
-        assert!(!shown.contains(&secret) && !taken, "the program has read the host's file:\n{shown}");
-        assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), secret, "the host's file has changed");
-        assert!(!host.path().join("planted.txt").exists(), "the program wrote beside the host's file");
+        assert!(
+            !shown.contains(&secret) && !taken,
+            "the program has read the host's file:\n{shown}"
+        );
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap_or_default(),
+            secret,
+            "the host's file has changed"
+        );
+        assert!(
+            !host.path().join("planted.txt").exists(),
+            "the program wrote beside the host's file"
+        );
     }
 
     let mut control = open_files(executor, vec![file("secret.txt", &secret)]).await;
-    let shown =
-        succeed(control.as_mut(), &format!("import os\ntarget = os.path.abspath('secret.txt')\n{ESCAPE}")).await;
+    let shown = succeed(
+        control.as_mut(),
+        &format!("import os\ntarget = os.path.abspath('secret.txt')\n{ESCAPE}"),
+    )
+    .await;
     assert!(shown.contains(&secret), "the control cannot read its own file:\n{shown}");
 }
 
@@ -190,7 +221,11 @@ pub async fn symlinks_are_no_artifacts(executor: &dyn Executor) {
     assert_eq!(artifact_paths(&result), ["plain.txt"]);
     for made in result.stdout.text().lines() {
         let refused = result.refused.iter().find(|refused| refused.path == made);
-        assert!(refused.is_some_and(|refused| !refused.reason.is_empty()), "{made}: {:?}", result.refused);
+        assert!(
+            refused.is_some_and(|refused| !refused.reason.is_empty()),
+            "{made}: {:?}",
+            result.refused
+        );
     }
 }
 
@@ -203,7 +238,11 @@ pub async fn special_files_are_no_artifacts(executor: &dyn Executor) {
     assert_outcome(&result, &Outcome::Exited { code: 0 });
     assert_eq!(artifact_paths(&result), ["plain.txt"]);
     for made in result.stdout.text().lines() {
-        assert!(result.refused.iter().any(|refused| refused.path == made), "{made}: {:?}", result.refused);
+        assert!(
+            result.refused.iter().any(|refused| refused.path == made),
+            "{made}: {:?}",
+            result.refused
+        );
     }
 }
 
@@ -218,7 +257,10 @@ pub async fn unreadable_files(executor: &dyn Executor) {
     assert_eq!(*artifact(&result, "plain.txt").content, b"plain.txt");
     let told = |path: &str| {
         result.artifacts.iter().any(|artifact| artifact.path.starts_with(path))
-            || result.refused.iter().any(|refused| refused.path.starts_with(path) && !refused.reason.is_empty())
+            || result
+                .refused
+                .iter()
+                .any(|refused| refused.path.starts_with(path) && !refused.reason.is_empty())
     };
     assert!(told("shut.txt") && told("shut"), "{result:?}");
     assert_eq!(succeed(session.as_mut(), "print(open('plain.txt').read())").await, "plain.txt\n");
@@ -258,18 +300,28 @@ pub async fn file_names_stay_inside(executor: &dyn Executor) {
     let absolute = target.display().to_string();
     let mut session = open(executor).await;
     for name in [absolute.as_str(), "../planted.py", "a/../../planted.py"] {
-        let request = ExecutionRequest { filename: Some(name.into()), ..ExecutionRequest::python("print('ran')") };
+        let request = ExecutionRequest {
+            filename: Some(name.into()),
+            ..ExecutionRequest::python("print('ran')")
+        };
         match session.execute(request).await {
             Err(Error::Invalid { .. }) => {}
             Ok(result) => {
-                assert!(matches!(result.outcome, Outcome::Denied { .. }), "{name}: {:?}", result.outcome);
+                assert!(
+                    matches!(result.outcome, Outcome::Denied { .. }),
+                    "{name}: {:?}",
+                    result.outcome
+                );
                 assert!(result.stdout.bytes.is_empty());
             }
             Err(error) => panic!("{name}: {error:?}"),
         }
     }
     assert!(!target.exists());
-    let request = ExecutionRequest { filename: Some("inside.py".into()), ..ExecutionRequest::python("print('ran')") };
+    let request = ExecutionRequest {
+        filename: Some("inside.py".into()),
+        ..ExecutionRequest::python("print('ran')")
+    };
     assert_eq!(run_request(session.as_mut(), request).await.stdout.text(), "ran\n");
 }
 
@@ -284,9 +336,15 @@ pub async fn input_files_count_against_the_quota(executor: &dyn Executor) {
         files: vec![file("input.bin", vec![0; bytes])],
         ..SessionSpec::default()
     };
-    assert!(executor.open(spec(256 * 1024)).await.is_err(), "a file larger than the quota was taken");
+    assert!(
+        executor.open(spec(256 * 1024)).await.is_err(),
+        "a file larger than the quota was taken"
+    );
     let mut session = open_spec(executor, spec(16 * 1024)).await;
-    assert_eq!(succeed(session.as_mut(), "print(len(open('input.bin', 'rb').read()))").await, "16384\n");
+    assert_eq!(
+        succeed(session.as_mut(), "print(len(open('input.bin', 'rb').read()))").await,
+        "16384\n"
+    );
     match session.write_file(file("more.bin", vec![0; 256 * 1024])).await {
         Err(Error::Invalid { .. }) => {}
         other => panic!("a file over the quota gave {other:?}"),

@@ -30,7 +30,11 @@ const fn sign(language: &'static str, points: u32, pattern: &'static str) -> Fea
 
 /// Prose such as "for each file:" must match none of these with 2 points or more unless a sentence test catches it.
 pub(super) const FEATURES: &[Feature] = &[
-    sign(PYTHON, 3, r"^import [A-Za-z_][\w.]*( as \w+)?(\s*,\s*[A-Za-z_][\w.]*( as \w+)?)*\s*(#.*)?$"),
+    sign(
+        PYTHON,
+        3,
+        r"^import [A-Za-z_][\w.]*( as \w+)?(\s*,\s*[A-Za-z_][\w.]*( as \w+)?)*\s*(#.*)?$",
+    ),
     sign(PYTHON, 4, r"^from \.*[\w.]* ?import [\w(*]"),
     sign(PYTHON, 4, r"^(async )?def \w+\s*[(\[]"),
     sign(PYTHON, 4, r"^class \w+(\[.*\])?(\(.*\))?:"),
@@ -62,7 +66,11 @@ pub(super) const FEATURES: &[Feature] = &[
     sign(PYTHON, 2, r"^await [\w.]+\([^;]*$"),
     sign(PYTHON, 3, r"= await [^;]*[^;]$|^await asyncio\."),
     sign(PYTHON, 3, r"^%(matplotlib|timeit|time|load_ext|autoreload|pip|conda)\b|^!\s*\w+ \w"),
-    sign(JAVASCRIPT, 4, r"^(export )?(const|let|var) [\w$]+\s*=|^(export )?(const|let|var) [{\[].*[}\]]\s*="),
+    sign(
+        JAVASCRIPT,
+        4,
+        r"^(export )?(const|let|var) [\w$]+\s*=|^(export )?(const|let|var) [{\[].*[}\]]\s*=",
+    ),
     sign(JAVASCRIPT, 4, r"\bconsole\.(log|error|warn|info|table|dir)\("),
     sign(JAVASCRIPT, 4, r#"^import .*\bfrom ['"]|^import ['"]|^\} from ['"]"#),
     sign(JAVASCRIPT, 3, r"^export (default|const|function|class|async|\{)|\bmodule\.exports\b"),
@@ -78,17 +86,33 @@ pub(super) const FEATURES: &[Feature] = &[
     sign(JAVASCRIPT, 4, r"^(alert|fetch|setTimeout|setInterval)\("),
     sign(JAVASCRIPT, 2, r"[^=!]==={1}[^=]|!=="),
     sign(JAVASCRIPT, 2, r"^await .*;$|^(return|throw new) .*;$|^for \((const|let|var) "),
-    sign(JAVASCRIPT, 1, r"^[A-Za-z_$][\w.$]*\(.*\);$|^\}\)?;$|^(if|while) \(.*\) ?\{$|^\} else|^//"),
+    sign(
+        JAVASCRIPT,
+        1,
+        r"^[A-Za-z_$][\w.$]*\(.*\);$|^\}\)?;$|^(if|while) \(.*\) ?\{$|^\} else|^//",
+    ),
     sign(TYPESCRIPT, 4, r"^(export )?(interface \w+.*\{|type \w+(<.*>)? = )"),
     sign(TYPESCRIPT, 3, r"^(readonly )?\w+\??: (string|number|boolean|any|unknown)(\[\])?[;,]?$"),
-    sign(TYPESCRIPT, 4, r"^(const|let) \w+: \w+|^(export )?(async )?function \w+\(.*\w: (string|number|boolean|any)\b"),
-    sign(SQL, 4, r"^(SELECT\b.+\bFROM\b|INSERT INTO\b|UPDATE .+ SET\b|DELETE FROM\b|WITH \w+ AS ?\()"),
+    sign(
+        TYPESCRIPT,
+        4,
+        r"^(const|let) \w+: \w+|^(export )?(async )?function \w+\(.*\w: (string|number|boolean|any)\b",
+    ),
+    sign(
+        SQL,
+        4,
+        r"^(SELECT\b.+\bFROM\b|INSERT INTO\b|UPDATE .+ SET\b|DELETE FROM\b|WITH \w+ AS ?\()",
+    ),
     sign(
         SQL,
         4,
         r"(?i)^(create|drop|alter) (or replace )?(temp |temporary )?(table|view|index|database|function|trigger)\b",
     ),
-    sign(SQL, 4, r"(?i)^(select\b.*;|insert into .*\b(values|select)\b|update .+ set .+;|delete from .*;)"),
+    sign(
+        SQL,
+        4,
+        r"(?i)^(select\b.*;|insert into .*\b(values|select)\b|update .+ set .+;|delete from .*;)",
+    ),
     sign(SQL, 3, r"(?i)^select [\w.*, ]+ from \w+( where .*)?$"),
     sign(
         SQL,
@@ -114,16 +138,32 @@ pub(super) const FEATURES: &[Feature] = &[
     sign(SHELL, 2, r#"^[A-Za-z_]\w*=("?\$[\w{(]|[a-zA-Z/~][\w/.~-]*$)"#),
     sign(SHELL, 1, r#"^[A-Za-z_]\w*=("[^"]*"|'[^']*'|[\w./-]+)$"#),
     sign(SHELL, 1, r#"["\s/]\$\{?\w+"#),
-    sign(OTHER, 4, r#"^#\s*include\s*[<"]|^using (namespace )?[\w.:]+;|^namespace [\w.]+|^package [\w.]+;?$"#),
+    sign(
+        OTHER,
+        4,
+        r#"^#\s*include\s*[<"]|^using (namespace )?[\w.:]+;|^namespace [\w.]+|^package [\w.]+;?$"#,
+    ),
     sign(OTHER, 4, r"^(public|private|protected|internal|static|abstract|final)\b.*[({;]$"),
-    sign(OTHER, 4, r"\b(int|void|auto|double) main\s*\(|^(pub )?(async )?fn \w+.*[({]|^func (\(.*\) )?\w+\("),
+    sign(
+        OTHER,
+        4,
+        r"\b(int|void|auto|double) main\s*\(|^(pub )?(async )?fn \w+.*[({]|^func (\(.*\) )?\w+\(",
+    ),
     sign(
         OTHER,
         4,
         r"\b(System\.out|Console\.(Write|Read)|std::|fmt\.Print|cout ?<<|cin ?>>)|\b(println|print|vec|format)!\[",
     ),
-    sign(OTHER, 4, r"\b(e?println|e?print|panic|assert_eq)!\(|^let mut |^use [\w:]+(::\{.*\})?;$|^impl\b.*\{$"),
-    sign(OTHER, 4, r"^import [\w.*]+;$|^import \(|^(struct|enum|trait) \w+.*\{$|^type \w+ (struct|interface) \{|:= "),
+    sign(
+        OTHER,
+        4,
+        r"\b(e?println|e?print|panic|assert_eq)!\(|^let mut |^use [\w:]+(::\{.*\})?;$|^impl\b.*\{$",
+    ),
+    sign(
+        OTHER,
+        4,
+        r"^import [\w.*]+;$|^import \(|^(struct|enum|trait) \w+.*\{$|^type \w+ (struct|interface) \{|:= ",
+    ),
     sign(
         OTHER,
         4,
@@ -134,6 +174,10 @@ pub(super) const FEATURES: &[Feature] = &[
         3,
         r"^(int|long|float|double|char|bool|string|String|var|auto|byte)(\[\]|<.*>)? \w+( ?=.*)?;$|^my [$@%]",
     ),
-    sign(OTHER, 3, r"^(FROM [\w./:-]+( AS \w+)?|RUN .+|COPY \S+ \S+|WORKDIR /.*|ENTRYPOINT \[.*|CMD \[.*)$"),
+    sign(
+        OTHER,
+        3,
+        r"^(FROM [\w./:-]+( AS \w+)?|RUN .+|COPY \S+ \S+|WORKDIR /.*|ENTRYPOINT \[.*|CMD \[.*)$",
+    ),
     sign(OTHER, 3, r"^end$|\bdo \|.*\|$"),
 ];

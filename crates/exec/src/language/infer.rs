@@ -38,7 +38,8 @@ pub fn infer(code: &str) -> Option<Language> {
 
 /// The language of `/bin/bash`, `/usr/bin/env python3`, `/usr/bin/env -S uv run --script` and the like.
 fn from_shebang(interpreter: &str) -> Option<Language> {
-    let mut words = interpreter.split_whitespace().map(|word| word.rsplit('/').next().unwrap_or(word));
+    let mut words =
+        interpreter.split_whitespace().map(|word| word.rsplit('/').next().unwrap_or(word));
     let mut program = words.next()?;
     if program == "env" {
         program = words.find(|word| !word.starts_with('-') && !word.contains('='))?;
@@ -73,15 +74,16 @@ fn from_first_line(line: &str) -> Option<Language> {
 
 /// Elements that an HTML text or fragment starts with.
 const HTML_TAGS: [&str; 33] = [
-    "!--", "!doctype", "a", "article", "aside", "body", "button", "canvas", "details", "div", "footer", "form", "h1",
-    "h2", "h3", "head", "header", "html", "img", "input", "label", "link", "main", "meta", "nav", "ol", "p", "script",
-    "section", "span", "style", "table", "ul",
+    "!--", "!doctype", "a", "article", "aside", "body", "button", "canvas", "details", "div",
+    "footer", "form", "h1", "h2", "h3", "head", "header", "html", "img", "input", "label", "link",
+    "main", "meta", "nav", "ol", "p", "script", "section", "span", "style", "table", "ul",
 ];
 
 /// Whether what follows a `<` is an HTML element.
 fn is_html_tag(text: &str) -> bool {
     HTML_TAGS.iter().any(|tag| {
-        text.strip_prefix(tag).is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-'))
+        text.strip_prefix(tag)
+            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-'))
     })
 }
 
@@ -111,7 +113,8 @@ fn from_features(code: &str) -> Option<Language> {
 
 /// The table's patterns. A pattern that does not compile would leave the set empty; a test sees to that.
 static PATTERNS: LazyLock<RegexSet> = LazyLock::new(|| {
-    RegexSet::new(FEATURES.iter().map(|feature| ascii(feature.pattern))).unwrap_or_else(|_| RegexSet::empty())
+    RegexSet::new(FEATURES.iter().map(|feature| ascii(feature.pattern)))
+        .unwrap_or_else(|_| RegexSet::empty())
 });
 
 #[derive(Default)]
@@ -135,9 +138,15 @@ impl Score {
         }
         let mut best: Vec<(&'static str, u32)> = Vec::new();
         let found = PATTERNS.matches(line);
-        for Feature { language, points, .. } in found.iter().filter_map(|index| FEATURES.get(index)) {
+        for Feature { language, points, .. } in found.iter().filter_map(|index| FEATURES.get(index))
+        {
             self.typescript |= *language == TYPESCRIPT;
-            raise(&mut best, if *language == TYPESCRIPT { "javascript" } else { language }, *points, u32::max);
+            raise(
+                &mut best,
+                if *language == TYPESCRIPT { "javascript" } else { language },
+                *points,
+                u32::max,
+            );
         }
         raise(&mut best, SHELL, shell::points(line), u32::max);
         self.bash |= shell::needs_bash(line);
@@ -187,7 +196,9 @@ fn is_prose(line: &str) -> bool {
     let mut telling = false;
     for word in line.split_whitespace() {
         let word = word.trim_end_matches(['.', ',', ':', ';', '!', '?']);
-        if word.is_empty() || !word.chars().all(|c| c.is_alphabetic() || matches!(c, '\'' | '’' | '-')) {
+        if word.is_empty()
+            || !word.chars().all(|c| c.is_alphabetic() || matches!(c, '\'' | '’' | '-'))
+        {
             return false;
         }
         words += 1;

@@ -145,15 +145,27 @@ const COMMANDS: &[&str] = &[
 
 /// Commands that are English words, too. They need a sign of the shell beside them.
 const WORDS: &[&str] = &[
-    "cat", "clang", "clear", "convert", "cut", "date", "dig", "env", "eval", "exec", "exit", "export", "file", "find",
-    "head", "history", "host", "kill", "less", "locate", "make", "man", "more", "nohup", "open", "patch", "read",
-    "screen", "sleep", "snap", "sort", "source", "split", "stat", "strings", "tail", "test", "time", "top", "touch",
-    "trap", "tr", "tree", "type", "uniq", "unset", "watch", "which", "who", "yes",
+    "cat", "clang", "clear", "convert", "cut", "date", "dig", "env", "eval", "exec", "exit",
+    "export", "file", "find", "head", "history", "host", "kill", "less", "locate", "make", "man",
+    "more", "nohup", "open", "patch", "read", "screen", "sleep", "snap", "sort", "source", "split",
+    "stat", "strings", "tail", "test", "time", "top", "touch", "trap", "tr", "tree", "type",
+    "uniq", "unset", "watch", "which", "who", "yes",
 ];
 
 /// Commands that are often written alone.
-const ALONE: &[&str] =
-    &["df", "htop", "ifconfig", "ls", "nvidia-smi", "ps", "pwd", "pytest", "uname", "uptime", "whoami"];
+const ALONE: &[&str] = &[
+    "df",
+    "htop",
+    "ifconfig",
+    "ls",
+    "nvidia-smi",
+    "ps",
+    "pwd",
+    "pytest",
+    "uname",
+    "uptime",
+    "whoami",
+];
 
 /// How much a line looks like a command, in points of the feature table.
 pub(super) fn points(line: &str) -> u32 {
@@ -164,7 +176,8 @@ pub(super) fn points(line: &str) -> u32 {
     let Some(command) = words.next() else { return 0 };
     let Some(argument) = words.next() else { return if ALONE.contains(&command) { 3 } else { 0 } };
     // `git = 1` and `pip (…)` are other languages; `docker is …` is a sentence.
-    if argument.starts_with(['=', '(', ':']) || matches!(argument, "is" | "was" | "has" | "does" | "in" | "and" | "or")
+    if argument.starts_with(['=', '(', ':'])
+        || matches!(argument, "is" | "was" | "has" | "does" | "in" | "and" | "or")
     {
         return 0;
     }
@@ -192,9 +205,20 @@ pub(super) fn needs_bash(line: &str) -> bool {
     let mut words = line.split_whitespace();
     matches!(
         words.next(),
-        Some("source" | "function" | "declare" | "shopt" | "pushd" | "popd" | "mapfile" | "readarray")
+        Some(
+            "source"
+                | "function"
+                | "declare"
+                | "shopt"
+                | "pushd"
+                | "popd"
+                | "mapfile"
+                | "readarray"
+        )
     ) || line.split_whitespace().any(|word| matches!(word, "[[" | "pipefail"))
-        || ["<<<", "<(", "&>", "=(", "[@]", "{1..", "{0..", "$RANDOM", "$'"].iter().any(|sign| line.contains(sign))
+        || ["<<<", "<(", "&>", "=(", "[@]", "{1..", "{0..", "$RANDOM", "$'"]
+            .iter()
+            .any(|sign| line.contains(sign))
 }
 
 /// Whether a line is a command after a prompt, as in a transcript: `$ ls`, `user@host:~$ ls`, `PS C:\> dir`.
@@ -205,12 +229,15 @@ pub(super) fn is_prompt(line: &str) -> bool {
     {
         return true;
     }
-    let Some((prompt, _)) = line.split_once("$ ").or_else(|| line.split_once("# ")) else { return false };
+    let Some((prompt, _)) = line.split_once("$ ").or_else(|| line.split_once("# ")) else {
+        return false;
+    };
     !prompt.contains(char::is_whitespace) && prompt.contains('@') && prompt.contains(':')
 }
 
 /// Whether a word is `NAME=value`, as before a command.
 fn is_assignment(word: &str) -> bool {
-    word.split_once('=')
-        .is_some_and(|(name, _)| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+    word.split_once('=').is_some_and(|(name, _)| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    })
 }

@@ -21,11 +21,19 @@ pub(super) struct Row {
     pub kind: Kind,
 }
 
-const fn program(name: &'static str, extension: &'static str, aliases: &'static [&'static str]) -> Row {
+const fn program(
+    name: &'static str,
+    extension: &'static str,
+    aliases: &'static [&'static str],
+) -> Row {
     Row { name, extension, aliases, kind: Kind::Program }
 }
 
-const fn data(name: &'static str, extension: &'static str, aliases: &'static [&'static str]) -> Row {
+const fn data(
+    name: &'static str,
+    extension: &'static str,
+    aliases: &'static [&'static str],
+) -> Row {
     Row { name, extension, aliases, kind: Kind::Data }
 }
 
@@ -38,7 +46,10 @@ pub(super) const LANGUAGES: &[Row] = &[
     program(
         "python",
         "py",
-        &["python3", "py3", "ipython", "ipython3", "cpython", "python-3", "python_3", "pyw", "sage"],
+        &[
+            "python3", "py3", "ipython", "ipython3", "cpython", "python-3", "python_3", "pyw",
+            "sage",
+        ],
     ),
     program("bash", "bash", &["shell", "shellscript", "shell-script"]),
     program("sh", "sh", &["posix", "dash", "ash"]),
@@ -46,10 +57,18 @@ pub(super) const LANGUAGES: &[Row] = &[
     program("fish", "fish", &[]),
     program("powershell", "ps1", &["pwsh", "ps", "posh"]),
     program("batch", "bat", &["cmd", "dosbatch", "batchfile", "winbatch"]),
-    program("javascript", "js", &["node", "nodejs", "node.js", "mjs", "cjs", "ecmascript", "es6", "jsx"]),
+    program(
+        "javascript",
+        "js",
+        &["node", "nodejs", "node.js", "mjs", "cjs", "ecmascript", "es6", "jsx"],
+    ),
     program("typescript", "ts", &["tsx", "mts", "cts"]),
     program("c", "c", &["h"]),
-    program("cpp", "cpp", &["c++", "cxx", "cc", "hpp", "hxx", "c++11", "c++14", "c++17", "c++20", "c++23"]),
+    program(
+        "cpp",
+        "cpp",
+        &["c++", "cxx", "cc", "hpp", "hxx", "c++11", "c++14", "c++17", "c++20", "c++23"],
+    ),
     program("csharp", "cs", &["c#", "c-sharp", "dotnet"]),
     program("fsharp", "fs", &["f#", "fsx"]),
     program("visualbasic", "vb", &["vb.net", "vbnet", "visual-basic"]),
@@ -97,7 +116,18 @@ pub(super) const LANGUAGES: &[Row] = &[
     program(
         "sql",
         "sql",
-        &["sqlite", "sqlite3", "mysql", "postgres", "postgresql", "psql", "plsql", "pgsql", "tsql", "duckdb"],
+        &[
+            "sqlite",
+            "sqlite3",
+            "mysql",
+            "postgres",
+            "postgresql",
+            "psql",
+            "plsql",
+            "pgsql",
+            "tsql",
+            "duckdb",
+        ],
     ),
     program("gnuplot", "gp", &["plt"]),
     program("makefile", "mk", &["make", "gnumakefile"]),
@@ -138,13 +168,32 @@ pub(super) const LANGUAGES: &[Row] = &[
     data(
         "text",
         "txt",
-        &["txt", "plain", "plaintext", "plain-text", "none", "nohighlight", "ascii", "tree", "pseudocode", "pseudo"],
+        &[
+            "txt",
+            "plain",
+            "plaintext",
+            "plain-text",
+            "none",
+            "nohighlight",
+            "ascii",
+            "tree",
+            "pseudocode",
+            "pseudo",
+        ],
     ),
     data("traceback", "txt", &["pytb", "py3tb", "python-traceback", "error"]),
     data(
         "console",
         "txt",
-        &["shell-session", "shellsession", "sh-session", "bash-session", "terminal", "session", "tty"],
+        &[
+            "shell-session",
+            "shellsession",
+            "sh-session",
+            "bash-session",
+            "terminal",
+            "session",
+            "tty",
+        ],
     ),
     data("pycon", "txt", &["python-console", "python-repl", "pythonrepl", "doctest"]),
 ];

@@ -30,7 +30,9 @@ impl Info {
                 None if position == 0 => read.tag(&word),
                 // `{#id .python}`: the first class is the language.
                 None if read.language.is_none() && word.starts_with('.') => read.tag(&word),
-                None if read.filename.is_none() && is_lone_filename(&word) => read.filename = Some(word),
+                None if read.filename.is_none() && is_lone_filename(&word) => {
+                    read.filename = Some(word)
+                }
                 None => {}
             }
         }
@@ -88,7 +90,9 @@ fn words(info: &str) -> Vec<String> {
             Some(end) if c == end => quote = None,
             Some(_) => word.push(c),
             // Only a value is quoted: an apostrophe elsewhere is a letter.
-            None if matches!(c, '"' | '\'') && (word.is_empty() || word.ends_with('=')) => quote = Some(c),
+            None if matches!(c, '"' | '\'') && (word.is_empty() || word.ends_with('=')) => {
+                quote = Some(c)
+            }
             None if c.is_whitespace() || matches!(c, ',' | '{' | '}') => {
                 if !word.is_empty() {
                     words.push(std::mem::take(&mut word));

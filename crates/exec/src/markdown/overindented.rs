@@ -40,7 +40,10 @@ pub(super) fn fences(text: &str, taken: Vec<Range<usize>>) -> Vec<Fence> {
 
 /// The start of the line that holds `offset`.
 fn line_start(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1)
+    text.as_bytes()[..offset]
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |newline| newline + 1)
 }
 
 fn scan(text: &str, range: Range<usize>, found: &mut Vec<Fence>) {

@@ -76,7 +76,8 @@ fn missing_in_python(stderr: &str) -> Option<Missing> {
     }
     let mut link = last.link;
     for raised in earlier.iter().rev() {
-        let missing = named_by(raised).filter(|missing| link == Link::Cause || speaks_of(last, missing));
+        let missing =
+            named_by(raised).filter(|missing| link == Link::Cause || speaks_of(last, missing));
         if missing.is_some() || link == Link::None {
             return missing;
         }
@@ -150,9 +151,9 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 /// What an exception says is missing.
 fn named_by(raised: &Raised<'_>) -> Option<Missing> {
     match raised.class {
-        "ModuleNotFoundError" => {
-            module_in(raised.message).or_else(|| distribution_in(raised.message)).filter(|_| !is_hidden(raised.message))
-        }
+        "ModuleNotFoundError" => module_in(raised.message)
+            .or_else(|| distribution_in(raised.message))
+            .filter(|_| !is_hidden(raised.message)),
         "ImportError" => distribution_in(raised.message).or_else(|| module_in(raised.message)),
         _ => None,
     }
@@ -163,7 +164,10 @@ fn speaks_of(raised: &Raised<'_>, missing: &Missing) -> bool {
     let (Missing::Module(name) | Missing::Distribution(name) | Missing::Command(name)) = missing;
     let root = name.split('.').next().unwrap_or(name);
     matches!(raised.class, "ImportError" | "ModuleNotFoundError")
-        || raised.message.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|word| word == root)
+        || raised
+            .message
+            .split(|c: char| !(c.is_alphanumeric() || c == '_'))
+            .any(|word| word == root)
 }
 
 /// `No module named 'a.b'`; very old libraries write it without quotes.
@@ -181,7 +185,8 @@ fn module_in(message: &str) -> Option<Missing> {
 }
 
 fn is_hidden(message: &str) -> bool {
-    message.contains("is not a package") || message.contains("is a package and cannot be directly executed")
+    message.contains("is not a package")
+        || message.contains("is a package and cannot be directly executed")
 }
 
 /// The words in which libraries ask for an optional dependency. pandas before version 3 says "Missing optional
@@ -207,7 +212,8 @@ fn missing_main_module(stderr: &str) -> Option<Missing> {
     let line = stderr.lines().rev().find(|line| !line.trim().is_empty())?;
     let (program, message) = line.split_once(": ")?;
     let program = program.rsplit('/').next()?;
-    (program.starts_with("python") && !program.contains(' ') && !is_hidden(message)).then(|| module_in(message))?
+    (program.starts_with("python") && !program.contains(' ') && !is_hidden(message))
+        .then(|| module_in(message))?
 }
 
 /// Every command that a shell did not find, in order, each once.

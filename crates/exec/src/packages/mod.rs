@@ -11,7 +11,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use missing::{Missing, missing};
-pub use names::{command_names, distribution, distribution_of_command, import_names, is_standard_library};
+pub use names::{
+    command_names, distribution, distribution_of_command, import_names, is_standard_library,
+};
 pub use policy::{Decision, InstallMode, InstallPolicy, is_known, known_packages};
 pub use request::{InstallRequest, RequestRefused, Split, split_installs};
 pub use requirement::{PackageName, RequirementRefused};

@@ -61,7 +61,9 @@ impl InstallPolicy {
         let name = requirement.name.as_str();
         let listed = |list: &[PackageName]| list.iter().any(|listed| listed.as_str() == name);
         if listed(&self.deny) {
-            return Decision::Deny { why: format!("`{name}` is on the deny list; take it off the list to install it") };
+            return Decision::Deny {
+                why: format!("`{name}` is on the deny list; take it off the list to install it"),
+            };
         }
         match self.mode {
             InstallMode::Never => Decision::Deny {
@@ -90,7 +92,9 @@ pub fn known_packages() -> impl Iterator<Item = &'static str> {
 
 fn unknown(name: &str) -> String {
     let hint = match names::distribution_in_table(name) {
-        Some(distribution) if distribution != name => format!(" (the module `{name}` comes with `{distribution}`)"),
+        Some(distribution) if distribution != name => {
+            format!(" (the module `{name}` comes with `{distribution}`)")
+        }
         _ => String::new(),
     };
     format!(
@@ -114,11 +118,12 @@ impl FromStr for InstallMode {
     type Err = crate::Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Never, Self::Known, Self::Ask, Self::Any].into_iter().find(|mode| mode.to_string() == text).ok_or_else(
-            || crate::Error::Invalid {
+        [Self::Never, Self::Known, Self::Ask, Self::Any]
+            .into_iter()
+            .find(|mode| mode.to_string() == text)
+            .ok_or_else(|| crate::Error::Invalid {
                 what: "install mode",
                 why: format!("{text:?} is none of `never`, `known`, `ask` and `any`"),
-            },
-        )
+            })
     }
 }

@@ -58,9 +58,10 @@ pub fn split_installs(language: &Language, code: &str) -> Result<Split, RequestR
     match language.as_str() {
         "bash" | "sh" => shell::split(code),
         "python" => python::split(code),
-        "zsh" | "fish" | "powershell" | "batch" => {
-            Ok(shell::split(code).ok().filter(|split| split.code.is_none()).unwrap_or_else(untouched))
-        }
+        "zsh" | "fish" | "powershell" | "batch" => Ok(shell::split(code)
+            .ok()
+            .filter(|split| split.code.is_none())
+            .unwrap_or_else(untouched)),
         _ => Ok(untouched()),
     }
 }

@@ -99,9 +99,13 @@ impl FromStr for Requirement {
         let (extras, rest) = match rest.trim_start().strip_prefix('[') {
             None => (Vec::new(), rest),
             Some(rest) => {
-                let (list, rest) =
-                    rest.split_once(']').ok_or_else(|| refused("the `[` of its extras is not closed"))?;
-                (extras(list).ok_or_else(|| refused("an extra is a name, such as `[excel]`"))?, rest)
+                let (list, rest) = rest
+                    .split_once(']')
+                    .ok_or_else(|| refused("the `[` of its extras is not closed"))?;
+                (
+                    extras(list).ok_or_else(|| refused("an extra is a name, such as `[excel]`"))?,
+                    rest,
+                )
             }
         };
 
@@ -157,7 +161,8 @@ fn extras(list: &str) -> Option<Vec<String>> {
     if list.trim().is_empty() {
         return Some(Vec::new());
     }
-    let mut extras = list.split(',').map(|extra| normalise(extra.trim())).collect::<Option<Vec<_>>>()?;
+    let mut extras =
+        list.split(',').map(|extra| normalise(extra.trim())).collect::<Option<Vec<_>>>()?;
     extras.sort();
     extras.dedup();
     Some(extras)
@@ -166,7 +171,10 @@ fn extras(list: &str) -> Option<Vec<String>> {
 /// The normal form of a name (PEP 503); `None` when it is not one (PEP 508).
 fn normalise(name: &str) -> Option<String> {
     let ends_well = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    if !(name.chars().all(is_name_char) && ends_well(name.chars().next()) && ends_well(name.chars().next_back())) {
+    if !(name.chars().all(is_name_char)
+        && ends_well(name.chars().next())
+        && ends_well(name.chars().next_back()))
+    {
         return None;
     }
     let mut normal = String::with_capacity(name.len());

@@ -40,9 +40,9 @@ impl HostCalls {
     /// drops that of the call.
     pub async fn answer(&self, question: Vec<u8>) -> Vec<u8> {
         let answer = match question.first() {
-            _ if question.len() > MAX_MESSAGE_BYTES => {
-                Err(format!("the arguments are longer than {MAX_HOST_CALL_BYTES} bytes as JSON; pass less at once"))
-            }
+            _ if question.len() > MAX_MESSAGE_BYTES => Err(format!(
+                "the arguments are longer than {MAX_HOST_CALL_BYTES} bytes as JSON; pass less at once"
+            )),
             Some(b'l') => encode(self.offered(), "the list of functions is"),
             Some(b'c') => self.call(question).await,
             _ => Err("this is no question that the host knows".to_owned()),
@@ -55,7 +55,8 @@ impl HostCalls {
     }
 
     fn offered(&self) -> &[HostFunction] {
-        self.offered.get_or_init(|| self.tools.as_ref().map(|tools| tools.functions()).unwrap_or_default())
+        self.offered
+            .get_or_init(|| self.tools.as_ref().map(|tools| tools.functions()).unwrap_or_default())
     }
 
     async fn call(&self, question: Vec<u8>) -> Result<Vec<u8>, String> {
@@ -72,7 +73,8 @@ impl HostCalls {
         let Call(name, arguments) = call?;
         // A program can send any name: it need not come from the list.
         if !self.offered().iter().any(|function| function.name == name) {
-            let names: Vec<&str> = self.offered().iter().map(|function| function.name.as_str()).collect();
+            let names: Vec<&str> =
+                self.offered().iter().map(|function| function.name.as_str()).collect();
             return Err(format!("there is no function {name:?}; there are: {}", names.join(", ")));
         }
         let value = tools.call(&name, arguments).await.map_err(|why| match why.as_str() {
@@ -124,7 +126,9 @@ fn encode(value: &(impl Serialize + ?Sized), what: &str) -> Result<Vec<u8>, Stri
     let mut bounded = Bounded(vec![b'v']);
     match serde_json::to_writer(&mut bounded, value) {
         Ok(()) => Ok(bounded.0),
-        Err(error) if error.is_io() => Err(format!("{what} longer than {MAX_HOST_CALL_BYTES} bytes as JSON")),
+        Err(error) if error.is_io() => {
+            Err(format!("{what} longer than {MAX_HOST_CALL_BYTES} bytes as JSON"))
+        }
         Err(error) => Err(format!("{what} no JSON: {error}")),
     }
 }
@@ -180,7 +184,9 @@ mod tests {
         async fn call(&self, name: &str, arguments: Map<String, Value>) -> Result<Value, String> {
             self.0.lock().unwrap().push(name.to_owned());
             match name {
-                "fail" => Err(arguments.get("why").and_then(Value::as_str).unwrap_or_default().to_owned()),
+                "fail" => {
+                    Err(arguments.get("why").and_then(Value::as_str).unwrap_or_default().to_owned())
+                }
                 "large" => Ok(Value::String("x".repeat(MAX_HOST_CALL_BYTES - 1))),
                 _ => Ok(Value::Object(arguments)),
             }
@@ -198,12 +204,20 @@ mod tests {
         let deep = format!("c[\"echo\",{{\"a\":{}", "[".repeat(10_000));
         let many = format!("c[\"echo\",{{\"a\":[{}]}}]", ["[]"; MOST_CONTAINERS].join(","));
         let values = format!("c[\"echo\",{{\"a\":[{}]}}]", ["0"; MOST_VALUES].join(","));
-        let brackets = format!("c[\"echo\",{{\"a\":\"{}\\\"{}\"}}]", "[".repeat(300_000), ",".repeat(1_200_000));
+        let brackets = format!(
+            "c[\"echo\",{{\"a\":\"{}\\\"{}\"}}]",
+            "[".repeat(300_000),
+            ",".repeat(1_200_000)
+        );
         for (question, kind, expected) in [
             (r#"c["echo",{"a":[1,"ü"]}]"#, 'v', r#"{"a":[1,"ü"]}"#),
             (r#"c["fail",{"why":"no such page"}]"#, 'e', "no such page"),
             (r#"c["fail",{}]"#, 'e', "fail failed"),
-            (r#"c["other",{}]"#, 'e', "there is no function \"other\"; there are: echo, fail, large"),
+            (
+                r#"c["other",{}]"#,
+                'e',
+                "there is no function \"other\"; there are: echo, fail, large",
+            ),
             (r#"c["echo",[]]"#, 'e', "the arguments cannot be read"),
             (r#"c["echo",{}"#, 'e', "the arguments cannot be read"),
             (r#"c["echo",{"a":NaN}]"#, 'e', "the arguments cannot be read"),
@@ -223,9 +237,14 @@ mod tests {
                 answer.1
             );
         }
-        let list: Vec<HostFunction> = serde_json::from_slice(&calls.answer(b"l".to_vec()).await[1..]).unwrap();
+        let list: Vec<HostFunction> =
+            serde_json::from_slice(&calls.answer(b"l".to_vec()).await[1..]).unwrap();
         assert_eq!(list, echo.functions());
-        assert_eq!(*echo.0.lock().unwrap(), ["echo", "fail", "fail", "echo"], "what is refused is not called");
+        assert_eq!(
+            *echo.0.lock().unwrap(),
+            ["echo", "fail", "fail", "echo"],
+            "what is refused is not called"
+        );
     }
 
     #[tokio::test]
@@ -236,7 +255,13 @@ mod tests {
         let answer = calls.answer(format!(r#"c["echo",{{"a":"{longest}"}}]"#).into()).await;
         assert_eq!((answer[0], answer.len()), (b'v', longest.len() + r#"{"a":""}"#.len() + 1));
         let answer = text(&calls.answer(format!(r#"c["echo",{{"a":"{longest}x"}}]"#).into()).await);
-        assert_eq!(answer, ('e', "the arguments are longer than 8388608 bytes as JSON; pass less at once".to_owned()));
+        assert_eq!(
+            answer,
+            (
+                'e',
+                "the arguments are longer than 8388608 bytes as JSON; pass less at once".to_owned()
+            )
+        );
         // Its quotes make it one byte too long.
         let answer = text(&calls.answer(br#"c["large",{}]"#.to_vec()).await);
         assert_eq!(answer, ('e', "the result is longer than 8388608 bytes as JSON".to_owned()));

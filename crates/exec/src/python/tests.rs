@@ -62,10 +62,15 @@ fn nothing_is_imported_before_it_is_needed() {
         "2",
         "= {'code': 0} | ",
     ];
-    let seen: Vec<&str> = lines.iter().map(|line| line.split_inclusive("| ").next().unwrap_or_default()).collect();
+    let seen: Vec<&str> =
+        lines.iter().map(|line| line.split_inclusive("| ").next().unwrap_or_default()).collect();
     assert_eq!(seen[..expected.len()], expected);
     // What shows a traceback came with the first one, and the parser's classes with it.
-    assert!(lines[4].contains(" traceback") && lines[4].contains(" linecache") && !lines[8].contains("traceback"));
+    assert!(
+        lines[4].contains(" traceback")
+            && lines[4].contains(" linecache")
+            && !lines[8].contains("traceback")
+    );
     let (_, lines) = run(directory.path(), &["x = 1", "1 + 1"]);
     assert_eq!(lines[3], "= {'code': 0} | _ast");
 }
@@ -76,7 +81,9 @@ fn turns(lines: &[String]) -> Vec<(String, String)> {
     let mut printed = Vec::new();
     for line in &lines[1..] {
         match line.strip_prefix("= ").and_then(|line| line.split_once(" |")) {
-            Some((status, _)) => turns.push((std::mem::take(&mut printed).join("\n"), status.to_owned())),
+            Some((status, _)) => {
+                turns.push((std::mem::take(&mut printed).join("\n"), status.to_owned()))
+            }
             None => printed.push(line.as_str()),
         }
     }
@@ -126,10 +133,18 @@ fn the_end_of_a_block_is_told_and_shown_without_the_drivers_frames() {
             "Traceback (most recent call last):\n  File \"<block 1>\", line 3, in <module>\n    half(0)\n  \
              File \"<block 1>\", line 2, in half\n    return 1 / x\n",
         ),
-        ("open('gone')", "{'code': 1, 'exception': 'OSError', 'errno': 2}", "No such file or directory: 'gone'\n"),
+        (
+            "open('gone')",
+            "{'code': 1, 'exception': 'OSError', 'errno': 2}",
+            "No such file or directory: 'gone'\n",
+        ),
         ("raise MemoryError", "{'code': 1, 'exception': 'MemoryError'}", "MemoryError\n"),
         ("1 +", "{'code': 1, 'exception': 'SyntaxError'}", "File \"<block 1>\", line 1\n    1 +\n"),
-        ("import gone", "{'code': 1, 'exception': 'ModuleNotFoundError'}", "Error: No module named 'gone'\n"),
+        (
+            "import gone",
+            "{'code': 1, 'exception': 'ModuleNotFoundError'}",
+            "Error: No module named 'gone'\n",
+        ),
         (
             "import sys\nsys.stderr = None\nraise ValueError('unseen?')",
             "{'code': 1, 'exception': 'ValueError'}",
@@ -137,7 +152,9 @@ fn the_end_of_a_block_is_told_and_shown_without_the_drivers_frames() {
         ),
     ];
     // Some versions of Python mark the place in the line that failed.
-    let is_mark = |line: &&str| !line.trim().is_empty() && line.trim().chars().all(|c| matches!(c, '^' | '~'));
+    let is_mark = |line: &&str| {
+        !line.trim().is_empty() && line.trim().chars().all(|c| matches!(c, '^' | '~'))
+    };
     for (block, status, shown) in cases {
         let (stderr, lines) = run(directory.path(), &[block]);
         assert_eq!(turns(&lines)[0].1, status, "{block}");
@@ -154,7 +171,8 @@ fn a_module_of_the_programs_own_does_not_hide_what_failed() {
     // Not imported, it is not looked at; imported, it breaks the library, and a plain traceback is shown.
     let (stderr, _) = run(directory.path(), &["1 / 0"]);
     assert!(stderr.contains("    1 / 0\n"), "{stderr}");
-    let (stderr, lines) = run(directory.path(), &["import token; token.mine", "def f():\n    1 / 0\nf()"]);
+    let (stderr, lines) =
+        run(directory.path(), &["import token; token.mine", "def f():\n    1 / 0\nf()"]);
     assert_eq!(turns(&lines)[0].0, "1");
     assert_eq!(
         stderr,
@@ -166,7 +184,8 @@ fn a_module_of_the_programs_own_does_not_hide_what_failed() {
 #[test]
 fn a_programs_own_traceback_has_the_lines_of_all_blocks() {
     let directory = tempfile::tempdir().unwrap();
-    let show = "import traceback\ntry:\n    f()\nexcept Exception:\n    print(traceback.format_exc())";
+    let show =
+        "import traceback\ntry:\n    f()\nexcept Exception:\n    print(traceback.format_exc())";
     let (_, lines) = run(directory.path(), &["def f():\n    return undefined", show]);
     let shown = &turns(&lines)[1].0;
     assert!(shown.contains("    return undefined\n") && shown.contains("    f()\n"), "{shown}");

@@ -12,7 +12,8 @@ use super::{
     once::Once,
 };
 use crate::{
-    Artifact, CodeBlock, Error, ExecutionRequest, ExecutionResult, InputFile, Language, Outcome, Result, Session,
+    Artifact, CodeBlock, Error, ExecutionRequest, ExecutionResult, InputFile, Language, Outcome,
+    Result, Session,
     host::HostTools,
     packages::{Requirement, split_installs},
     result::media_type,
@@ -22,7 +23,11 @@ use crate::{
 ///
 /// # Errors
 /// Only when the sandbox fails.
-pub(super) async fn run_block(run: &mut Run<'_>, session: &mut dyn Session, block: &CodeBlock) -> Result<BlockReport> {
+pub(super) async fn run_block(
+    run: &mut Run<'_>,
+    session: &mut dyn Session,
+    block: &CodeBlock,
+) -> Result<BlockReport> {
     let start = Instant::now();
     let mut report = BlockReport::not_run(block, Outcome::Exited { code: 0 });
     match plan(run, block) {
@@ -73,7 +78,14 @@ fn plan(run: &Run<'_>, block: &CodeBlock) -> Plan {
 
 /// That a language does not run here, and what could run it.
 fn not_here(run: &Run<'_>, language: &Language) -> String {
-    let here = run.executor.capabilities().languages.iter().map(Language::as_str).collect::<Vec<_>>().join(", ");
+    let here = run
+        .executor
+        .capabilities()
+        .languages
+        .iter()
+        .map(Language::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
     let others: Vec<_> = run
         .options
         .elsewhere
@@ -82,14 +94,20 @@ fn not_here(run: &Run<'_>, language: &Language) -> String {
         .map(|(name, _)| format!("`{name}`"))
         .collect();
     let hint = match others.as_slice() {
-        [] => format!("no other executor at hand runs {language}; run the block yourself, or ask for {here}"),
+        [] => format!(
+            "no other executor at hand runs {language}; run the block yourself, or ask for {here}"
+        ),
         others => format!("use the executor {}", others.join(" or ")),
     };
     format!("{language}: the {} executor runs {here}; {hint}", run.executor.name())
 }
 
 /// Puts a block that is there to be read into the workspace, when it has a file name.
-async fn save(session: &mut dyn Session, block: &CodeBlock, report: &mut BlockReport) -> Result<()> {
+async fn save(
+    session: &mut dyn Session,
+    block: &CodeBlock,
+    report: &mut BlockReport,
+) -> Result<()> {
     report.outcome = Outcome::Skipped;
     let language = block.language.as_ref().map(Language::as_str).unwrap_or_default();
     let Some(path) = block.filename.clone() else {
@@ -99,7 +117,9 @@ async fn save(session: &mut dyn Session, block: &CodeBlock, report: &mut BlockRe
     let content = Arc::new(block.code.clone().into_bytes());
     match session.write_file(InputFile { path: path.clone(), content: content.clone() }).await {
         Ok(()) => {
-            report.notes.push(format!("{} is there to be read; it was saved as {path}", a_block(language)));
+            report
+                .notes
+                .push(format!("{} is there to be read; it was saved as {path}", a_block(language)));
             let (media_type, bytes) = (media_type(&path), content.len() as u64);
             report.artifacts.push(Artifact { path, media_type, bytes, content });
             Ok(())
@@ -149,7 +169,9 @@ async fn requested(
             }
         };
         match outcome {
-            Outcome::Denied { what } | Outcome::Unsupported { what } if code_left => report.notes.push(what),
+            Outcome::Denied { what } | Outcome::Unsupported { what } if code_left => {
+                report.notes.push(what)
+            }
             outcome => {
                 report.outcome = outcome;
                 return Ok(false);
@@ -194,20 +216,25 @@ async fn attempt(
         if let Some(attempt) = report.attempts.last_mut() {
             attempt.missing = wanted.missing;
         }
-        let packages: Vec<_> = wanted.packages.into_iter().filter(|package| tried.insert(package.clone())).collect();
+        let packages: Vec<_> =
+            wanted.packages.into_iter().filter(|package| tried.insert(package.clone())).collect();
         if packages.is_empty() {
             return Ok(());
         }
         if retry == run.options.retries {
             let names = packages.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            report.notes.push(format!("{names} was not installed: the limit on retries ({retry}) is reached"));
+            report.notes.push(format!(
+                "{names} was not installed: the limit on retries ({retry}) is reached"
+            ));
             return Ok(());
         }
         let mut changed = false;
         for package in packages {
             match install(run, session, std::slice::from_ref(&package)).await? {
                 Installation::Done(new) if new.is_empty() => {
-                    report.notes.push(format!("{package} is installed already and does not bring what is missing"));
+                    report.notes.push(format!(
+                        "{package} is installed already and does not bring what is missing"
+                    ));
                 }
                 Installation::Done(new) => {
                     changed = true;
@@ -216,7 +243,9 @@ async fn attempt(
                     }
                     report.installed.extend(new);
                 }
-                Installation::Denied(why) | Installation::Unsupported(why) | Installation::Failed(why) => {
+                Installation::Denied(why)
+                | Installation::Unsupported(why)
+                | Installation::Failed(why) => {
                     report.notes.push(why);
                 }
                 Installation::Cancelled => {

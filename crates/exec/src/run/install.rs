@@ -3,7 +3,9 @@
 use super::Run;
 use crate::{
     Error, Language, Result, Session,
-    packages::{Decision, Missing, PackageName, Requirement, distribution, distribution_of_command, missing},
+    packages::{
+        Decision, Missing, PackageName, Requirement, distribution, distribution_of_command, missing,
+    },
 };
 
 /// What a failed block wants.
@@ -47,9 +49,9 @@ pub(super) fn wanted(run: &Run<'_>, language: &Language, stderr: &str) -> Wanted
             Missing::Command(command) => {
                 let package = distribution_of_command(&command);
                 if package.is_none() {
-                    wanted
-                        .notes
-                        .push(format!("the command `{command}` is not there, and no package is known to bring it"));
+                    wanted.notes.push(format!(
+                        "the command `{command}` is not there, and no package is known to bring it"
+                    ));
                 }
                 (command, package)
             }
@@ -63,7 +65,8 @@ pub(super) fn wanted(run: &Run<'_>, language: &Language, stderr: &str) -> Wanted
 /// A path of the workspace that has a module of this name, in whatever directory.
 fn own_module<'a>(run: &'a Run<'_>, root: &str) -> Option<&'a str> {
     let is_named = |path: &&String| {
-        path.split('/').any(|part| part == root || part.strip_suffix(".py").is_some_and(|stem| stem == root))
+        path.split('/')
+            .any(|part| part == root || part.strip_suffix(".py").is_some_and(|stem| stem == root))
     };
     run.paths.iter().find(is_named).map(String::as_str)
 }
@@ -106,7 +109,8 @@ pub(super) async fn install(
         () = cancel.cancelled() => return Ok(Installation::Cancelled),
         result = session.install(packages) => result,
     };
-    run.observer.installed(result.as_ref().map(|report| report.installed.as_slice()).unwrap_or_default());
+    run.observer
+        .installed(result.as_ref().map(|report| report.installed.as_slice()).unwrap_or_default());
     match result {
         Ok(report) => Ok(Installation::Done(report.installed)),
         Err(error @ Error::Install { .. }) => Ok(Installation::Failed(error.to_string())),

@@ -56,7 +56,8 @@ impl Once {
             return None;
         }
         // Threads may call in another order than before: any call that was the same will do, the oldest first.
-        let same = |call: &&mut Call| !call.is_used && call.name == name && call.arguments == *arguments;
+        let same =
+            |call: &&mut Call| !call.is_used && call.name == name && call.arguments == *arguments;
         if let Some(call) = kept.calls.iter_mut().find(same) {
             call.is_used = true;
             return Some(call.answer.clone());
@@ -89,8 +90,13 @@ impl HostTools for Once {
         let answer = self.tools.call(name, arguments.clone()).await;
         let size = |value: &Value| value.to_string().len();
         let told = answer.as_ref().map_or_else(String::len, size);
-        let bytes = name.len() + told + arguments.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>();
-        self.keep(Call { name: name.to_owned(), arguments, answer: answer.clone(), is_used: true }, bytes);
+        let bytes = name.len()
+            + told
+            + arguments.iter().map(|(name, value)| name.len() + size(value)).sum::<usize>();
+        self.keep(
+            Call { name: name.to_owned(), arguments, answer: answer.clone(), is_used: true },
+            bytes,
+        );
         answer
     }
 }

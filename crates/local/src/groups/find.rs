@@ -31,8 +31,11 @@ pub(crate) fn find(trial: &str) -> (Vec<Found>, Vec<String>) {
             continue;
         }
         let Some(directory) = own_directory(&mounted, &own) else { continue };
-        let usable =
-            if mounted.unified { unified(&directory, &found, trial) } else { single(&mounted, directory, trial) };
+        let usable = if mounted.unified {
+            unified(&directory, &found, trial)
+        } else {
+            single(&mounted, directory, trial)
+        };
         match usable {
             Ok(Some(hierarchy)) => found.push(hierarchy),
             Ok(None) => {}
@@ -60,8 +63,11 @@ fn parse(line: &str) -> Option<Mounted> {
         _ => return None,
     };
     let options: Vec<&str> = options.split(',').collect();
-    let controllers: Vec<_> =
-        CONTROLLERS.iter().filter(|(_, name)| options.contains(name)).map(|(controller, _)| *controller).collect();
+    let controllers: Vec<_> = CONTROLLERS
+        .iter()
+        .filter(|(_, name)| options.contains(name))
+        .map(|(controller, _)| *controller)
+        .collect();
     (unified || !controllers.is_empty()).then(|| Mounted {
         unified,
         controllers,
@@ -85,7 +91,9 @@ fn own_directory(mounted: &Mounted, own: &str) -> Option<PathBuf> {
             names.is_empty()
         } else {
             let named = |controller: &Controller| {
-                CONTROLLERS.iter().any(|(other, name)| other == controller && names.split(',').any(|n| n == *name))
+                CONTROLLERS.iter().any(|(other, name)| {
+                    other == controller && names.split(',').any(|n| n == *name)
+                })
             };
             mounted.controllers.iter().any(named)
         };
@@ -93,7 +101,8 @@ fn own_directory(mounted: &Mounted, own: &str) -> Option<PathBuf> {
     })?;
     let below = if mounted.root == "/" { path } else { path.strip_prefix(mounted.root.as_str())? };
     // A path with `..` lies outside of what this process was given to see.
-    (!below.split('/').any(|part| part == "..")).then(|| mounted.at.join(below.trim_start_matches('/')))
+    (!below.split('/').any(|part| part == ".."))
+        .then(|| mounted.at.join(below.trim_start_matches('/')))
 }
 
 /// A hierarchy of version 1: groups are made below our own.
@@ -104,7 +113,12 @@ fn single(mounted: &Mounted, base: PathBuf, trial: &str) -> io::Result<Option<Fo
     let writable = fs::OpenOptions::new().write(true).open(directory.join("cgroup.procs"));
     fs::remove_dir(&directory)?;
     writable?;
-    Ok(Some(Found { unified: false, controllers: mounted.controllers.clone(), base, name: name.to_owned() }))
+    Ok(Some(Found {
+        unified: false,
+        controllers: mounted.controllers.clone(),
+        base,
+        name: name.to_owned(),
+    }))
 }
 
 /// The hierarchy of version 2. A group with processes cannot hand controllers on to groups below it, unless it is the
@@ -115,7 +129,8 @@ fn unified(own: &Path, found: &[Found], trial: &str) -> io::Result<Option<Found>
     let wanted: Vec<_> = [(Controller::Memory, "memory"), (Controller::Pids, "pids")]
         .into_iter()
         .filter(|(controller, name)| {
-            !super::counts(found, *controller) && available.split_whitespace().any(|other| other == *name)
+            !super::counts(found, *controller)
+                && available.split_whitespace().any(|other| other == *name)
         })
         .collect();
     if wanted.is_empty() {
@@ -125,12 +140,18 @@ fn unified(own: &Path, found: &[Found], trial: &str) -> io::Result<Option<Found>
     for base in own.ancestors().take_while(|base| base.join("cgroup.procs").exists()) {
         match hand_on(base, &wanted, trial) {
             Ok(()) => {
-                let mut controllers: Vec<_> = wanted.iter().map(|(controller, _)| *controller).collect();
+                let mut controllers: Vec<_> =
+                    wanted.iter().map(|(controller, _)| *controller).collect();
                 // Version 2 counts processor time in every group.
                 if !super::counts(found, Controller::Cpu) {
                     controllers.push(Controller::Cpu);
                 }
-                return Ok(Some(Found { unified: true, controllers, base: base.to_owned(), name: String::new() }));
+                return Ok(Some(Found {
+                    unified: true,
+                    controllers,
+                    base: base.to_owned(),
+                    name: String::new(),
+                }));
             }
             Err(error) => problem = problem.or(Some(error)),
         }
@@ -151,8 +172,9 @@ fn hand_on(base: &Path, wanted: &[(Controller, &str)], trial: &str) -> io::Resul
     fs::OpenOptions::new().write(true).open(base.join("cgroup.procs"))?;
     let directory = base.join(trial);
     fs::create_dir(&directory)?;
-    let limited = fs::write(directory.join("pids.max"), "max")
-        .and_then(|()| fs::OpenOptions::new().write(true).open(directory.join("cgroup.procs")).map(drop));
+    let limited = fs::write(directory.join("pids.max"), "max").and_then(|()| {
+        fs::OpenOptions::new().write(true).open(directory.join("cgroup.procs")).map(drop)
+    });
     fs::remove_dir(&directory)?;
     limited
 }
@@ -170,22 +192,32 @@ mod tests {
             own_directory(&mounted, "4:memory:/a/b\n3:pids:/c").unwrap(),
             Path::new("/sys/fs/cgroup/memory/a/b")
         );
-        let both = parse("3 2 0:1 /docker/x /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct").unwrap();
+        let both =
+            parse("3 2 0:1 /docker/x /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct")
+                .unwrap();
         assert_eq!(both.controllers, [Controller::Cpu]);
         let own = "2:cpu,cpuacct:/docker/x";
         assert_eq!(own_directory(&both, own).unwrap(), Path::new("/sys/fs/cgroup/cpu,cpuacct"));
         assert!(own_directory(&both, "2:cpu,cpuacct:/elsewhere").is_none());
-        assert!(parse("41 31 0:38 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd").is_none());
+        assert!(
+            parse("41 31 0:38 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd")
+                .is_none()
+        );
         assert!(parse("27 1 254:0 / / rw - ext4 /dev/vda rw").is_none());
     }
 
     #[test]
     fn version_2_lines() {
-        let mounted =
-            parse("41 31 0:38 / /sys/fs/cgroup rw,relatime shared:3 - cgroup2 cgroup2 rw,nsdelegate").unwrap();
+        let mounted = parse(
+            "41 31 0:38 / /sys/fs/cgroup rw,relatime shared:3 - cgroup2 cgroup2 rw,nsdelegate",
+        )
+        .unwrap();
         assert!(mounted.unified);
         let own = "4:memory:/other\n0::/user.slice/x.scope";
-        assert_eq!(own_directory(&mounted, own).unwrap(), Path::new("/sys/fs/cgroup/user.slice/x.scope"));
+        assert_eq!(
+            own_directory(&mounted, own).unwrap(),
+            Path::new("/sys/fs/cgroup/user.slice/x.scope")
+        );
         assert!(own_directory(&mounted, "0::/../outside").is_none());
     }
 }

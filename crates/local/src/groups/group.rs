@@ -18,10 +18,16 @@ pub(crate) fn make(found: &[Found], name: &str) -> io::Result<()> {
 }
 
 /// Sets limits: bytes of memory, and a number of tasks. `None` leaves a thing unlimited.
-pub(crate) fn limit(found: &[Found], name: &str, memory: Option<u64>, tasks: Option<u64>) -> io::Result<()> {
+pub(crate) fn limit(
+    found: &[Found],
+    name: &str,
+    memory: Option<u64>,
+    tasks: Option<u64>,
+) -> io::Result<()> {
     for hierarchy in found {
         let directory = hierarchy.base.join(name);
-        if let Some(bytes) = memory.filter(|_| hierarchy.controllers.contains(&Controller::Memory)) {
+        if let Some(bytes) = memory.filter(|_| hierarchy.controllers.contains(&Controller::Memory))
+        {
             limit_memory(&directory, hierarchy.unified, bytes)?;
         }
         if let Some(tasks) = tasks.filter(|_| hierarchy.controllers.contains(&Controller::Pids)) {
@@ -55,7 +61,9 @@ fn write_existing(path: &Path, text: &str) -> io::Result<()> {
 
 /// Moves the calling process into the groups.
 pub(crate) fn enter(found: &[Found], name: &str) -> io::Result<()> {
-    found.iter().try_for_each(|hierarchy| write_existing(&hierarchy.base.join(name).join("cgroup.procs"), "0"))
+    found.iter().try_for_each(|hierarchy| {
+        write_existing(&hierarchy.base.join(name).join("cgroup.procs"), "0")
+    })
 }
 
 /// Removes the groups; those that still have processes stay. Whether none is left.
@@ -73,7 +81,8 @@ pub(crate) fn remove(found: &[Found], name: &str) -> bool {
 /// The processes in the groups, by their numbers as this process sees them.
 fn members(found: &[Found], name: &str) -> Vec<i32> {
     let Some(hierarchy) = found.first() else { return Vec::new() };
-    let text = fs::read_to_string(hierarchy.base.join(name).join("cgroup.procs")).unwrap_or_default();
+    let text =
+        fs::read_to_string(hierarchy.base.join(name).join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()
 }
 
@@ -119,7 +128,8 @@ pub(crate) fn sweep(found: &[Found], owner: impl Fn(&str) -> Option<(i32, u64)>)
     for hierarchy in found {
         for entry in fs::read_dir(&hierarchy.base).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            let dead = name.to_str().and_then(&owner).is_some_and(|(pid, started)| is_gone(pid, started));
+            let dead =
+                name.to_str().and_then(&owner).is_some_and(|(pid, started)| is_gone(pid, started));
             if dead {
                 // A group that still has a process refuses.
                 let _ = fs::remove_dir(entry.path());

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Op, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, sock_filter,
+    BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Op, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch, sock_filter,
 };
 
 use crate::launcher::wire::Failure;
@@ -94,7 +94,8 @@ const DENIED: &[i64] = &[
 const OPEN_TREE_ATTR: i64 = 467;
 
 /// Denied where memory is watched instead of counted by the kernel: memory that belongs to no process.
-const UNCOUNTED: &[i64] = &[libc::SYS_memfd_create, libc::SYS_memfd_secret, libc::SYS_shmget, libc::SYS_msgget];
+const UNCOUNTED: &[i64] =
+    &[libc::SYS_memfd_create, libc::SYS_memfd_secret, libc::SYS_shmget, libc::SYS_msgget];
 
 /// Denied where the namespaces are the host's: what names things there without a path, and so past Landlock.
 const SHARED: &[i64] = &[
@@ -177,7 +178,8 @@ pub(crate) struct Variant {
 /// The filters for a variant, in the order in which they are to be installed.
 pub(crate) fn filters(variant: Variant) -> Result<Vec<BpfProgram>, Failure> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
-    let mut deny = |list: &[i64]| list.iter().for_each(|call| drop(rules.insert(*call, Vec::new())));
+    let mut deny =
+        |list: &[i64]| list.iter().for_each(|call| drop(rules.insert(*call, Vec::new())));
     deny(DENIED);
     if variant.watched {
         deny(UNCOUNTED);
@@ -228,9 +230,15 @@ fn conditional(variant: Variant) -> Vec<(i64, Vec<Condition>)> {
     for request in [libc::TIOCSTI, libc::TIOCLINUX] {
         calls.push((libc::SYS_ioctl, vec![is(1, request as u32 as u64)]));
     }
-    let families: &[i32] =
-        if variant.internet { &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6] } else { &[libc::AF_UNIX] };
-    calls.push((libc::SYS_socket, families.iter().map(|family| is_not(0, *family as u64)).collect()));
+    let families: &[i32] = if variant.internet {
+        &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6]
+    } else {
+        &[libc::AF_UNIX]
+    };
+    calls.push((
+        libc::SYS_socket,
+        families.iter().map(|family| is_not(0, *family as u64)).collect(),
+    ));
     calls.push((libc::SYS_socketpair, vec![is_not(0, libc::AF_UNIX as u64)]));
     if variant.shared {
         // A datagram socket of a pair can still send to any unix socket of the host, by its path.
@@ -278,7 +286,9 @@ const SIOCSPGRP: u64 = 0x8902;
 fn rule(conditions: Vec<Condition>) -> Result<SeccompRule, Failure> {
     let conditions: Result<_, _> = conditions
         .into_iter()
-        .map(|(argument, length, comparison, value)| SeccompCondition::new(argument, length, comparison, value))
+        .map(|(argument, length, comparison, value)| {
+            SeccompCondition::new(argument, length, comparison, value)
+        })
         .collect();
     conditions.and_then(SeccompRule::new).map_err(|error| failure(&error))
 }

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr, RulesetCreated,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
 use super::plan::{DEVICES, SETTINGS};
@@ -23,7 +23,10 @@ pub(crate) fn restrict_root() -> Result<(), Failure> {
         let rules = ruleset(false)?;
         let rules = allow(rules, Path::new("/"), AccessFs::from_read(NEWEST))?;
         // Devices, and what a process may set of itself.
-        let writing = AccessFs::from_read(NEWEST) | AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
+        let writing = AccessFs::from_read(NEWEST)
+            | AccessFs::WriteFile
+            | AccessFs::Truncate
+            | AccessFs::IoctlDev;
         let rules = allow(rules, Path::new("/dev"), writing)?;
         let rules = allow(rules, Path::new("/proc"), writing)?;
         let mut rules = rules;
@@ -40,7 +43,11 @@ pub(crate) fn restrict_host(visible: &[PathBuf], directory: &Path) -> Result<(),
     let rules = || {
         let mut rules = ruleset(true)?;
         let system = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
-        let readable = system.iter().chain(SETTINGS).map(Path::new).chain(visible.iter().map(PathBuf::as_path));
+        let readable = system
+            .iter()
+            .chain(SETTINGS)
+            .map(Path::new)
+            .chain(visible.iter().map(PathBuf::as_path));
         for path in readable {
             rules = allow(rules, path, AccessFs::from_read(NEWEST))?;
         }
@@ -71,7 +78,11 @@ fn ruleset(network: bool) -> Result<RulesetCreated, RulesetError> {
 }
 
 /// Allows `access` beneath a path; what the host does not have, or keeps from this user, needs no rule.
-fn allow(rules: RulesetCreated, path: &Path, access: BitFlags<AccessFs>) -> Result<RulesetCreated, RulesetError> {
+fn allow(
+    rules: RulesetCreated,
+    path: &Path,
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, RulesetError> {
     let Ok(opened) = PathFd::new(path) else { return Ok(rules) };
     let access = if path.is_dir() { access } else { access & AccessFs::from_file(NEWEST) };
     rules.add_rule(PathBeneath::new(opened, access))

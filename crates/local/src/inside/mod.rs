@@ -83,7 +83,8 @@ pub(crate) fn live(first: &First<'_>, socket: BorrowedFd<'_>) -> i32 {
     let ready = prepare(first);
     let Ok(Some((_, descriptors))) = sys::receive(socket) else { return 0 };
     let Ok([spec, stream, complaints]) = <[OwnedFd; 3]>::try_from(descriptors) else { return 1 };
-    let told = match ready.and_then(|root| finish(first, root.as_ref(), spec, &stream, &complaints)) {
+    let told = match ready.and_then(|root| finish(first, root.as_ref(), spec, &stream, &complaints))
+    {
         Ok(Finished::Tried) => MADE.to_owned(),
         Err(failure) => serde_json::to_string(&failure).unwrap_or_default(),
         Ok(Finished::Became(never)) => match never {},
@@ -153,7 +154,8 @@ fn finish(
     match first.kind.isolation {
         Isolation::Namespaces => files::restrict_root()?,
         Isolation::Landlock => {
-            let visible: Vec<_> = first.kind.visible.iter().chain(&spec.packages).cloned().collect();
+            let visible: Vec<_> =
+                first.kind.visible.iter().chain(&spec.packages).cloned().collect();
             let directory = spec.directory.as_deref().unwrap_or(Path::new("/nonexistent"));
             files::restrict_host(&visible, directory)?;
         }
@@ -179,7 +181,9 @@ pub(crate) fn confine(isolation: Isolation, user: Uid, directory: &Path) -> Resu
 fn read(spec: OwnedFd) -> Result<Spec, Failure> {
     let mut file = File::from(spec);
     let mut text = String::new();
-    file.rewind().and_then(|()| file.read_to_string(&mut text)).step(|| "read the session".to_owned())?;
+    file.rewind()
+        .and_then(|()| file.read_to_string(&mut text))
+        .step(|| "read the session".to_owned())?;
     serde_json::from_str(&text).map_err(|error| Failure {
         step: "read the session".to_owned(),
         errno: 0,
@@ -208,8 +212,11 @@ impl Exec {
         for argument in &spec.arguments {
             arguments.push(text(argument.as_bytes())?);
         }
-        let environment: Result<_, _> =
-            spec.environment.iter().map(|(name, value)| text(format!("{name}={value}").as_bytes())).collect();
+        let environment: Result<_, _> = spec
+            .environment
+            .iter()
+            .map(|(name, value)| text(format!("{name}={value}").as_bytes()))
+            .collect();
         Ok(Self { program, arguments, environment: environment? })
     }
 

@@ -17,5 +17,6 @@ pub(crate) fn raise(spec: &Spec) -> Result<(), Failure> {
         sys::add_address(socket.as_fd(), number, *address)
             .step(|| format!("give the loopback interface the address {address}"))?;
     }
-    std::fs::write("proc/sys/net/ipv4/ip_unprivileged_port_start", "0").step(|| "open all ports".to_owned())
+    std::fs::write("proc/sys/net/ipv4/ip_unprivileged_port_start", "0")
+        .step(|| "open all ports".to_owned())
 }

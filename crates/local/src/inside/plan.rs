@@ -100,7 +100,8 @@ pub(crate) fn plan(visible: &[PathBuf]) -> Plan {
     visible.dedup();
     for path in visible {
         let covered = |other: &Path| path.starts_with(other);
-        let known = plan.seen.iter().any(|seen| matches!(seen, Seen::Directory(other) if covered(other)));
+        let known =
+            plan.seen.iter().any(|seen| matches!(seen, Seen::Directory(other) if covered(other)));
         if known || plan.late.iter().any(|other| covered(other)) {
             continue;
         }
@@ -127,7 +128,11 @@ fn seen(path: &Path) -> Option<Seen> {
     if found.is_symlink() {
         return Some(Seen::Link(path.to_owned(), fs::read_link(path).ok()?));
     }
-    Some(if found.is_dir() { Seen::Directory(path.to_owned()) } else { Seen::File(path.to_owned()) })
+    Some(if found.is_dir() {
+        Seen::Directory(path.to_owned())
+    } else {
+        Seen::File(path.to_owned())
+    })
 }
 
 /// Whether a directory can be shown at its own path: places that the cell has its own of cannot.
@@ -146,7 +151,16 @@ mod tests {
 
     #[test]
     fn directories_are_shown_once_and_never_over_the_cells_own() {
-        let visible = ["/usr/lib", "/opt/py", "/opt/py/lib", "/tmp/venv", "/proc/self", "/", "/tmp", "/opt/../etc"];
+        let visible = [
+            "/usr/lib",
+            "/opt/py",
+            "/opt/py/lib",
+            "/tmp/venv",
+            "/proc/self",
+            "/",
+            "/tmp",
+            "/opt/../etc",
+        ];
         let plan = plan(&visible.map(PathBuf::from));
         let opt: Vec<_> = plan
             .seen

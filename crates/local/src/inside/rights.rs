@@ -25,7 +25,8 @@ const DESCRIPTORS: u64 = 4096;
 /// In a new user namespace, becomes `nobody` there; outside it is the caller's own user.
 pub(crate) fn map_user(uid: Uid, gid: Gid) -> Result<(), Failure> {
     let write = |name: &str, text: String| {
-        fs::write(format!("/proc/self/{name}"), text).step(|| format!("write {name} of the user namespace"))
+        fs::write(format!("/proc/self/{name}"), text)
+            .step(|| format!("write {name} of the user namespace"))
     };
     // A process that may set its groups could leave one that denies it something.
     write("setgroups", "deny".to_owned())?;
@@ -56,7 +57,11 @@ pub(crate) fn end_with(launcher: BorrowedFd<'_>) -> Result<(), Failure> {
     let mut ended = [PollFd::new(launcher, PollFlags::POLLIN)];
     match poll(&mut ended, PollTimeout::ZERO) {
         Ok(0) => Ok(()),
-        _ => Err(Failure { step: "start a cell".to_owned(), errno: 0, reason: "the launcher has ended".to_owned() }),
+        _ => Err(Failure {
+            step: "start a cell".to_owned(),
+            errno: 0,
+            reason: "the launcher has ended".to_owned(),
+        }),
     }
 }
 

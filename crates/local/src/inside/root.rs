@@ -49,7 +49,8 @@ pub(crate) fn prepare(plan: &Plan, found: &[Found], group: Option<&str>) -> Resu
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
         .step(|| "make mounts private".to_owned())?;
     let options = [(c"mode", "0755".to_owned()), (c"size", "1m".to_owned())];
-    let tree = sys::new_mount(c"tmpfs", &options, NO_SETUID | NO_DEVICES).step(|| "make a root".to_owned())?;
+    let tree = sys::new_mount(c"tmpfs", &options, NO_SETUID | NO_DEVICES)
+        .step(|| "make a root".to_owned())?;
     // It lies over the old root, so no directory of the host is needed as its place; the old root stays the root of
     // paths until the end.
     sys::attach(tree.as_fd(), None, Path::new("/")).step(|| "attach the root".to_owned())?;
@@ -66,7 +67,11 @@ pub(crate) fn prepare(plan: &Plan, found: &[Found], group: Option<&str>) -> Resu
         for hierarchy in found {
             let place = Path::new("sys/fs/cgroup").join(&hierarchy.name);
             directory(&place)?;
-            bind(&hierarchy.base.join(group), &place, READ_ONLY | NO_SETUID | NO_DEVICES | NO_EXEC)?;
+            bind(
+                &hierarchy.base.join(group),
+                &place,
+                READ_ONLY | NO_SETUID | NO_DEVICES | NO_EXEC,
+            )?;
         }
     }
     accounts()?;
@@ -89,7 +94,11 @@ pub(crate) fn finish(root: &Root, plan: &Plan, spec: &Spec) -> Result<(), Failur
     // The kernel's settings become read-only only now: one of them was just set.
     for name in &plan.fixed {
         let path = Path::new("proc").join(name);
-        bind(Path::new(&format!("./proc/{name}")), &path, READ_ONLY | NO_SETUID | NO_DEVICES | NO_EXEC)?;
+        bind(
+            Path::new(&format!("./proc/{name}")),
+            &path,
+            READ_ONLY | NO_SETUID | NO_DEVICES | NO_EXEC,
+        )?;
     }
     seal(root)
 }
@@ -102,27 +111,39 @@ fn seal(root: &Root) -> Result<(), Failure> {
     umount2(".", MntFlags::MNT_DETACH).step(|| "let go of the old root".to_owned())?;
     fchdir(&root.tree).step(|| "enter the root".to_owned())?;
     let nothing = None::<&str>;
-    let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    let flags = MsFlags::MS_REMOUNT
+        | MsFlags::MS_BIND
+        | MsFlags::MS_RDONLY
+        | MsFlags::MS_NOSUID
+        | MsFlags::MS_NODEV;
     mount(nothing, "/", nothing, flags, nothing).step(|| "make the root read-only".to_owned())
 }
 
 /// One file system in memory holds the workspace, temporary files and shared memory, so that their sum is limited.
 fn own_directories(plan: &Plan, spec: &Spec) -> Result<(), Failure> {
     // The root directory of the file system and each of ours take a number, too.
-    let ours = 1 + OWN.len() + plan.late.iter().map(|path| path.components().count()).sum::<usize>();
+    let ours =
+        1 + OWN.len() + plan.late.iter().map(|path| path.components().count()).sum::<usize>();
     // For this file system 0 means no limit. Less than a page cannot be given.
     let size = spec.disk.map_or(0, |bytes| bytes.max(4096));
     let files = spec.files.map_or(0, |files| files.saturating_add(ours as u64));
-    let options = [(c"mode", "0755".to_owned()), (c"size", size.to_string()), (c"nr_inodes", files.to_string())];
-    let tree = sys::new_mount(c"tmpfs", &options, NO_SETUID | NO_DEVICES).step(|| "make a workspace".to_owned())?;
+    let options = [
+        (c"mode", "0755".to_owned()),
+        (c"size", size.to_string()),
+        (c"nr_inodes", files.to_string()),
+    ];
+    let tree = sys::new_mount(c"tmpfs", &options, NO_SETUID | NO_DEVICES)
+        .step(|| "make a workspace".to_owned())?;
     let place = Path::new("workspace");
     sys::attach(tree.as_fd(), None, place).step(|| "attach the workspace".to_owned())?;
     let mut parts = Vec::new();
     for (name, target, mode) in OWN {
         let path = place.join(name);
         directory(&path)?;
-        fs::set_permissions(&path, Permissions::from_mode(mode)).step(|| format!("set the mode of {name}"))?;
-        chown(&path, Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY))).step(|| format!("give {name} away"))?;
+        fs::set_permissions(&path, Permissions::from_mode(mode))
+            .step(|| format!("set the mode of {name}"))?;
+        chown(&path, Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY)))
+            .step(|| format!("give {name} away"))?;
         parts.push((sys::clone_tree(None, &path).step(|| format!("take {name}"))?, target));
     }
     umount2(place, MntFlags::MNT_DETACH).step(|| "detach the workspace".to_owned())?;
@@ -158,7 +179,8 @@ fn devices() -> Result<(), Failure> {
         // A device can be written on a read-only mount; only its node cannot be changed.
         bind(&Path::new("/dev").join(name), &path, READ_ONLY | NO_SETUID | NO_EXEC)?;
     }
-    for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
+    for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
+    {
         symlink(Path::new("/proc/self").join(target), Path::new("dev").join(name))
             .step(|| format!("link /dev/{name}"))?;
     }
@@ -167,17 +189,28 @@ fn devices() -> Result<(), Failure> {
 
 /// Accounts of the cell's own: none of the host's names is seen.
 fn accounts() -> Result<(), Failure> {
-    write("etc/passwd", "root:x:0:0:root:/:/bin/false\ncell:x:65534:65534:cell:/workspace:/bin/sh\n")?;
+    write(
+        "etc/passwd",
+        "root:x:0:0:root:/:/bin/false\ncell:x:65534:65534:cell:/workspace:/bin/sh\n",
+    )?;
     write("etc/group", "root:x:0:\ncell:x:65534:\n")?;
-    write("etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n")
+    write(
+        "etc/nsswitch.conf",
+        "passwd: files\ngroup: files\nhosts: files\nservices: files\nprotocols: files\n",
+    )
 }
 
 /// A `/proc` that shows the cell's processes only, without what tells about the host.
 fn proc(plan: &Plan) -> Result<(), Failure> {
-    let tree = sys::new_mount(c"proc", &[], NO_SETUID | NO_DEVICES | NO_EXEC).step(|| "make /proc".to_owned())?;
+    let tree = sys::new_mount(c"proc", &[], NO_SETUID | NO_DEVICES | NO_EXEC)
+        .step(|| "make /proc".to_owned())?;
     sys::attach(tree.as_fd(), None, Path::new("proc")).step(|| "attach /proc".to_owned())?;
     for name in &plan.hidden_files {
-        bind(Path::new("/dev/null"), &Path::new("proc").join(name), READ_ONLY | NO_SETUID | NO_EXEC)?;
+        bind(
+            Path::new("/dev/null"),
+            &Path::new("proc").join(name),
+            READ_ONLY | NO_SETUID | NO_EXEC,
+        )?;
     }
     // Process 1 is the driver. A program with the same user could otherwise write to its memory there, and speak to the
     // host in its place.
@@ -191,7 +224,8 @@ fn proc(plan: &Plan) -> Result<(), Failure> {
 /// Shows `source` at `place` with these attributes.
 fn bind(source: &Path, place: &Path, attributes: u64) -> Result<(), Failure> {
     let tree = sys::clone_tree(None, source).step(|| format!("take {}", source.display()))?;
-    sys::set_attributes(tree.as_fd(), attributes).step(|| format!("protect {}", source.display()))?;
+    sys::set_attributes(tree.as_fd(), attributes)
+        .step(|| format!("protect {}", source.display()))?;
     sys::attach(tree.as_fd(), None, place).step(|| format!("show /{}", place.display()))
 }
 

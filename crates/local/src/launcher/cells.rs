@@ -120,7 +120,10 @@ impl Cells {
 
     /// Makes a first process in advance.
     pub fn prepare(&mut self, kind: Kind) {
-        let usable = self.spare.as_ref().is_some_and(|spare| spare.kind == kind && spare.made.elapsed() < FRESH);
+        let usable = self
+            .spare
+            .as_ref()
+            .is_some_and(|spare| spare.kind == kind && spare.made.elapsed() < FRESH);
         if !usable {
             self.discard();
             self.spare = self.first(kind).ok();
@@ -140,9 +143,14 @@ impl Cells {
         Some(Event::Started(number, started))
     }
 
-    pub(super) fn begin(&mut self, start: Start, descriptors: [OwnedFd; 3]) -> Result<Process, Failure> {
+    pub(super) fn begin(
+        &mut self,
+        start: Start,
+        descriptors: [OwnedFd; 3],
+    ) -> Result<Process, Failure> {
         if let Some(path) = start.directory.as_deref().filter(|path| !path.exists()) {
-            directory::make(path, self.user.0.is_root()).step(|| format!("make {}", path.display()))?;
+            directory::make(path, self.user.0.is_root())
+                .step(|| format!("make {}", path.display()))?;
         }
         if let Some(path) = start.packages.as_deref().filter(|path| !path.exists()) {
             directory::make_readable(path).step(|| format!("make {}", path.display()))?;
@@ -172,8 +180,10 @@ impl Cells {
                 .step(|| "set the limits of a control group".to_owned())
         });
         let given = given.and_then(|()| {
-            let descriptors = [descriptors[0].as_fd(), descriptors[1].as_fd(), descriptors[2].as_fd()];
-            sys::send(socket.as_fd(), b"start", &descriptors).step(|| "hand a session over".to_owned())
+            let descriptors =
+                [descriptors[0].as_fd(), descriptors[1].as_fd(), descriptors[2].as_fd()];
+            sys::send(socket.as_fd(), b"start", &descriptors)
+                .step(|| "hand a session over".to_owned())
         });
         if let Err(failure) = given {
             let _ = kill(pid, Signal::SIGKILL);
@@ -194,7 +204,9 @@ impl Cells {
         }
         let made = self.fork(at, group.as_deref());
         match (made, group) {
-            (Ok((pid, socket)), group) => Ok(Spare { pid, socket, group, kind, made: Instant::now() }),
+            (Ok((pid, socket)), group) => {
+                Ok(Spare { pid, socket, group, kind, made: Instant::now() })
+            }
             (Err(failure), group) => {
                 self.unused.extend(group);
                 Err(failure)
@@ -204,8 +216,9 @@ impl Cells {
 
     fn fork(&self, at: usize, group: Option<&str>) -> Result<(Pid, OwnedFd), Failure> {
         let prepared = &self.plans[at];
-        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-            .step(|| "make a socket".to_owned())?;
+        let (ours, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .step(|| "make a socket".to_owned())?;
         let namespaces = inside::namespaces(prepared.kind.isolation, self.user.0);
         match sys::fork_into(namespaces).step(|| "make a process in new namespaces".to_owned())? {
             Forked::Parent(pid) => Ok((pid, ours)),
@@ -245,7 +258,11 @@ impl Cells {
             })
         };
         let filters = [filters(false)?, filters(true)?];
-        self.plans.push(Prepared { kind: kind.clone(), plan: inside::plan(&kind.visible), filters });
+        self.plans.push(Prepared {
+            kind: kind.clone(),
+            plan: inside::plan(&kind.visible),
+            filters,
+        });
         Ok(self.plans.len() - 1)
     }
 

@@ -72,8 +72,9 @@ impl Launcher {
     /// Starts a launcher, which removes what earlier ones have left in `temporary`.
     pub async fn start(temporary: &Path) -> Result<Self> {
         sys::keep_entry();
-        let (socket, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
-            .map_err(|error| failed(error.into()))?;
+        let (socket, theirs) =
+            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+                .map_err(|error| failed(error.into()))?;
         let child = spawn(theirs, temporary).map_err(|error| failed(error.into()))?;
         let socket = Arc::new(socket);
         let (sender, facts) = oneshot::channel();
@@ -121,9 +122,11 @@ impl Launcher {
         stream: OwnedFd,
         complaints: OwnedFd,
     ) -> Result<Process, Failure> {
-        let broken = |reason: String| Failure { step: "ask the launcher".to_owned(), errno: 0, reason };
+        let broken =
+            |reason: String| Failure { step: "ask the launcher".to_owned(), errno: 0, reason };
         let text = serde_json::to_vec(spec).map_err(|error| broken(error.to_string()))?;
-        let memory = memfd_create(c"cellblock-session", MFdFlags::MFD_CLOEXEC).map_err(|e| broken(e.to_string()))?;
+        let memory = memfd_create(c"cellblock-session", MFdFlags::MFD_CLOEXEC)
+            .map_err(|e| broken(e.to_string()))?;
         let mut memory = File::from(memory);
         memory.write_all(&text).map_err(|error| broken(error.to_string()))?;
         let (sender, started) = oneshot::channel();
@@ -133,7 +136,8 @@ impl Launcher {
             waiting.died.remove(&start.cell);
         }
         let descriptors = [memory.as_fd(), stream.as_fd(), complaints.as_fd()];
-        self.send(&Request::Start(start), &descriptors).map_err(|error| broken(error.to_string()))?;
+        self.send(&Request::Start(start), &descriptors)
+            .map_err(|error| broken(error.to_string()))?;
         match tokio::time::timeout(PATIENCE, started).await {
             Ok(Ok(process)) => process,
             Ok(Err(_)) => Err(broken("it has ended".to_owned())),
@@ -188,7 +192,10 @@ impl Launcher {
     }
 
     fn send(&self, request: &Request, descriptors: &[std::os::fd::BorrowedFd<'_>]) -> Result<()> {
-        let lost = |source| Error::Lost { what: "the launcher of local cells has ended".to_owned(), source };
+        let lost = |source| Error::Lost {
+            what: "the launcher of local cells has ended".to_owned(),
+            source,
+        };
         let text = serde_json::to_vec(request).map_err(|error| lost(error.into()))?;
         sys::send(self.socket.as_fd(), &text, descriptors).map_err(|error| lost(error.into()))
     }
@@ -203,7 +210,13 @@ impl Drop for Launcher {
 
 impl Facts {
     fn none() -> Self {
-        Self { groups: Vec::new(), groups_missing: Vec::new(), name: String::new(), landlock: 0, lists_children: false }
+        Self {
+            groups: Vec::new(),
+            groups_missing: Vec::new(),
+            name: String::new(),
+            landlock: 0,
+            lists_children: false,
+        }
     }
 }
 

@@ -47,8 +47,14 @@ fn trim_once(top: &Path, room: Room) -> io::Result<bool> {
     while let Some(directory) = waiting.pop() {
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             let Ok(metadata) = entry.metadata() else { continue };
-            let size = if metadata.is_dir() { 0 } else { metadata.len().max(metadata.blocks() * 512) };
-            found.push(((metadata.ctime(), metadata.ctime_nsec()), entry.path(), metadata.is_dir(), size));
+            let size =
+                if metadata.is_dir() { 0 } else { metadata.len().max(metadata.blocks() * 512) };
+            found.push((
+                (metadata.ctime(), metadata.ctime_nsec()),
+                entry.path(),
+                metadata.is_dir(),
+                size,
+            ));
             if metadata.is_dir() {
                 waiting.push(entry.path());
             }
@@ -90,7 +96,12 @@ pub(crate) fn remove(top: &Path) -> io::Result<()> {
 }
 
 /// Removes the files of a directory and moves its directories to the top.
-fn empty(directory: &Path, top: &Path, next: &mut u64, waiting: &mut Vec<PathBuf>) -> io::Result<()> {
+fn empty(
+    directory: &Path,
+    top: &Path,
+    next: &mut u64,
+    waiting: &mut Vec<PathBuf>,
+) -> io::Result<()> {
     fs::set_permissions(directory, Permissions::from_mode(0o700))?;
     // Read to its end first: what is moved to the top would be met again there.
     let entries: Vec<_> = fs::read_dir(directory)?.collect::<io::Result<_>>()?;

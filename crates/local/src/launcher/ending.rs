@@ -98,7 +98,10 @@ impl Cells {
 
     /// Whether there is no cell left, and nothing to be removed.
     pub fn are_gone(&self) -> bool {
-        self.cells.is_empty() && self.unused.is_empty() && self.sweepers.is_empty() && self.trimmers.is_empty()
+        self.cells.is_empty()
+            && self.unused.is_empty()
+            && self.sweepers.is_empty()
+            && self.trimmers.is_empty()
     }
 
     /// Takes note of processes that have ended.
@@ -131,7 +134,9 @@ impl Cells {
                 let reason = "what is left must be removed by hand".to_owned();
                 cell.problem = Some(Failure { step, errno: 0, reason });
             }
-        } else if let Some((number, cell)) = self.cells.iter_mut().find(|(_, cell)| cell.driver == Some(pid)) {
+        } else if let Some((number, cell)) =
+            self.cells.iter_mut().find(|(_, cell)| cell.driver == Some(pid))
+        {
             cell.driver = None;
             cell.since = Some(Instant::now());
             let killed = |group: &String| groups::kills(&self.facts.groups, group) > 0;
@@ -168,9 +173,11 @@ impl Cells {
         let mut events = Vec::new();
         // Processes that lost their driver are killed, but may not have ended. They must not be at work on a directory that
         // is being removed.
-        self.busy = self.cells.values().any(|cell| cell.directory.is_some() && cell.driver.is_none())
-            && (!self.trimmers.is_empty() || !self.orphans().is_empty());
-        let numbers: Vec<_> = self.cells.iter().filter(|(_, cell)| cell.driver.is_none()).map(|(n, _)| *n).collect();
+        self.busy =
+            self.cells.values().any(|cell| cell.directory.is_some() && cell.driver.is_none())
+                && (!self.trimmers.is_empty() || !self.orphans().is_empty());
+        let numbers: Vec<_> =
+            self.cells.iter().filter(|(_, cell)| cell.driver.is_none()).map(|(n, _)| *n).collect();
         for number in numbers {
             let Some(cell) = self.cells.get_mut(&number) else { continue };
             if let Some(group) = &cell.group {
@@ -179,7 +186,8 @@ impl Cells {
                     if cell.since.is_none_or(|since| since.elapsed() < PATIENCE) {
                         continue;
                     }
-                    let (step, reason) = (format!("remove the control group {group}"), "it is in use".to_owned());
+                    let (step, reason) =
+                        (format!("remove the control group {group}"), "it is in use".to_owned());
                     cell.problem = Some(Failure { step, errno: 0, reason });
                 }
                 cell.group = None;
@@ -270,7 +278,9 @@ fn remove_remains(facts: &Facts, temporary: &Path) {
     groups::sweep(&facts.groups, |name| owner(facts, name.strip_prefix("cellblock-")?));
     for entry in fs::read_dir(temporary).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let Some(name) = name.to_str().and_then(|name| name.strip_prefix("cellblock-cell-")) else { continue };
+        let Some(name) = name.to_str().and_then(|name| name.strip_prefix("cellblock-cell-")) else {
+            continue;
+        };
         let ours = entry.metadata().is_ok_and(|found| found.is_dir());
         if ours && owner(facts, name).is_some_and(|(pid, started)| groups::is_gone(pid, started)) {
             let _ = directory::remove(&entry.path());

@@ -87,7 +87,8 @@ fn serve() -> nix::Result<()> {
             Err(nix::errno::Errno::EINTR) => continue,
             Err(error) => return Err(error),
         };
-        let [signalled, asked] = [0, 1].map(|at: usize| ready.get(at).is_some_and(|fd| fd.any().unwrap_or(false)));
+        let [signalled, asked] =
+            [0, 1].map(|at: usize| ready.get(at).is_some_and(|fd| fd.any().unwrap_or(false)));
         let mut ending = false;
         if signalled {
             while let Ok(Some(signal)) = signals.read_signal() {
@@ -133,8 +134,12 @@ fn answer(
             let Ok(descriptors) = descriptors.try_into() else { return };
             cells.start(start, descriptors).into_iter().for_each(|event| tell(host, event));
         }
-        Request::Stop(cell, too_much) => cells.stop(cell, too_much).into_iter().for_each(|event| tell(host, event)),
-        Request::Trim(cell, room) => cells.trim(cell, room, Vec::new()).into_iter().for_each(|event| tell(host, event)),
+        Request::Stop(cell, too_much) => {
+            cells.stop(cell, too_much).into_iter().for_each(|event| tell(host, event))
+        }
+        Request::Trim(cell, room) => {
+            cells.trim(cell, room, Vec::new()).into_iter().for_each(|event| tell(host, event))
+        }
         Request::Halt(cell) => cells.halt(cell),
         Request::End(cell) => cells.end(cell),
     }

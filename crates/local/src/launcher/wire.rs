@@ -171,7 +171,11 @@ pub(crate) trait Step<T> {
 
 impl<T> Step<T> for nix::Result<T> {
     fn step(self, step: impl FnOnce() -> String) -> Result<T, Failure> {
-        self.map_err(|errno| Failure { step: step(), errno: errno as i32, reason: errno.desc().to_lowercase() })
+        self.map_err(|errno| Failure {
+            step: step(),
+            errno: errno as i32,
+            reason: errno.desc().to_lowercase(),
+        })
     }
 }
 

@@ -26,7 +26,11 @@ type Constructor = extern "C" fn();
 static ENTRY: Constructor = enter;
 
 #[cfg(target_env = "gnu")]
-extern "C" fn enter(count: c_int, arguments: *const *const c_char, _environment: *const *const c_char) {
+extern "C" fn enter(
+    count: c_int,
+    arguments: *const *const c_char,
+    _environment: *const *const c_char,
+) {
     if count < 1 || arguments.is_null() {
         return;
     }

@@ -17,7 +17,11 @@ const LARGEST: usize = 64 * 1024;
 const DESCRIPTORS: usize = 4;
 
 /// Sends one message.
-pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> nix::Result<()> {
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> nix::Result<()> {
     if bytes.is_empty() || bytes.len() > LARGEST {
         return Err(Errno::EMSGSIZE);
     }
@@ -25,7 +29,13 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[Borrowed
     let rights = [ControlMessage::ScmRights(&raw)];
     let control = if raw.is_empty() { &[][..] } else { &rights[..] };
     loop {
-        match sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None) {
+        match sendmsg::<()>(
+            socket.as_raw_fd(),
+            &[IoSlice::new(bytes)],
+            control,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        ) {
             Err(Errno::EINTR) => {}
             other => return other.map(drop),
         }
@@ -38,7 +48,12 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> nix::Result<Option<(Vec<u8>, Ve
     let mut space = nix::cmsg_space!([RawFd; DESCRIPTORS]);
     let (length, descriptors) = loop {
         let mut parts = [IoSliceMut::new(&mut bytes)];
-        match recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
+        match recvmsg::<()>(
+            socket.as_raw_fd(),
+            &mut parts,
+            Some(&mut space),
+            MsgFlags::MSG_CMSG_CLOEXEC,
+        ) {
             Err(Errno::EINTR) => {}
             Err(Errno::ECONNRESET) => return Ok(None),
             Err(error) => return Err(error),
@@ -47,7 +62,8 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> nix::Result<Option<(Vec<u8>, Ve
                 for control in message.cmsgs()? {
                     if let ControlMessageOwned::ScmRights(raw) = control {
                         // SAFETY: the kernel has just made these descriptors for this message, and nothing else knows them.
-                        descriptors.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+                        descriptors
+                            .extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
                     }
                 }
                 break (message.bytes, descriptors);

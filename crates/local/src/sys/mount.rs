@@ -48,41 +48,74 @@ pub(crate) fn set_attributes(tree: BorrowedFd<'_>, set: u64) -> nix::Result<()> 
     // SAFETY: the path is a string, and the structure has the size that is given.
     checked(unsafe {
         let size = size_of::<MountAttributes>();
-        libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), c"".as_ptr(), flags, &raw const attributes, size)
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            tree.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size,
+        )
     })?;
     Ok(())
 }
 
 /// Attaches a detached mount tree at `path` under `directory`.
-pub(crate) fn attach(tree: BorrowedFd<'_>, directory: Option<BorrowedFd<'_>>, path: &Path) -> nix::Result<()> {
+pub(crate) fn attach(
+    tree: BorrowedFd<'_>,
+    directory: Option<BorrowedFd<'_>>,
+    path: &Path,
+) -> nix::Result<()> {
     let directory = directory.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
     path.with_nix_path(|path| {
         // SAFETY: both paths are strings that end with a zero byte.
         checked(unsafe {
             let (from, to) = (tree.as_raw_fd(), path.as_ptr());
-            libc::syscall(libc::SYS_move_mount, from, c"".as_ptr(), directory, to, MOVE_MOUNT_F_EMPTY_PATH)
+            libc::syscall(
+                libc::SYS_move_mount,
+                from,
+                c"".as_ptr(),
+                directory,
+                to,
+                MOVE_MOUNT_F_EMPTY_PATH,
+            )
         })
     })??;
     Ok(())
 }
 
 /// A new, detached file system with options and attributes (`MOUNT_ATTR_*`).
-pub(crate) fn new_mount(kind: &CStr, options: &[(&CStr, String)], attributes: u64) -> nix::Result<OwnedFd> {
+pub(crate) fn new_mount(
+    kind: &CStr,
+    options: &[(&CStr, String)],
+    attributes: u64,
+) -> nix::Result<OwnedFd> {
     // SAFETY: `kind` is a string.
-    let context = owned(checked(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })?);
+    let context =
+        owned(checked(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })?);
     let context = context.as_raw_fd();
     for (key, value) in options {
         let value = CString::new(value.as_str()).map_err(|_| nix::errno::Errno::EINVAL)?;
         // SAFETY: key and value are strings.
         checked(unsafe {
-            libc::syscall(libc::SYS_fsconfig, context, FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr(), 0)
+            libc::syscall(
+                libc::SYS_fsconfig,
+                context,
+                FSCONFIG_SET_STRING,
+                key.as_ptr(),
+                value.as_ptr(),
+                0,
+            )
         })?;
     }
     let nothing = std::ptr::null::<libc::c_char>();
     // SAFETY: this command takes no key and no value.
-    checked(unsafe { libc::syscall(libc::SYS_fsconfig, context, FSCONFIG_CMD_CREATE, nothing, nothing, 0) })?;
+    checked(unsafe {
+        libc::syscall(libc::SYS_fsconfig, context, FSCONFIG_CMD_CREATE, nothing, nothing, 0)
+    })?;
     // SAFETY: no pointers are passed.
-    let mount = checked(unsafe { libc::syscall(libc::SYS_fsmount, context, FSMOUNT_CLOEXEC, attributes) })?;
+    let mount =
+        checked(unsafe { libc::syscall(libc::SYS_fsmount, context, FSMOUNT_CLOEXEC, attributes) })?;
     Ok(owned(mount))
 }
 

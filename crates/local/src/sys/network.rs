@@ -12,20 +12,29 @@ pub(crate) fn raise_loopback(socket: BorrowedFd<'_>) -> nix::Result<()> {
     let mut request = request("lo");
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: the call reads a request with flags.
-    checked(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) }.into())?;
+    checked(
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) }
+            .into(),
+    )?;
     Ok(())
 }
 
 /// Gives the loopback interface one more address; `number` tells it from the others.
-pub(crate) fn add_address(socket: BorrowedFd<'_>, number: usize, address: Ipv4Addr) -> nix::Result<()> {
-    for (call, value) in [(libc::SIOCSIFADDR, address), (libc::SIOCSIFNETMASK, Ipv4Addr::BROADCAST)] {
+pub(crate) fn add_address(
+    socket: BorrowedFd<'_>,
+    number: usize,
+    address: Ipv4Addr,
+) -> nix::Result<()> {
+    for (call, value) in [(libc::SIOCSIFADDR, address), (libc::SIOCSIFNETMASK, Ipv4Addr::BROADCAST)]
+    {
         let mut request = request(&format!("lo:{number}"));
         // SAFETY: all zeroes is a valid socket address of the family "unspecified".
         let mut internet: libc::sockaddr_in = unsafe { std::mem::zeroed() };
         internet.sin_family = libc::AF_INET as libc::sa_family_t;
         internet.sin_addr.s_addr = u32::from(value).to_be();
         // SAFETY: both structures have 16 bytes and any bytes are valid in them.
-        request.ifr_ifru.ifru_addr = unsafe { std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(internet) };
+        request.ifr_ifru.ifru_addr =
+            unsafe { std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(internet) };
         // SAFETY: the call reads a request with an address.
         checked(unsafe { libc::ioctl(socket.as_raw_fd(), call as _, &raw const request) }.into())?;
     }

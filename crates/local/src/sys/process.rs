@@ -41,7 +41,9 @@ pub(crate) fn open_process(pid: Pid) -> nix::Result<OwnedFd> {
 pub(crate) fn signal_process(process: BorrowedFd<'_>, signal: libc::c_int) -> nix::Result<()> {
     let nothing = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: the signal's information may be absent.
-    checked(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, nothing, 0) })?;
+    checked(unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, nothing, 0)
+    })?;
     Ok(())
 }
 
@@ -49,7 +51,8 @@ pub(crate) fn signal_process(process: BorrowedFd<'_>, signal: libc::c_int) -> ni
 ///
 /// For a process that has just been forked and does not return to the code that owns the descriptors.
 pub(crate) fn close_from(first: RawFd, kept: &[BorrowedFd<'_>]) -> nix::Result<()> {
-    let mut kept: Vec<RawFd> = kept.iter().map(AsRawFd::as_raw_fd).filter(|fd| *fd >= first).collect();
+    let mut kept: Vec<RawFd> =
+        kept.iter().map(AsRawFd::as_raw_fd).filter(|fd| *fd >= first).collect();
     kept.sort_unstable();
     let mut from = first;
     for fd in kept {
@@ -136,6 +139,7 @@ pub(crate) fn landlock_version() -> u32 {
     const VERSION: libc::c_uint = 1;
     let nothing = std::ptr::null::<libc::c_void>();
     // SAFETY: with this flag the call takes no attributes and tells its version.
-    let version = checked(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0, VERSION) });
+    let version =
+        checked(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0, VERSION) });
     version.ok().and_then(|version| u32::try_from(version).ok()).unwrap_or(0)
 }

@@ -80,12 +80,15 @@ fn removed_and_mapped(pid: i32, directory: &Path) -> Vec<(u64, u64)> {
     // Lines: `start-end rights offset device number path (deleted)`.
     let text = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let inside = directory.to_string_lossy();
-    let removed = text.lines().filter(|line| line.ends_with(" (deleted)") && line.contains(&*inside));
+    let removed =
+        text.lines().filter(|line| line.ends_with(" (deleted)") && line.contains(&*inside));
     removed
         .filter_map(|line| {
             let mut fields = line.split_whitespace();
             let (start, end) = fields.next()?.split_once('-')?;
-            let length = u64::from_str_radix(end, 16).ok()?.checked_sub(u64::from_str_radix(start, 16).ok()?)?;
+            let length = u64::from_str_radix(end, 16)
+                .ok()?
+                .checked_sub(u64::from_str_radix(start, 16).ok()?)?;
             Some((fields.nth(3)?.parse().ok()?, length))
         })
         .collect()

@@ -64,7 +64,10 @@ impl Watch {
         let counters = process.group.iter().flat_map(|group| {
             found.iter().flat_map(move |hierarchy| {
                 let at = hierarchy.base.join(group);
-                hierarchy.controllers.iter().map(move |controller| (*controller, hierarchy.unified, at.clone()))
+                hierarchy
+                    .controllers
+                    .iter()
+                    .map(move |controller| (*controller, hierarchy.unified, at.clone()))
             })
         });
         Some(Self {
@@ -89,8 +92,13 @@ impl Watch {
         }
         let mut all = tree::descendants(pid);
         all.push(pid);
-        let cpu = self.counted(Controller::Cpu).map(Duration::from_nanos).unwrap_or_else(|| self.cpu.total(&all));
-        let memory = self.counted(Controller::Memory).unwrap_or_else(|| processes::memory(&all, self.limits.memory));
+        let cpu = self
+            .counted(Controller::Cpu)
+            .map(Duration::from_nanos)
+            .unwrap_or_else(|| self.cpu.total(&all));
+        let memory = self
+            .counted(Controller::Memory)
+            .unwrap_or_else(|| processes::memory(&all, self.limits.memory));
         self.look_at_files(&all);
         // The kernel has refused a process; by now there may be fewer again.
         let refused = self.counted(Controller::Pids).is_some_and(|refusals| {
@@ -102,7 +110,11 @@ impl Watch {
         Reading {
             cpu,
             memory,
-            processes: if refused { processes.max(self.limits.processes.saturating_add(1)) } else { processes },
+            processes: if refused {
+                processes.max(self.limits.processes.saturating_add(1))
+            } else {
+                processes
+            },
             disk: self.disk.bytes,
             files: self.disk.count,
         }
@@ -118,7 +130,8 @@ impl Watch {
         let begin = Instant::now();
         if begin >= self.due {
             self.looks += 1;
-            self.disk = disk::look(directory, all, &self.limits, self.looks.is_multiple_of(HELD_EVERY));
+            self.disk =
+                disk::look(directory, all, &self.limits, self.looks.is_multiple_of(HELD_EVERY));
             let took = begin.elapsed();
             self.due = begin + if took < QUICK { Duration::ZERO } else { took * DISK_SHARE };
         }
@@ -126,7 +139,8 @@ impl Watch {
 
     /// Whether there were more files than there may be at the last look; then the next look must not wait.
     pub fn has_too_many_files(&mut self) -> bool {
-        let over = self.disk.bytes > self.limits.disk || self.disk.count > u64::from(self.limits.files);
+        let over =
+            self.disk.bytes > self.limits.disk || self.disk.count > u64::from(self.limits.files);
         if over {
             self.due = Instant::now();
         }
@@ -135,8 +149,10 @@ impl Watch {
 
     /// What a control group counts: nanoseconds, bytes, or refusals.
     fn counted(&mut self, wanted: Controller) -> Option<u64> {
-        let (_, unified, at) = self.counters.iter().find(|(controller, _, _)| *controller == wanted)?.clone();
-        let number = |name: &str| fs::read_to_string(at.join(name)).ok()?.trim().parse::<u64>().ok();
+        let (_, unified, at) =
+            self.counters.iter().find(|(controller, _, _)| *controller == wanted)?.clone();
+        let number =
+            |name: &str| fs::read_to_string(at.join(name)).ok()?.trim().parse::<u64>().ok();
         let usage = || {
             let text = fs::read_to_string(at.join("cpu.stat")).ok()?;
             let line = text.lines().find_map(|line| line.strip_prefix("usage_usec "))?;
@@ -146,7 +162,8 @@ impl Watch {
             (Controller::Cpu, true) => usage().map(|micros| micros * 1000),
             (Controller::Cpu, false) => number("cpuacct.usage"),
             (Controller::Memory, _) => {
-                let usage = number(if unified { "memory.current" } else { "memory.usage_in_bytes" })?;
+                let usage =
+                    number(if unified { "memory.current" } else { "memory.usage_in_bytes" })?;
                 // The kernel has killed a program for its memory, which is free again by now.
                 let kills = crate::groups::kills_in(&at, unified);
                 let killed = kills > self.kills;

@@ -27,7 +27,11 @@ pub(crate) fn tasks_of(user: u32) -> u64 {
     use std::os::unix::fs::MetadataExt;
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let of_user = processes.filter(|entry| entry.metadata().is_ok_and(|found| found.uid() == user));
-    of_user.map(|entry| fs::read_dir(entry.path().join("task")).map_or(0, |tasks| tasks.count() as u64)).sum()
+    of_user
+        .map(|entry| {
+            fs::read_dir(entry.path().join("task")).map_or(0, |tasks| tasks.count() as u64)
+        })
+        .sum()
 }
 
 /// The parent of a process.
@@ -56,14 +60,19 @@ impl Cpu {
         let mut inherited = 0;
         for pid in processes {
             let Some(fields) = stat(*pid) else { continue };
-            let sum =
-                |numbers: [usize; 2]| numbers.into_iter().filter_map(|number| field(&fields, number)).sum::<u64>();
+            let sum = |numbers: [usize; 2]| {
+                numbers.into_iter().filter_map(|number| field(&fields, number)).sum::<u64>()
+            };
             let own = sum([14, 15]);
             inherited += own + sum([16, 17]);
             now.insert((*pid, field(&fields, 22).unwrap_or(0)), own);
         }
-        self.gone +=
-            self.seen.iter().filter(|(process, _)| !now.contains_key(process)).map(|(_, own)| own).sum::<u64>();
+        self.gone += self
+            .seen
+            .iter()
+            .filter(|(process, _)| !now.contains_key(process))
+            .map(|(_, own)| own)
+            .sum::<u64>();
         let own = now.values().sum::<u64>() + self.gone;
         self.seen = now;
         self.most = self.most.max(own).max(inherited);
@@ -83,7 +92,8 @@ pub(crate) fn memory(processes: &[i32], limit: u64) -> u64 {
 fn resident(pid: i32) -> u64 {
     // Pages: all, resident, shared with files...
     let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let pages = text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
+    let pages =
+        text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
     pages * page()
 }
 

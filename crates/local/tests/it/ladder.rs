@@ -8,14 +8,26 @@ use cellblock_local::{LocalExecutor, Options};
 #[tokio::test]
 async fn the_doctor_tells_what_an_executor_takes() {
     let checks = cellblock_local::checks().await;
-    let found = |name: &str| checks.iter().find(|check| check.name == name).unwrap_or_else(|| panic!("{checks:?}"));
+    let found = |name: &str| {
+        checks.iter().find(|check| check.name == name).unwrap_or_else(|| panic!("{checks:?}"))
+    };
     let executor = LocalExecutor::start(Options::default()).await.unwrap();
     let level = executor.capabilities().isolation;
     assert_eq!(found("level").found, level.to_string());
     assert!(found(&level.to_string()).ok);
     let python = executor.python();
-    assert_eq!(found("python").found, format!("{} {}", python.version_text(), python.program.display()));
-    for name in ["namespaces", "landlock", "limit on memory", "limit on processes", "limit on cpu", "other languages"] {
+    assert_eq!(
+        found("python").found,
+        format!("{} {}", python.version_text(), python.program.display())
+    );
+    for name in [
+        "namespaces",
+        "landlock",
+        "limit on memory",
+        "limit on processes",
+        "limit on cpu",
+        "other languages",
+    ] {
         let check = found(name);
         assert!(check.executor == "local" && !check.found.is_empty(), "{check:?}");
         assert!(check.ok || check.hint.is_some(), "{check:?}");
@@ -25,11 +37,15 @@ async fn the_doctor_tells_what_an_executor_takes() {
 #[tokio::test]
 async fn a_level_is_taken_or_refused() {
     for level in [Isolation::Namespaces, Isolation::Landlock, Isolation::None] {
-        let executor = LocalExecutor::start(Options { isolation: Some(level), ..Options::default() }).await.unwrap();
+        let executor =
+            LocalExecutor::start(Options { isolation: Some(level), ..Options::default() })
+                .await
+                .unwrap();
         assert_eq!(executor.capabilities().isolation, level);
     }
     for level in [Isolation::Wasm, Isolation::Container] {
-        let refused = LocalExecutor::start(Options { isolation: Some(level), ..Options::default() }).await;
+        let refused =
+            LocalExecutor::start(Options { isolation: Some(level), ..Options::default() }).await;
         assert!(matches!(refused, Err(Error::Unsupported(_))), "{refused:?}");
     }
 }
@@ -42,7 +58,11 @@ async fn what_makes_no_sense_is_invalid() {
         python("/nonexistent/python3"),
         python("/usr/bin/env/nothing"),
         Options { venv: Some(PathBuf::from("/usr/share")), ..Options::default() },
-        Options { venv: Some(PathBuf::from("/usr")), python: Some("/usr/bin/python3".into()), ..Options::default() },
+        Options {
+            venv: Some(PathBuf::from("/usr")),
+            python: Some("/usr/bin/python3".into()),
+            ..Options::default()
+        },
     ] {
         let told = format!("{options:?}");
         assert!(matches!(start(options).await, Err(Error::Invalid { .. })), "{told}");

@@ -30,10 +30,16 @@ async fn a_session_installs_for_itself() {
         assert_eq!(output(&mut session, VERSIONS).await, "1,234,567\n7,654,321\n");
         assert_eq!(output(&mut session, "print(x)").await, "1\n");
         // Both together; what is there already is not new.
-        let report = session.install(&["humanize".parse().unwrap(), "inflection".parse().unwrap()]).await.unwrap();
+        let report = session
+            .install(&["humanize".parse().unwrap(), "inflection".parse().unwrap()])
+            .await
+            .unwrap();
         assert!(report.installed.iter().all(|new| new.starts_with("inflection==")), "{report:?}");
         assert_eq!(report.installed.len(), 1, "{report:?}");
-        assert_eq!(output(&mut session, "import inflection; print(inflection.pluralize('cell'))").await, "cells\n");
+        assert_eq!(
+            output(&mut session, "import inflection; print(inflection.pluralize('cell'))").await,
+            "cells\n"
+        );
         if isolation != Isolation::None {
             let code = "import os, humanize\ntry:\n    open(humanize.__file__, 'a').write('x')\n    print('written')\n\
                         except OSError: print('refused')\nopen('control.txt', 'a').close()";
@@ -67,7 +73,8 @@ async fn an_environment_is_kept() {
 /// A package with native code works, as a wheel.
 #[tokio::test]
 async fn native_wheels_work() {
-    let mut session = executor(Options::default()).await.open(SessionSpec::default()).await.unwrap();
+    let mut session =
+        executor(Options::default()).await.open(SessionSpec::default()).await.unwrap();
     session.install(&["numpy".parse().unwrap()]).await.unwrap();
     let code = "import numpy as np; print(int(np.arange(100_000).sum()), np.linalg.inv(np.eye(2)).tolist())";
     assert_eq!(output(&mut session, code).await, "4999950000 [[1.0, 0.0], [0.0, 1.0]]\n");
@@ -75,7 +82,8 @@ async fn native_wheels_work() {
 
 #[tokio::test]
 async fn what_is_not_there_is_an_error() {
-    let mut session = executor(Options::default()).await.open(SessionSpec::default()).await.unwrap();
+    let mut session =
+        executor(Options::default()).await.open(SessionSpec::default()).await.unwrap();
     match session.install(&["no-such-package-of-cellblock-tests".parse().unwrap()]).await {
         Err(Error::Install { packages, why }) => {
             assert!(packages.contains("no-such-package") && !why.is_empty(), "{packages}: {why}");
@@ -103,7 +111,11 @@ async fn a_virtual_environment_is_read_only() {
         // Debian without python3-venv: the layout of PEP 405 by hand.
         std::fs::create_dir_all(venv.join("bin")).unwrap();
         std::fs::create_dir_all(venv.join("lib/python3.11/site-packages")).unwrap();
-        std::fs::write(venv.join("pyvenv.cfg"), "home = /usr/bin\ninclude-system-site-packages = false\n").unwrap();
+        std::fs::write(
+            venv.join("pyvenv.cfg"),
+            "home = /usr/bin\ninclude-system-site-packages = false\n",
+        )
+        .unwrap();
         std::os::unix::fs::symlink("/usr/bin/python3", venv.join("bin/python3")).unwrap();
     }
     let library = std::fs::read_dir(venv.join("lib")).unwrap().next().unwrap().unwrap().path();
@@ -115,7 +127,10 @@ async fn a_virtual_environment_is_read_only() {
                 except OSError: print('refused')";
     assert_eq!(output(&mut session, code).await, "42\nrefused\n");
     assert_eq!(std::fs::read_to_string(&module).unwrap(), "value = 42\n");
-    assert!(matches!(session.install(&["humanize".parse().unwrap()]).await, Err(Error::Install { .. })));
+    assert!(matches!(
+        session.install(&["humanize".parse().unwrap()]).await,
+        Err(Error::Install { .. })
+    ));
     let options = Options { venv: Some("/nowhere/at/all".into()), ..Options::default() };
     assert!(LocalExecutor::start(options).await.is_err());
 }

@@ -55,7 +55,8 @@ fn remains_of(launchers: &BTreeSet<u32>) -> Vec<PathBuf> {
     let ours = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let rest = name.strip_prefix("cellblock-cell-").or_else(|| name.strip_prefix("cellblock-"));
-        rest.and_then(|rest| rest.split('-').nth(1)?.parse().ok()).is_some_and(|pid| launchers.contains(&pid))
+        rest.and_then(|rest| rest.split('-').nth(1)?.parse().ok())
+            .is_some_and(|pid| launchers.contains(&pid))
     };
     let mut found = Vec::new();
     let mut waiting = vec![PathBuf::from("/sys/fs/cgroup")];
@@ -79,7 +80,8 @@ fn launchers_of(parent: u32) -> BTreeSet<u32> {
     pids.filter(|pid| {
         let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        arguments.starts_with(b"cellblock-launcher") && status.contains(&format!("\nPPid:\t{parent}\n"))
+        arguments.starts_with(b"cellblock-launcher")
+            && status.contains(&format!("\nPPid:\t{parent}\n"))
     })
     .collect()
 }
@@ -223,7 +225,9 @@ async fn a_killed_launcher_is_replaced() {
         // The end of the launcher is noticed a moment later.
         match executor.open(SessionSpec::default()).await {
             Ok(session) => break session,
-            Err(error) => assert!(matches!(error, cellblock_exec::Error::Start { .. }), "{error:?}"),
+            Err(error) => {
+                assert!(matches!(error, cellblock_exec::Error::Start { .. }), "{error:?}")
+            }
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
@@ -233,10 +237,14 @@ async fn a_killed_launcher_is_replaced() {
 
 /// Whether a process has a descendant with the text among its arguments.
 fn descends_with(pid: u32, text: &str) -> bool {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children =
+        fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     String::from_utf8_lossy(&arguments).contains(text)
-        || children.split_whitespace().filter_map(|child| child.parse().ok()).any(|child| descends_with(child, text))
+        || children
+            .split_whitespace()
+            .filter_map(|child| child.parse().ok())
+            .any(|child| descends_with(child, text))
 }
 
 /// Sessions that end at random points, in every way. It has a process of its own, so that what is open can be counted.
@@ -265,8 +273,13 @@ async fn as_a_host_of_fifty() {
         assert_eq!(launchers.len(), 1);
         // Time for the launcher to make the next process in advance.
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let counts =
-            || (open(own), launchers.iter().map(|pid| open(*pid)).sum::<usize>(), remains_of(&launchers).len());
+        let counts = || {
+            (
+                open(own),
+                launchers.iter().map(|pid| open(*pid)).sum::<usize>(),
+                remains_of(&launchers).len(),
+            )
+        };
         let before = counts();
         let marker = marker();
         let mut tasks = Vec::new();
@@ -280,7 +293,8 @@ async fn as_a_host_of_fifty() {
                 };
                 // Each second one is dropped somewhere between its start and its end.
                 if number % 2 == 0 {
-                    let _ = tokio::time::timeout(Duration::from_millis(number * 40 % 1000), work).await;
+                    let _ =
+                        tokio::time::timeout(Duration::from_millis(number * 40 % 1000), work).await;
                 } else {
                     work.await;
                 }
@@ -301,7 +315,10 @@ async fn as_a_host_of_fifty() {
             tokio::time::sleep(Duration::from_millis(50)).await;
             after = counts();
         }
-        assert_eq!(after, before, "(descriptors, those of the launcher, groups and directories) at the level {level}");
+        assert_eq!(
+            after, before,
+            "(descriptors, those of the launcher, groups and directories) at the level {level}"
+        );
         drop(executor);
         eventually("the launcher is gone", || launchers_of(own).is_empty());
         assert_eq!(remains_of(&launchers), Vec::<PathBuf>::new());

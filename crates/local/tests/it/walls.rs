@@ -7,13 +7,20 @@ use std::{
     process::{Child, Command},
 };
 
-use cellblock_exec::{ExecutionRequest, ExecutionResult, Executor, Isolation, Limits, Outcome, SessionSpec};
+use cellblock_exec::{
+    ExecutionRequest, ExecutionResult, Executor, Isolation, Limits, Outcome, SessionSpec,
+};
 use cellblock_local::{LocalExecutor, Options};
 
 const WALLS: [Isolation; 2] = [Isolation::Namespaces, Isolation::Landlock];
 
 async fn run(isolation: Isolation, code: &str) -> ExecutionResult {
-    run_with(Options { isolation: Some(isolation), ..Options::default() }, SessionSpec::default(), code).await
+    run_with(
+        Options { isolation: Some(isolation), ..Options::default() },
+        SessionSpec::default(),
+        code,
+    )
+    .await
 }
 
 async fn run_with(options: Options, spec: SessionSpec, code: &str) -> ExecutionResult {
@@ -27,7 +34,12 @@ async fn run_with(options: Options, spec: SessionSpec, code: &str) -> ExecutionR
 /// The output of a program that must succeed.
 async fn output(isolation: Isolation, code: &str) -> String {
     let result = run(isolation, code).await;
-    assert!(result.outcome.is_success(), "{isolation}: {:?} {}", result.outcome, result.stderr.text());
+    assert!(
+        result.outcome.is_success(),
+        "{isolation}: {:?} {}",
+        result.outcome,
+        result.stderr.text()
+    );
     result.stdout.text()
 }
 
@@ -57,8 +69,15 @@ async fn files_of_the_host_cannot_be_read() {
     for level in WALLS {
         let seen = output(level, &code).await;
         assert!(seen.contains(&format!("{} False\n", secret.display())), "{level}: {seen}");
-        assert!(seen.contains(&format!("{} closed\n", directory.path().display())), "{level}: {seen}");
-        assert!(seen.contains("/home closed\n") && seen.contains("/root closed\n") && seen.contains("/run closed\n"));
+        assert!(
+            seen.contains(&format!("{} closed\n", directory.path().display())),
+            "{level}: {seen}"
+        );
+        assert!(
+            seen.contains("/home closed\n")
+                && seen.contains("/root closed\n")
+                && seen.contains("/run closed\n")
+        );
         assert!(!seen.contains("shadow"), "{level}: {seen}");
     }
     let control = output(Isolation::None, &code).await;
@@ -104,7 +123,10 @@ async fn all_rights_are_gone() {
     let others = "import os\nprint(sorted(p for p in os.listdir('/proc') if p.isdigit()), os.listdir('/proc/1'))";
     let seen = output(Isolation::Namespaces, others).await;
     assert!(seen.starts_with("['1', '2") && seen.ends_with("] []\n"), "{seen}");
-    assert_eq!(output(Isolation::Namespaces, "import socket; print(socket.gethostname())").await, "cell\n");
+    assert_eq!(
+        output(Isolation::Namespaces, "import socket; print(socket.gethostname())").await,
+        "cell\n"
+    );
 }
 
 /// Makes system calls by their numbers on x86-64 and prints the names of those that were not answered with EPERM.
@@ -127,9 +149,17 @@ async fn dangerous_calls_are_denied() {
         assert_eq!(output(level, CALLS).await, "", "{level}: these calls were let through");
     }
     let control = output(Isolation::None, CALLS).await;
-    for name in
-        ["ptrace", "unshare", "bpf", "keyctl", "open_tree", "process_vm_readv", "netlink", "pidfd_getfd", "clone3"]
-    {
+    for name in [
+        "ptrace",
+        "unshare",
+        "bpf",
+        "keyctl",
+        "open_tree",
+        "process_vm_readv",
+        "netlink",
+        "pidfd_getfd",
+        "clone3",
+    ] {
         assert!(control.split(' ').any(|other| other == name), "{name}: {control}");
     }
 }
@@ -147,7 +177,8 @@ async fn calls_of_another_architecture_kill() {
     }
     let control = run(Isolation::None, code).await;
     // A kernel without them kills by a fault instead; otherwise the call succeeds.
-    let expected = control.stdout.text() == "True\n" || control.outcome == Outcome::Signaled { signal: 11 };
+    let expected =
+        control.stdout.text() == "True\n" || control.outcome == Outcome::Signaled { signal: 11 };
     assert!(expected, "{:?} {}", control.outcome, control.stdout.text());
 }
 
@@ -163,7 +194,9 @@ fn victim() -> Child {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_of_the_host_cannot_be_touched() {
-    for (level, touched) in [(Isolation::Namespaces, false), (Isolation::Landlock, false), (Isolation::None, true)] {
+    for (level, touched) in
+        [(Isolation::Namespaces, false), (Isolation::Landlock, false), (Isolation::None, true)]
+    {
         let mut victim = victim();
         let pid = victim.id();
         let code = format!(
@@ -203,7 +236,12 @@ async fn one_quota_covers_all_places() {
                 try:\n    with open('/tmp/d', 'wb') as file: file.write(bytes(1 << 16))\n\
                 except OSError as error: print(error.errno)";
     let result = run_with(options, spec, code).await;
-    assert_eq!(result.stdout.text(), "/workspace/a\n/tmp/b\n/dev/shm/c\n28\n", "{}", result.stderr.text());
+    assert_eq!(
+        result.stdout.text(),
+        "/workspace/a\n/tmp/b\n/dev/shm/c\n28\n",
+        "{}",
+        result.stderr.text()
+    );
 }
 
 /// A virtual environment of the user's is used and not changed, wherever it is.
@@ -225,20 +263,27 @@ async fn a_virtual_environment_can_be_used() {
         modules.join("new")
     );
     for level in WALLS {
-        let with = Options { isolation: Some(level), venv: Some(venv.clone()), ..Options::default() };
+        let with =
+            Options { isolation: Some(level), venv: Some(venv.clone()), ..Options::default() };
         let result = run_with(with, SessionSpec::default(), &code).await;
         assert_eq!(result.stdout.text(), "42\nkept\n", "{level}: {}", result.stderr.text());
         let without = run(level, &code).await;
-        assert!(without.stderr.text().contains("ModuleNotFoundError"), "{level}: {}", without.stderr.text());
+        assert!(
+            without.stderr.text().contains("ModuleNotFoundError"),
+            "{level}: {}",
+            without.stderr.text()
+        );
     }
 }
 
 /// The names and addresses of granted hosts lead to the driver, on ports that are otherwise root's too.
 #[tokio::test(flavor = "multi_thread")]
 async fn granted_names_are_known() {
-    let rule = |host: &str, port| cellblock_exec::HostRule { host: host.to_owned(), port: Some(port) };
+    let rule =
+        |host: &str, port| cellblock_exec::HostRule { host: host.to_owned(), port: Some(port) };
     let rules = vec![rule("one.example", 80), rule("two.example", 443), rule("198.51.100.7", 22)];
-    let spec = SessionSpec { network: cellblock_exec::Network::Allow(rules), ..SessionSpec::default() };
+    let spec =
+        SessionSpec { network: cellblock_exec::Network::Allow(rules), ..SessionSpec::default() };
     let code = "import socket\nfor name in ('localhost', 'one.example', 'two.example', 'three.example'):\n    \
                 try: print(socket.gethostbyname(name))\n    except OSError: print('unknown')\n\
                 for address in (('127.77.0.1', 80), ('127.77.0.2', 443), ('198.51.100.7', 22), ('127.77.0.1', 81), ('198.51.100.8', 22)):\n    \
@@ -276,8 +321,15 @@ async fn files_elsewhere_keep_their_mode_times_and_length() {
     let result = session.execute(cellblock_exec::ExecutionRequest::python(code)).await.unwrap();
     assert!(result.outcome.is_success(), "{result:?}");
     let shown = result.stdout.text();
-    assert_eq!(shown.lines().next(), Some("['refused', 'refused', 'refused', 'refused']"), "{shown}");
+    assert_eq!(
+        shown.lines().next(),
+        Some("['refused', 'refused', 'refused', 'refused']"),
+        "{shown}"
+    );
     assert!(shown.lines().nth(1).is_some_and(|line| line.starts_with("0o100600 ")), "{shown}");
     let after = std::fs::metadata(&path).unwrap();
-    assert_eq!((before.mode(), before.mtime(), before.len()), (after.mode(), after.mtime(), after.len()));
+    assert_eq!(
+        (before.mode(), before.mtime(), before.len()),
+        (after.mode(), after.mtime(), after.len())
+    );
 }

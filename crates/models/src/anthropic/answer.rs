@@ -112,14 +112,17 @@ struct Tokens {
 impl Tokens {
     fn replace(&mut self, newer: Tokens) {
         self.input_tokens = newer.input_tokens.or(self.input_tokens);
-        self.cache_creation_input_tokens = newer.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
-        self.cache_read_input_tokens = newer.cache_read_input_tokens.or(self.cache_read_input_tokens);
+        self.cache_creation_input_tokens =
+            newer.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
+        self.cache_read_input_tokens =
+            newer.cache_read_input_tokens.or(self.cache_read_input_tokens);
         self.output_tokens = newer.output_tokens.or(self.output_tokens);
     }
 
     /// Input counts leave out what is written to or read from the provider's cache.
     fn usage(&self) -> Usage {
-        let read = [self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens];
+        let read =
+            [self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens];
         Usage {
             prompt_tokens: read.into_iter().flatten().fold(0, u64::saturating_add),
             completion_tokens: self.output_tokens.unwrap_or(0),
@@ -131,8 +134,9 @@ impl Answer {
     /// The answer to a request to a model of this name, without its cost.
     pub(super) fn completion(self, asked: &str) -> Completion {
         let calls = self.calls.into_values().enumerate();
-        let tool_calls: Vec<_> =
-            calls.map(|(number, call)| tool_call(number, Some(call.id), call.name, call.arguments)).collect();
+        let tool_calls: Vec<_> = calls
+            .map(|(number, call)| tool_call(number, Some(call.id), call.name, call.arguments))
+            .collect();
         let finish = match self.finish.as_deref() {
             Some("max_tokens" | "model_context_window_exceeded") => Finish::Length,
             Some("refusal") => Finish::Filtered,
@@ -156,7 +160,8 @@ impl Answer {
             Block::Text { text } => self.say(&text, say),
             Block::ToolUse { id, name, input } => {
                 // In a stream the input begins as an empty object, and its text follows.
-                let empty = input.is_null() || input.as_object().is_some_and(serde_json::Map::is_empty);
+                let empty =
+                    input.is_null() || input.as_object().is_some_and(serde_json::Map::is_empty);
                 let arguments = if empty { String::new() } else { input.to_string() };
                 self.calls.insert(index, Call { id, name, arguments });
             }
@@ -172,7 +177,8 @@ impl Answer {
 
 impl Assemble for Answer {
     fn whole(&mut self, json: &[u8]) -> Result<(), Fault> {
-        let message: Message = serde_json::from_slice(json).map_err(|error| Fault::json(&error, json))?;
+        let message: Message =
+            serde_json::from_slice(json).map_err(|error| Fault::json(&error, json))?;
         if let Some(error) = message.error.filter(|error| !error.is_null()) {
             return Err(Fault::Refused(Refusal::from_json(&error)));
         }
@@ -195,7 +201,9 @@ impl Assemble for Answer {
                 self.model = message.model;
                 self.tokens.replace(message.usage);
             }
-            Event::ContentBlockStart { index, content_block } => self.block(index, content_block, say),
+            Event::ContentBlockStart { index, content_block } => {
+                self.block(index, content_block, say)
+            }
             Event::ContentBlockDelta { index, delta } => match delta {
                 Delta::Text { text } => self.say(&text, say),
                 Delta::Input { partial_json } => {

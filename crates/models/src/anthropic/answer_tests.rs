@@ -42,7 +42,11 @@ fn reasons_to_stop_are_told_apart() {
         ("refusal", Finish::Filtered),
         ("pause_turn", Finish::Other),
     ] {
-        assert_eq!(whole(json!({"content": [], "stop_reason": reason})).unwrap().finish, finish, "{reason}");
+        assert_eq!(
+            whole(json!({"content": [], "stop_reason": reason})).unwrap().finish,
+            finish,
+            "{reason}"
+        );
     }
 }
 
@@ -70,17 +74,23 @@ fn events_are_put_together() {
     assert_eq!((completion.content.as_str(), heard.as_str()), ("I add.", "I add."));
     assert_eq!(completion.model, "claude-x");
     assert_eq!(completion.usage, Usage { prompt_tokens: 25, completion_tokens: 15 });
-    let arguments: Vec<_> = completion.tool_calls.iter().map(|call| call.arguments.as_str()).collect();
+    let arguments: Vec<_> =
+        completion.tool_calls.iter().map(|call| call.arguments.as_str()).collect();
     assert_eq!(arguments, ["{\"a\":1}", "{}"]);
 }
 
 #[test]
 fn what_is_no_answer_is_refused() {
-    let overloaded = json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
-    for result in [pieces(std::slice::from_ref(&overloaded)).map(|_| ()), whole(overloaded).map(|_| ())] {
+    let overloaded =
+        json!({"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}});
+    for result in
+        [pieces(std::slice::from_ref(&overloaded)).map(|_| ()), whole(overloaded).map(|_| ())]
+    {
         assert!(matches!(result, Err(Fault::Refused(Refusal { status: 529, .. }))), "{result:?}");
     }
-    for body in [json!({}), json!([]), json!({"content": 1}), json!({"content": [{"type": "text"}]})] {
+    for body in
+        [json!({}), json!([]), json!({"content": 1}), json!({"content": [{"type": "text"}]})]
+    {
         assert!(matches!(whole(body.clone()), Err(Fault::Malformed(_))), "{body}");
     }
     let start = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "a"}});

@@ -89,7 +89,11 @@ impl ModelClient for Anthropic {
         self.sees_images
     }
 
-    async fn complete(&self, request: &ModelRequest, on_text: Option<&TextSink>) -> Result<Completion, ModelError> {
+    async fn complete(
+        &self,
+        request: &ModelRequest,
+        on_text: Option<&TextSink>,
+    ) -> Result<Completion, ModelError> {
         let streamed = self.stream && on_text.is_some();
         let values = HeaderValues {
             provider: &self.provider,
@@ -99,7 +103,9 @@ impl ModelClient for Anthropic {
             others: &self.headers,
         };
         let mut headers = values.build()?;
-        headers.entry("anthropic-version").or_insert(reqwest::header::HeaderValue::from_static(VERSION));
+        headers
+            .entry("anthropic-version")
+            .or_insert(reqwest::header::HeaderValue::from_static(VERSION));
         let call = Call {
             provider: &self.provider,
             connection: &self.connection,
@@ -111,8 +117,12 @@ impl ModelClient for Anthropic {
         };
         let answer: Answer = http::ask(&call, on_text).await?;
         let mut completion = answer.completion(&self.model);
-        completion.cost =
-            price::cost(self.price, self.prices.as_deref(), [&self.model, &completion.model], completion.usage);
+        completion.cost = price::cost(
+            self.price,
+            self.prices.as_deref(),
+            [&self.model, &completion.model],
+            completion.usage,
+        );
         Ok(completion)
     }
 }

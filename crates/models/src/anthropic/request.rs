@@ -97,14 +97,19 @@ fn base64<S: Serializer>(image: &&Image, serializer: S) -> Result<S::Ok, S::Erro
 }
 
 /// The body of a request.
-pub(super) fn body(client: &Anthropic, request: &ModelRequest, streamed: bool) -> Result<Bytes, ModelError> {
+pub(super) fn body(
+    client: &Anthropic,
+    request: &ModelRequest,
+    streamed: bool,
+) -> Result<Bytes, ModelError> {
     let settings = Settings::of(&request.parameters, &client.parameters);
     settings.refuse_extra(&client.provider, OURS)?;
     let extra = &*settings.extra;
     let given = |field: &str| extra.contains_key(field);
     let body = Body {
         model: &client.model,
-        max_tokens: (!given("max_tokens")).then_some(settings.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS)),
+        max_tokens: (!given("max_tokens"))
+            .then_some(settings.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS)),
         system: &request.system,
         messages: messages(&request.messages, client.sees_images),
         tools: if given("tools") { Vec::new() } else { request.tools.iter().map(tool).collect() },
@@ -137,7 +142,10 @@ fn messages(messages: &[ModelMessage], sees: bool) -> Vec<Message<'_>> {
         // Results come before whatever else a user says after a tool call.
         turn.content.sort_by_key(|block| !matches!(block, Block::ToolResult { .. }));
     }
-    let word = |text: &'static str| Message { role: Role::User, content: vec![Block::Text { text: text.into() }] };
+    let word = |text: &'static str| Message {
+        role: Role::User,
+        content: vec![Block::Text { text: text.into() }],
+    };
     if turns.first().is_none_or(|first| first.role == Role::Assistant) {
         turns.insert(0, word(BEGIN));
     }
@@ -153,7 +161,9 @@ fn blocks(message: &ModelMessage, sees: bool) -> (Role, Vec<Block<'_>>) {
             let mut blocks = said(content, sees);
             match blocks.first_mut() {
                 Some(Block::Text { text }) => *text = spoken(name.as_deref(), std::mem::take(text)),
-                Some(_) => blocks.splice(..0, words(spoken(name.as_deref(), "".into()))).for_each(drop),
+                Some(_) => {
+                    blocks.splice(..0, words(spoken(name.as_deref(), "".into()))).for_each(drop)
+                }
                 None => {}
             }
             (Role::User, blocks)
@@ -187,7 +197,8 @@ fn said(content: &Content, sees: bool) -> Vec<Block<'_>> {
             .filter_map(|part| match part {
                 Part::Text { text } => words(text),
                 Part::Image(image) => {
-                    let source = Source { r#type: "base64", media_type: &image.media_type, data: image };
+                    let source =
+                        Source { r#type: "base64", media_type: &image.media_type, data: image };
                     Some(Block::Image { source })
                 }
             })
@@ -204,7 +215,8 @@ fn words<'a>(text: impl Into<Cow<'a, str>>) -> Option<Block<'a>> {
 
 /// A call's id as the API allows it; ids of other providers' models may be in the history.
 fn identifier(id: &str) -> String {
-    let allowed = |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
+    let allowed =
+        |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
     id.chars().map(|character| if allowed(character) { character } else { '_' }).collect()
 }
 

@@ -6,7 +6,8 @@ use serde_json::json;
 use super::*;
 
 fn written(request: &ModelRequest) -> Value {
-    serde_json::from_slice(&body(&Anthropic::new("claude-sonnet-4-5"), request, false).unwrap()).unwrap()
+    serde_json::from_slice(&body(&Anthropic::new("claude-sonnet-4-5"), request, false).unwrap())
+        .unwrap()
 }
 
 fn user(name: Option<&str>, content: impl Into<Content>) -> ModelMessage {
@@ -31,8 +32,16 @@ fn the_system_message_stands_apart_and_a_limit_is_always_sent() {
     let request = ModelRequest {
         system: "be brief".to_owned(),
         messages: vec![user(None, "hi")],
-        tools: vec![ToolSpec { name: "add".into(), description: "adds".into(), parameters: json!({"type": "object"}) }],
-        parameters: Parameters { stop: vec!["END".to_owned()], seed: Some(1), ..Parameters::default() },
+        tools: vec![ToolSpec {
+            name: "add".into(),
+            description: "adds".into(),
+            parameters: json!({"type": "object"}),
+        }],
+        parameters: Parameters {
+            stop: vec!["END".to_owned()],
+            seed: Some(1),
+            ..Parameters::default()
+        },
     };
     assert_eq!(
         written(&request),
@@ -48,7 +57,13 @@ fn the_system_message_stands_apart_and_a_limit_is_always_sent() {
 #[test]
 fn sides_take_turns_and_the_user_is_first_and_last() {
     assert_eq!(
-        turns(vec![user(None, "a"), user(None, "b"), assistant("c"), assistant("d"), user(None, "e")]),
+        turns(vec![
+            user(None, "a"),
+            user(None, "b"),
+            assistant("c"),
+            assistant("d"),
+            user(None, "e")
+        ]),
         json!([text("user", &["a", "b"]), text("assistant", &["c", "d"]), text("user", &["e"])])
     );
     assert_eq!(
@@ -60,13 +75,21 @@ fn sides_take_turns_and_the_user_is_first_and_last() {
 
 #[test]
 fn empty_text_is_left_out() {
-    assert_eq!(turns(vec![user(None, "a"), assistant(" \n"), user(None, "b")]), json!([text("user", &["a", "b"])]));
+    assert_eq!(
+        turns(vec![user(None, "a"), assistant(" \n"), user(None, "b")]),
+        json!([text("user", &["a", "b"])])
+    );
 }
 
 #[test]
 fn names_are_told_in_the_text() {
     assert_eq!(
-        turns(vec![user(Some("Kim"), "a"), user(Some("Lee"), "b"), user(None, "c"), user(Some("Lee"), " ")]),
+        turns(vec![
+            user(Some("Kim"), "a"),
+            user(Some("Lee"), "b"),
+            user(None, "c"),
+            user(Some("Lee"), " ")
+        ]),
         json!([text("user", &["Kim: a", "Lee: b", "c"])])
     );
     let image = Image { media_type: "image/png".to_owned(), data: Arc::new(vec![1]) };
@@ -77,9 +100,18 @@ fn names_are_told_in_the_text() {
 
 #[test]
 fn tool_calls_and_their_results_are_blocks_and_results_come_first() {
-    let call = |id: &str, arguments: &str| ToolCall { id: id.into(), name: "add".into(), arguments: arguments.into() };
+    let call = |id: &str, arguments: &str| ToolCall {
+        id: id.into(),
+        name: "add".into(),
+        arguments: arguments.into(),
+    };
     let result = |id: &str, is_error| {
-        ModelMessage::Tool(ToolResult { id: id.into(), name: "add".into(), content: "2".into(), is_error })
+        ModelMessage::Tool(ToolResult {
+            id: id.into(),
+            name: "add".into(),
+            content: "2".into(),
+            is_error,
+        })
     };
     let turns = turns(vec![
         user(None, "add"),
@@ -117,5 +149,8 @@ fn images_are_sent_as_base64_to_models_that_see() {
     );
     let blind = Anthropic { sees_images: false, ..Anthropic::new("claude-2") };
     let body: Value = serde_json::from_slice(&body(&blind, &request, false).unwrap()).unwrap();
-    assert_eq!(body["messages"][0], text("user", &["look\n[an image that you cannot see: image/png]"]));
+    assert_eq!(
+        body["messages"][0],
+        text("user", &["look\n[an image that you cannot see: image/png]"])
+    );
 }

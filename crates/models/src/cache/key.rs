@@ -24,7 +24,9 @@ pub(super) fn key(model: &Model<'_>, request: &ModelRequest) -> Option<[u8; 32]>
     let mut write = || -> io::Result<()> {
         // These are structures, whose fields have an order; large texts and images are not copied.
         serde_json::to_writer(&mut hasher, &(FORMAT, model, &request.system, &request.messages))?;
-        for part in [serde_json::to_value(&request.tools)?, serde_json::to_value(&request.parameters)?] {
+        for part in
+            [serde_json::to_value(&request.tools)?, serde_json::to_value(&request.parameters)?]
+        {
             canonical(&mut hasher, &part)?;
         }
         Ok(())
@@ -75,7 +77,11 @@ mod tests {
     }
 
     fn schema(text: &str) -> ToolSpec {
-        ToolSpec { name: "t".into(), description: String::new(), parameters: serde_json::from_str(text).unwrap() }
+        ToolSpec {
+            name: "t".into(),
+            description: String::new(),
+            parameters: serde_json::from_str(text).unwrap(),
+        }
     }
 
     #[test]
@@ -96,7 +102,10 @@ mod tests {
             ModelRequest { system: "t".to_owned(), ..request() },
             ModelRequest { messages: vec![message], ..request() },
             ModelRequest { tools: vec![schema("{}")], ..request() },
-            ModelRequest { parameters: Parameters { temperature: Some(0.5), ..Parameters::default() }, ..request() },
+            ModelRequest {
+                parameters: Parameters { temperature: Some(0.5), ..Parameters::default() },
+                ..request()
+            },
         ] {
             assert_ne!(key(&model(), &other), Some(known), "{other:?}");
         }

@@ -41,7 +41,11 @@ impl Cached {
 
     /// The same for any other client. The caller says what decides its answers: without, one that is used in another way gives
     /// the answers of before.
-    pub fn with_scope(inner: Arc<dyn ModelClient>, scope: impl Into<String>, store: Arc<CacheStore>) -> Self {
+    pub fn with_scope(
+        inner: Arc<dyn ModelClient>,
+        scope: impl Into<String>,
+        store: Arc<CacheStore>,
+    ) -> Self {
         Self { inner, store, namespace: Self::DEFAULT_NAMESPACE, scope: scope.into() }
     }
 }
@@ -62,7 +66,11 @@ impl ModelClient for Cached {
 
     /// A known answer is given to `on_text` at once, and says that it is [cached](Completion::cached); its cost is what it
     /// cost when it was made.
-    async fn complete(&self, request: &ModelRequest, on_text: Option<&TextSink>) -> Result<Completion, ModelError> {
+    async fn complete(
+        &self,
+        request: &ModelRequest,
+        on_text: Option<&TextSink>,
+    ) -> Result<Completion, ModelError> {
         let model = key::Model {
             provider: self.inner.provider(),
             name: self.inner.name(),

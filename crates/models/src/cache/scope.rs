@@ -59,7 +59,12 @@ mod tests {
             assert_ne!(other.scope(), usual().scope(), "{other:?}");
         }
         // Control: what decides no answer is not in it.
-        let same = OpenAi { stream: false, key: Some("sk-secret".into()), price: Some(crate::Price::FREE), ..usual() };
+        let same = OpenAi {
+            stream: false,
+            key: Some("sk-secret".into()),
+            price: Some(crate::Price::FREE),
+            ..usual()
+        };
         assert_eq!(same.scope(), usual().scope());
 
         let usual = || Anthropic::new("m");

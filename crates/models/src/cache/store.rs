@@ -128,26 +128,40 @@ impl CacheStore {
 
 impl fmt::Debug for CacheStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CacheStore").field("path", &self.path).field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("CacheStore")
+            .field("path", &self.path)
+            .field("limit", &self.limit)
+            .finish_non_exhaustive()
     }
 }
 
 fn get(connection: &Connection, key: &[u8], now: i64) -> rusqlite::Result<Option<String>> {
-    let mut select = connection.prepare_cached("SELECT answer, used FROM answers WHERE key = ?1")?;
-    let found = select.query_row([key], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))).optional()?;
+    let mut select =
+        connection.prepare_cached("SELECT answer, used FROM answers WHERE key = ?1")?;
+    let found = select
+        .query_row([key], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))
+        .optional()?;
     if let Some((_, used)) = &found
         && now.saturating_sub(*used) > STALE
     {
         match connection.execute("UPDATE answers SET used = ?2 WHERE key = ?1", params![key, now]) {
             // The answer is good also when its use cannot be noted, as on a disk that is read-only or full.
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => return Err(error),
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+                return Err(error);
+            }
             _ => {}
         }
     }
     Ok(found.map(|(answer, _)| answer))
 }
 
-fn put(connection: &mut Connection, key: &[u8], answer: &str, now: i64, limit: u64) -> rusqlite::Result<()> {
+fn put(
+    connection: &mut Connection,
+    key: &[u8],
+    answer: &str,
+    now: i64,
+    limit: u64,
+) -> rusqlite::Result<()> {
     let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     // Not REPLACE, which would not run the trigger that counts what is removed.
     change.execute("DELETE FROM answers WHERE key = ?1", [key])?;
@@ -166,7 +180,8 @@ fn put(connection: &mut Connection, key: &[u8], answer: &str, now: i64, limit: u
 fn make_room(connection: &Connection, total: i64, kept: u64, but: &[u8]) -> rusqlite::Result<()> {
     let kept = i64::try_from(kept).unwrap_or(i64::MAX);
     let mut left = total;
-    let mut oldest = connection.prepare("SELECT key, bytes FROM answers WHERE key != ?1 ORDER BY used, rowid")?;
+    let mut oldest = connection
+        .prepare("SELECT key, bytes FROM answers WHERE key != ?1 ORDER BY used, rowid")?;
     let mut rows = oldest.query([but])?;
     let mut gone: Vec<Vec<u8>> = Vec::new();
     while left > kept

@@ -17,7 +17,9 @@ fn key(number: u8) -> [u8; 32] {
 fn total(store: &CacheStore) -> (i64, i64) {
     let connection = locked(&store.connection);
     let counted = connection.query_row("SELECT bytes FROM total", [], |row| row.get(0)).unwrap();
-    let summed = connection.query_row("SELECT coalesce(sum(bytes), 0) FROM answers", [], |row| row.get(0)).unwrap();
+    let summed = connection
+        .query_row("SELECT coalesce(sum(bytes), 0) FROM answers", [], |row| row.get(0))
+        .unwrap();
     (counted, summed)
 }
 
@@ -51,7 +53,8 @@ async fn what_was_not_used_for_longest_goes_first() {
     store.limit = 10 * bytes;
     let text = serde_json::to_string(&answer(&long)).unwrap();
     for number in 1..=10 {
-        put(&mut locked(&store.connection), &key(number), &text, i64::from(number), store.limit).unwrap();
+        put(&mut locked(&store.connection), &key(number), &text, i64::from(number), store.limit)
+            .unwrap();
     }
     // Used again, a long time after.
     assert!(get(&locked(&store.connection), &key(1), 100_000).unwrap().is_some());
@@ -78,7 +81,11 @@ async fn a_damaged_file_is_set_aside() {
     // What is no database at all, and one of which a part is overwritten.
     fs::write(&path, "this is no database, and long enough to be one".repeat(100)).unwrap();
     let store = CacheStore::open(&path).unwrap();
-    assert!(fs::read_to_string(file::beside(&path, ".damaged")).unwrap().starts_with("this is no database"));
+    assert!(
+        fs::read_to_string(file::beside(&path, ".damaged"))
+            .unwrap()
+            .starts_with("this is no database")
+    );
     for number in 0..50 {
         store.put(key(number), &answer(&"z".repeat(3000))).await;
     }

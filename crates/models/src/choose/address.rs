@@ -32,7 +32,11 @@ fn ollama(address: &str) -> String {
         (port, _) => port,
     };
     let colon = if port.is_empty() { "" } else { ":" };
-    format!("{}://{host}{colon}{port}{}", if scheme.is_empty() { "http" } else { scheme }, path.trim_end_matches('/'))
+    format!(
+        "{}://{host}{colon}{port}{}",
+        if scheme.is_empty() { "http" } else { scheme },
+        path.trim_end_matches('/')
+    )
 }
 
 /// `host:port`, `[v6]:port`, or only a host. The port is empty if there is none.

@@ -50,7 +50,8 @@ pub(super) async fn client(
             (0, _) => Turn::First,
             _ => Turn::Later,
         };
-        let entry = Entry { config: model, prices: table(*prices, around)?, directory, around, turn };
+        let entry =
+            Entry { config: model, prices: table(*prices, around)?, directory, around, turn };
         clients.push(kept(&entry, entry.client(progress).await?));
     }
     match <[_; 1]>::try_from(clients) {
@@ -72,7 +73,11 @@ fn kept(entry: &Entry<'_>, client: Arc<dyn Cacheable>) -> Arc<dyn ModelClient> {
 
 /// A model, those to fall back to, and those of these; each with the file of prices that holds for it.
 pub(super) fn flat(config: &ModelConfig) -> Vec<(&ModelConfig, Option<&Path>)> {
-    fn below<'c>(config: &'c ModelConfig, above: Option<&'c Path>, all: &mut Vec<(&'c ModelConfig, Option<&'c Path>)>) {
+    fn below<'c>(
+        config: &'c ModelConfig,
+        above: Option<&'c Path>,
+        all: &mut Vec<(&'c ModelConfig, Option<&'c Path>)>,
+    ) {
         let prices = config.prices.as_deref().or(above);
         all.push((config, prices));
         config.fallback.iter().for_each(|config| below(config, prices, all));

@@ -67,7 +67,10 @@ async fn a_configuration_becomes_a_client() {
     config.price = Some(Price { input: 1000.0, output: 2000.0 });
     config.timeout = Some(Seconds(Duration::from_secs(30)));
     let client = made(&config).await.unwrap();
-    assert_eq!((client.name(), client.provider(), client.sees_images()), ("gpt-4o-mini", "openai", true));
+    assert_eq!(
+        (client.name(), client.provider(), client.sees_images()),
+        ("gpt-4o-mini", "openai", true)
+    );
     let answer = client.complete(&asked("hi"), None).await.unwrap();
     assert_eq!((answer.content.as_str(), answer.cost), ("hello", 0.12));
     let [uri, key, body] = locked(&got)[0].clone();
@@ -79,7 +82,10 @@ async fn a_configuration_becomes_a_client() {
 #[tokio::test]
 async fn a_providers_key_goes_to_its_provider_only() {
     let (address, got) = server().await;
-    let elsewhere = ModelConfig { base_url: Some(format!("http://{address}/v1")), ..named("openai/gpt-4o-mini") };
+    let elsewhere = ModelConfig {
+        base_url: Some(format!("http://{address}/v1")),
+        ..named("openai/gpt-4o-mini")
+    };
     let server = named(&format!("http://{address}/v1#gpt-4o-mini"));
     for config in [&elsewhere, &server] {
         made(config).await.unwrap().complete(&asked("hi"), None).await.unwrap();
@@ -100,7 +106,10 @@ async fn azure_has_deployments_a_version_and_a_header_of_its_own() {
     config.api_version = Some("2025-01-01-preview".to_owned());
     made(&config).await.unwrap().complete(&asked("hi"), None).await.unwrap();
     let [uri, key, _] = locked(&got)[0].clone();
-    assert_eq!(uri, "/openai/deployments/my-deployment/chat/completions?api-version=2025-01-01-preview");
+    assert_eq!(
+        uri,
+        "/openai/deployments/my-deployment/chat/completions?api-version=2025-01-01-preview"
+    );
     assert_eq!(key, "sk-mine");
     let error = made(&named("azure/my-deployment")).await.unwrap_err().to_string();
     assert!(error.contains("AZURE_OPENAI_ENDPOINT"), "{error}");
@@ -114,7 +123,8 @@ async fn answers_are_kept_by_namespace_unless_that_is_off() {
         cache_directory: Some(directory.path().to_owned()),
         ..ModelConfig::named(format!("http://{address}/v1#m"))
     };
-    let in_namespace = |number| ModelConfig { cache: CacheChoice::Namespace(number), ..config.clone() };
+    let in_namespace =
+        |number| ModelConfig { cache: CacheChoice::Namespace(number), ..config.clone() };
     let off = ModelConfig { cache: CacheChoice::Off, ..config.clone() };
     for (config, cached, calls) in [
         (&config, false, 1),
@@ -134,7 +144,10 @@ async fn answers_are_kept_by_namespace_unless_that_is_off() {
 async fn a_missing_key_is_said_at_once_or_leaves_the_turn_to_the_next() {
     for name in ["anthropic/claude-haiku-4-5", "groq/llama"] {
         let error = made(&named(name)).await.unwrap_err();
-        assert!(matches!(&error, ModelError::NoKey { variable, .. } if variable.ends_with("_API_KEY")), "{error:?}");
+        assert!(
+            matches!(&error, ModelError::NoKey { variable, .. } if variable.ends_with("_API_KEY")),
+            "{error:?}"
+        );
     }
     let empty = ModelConfig { key_env: Some("EMPTY_KEY".to_owned()), ..named("gpt-4o") };
     assert!(matches!(made(&empty).await, Err(ModelError::NoKey { .. })));
@@ -181,7 +194,10 @@ async fn each_kind_has_its_client() {
     let client = made(&config).await.unwrap();
     assert_eq!((client.provider(), client.sees_images()), ("anthropic", true));
     // Whoever names none gets the one with a key.
-    assert_eq!(made(&ModelConfig { model: None, ..named("") }).await.unwrap().name(), "gpt-4o-mini");
+    assert_eq!(
+        made(&ModelConfig { model: None, ..named("") }).await.unwrap().name(),
+        "gpt-4o-mini"
+    );
     // Nobody sees the key.
     assert!(!format!("{client:?}").contains("sk-mine"));
     assert!(format!("{client:?}").contains("MY_KEY"));
@@ -195,7 +211,10 @@ async fn an_answer_is_not_given_again_to_whoever_asks_in_another_way() {
         cache_directory: Some(directory.path().to_owned()),
         ..ModelConfig::named(format!("http://{address}/v1#m"))
     };
-    let with = |text: &str| ModelConfig { parameters: serde_json::from_str(text).unwrap(), ..config.clone() };
+    let with = |text: &str| ModelConfig {
+        parameters: serde_json::from_str(text).unwrap(),
+        ..config.clone()
+    };
     for (calls, config) in [
         config.clone(),
         with(r#"{"temperature": 0.2}"#),
@@ -224,14 +243,19 @@ async fn a_table_of_prices_decides_what_a_call_costs() {
     let path = directory.path().join("prices.toml");
     std::fs::write(&path, "[models]\n\"m\" = { input = 1000, output = 2000 }\n").unwrap();
     let priced = ModelConfig { prices: Some(path), ..named(&format!("http://{address}/v1#m")) };
-    let with_price = ModelConfig { price: Some(Price { input: 10.0, output: 0.0 }), ..priced.clone() };
+    let with_price =
+        ModelConfig { price: Some(Price { input: 10.0, output: 0.0 }), ..priced.clone() };
     let unknown = ModelConfig { prices: None, ..priced.clone() };
     for (config, cost) in [(&priced, 0.12), (&with_price, 0.001), (&unknown, 0.0)] {
-        assert_eq!(made(config).await.unwrap().complete(&asked("hi"), None).await.unwrap().cost, cost);
+        assert_eq!(
+            made(config).await.unwrap().complete(&asked("hi"), None).await.unwrap().cost,
+            cost
+        );
     }
     // The answer's model counts where the asked one is not known, and those to fall back to have the same table.
     let base_url = Some(format!("http://{address}"));
-    let deployment = ModelConfig { base_url, key_env: Some("MY_KEY".to_owned()), ..named("azure/deployment") };
+    let deployment =
+        ModelConfig { base_url, key_env: Some("MY_KEY".to_owned()), ..named("azure/deployment") };
     let config = ModelConfig { fallback: vec![deployment], ..named("groq/nobody-knows-this") };
     let config = ModelConfig { prices: priced.prices, ..config };
     assert_eq!(made(&config).await.unwrap().complete(&asked("hi"), None).await.unwrap().cost, 0.12);
@@ -241,11 +265,14 @@ async fn a_table_of_prices_decides_what_a_call_costs() {
 async fn ollamas_variable_says_where_it_is() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let answer = async || Json(serde_json::json!({"model": "m", "message": {"content": "hello"}, "done": true}));
+    let answer = async || {
+        Json(serde_json::json!({"model": "m", "message": {"content": "hello"}, "done": true}))
+    };
     let app = Router::new().route("/api/chat", axum::routing::post(answer));
     tokio::spawn(async move { axum::serve(listener, app).await });
-    let around =
-        |host: String| Surroundings { variable: Box::new(move |name| (name == "OLLAMA_HOST").then(|| host.clone())) };
+    let around = |host: String| Surroundings {
+        variable: Box::new(move |name| (name == "OLLAMA_HOST").then(|| host.clone())),
+    };
     // As the server's variable has it when it listens on all addresses.
     for host in [
         format!("0.0.0.0:{port}"),
@@ -258,6 +285,7 @@ async fn ollamas_variable_says_where_it_is() {
         assert_eq!((answer.content.as_str(), answer.cost), ("hello", 0.0), "{host}");
     }
     // Without a port, it is Ollama's own and not that of HTTP.
-    let client = client(&named("ollama/m"), &around("127.0.0.1".to_owned()), &Silent).await.unwrap();
+    let client =
+        client(&named("ollama/m"), &around("127.0.0.1".to_owned()), &Silent).await.unwrap();
     assert!(format!("{client:?}").contains("http://127.0.0.1:11434"), "{client:?}");
 }

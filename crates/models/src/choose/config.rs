@@ -102,7 +102,10 @@ impl ModelConfig {
     /// [`ModelError::NoKey`] when a key is needed and not set, unless there is a model to fall back to;
     /// [`ModelError::Start`] for a name or a value that makes no sense, when a table of prices cannot be read, and when a local
     /// model does not start.
-    pub async fn client(&self, progress: &dyn Progress) -> Result<Arc<dyn ModelClient>, ModelError> {
+    pub async fn client(
+        &self,
+        progress: &dyn Progress,
+    ) -> Result<Arc<dyn ModelClient>, ModelError> {
         client(self, &Surroundings::of_process(), progress).await
     }
 
@@ -176,7 +179,8 @@ impl<'de> Deserialize<'de> for CacheChoice {
             }
 
             fn visit_i64<E: de::Error>(self, namespace: i64) -> Result<CacheChoice, E> {
-                let namespace = u64::try_from(namespace).map_err(|_| E::custom("a namespace is 0 or more"))?;
+                let namespace =
+                    u64::try_from(namespace).map_err(|_| E::custom("a namespace is 0 or more"))?;
                 Ok(CacheChoice::Namespace(namespace))
             }
         }

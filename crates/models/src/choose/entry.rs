@@ -16,8 +16,8 @@ use super::{
     providers::{Kind, Provider},
 };
 use crate::{
-    Anthropic, Cacheable, Connection, KeyPlace, Local, LocalModel, LocalOptions, Ollama, OpenAi, Price, PriceTable,
-    Transport,
+    Anthropic, Cacheable, Connection, KeyPlace, Local, LocalModel, LocalOptions, Ollama, OpenAi,
+    Price, PriceTable, Transport,
 };
 
 /// Azure's version of the API if nobody names one.
@@ -43,12 +43,18 @@ pub(super) enum Turn {
 }
 
 impl Entry<'_> {
-    pub(super) async fn client(&self, progress: &dyn Progress) -> Result<Arc<dyn Cacheable>, ModelError> {
+    pub(super) async fn client(
+        &self,
+        progress: &dyn Progress,
+    ) -> Result<Arc<dyn Cacheable>, ModelError> {
         let (config, name) = (self.config, name_of(self.config, self.around));
         match name.parse()? {
             ModelName::Local(model) => self.local(model, progress).await,
             ModelName::Server { base_url, model } => {
-                let refused = [("base_url", config.base_url.is_some()), ("api_version", config.api_version.is_some())];
+                let refused = [
+                    ("base_url", config.base_url.is_some()),
+                    ("api_version", config.api_version.is_some()),
+                ];
                 refuse(&name, &refused)?;
                 refuse_local(&name, config)?;
                 let key = config.key_env.as_deref();
@@ -58,7 +64,12 @@ impl Entry<'_> {
                     provider: "openai".to_owned(),
                     ..self.openai(&base_url, model)
                 };
-                needs(self.turn, "the server", client.key.as_ref(), client.key_variable.as_deref())?;
+                needs(
+                    self.turn,
+                    "the server",
+                    client.key.as_ref(),
+                    client.key_variable.as_deref(),
+                )?;
                 Ok(Arc::new(client))
             }
             ModelName::Provided { provider, model } => {
@@ -71,7 +82,11 @@ impl Entry<'_> {
     }
 
     /// The client for a provider's model.
-    fn provided(&self, provider: &Provider, model: String) -> Result<Arc<dyn Cacheable>, ModelError> {
+    fn provided(
+        &self,
+        provider: &Provider,
+        model: String,
+    ) -> Result<Arc<dyn Cacheable>, ModelError> {
         let (config, around) = (self.config, self.around);
         // What the user says of the address in the environment is as good as the table; what a file says is not a reason to
         // send a key there.
@@ -81,8 +96,10 @@ impl Entry<'_> {
         let base_url = config.base_url.clone().unwrap_or_else(|| usual.clone());
         if base_url.is_empty() {
             let variable = provider.address_variable.unwrap_or("base_url");
-            let what =
-                format!("{} has no address: set the environment variable {variable}, or base_url", provider.name);
+            let what = format!(
+                "{} has no address: set the environment variable {variable}, or base_url",
+                provider.name
+            );
             return Err(ModelError::Start { what, source: None });
         }
         let is_usual = base_url.trim_end_matches('/') == usual.trim_end_matches('/');
@@ -90,22 +107,30 @@ impl Entry<'_> {
             Some(variable) => Some(variable.clone()),
             None => provider.key_variable.filter(|_| is_usual).map(str::to_owned),
         };
-        let key = variable.as_deref().and_then(|variable| around.get(variable)).map(SecretString::from);
+        let key =
+            variable.as_deref().and_then(|variable| around.get(variable)).map(SecretString::from);
         needs(self.turn, provider.provider, key.as_ref(), variable.as_deref())?;
         Ok(match provider.kind {
             Kind::OpenAi | Kind::Azure => {
                 let azure = provider.kind == Kind::Azure;
                 let base_url = match azure {
-                    true => format!("{}/openai/deployments/{model}", base_url.trim_end_matches('/')),
+                    true => {
+                        format!("{}/openai/deployments/{model}", base_url.trim_end_matches('/'))
+                    }
                     false => base_url,
                 };
-                let version = config.api_version.clone().unwrap_or_else(|| AZURE_API_VERSION.to_owned());
+                let version =
+                    config.api_version.clone().unwrap_or_else(|| AZURE_API_VERSION.to_owned());
                 Arc::new(OpenAi {
                     provider: provider.provider.to_owned(),
                     key,
                     key_variable: variable,
                     key_place: if azure { KeyPlace::ApiKey } else { KeyPlace::Bearer },
-                    query: if azure { vec![("api-version".to_owned(), version)] } else { Vec::new() },
+                    query: if azure {
+                        vec![("api-version".to_owned(), version)]
+                    } else {
+                        Vec::new()
+                    },
                     ..self.openai(&base_url, model)
                 })
             }
@@ -157,7 +182,11 @@ impl Entry<'_> {
         }
     }
 
-    async fn local(&self, model: LocalModel, progress: &dyn Progress) -> Result<Arc<dyn Cacheable>, ModelError> {
+    async fn local(
+        &self,
+        model: LocalModel,
+        progress: &dyn Progress,
+    ) -> Result<Arc<dyn Cacheable>, ModelError> {
         let config = self.config;
         refuse(
             "a local model",
@@ -177,14 +206,20 @@ impl Entry<'_> {
             cache: self.directory.map(Path::to_owned),
             ..usual
         };
-        let (transport, stream) = (transport(config, Local::transport()), config.stream.unwrap_or(true));
+        let (transport, stream) =
+            (transport(config, Local::transport()), config.stream.unwrap_or(true));
         if self.turn == Turn::Later {
             let (name, parameters) = (Local::name_of(&options.model), config.parameters.clone());
-            let late = Late { name, options, parameters, transport, stream, started: OnceCell::new() };
+            let late =
+                Late { name, options, parameters, transport, stream, started: OnceCell::new() };
             late.install(progress).await;
             return Ok(Arc::new(late));
         }
-        Ok(Arc::new(Local::start(&options, progress).await?.using(&config.parameters, transport, stream)))
+        Ok(Arc::new(Local::start(&options, progress).await?.using(
+            &config.parameters,
+            transport,
+            stream,
+        )))
     }
 }
 
@@ -192,9 +227,10 @@ impl Entry<'_> {
 fn refuse(to: &str, set: &[(&str, bool)]) -> Result<(), ModelError> {
     match set.iter().find(|(_, set)| *set) {
         None => Ok(()),
-        Some((field, _)) => {
-            Err(ModelError::Start { what: format!("`{field}` does not apply to {to}: leave it out"), source: None })
-        }
+        Some((field, _)) => Err(ModelError::Start {
+            what: format!("`{field}` does not apply to {to}: leave it out"),
+            source: None,
+        }),
     }
 }
 
@@ -202,7 +238,12 @@ fn refuse_local(name: &str, config: &ModelConfig) -> Result<(), ModelError> {
     refuse(name, &[("context", config.context.is_some()), ("threads", config.threads.is_some())])
 }
 
-fn needs(turn: Turn, provider: &str, key: Option<&SecretString>, variable: Option<&str>) -> Result<(), ModelError> {
+fn needs(
+    turn: Turn,
+    provider: &str,
+    key: Option<&SecretString>,
+    variable: Option<&str>,
+) -> Result<(), ModelError> {
     match variable {
         Some(variable) if turn == Turn::Only && key.is_none() => {
             Err(ModelError::NoKey { provider: provider.to_owned(), variable: variable.to_owned() })

@@ -27,7 +27,11 @@ impl Late {
     pub(super) async fn install(&self, progress: &dyn Progress) {
         if let Err(error) = Local::install(&self.options, progress).await {
             progress.finish();
-            tracing::warn!(model = self.name, error = with_causes(&error), "a model to fall back to is not ready");
+            tracing::warn!(
+                model = self.name,
+                error = with_causes(&error),
+                "a model to fall back to is not ready"
+            );
         }
     }
 
@@ -48,7 +52,11 @@ impl ModelClient for Late {
         Local::PROVIDER
     }
 
-    async fn complete(&self, request: &ModelRequest, on_text: Option<&TextSink>) -> Result<Completion, ModelError> {
+    async fn complete(
+        &self,
+        request: &ModelRequest,
+        on_text: Option<&TextSink>,
+    ) -> Result<Completion, ModelError> {
         self.started.get_or_try_init(|| self.start()).await?.complete(request, on_text).await
     }
 }

@@ -35,8 +35,9 @@ pub fn default_name() -> String {
 }
 
 pub(super) fn default_among(variable: &dyn Fn(&str) -> Option<String>) -> String {
-    let with_key =
-        |provider: &&Provider| provider.key_variable.and_then(variable).is_some_and(|key| !key.trim().is_empty());
+    let with_key = |provider: &&Provider| {
+        provider.key_variable.and_then(variable).is_some_and(|key| !key.trim().is_empty())
+    };
     PROVIDERS
         .iter()
         .filter(with_key)
@@ -49,10 +50,15 @@ impl FromStr for ModelName {
 
     fn from_str(name: &str) -> Result<Self, ModelError> {
         let name = name.trim();
-        let wrong = |why: String| ModelError::Start { what: format!("`{name}` names no model: {why}"), source: None };
+        let wrong = |why: String| ModelError::Start {
+            what: format!("`{name}` names no model: {why}"),
+            source: None,
+        };
         if let Some(path) = name.strip_prefix("local:") {
             return match path.trim() {
-                "" => Err(wrong("write the path of a GGUF file after `local:`, or only `local`".to_owned())),
+                "" => Err(wrong(
+                    "write the path of a GGUF file after `local:`, or only `local`".to_owned(),
+                )),
                 path => Ok(ModelName::Local(LocalModel::File(PathBuf::from(path)))),
             };
         }
@@ -81,7 +87,9 @@ impl FromStr for ModelName {
                 model => Ok(ModelName::Provided { provider, model: model.to_owned() }),
             };
         }
-        let begins = |provider: &&Provider| provider.beginnings.iter().any(|beginning| name.starts_with(beginning));
+        let begins = |provider: &&Provider| {
+            provider.beginnings.iter().any(|beginning| name.starts_with(beginning))
+        };
         if let Some(provider) = PROVIDERS.iter().find(begins) {
             return Ok(ModelName::Provided { provider, model: name.to_owned() });
         }
@@ -118,7 +126,10 @@ mod tests {
             ("gpt-4o-mini", "openai/gpt-4o-mini"),
             ("o3-mini", "openai/o3-mini"),
             ("claude-3-5-sonnet-latest", "anthropic/claude-3-5-sonnet-latest"),
-            ("openrouter/meta-llama/llama-3.1-8b-instruct:free", "openrouter/meta-llama/llama-3.1-8b-instruct:free"),
+            (
+                "openrouter/meta-llama/llama-3.1-8b-instruct:free",
+                "openrouter/meta-llama/llama-3.1-8b-instruct:free",
+            ),
             ("ollama/llama3.2:3b", "ollama/llama3.2:3b"),
             ("http://127.0.0.1:8080/v1#qwen", "http://127.0.0.1:8080/v1#qwen"),
             (" local ", "local"),
@@ -151,7 +162,9 @@ mod tests {
 
     #[test]
     fn the_default_is_whoever_has_a_key() {
-        let with = |set: &'static [&str]| default_among(&|name| set.contains(&name).then(|| "k".to_owned()));
+        let with = |set: &'static [&str]| {
+            default_among(&|name| set.contains(&name).then(|| "k".to_owned()))
+        };
         assert_eq!(with(&[]), "local");
         assert_eq!(with(&["ANTHROPIC_API_KEY", "OPENAI_API_KEY"]), "openai/gpt-4o-mini");
         assert!(with(&["ANTHROPIC_API_KEY"]).starts_with("anthropic/claude"));
@@ -164,8 +177,14 @@ mod tests {
     fn the_table_is_sound() {
         for (at, provider) in PROVIDERS.iter().enumerate() {
             assert!(!provider.name.is_empty() && !provider.provider.is_empty(), "{provider:?}");
-            assert!(PROVIDERS[..at].iter().all(|other| other.name != provider.name), "{provider:?}");
-            assert!(!provider.base_url.is_empty() || provider.address_variable.is_some(), "{provider:?}");
+            assert!(
+                PROVIDERS[..at].iter().all(|other| other.name != provider.name),
+                "{provider:?}"
+            );
+            assert!(
+                !provider.base_url.is_empty() || provider.address_variable.is_some(),
+                "{provider:?}"
+            );
             if let Some(model) = provider.usual_model {
                 let name = format!("{}/{model}", provider.name);
                 assert_eq!(name.parse::<ModelName>().unwrap().to_string(), name);

@@ -17,7 +17,10 @@ use crate::PriceTable;
 
 /// The table of a file, else of the one that the environment names, each before the lines of the embedded table. `None` for the
 /// embedded one alone.
-pub(super) fn table(file: Option<&Path>, around: &Surroundings) -> Result<Option<Arc<PriceTable>>, ModelError> {
+pub(super) fn table(
+    file: Option<&Path>,
+    around: &Surroundings,
+) -> Result<Option<Arc<PriceTable>>, ModelError> {
     let variable = PriceTable::VARIABLE;
     let (path, by) = match (file, around.get(variable)) {
         (Some(file), _) => (file.to_owned(), "`prices`"),
@@ -34,7 +37,10 @@ pub(super) fn table(file: Option<&Path>, around: &Surroundings) -> Result<Option
 }
 
 /// The models of a configuration whose price nobody knows.
-pub(super) fn unpriced(config: &ModelConfig, around: &Surroundings) -> Result<Vec<String>, ModelError> {
+pub(super) fn unpriced(
+    config: &ModelConfig,
+    around: &Surroundings,
+) -> Result<Vec<String>, ModelError> {
     let mut unknown = Vec::new();
     for (config, prices) in flat(config) {
         let model = match name_of(config, around).parse()? {

@@ -32,7 +32,10 @@ fn the_table_of_the_configuration_comes_before_that_of_the_environment() {
     let own = write(&directory, "b.toml", "models = { gpt-4o = { input = 9, output = 8 } }");
     let around = naming(Some(everywhere));
     let by_environment = table(None, &around).unwrap();
-    assert_eq!((input(&by_environment, "gpt-4o"), input(&by_environment, "gpt-4")), (Some(7.0), Some(30.0)));
+    assert_eq!(
+        (input(&by_environment, "gpt-4o"), input(&by_environment, "gpt-4")),
+        (Some(7.0), Some(30.0))
+    );
     assert_eq!(input(&table(Some(&own), &around).unwrap(), "gpt-4o"), Some(9.0));
     assert_eq!(table(None, &naming(None)).unwrap(), None);
 }
@@ -45,7 +48,11 @@ async fn a_table_that_cannot_be_used_is_refused_with_who_named_it() {
     let named = ModelConfig { cache: CacheChoice::Off, ..ModelConfig::named("gpt-4o") };
     let config = |path: &PathBuf| ModelConfig { prices: Some(path.clone()), ..named.clone() };
     for (config, around, says) in [
-        (named.clone(), naming(Some(missing.clone())), ["missing.toml", "CELLBLOCK_PRICES names", "No such file"]),
+        (
+            named.clone(),
+            naming(Some(missing.clone())),
+            ["missing.toml", "CELLBLOCK_PRICES names", "No such file"],
+        ),
         (config(&missing), naming(None), ["missing.toml", "`prices` names", "No such file"]),
         (config(&wrong), naming(None), ["wrong.toml", "`[models]` with lines such as", "line 2"]),
     ] {
@@ -91,7 +98,8 @@ fn who_has_no_price_is_named() {
 
     // Those to fall back to count; the table of the one before them is theirs, its price is not.
     let fallback = vec![unknown.clone(), unknown, ModelConfig::named("gpt-99")];
-    let config = ModelConfig { price: Some(crate::Price::FREE), fallback, ..ModelConfig::named("gpt-4o") };
+    let config =
+        ModelConfig { price: Some(crate::Price::FREE), fallback, ..ModelConfig::named("gpt-4o") };
     assert_eq!(unpriced(&config, &nowhere()).unwrap(), ["my-model", "gpt-99"]);
     let config = ModelConfig { prices: Some(mine), ..config };
     assert_eq!(unpriced(&config, &nowhere()).unwrap(), ["gpt-99"]);

@@ -149,7 +149,17 @@ pub const PROVIDERS: &[Provider] = &[
         address_variable: Some("OLLAMA_HOST"),
         ..ROW
     },
-    Provider { name: "lmstudio", provider: "lmstudio", base_url: "http://127.0.0.1:1234/v1", ..ROW },
+    Provider {
+        name: "lmstudio",
+        provider: "lmstudio",
+        base_url: "http://127.0.0.1:1234/v1",
+        ..ROW
+    },
     Provider { name: "vllm", provider: "vllm", base_url: "http://127.0.0.1:8000/v1", ..ROW },
-    Provider { name: "llamacpp", provider: "llama.cpp", base_url: "http://127.0.0.1:8080/v1", ..ROW },
+    Provider {
+        name: "llamacpp",
+        provider: "llama.cpp",
+        base_url: "http://127.0.0.1:8080/v1",
+        ..ROW
+    },
 ];

@@ -73,7 +73,10 @@ impl Failure {
 
 /// Asks until there is an answer, the failure is one that lasts, or the bounds are reached. An answer of which somebody has heard
 /// a part is not asked for again: they would hear it twice.
-pub(crate) async fn ask<A: Assemble>(call: &Call<'_>, on_text: Option<&TextSink>) -> Result<A, ModelError> {
+pub(crate) async fn ask<A: Assemble>(
+    call: &Call<'_>,
+    on_text: Option<&TextSink>,
+) -> Result<A, ModelError> {
     let client = call.connection.client(&call.url)?;
     let transport = call.connection.transport();
     call.connection.turn().await;
@@ -148,7 +151,11 @@ async fn attempt<A: Assemble>(
     if !status.is_success() {
         // What can be read of the reason is enough.
         let body = pieces::collect(bytes, MAX_ERROR_BYTES).await.unwrap_or_default();
-        return Err(refused(call, &Refusal::from_body(status, &body), retry_after(&headers, SystemTime::now())));
+        return Err(refused(
+            call,
+            &Refusal::from_body(status, &body),
+            retry_after(&headers, SystemTime::now()),
+        ));
     }
     let mut answer = A::default();
     let mut say = |text: &str| {
@@ -180,27 +187,41 @@ async fn attempt<A: Assemble>(
 
 /// What a fault in the middle of an answer is.
 fn broken_off(call: &Call<'_>, fault: Fault, received: &str) -> Failure {
-    let interrupted =
-        |source| ModelError::Interrupted { provider: call.provider.to_owned(), received: received.to_owned(), source };
+    let interrupted = |source| ModelError::Interrupted {
+        provider: call.provider.to_owned(),
+        received: received.to_owned(),
+        source,
+    };
     match fault {
         Fault::Malformed(what) => Failure::last(malformed(call, &what)),
         Fault::Refused(refusal) => {
             let failure = refused(call, &refusal, None);
             // What was received is worth more than another kind of error.
-            let error =
-                if received.is_empty() { failure.error } else { interrupted(Some(Box::new(failure.error) as _)) };
+            let error = if received.is_empty() {
+                failure.error
+            } else {
+                interrupted(Some(Box::new(failure.error) as _))
+            };
             Failure { error, ..failure }
         }
         Fault::Unfinished => Failure::passing(interrupted(None)),
-        Fault::Cut(Cut::Large(most)) => Failure::last(malformed(call, &Cut::Large(most).to_string())),
+        Fault::Cut(Cut::Large(most)) => {
+            Failure::last(malformed(call, &Cut::Large(most).to_string()))
+        }
         Fault::Cut(Cut::Late(after)) if received.is_empty() => Failure::last(late(call, after)),
-        Fault::Cut(Cut::Silent(after)) if received.is_empty() => Failure::passing(late(call, after)),
+        Fault::Cut(Cut::Silent(after)) if received.is_empty() => {
+            Failure::passing(late(call, after))
+        }
         Fault::Cut(cut) => Failure::passing(interrupted(Some(Box::new(cut)))),
     }
 }
 
 fn refused(call: &Call<'_>, refusal: &Refusal, wait: Option<Duration>) -> Failure {
-    Failure { error: refusal.error(call.provider, wait, &call.secrets), again: refusal.may_pass(), wait }
+    Failure {
+        error: refusal.error(call.provider, wait, &call.secrets),
+        again: refusal.may_pass(),
+        wait,
+    }
 }
 
 fn late(call: &Call<'_>, after: Duration) -> ModelError {
@@ -217,22 +238,36 @@ fn no_answer(call: &Call<'_>, error: reqwest::Error) -> Failure {
     let provider = call.provider.to_owned();
     if !error.is_connect() {
         let source = Some(Box::new(error) as _);
-        return Failure::passing(ModelError::Interrupted { provider, received: String::new(), source });
+        return Failure::passing(ModelError::Interrupted {
+            provider,
+            received: String::new(),
+            source,
+        });
     }
     // Where nobody listens on this machine, nobody will in a second.
     let again = !(is_loopback(&call.url) && is_refused(&error));
     let address = call.url.origin().ascii_serialization();
-    Failure { error: ModelError::Connect { provider, address, source: Box::new(error) }, again, wait: None }
+    Failure {
+        error: ModelError::Connect { provider, address, source: Box::new(error) },
+        again,
+        wait: None,
+    }
 }
 
 fn is_refused(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
         || error.source().is_some_and(is_refused)
 }
 
 /// Redirects are not followed: the conversation and the key are for the server that was named.
 fn redirected(call: &Call<'_>, response: &Response) -> ModelError {
-    let target = response.headers().get(LOCATION).and_then(|target| target.to_str().ok()).unwrap_or("nowhere");
+    let target = response
+        .headers()
+        .get(LOCATION)
+        .and_then(|target| target.to_str().ok())
+        .unwrap_or("nowhere");
     let message = format!("it redirects to {target}; if that is right, make it the base address");
     ModelError::Status {
         provider: call.provider.to_owned(),

@@ -118,10 +118,20 @@ mod tests {
 
     #[test]
     fn addresses_on_this_machine_are_told_from_others() {
-        for near in ["http://localhost:1/v1", "http://127.0.0.1", "http://127.8.8.8:80", "http://[::1]:99/x"] {
+        for near in [
+            "http://localhost:1/v1",
+            "http://127.0.0.1",
+            "http://127.8.8.8:80",
+            "http://[::1]:99/x",
+        ] {
             assert!(is_loopback(&near.parse().unwrap()), "{near}");
         }
-        for far in ["http://localhost.example.com", "http://128.0.0.1", "https://api.openai.com", "http://[::2]/"] {
+        for far in [
+            "http://localhost.example.com",
+            "http://128.0.0.1",
+            "https://api.openai.com",
+            "http://[::2]/",
+        ] {
             assert!(!is_loopback(&far.parse().unwrap()), "{far}");
         }
     }
@@ -129,7 +139,8 @@ mod tests {
     #[tokio::test]
     async fn turns_are_apart_and_clones_share_them() {
         // 600 a minute are a tenth of a second apart.
-        let transport = Transport { requests_per_minute: NonZeroU32::new(600), ..Transport::default() };
+        let transport =
+            Transport { requests_per_minute: NonZeroU32::new(600), ..Transport::default() };
         let (one, other) = (Connection::new(transport.clone()), Connection::new(transport));
         let clone = one.clone();
         let start = Instant::now();

@@ -32,19 +32,26 @@ impl<'a> HeaderValues<'a> {
         let mut headers = HeaderMap::with_capacity(2 + self.others.len());
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         // A line end after a key is the most usual mistake of files that hold one.
-        match (self.key.map(|key| key.expose_secret().trim()).filter(|key| !key.is_empty()), self.key_variable) {
+        match (
+            self.key.map(|key| key.expose_secret().trim()).filter(|key| !key.is_empty()),
+            self.key_variable,
+        ) {
             (Some(key), _) => {
                 let (name, value) = match self.key_place {
                     KeyPlace::Bearer => (AUTHORIZATION, sensitive(&format!("Bearer {key}"))),
                     KeyPlace::ApiKey => (HeaderName::from_static("api-key"), sensitive(key)),
                     KeyPlace::XApiKey => (HeaderName::from_static("x-api-key"), sensitive(key)),
                 };
-                let value =
-                    value.ok_or_else(|| self.wrong("the key holds characters that no key has; copy it again"))?;
+                let value = value.ok_or_else(|| {
+                    self.wrong("the key holds characters that no key has; copy it again")
+                })?;
                 headers.insert(name, value);
             }
             (None, Some(variable)) => {
-                return Err(ModelError::NoKey { provider: self.provider.to_owned(), variable: variable.to_owned() });
+                return Err(ModelError::NoKey {
+                    provider: self.provider.to_owned(),
+                    variable: variable.to_owned(),
+                });
             }
             (None, None) => {}
         }
@@ -52,7 +59,9 @@ impl<'a> HeaderValues<'a> {
             let name = HeaderName::from_bytes(name.as_bytes())
                 .map_err(|_| self.wrong(&format!("`{name}` cannot be the name of a header")))?;
             let value = sensitive(value.expose_secret().trim()).ok_or_else(|| {
-                self.wrong(&format!("the value of the header `{name}` holds characters that no header has"))
+                self.wrong(&format!(
+                    "the value of the header `{name}` holds characters that no header has"
+                ))
             })?;
             headers.insert(name, value);
         }
@@ -80,9 +89,14 @@ fn sensitive(value: &str) -> Option<HeaderValue> {
 mod tests {
     use super::*;
 
-    fn build(key: Option<&str>, place: KeyPlace, others: &[(&str, &str)]) -> Result<HeaderMap, ModelError> {
+    fn build(
+        key: Option<&str>,
+        place: KeyPlace,
+        others: &[(&str, &str)],
+    ) -> Result<HeaderMap, ModelError> {
         let key = key.map(SecretString::from);
-        let others: Vec<_> = others.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
+        let others: Vec<_> =
+            others.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
         let values = HeaderValues {
             provider: "acme",
             key: key.as_ref(),
@@ -111,7 +125,10 @@ mod tests {
     fn no_key_names_the_variable() {
         for none in [None, Some(""), Some(" \n")] {
             let error = build(none, KeyPlace::Bearer, &[]).unwrap_err();
-            assert!(matches!(&error, ModelError::NoKey { variable, .. } if variable == "ACME_KEY"), "{error}");
+            assert!(
+                matches!(&error, ModelError::NoKey { variable, .. } if variable == "ACME_KEY"),
+                "{error}"
+            );
         }
     }
 

@@ -57,7 +57,9 @@ impl Fault {
         let head = String::from_utf8_lossy(&json[..json.len().min(400)]);
         let start = head.trim_start();
         if start.starts_with('<') {
-            return Fault::Malformed(format!("it is a web page; is the base address right? It begins: {start}"));
+            return Fault::Malformed(format!(
+                "it is a web page; is the base address right? It begins: {start}"
+            ));
         }
         Fault::Malformed(format!("{error}. It begins: {start}"))
     }
@@ -74,7 +76,10 @@ pub(super) async fn whole<A: Assemble>(
 }
 
 /// The bytes in one piece, up to a number of them.
-pub(super) async fn collect(bytes: impl Stream<Item = Result<Bytes, Cut>>, most: usize) -> Result<Vec<u8>, Cut> {
+pub(super) async fn collect(
+    bytes: impl Stream<Item = Result<Bytes, Cut>>,
+    most: usize,
+) -> Result<Vec<u8>, Cut> {
     let mut bytes = pin!(bytes);
     let mut all = Vec::new();
     while let Some(chunk) = bytes.next().await {
@@ -131,14 +136,20 @@ pub(super) async fn lines<A: Assemble>(
             }
         }
         let mut start = 0;
-        let ends = rest.iter().enumerate().skip(searched).filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at);
+        let ends = rest
+            .iter()
+            .enumerate()
+            .skip(searched)
+            .filter(|(_, byte)| **byte == b'\n')
+            .map(|(at, _)| at);
         for end in ends {
             let line = rest[start..end].trim_ascii();
             start = end + 1;
             if line.is_empty() {
                 continue;
             }
-            let line = std::str::from_utf8(line).map_err(|error| Fault::Malformed(error.to_string()))?;
+            let line =
+                std::str::from_utf8(line).map_err(|error| Fault::Malformed(error.to_string()))?;
             if answer.piece(line, say)? == Flow::Done {
                 finish_body(bytes).await;
                 return answer.end();

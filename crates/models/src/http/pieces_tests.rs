@@ -60,7 +60,8 @@ fn lines_and_events_are_told_apart() {
     assert_eq!(kept_lines("a\r\n\n  b \nlast", &[]), ["a", "b", "last"]);
     assert_eq!(kept_lines("a\nend\nafter\n", &[]), ["a", "end"]);
     assert_eq!(kept_lines("", &[]), Vec::<String>::new());
-    let text = ": comment\n\ndata: a\ndata: b\n\nevent: x\n\ndata:\n\nid: 1\ndata:c\n\ndata: cut off";
+    let text =
+        ": comment\n\ndata: a\ndata: b\n\nevent: x\n\ndata:\n\nid: 1\ndata:c\n\ndata: cut off";
     assert_eq!(kept_events(text, &[]), ["a\nb", "c"]);
     assert_eq!(kept_events("data: end\n\ndata: after\n\n", &[]), ["end"]);
 }

@@ -36,7 +36,8 @@ const TOO_LONG: &[&str] = &[
 ];
 
 /// Kinds that say that there is no credit left: trying again would not help.
-const NO_CREDIT: &[&str] = &["insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"];
+const NO_CREDIT: &[&str] =
+    &["insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"];
 
 impl Refusal {
     /// From the body of an answer with an error's status. Providers write `{"error": {"message", "type", "code"}}`,
@@ -79,12 +80,19 @@ impl Refusal {
         let kinds = [code.and_then(Value::as_str), error.get("type").and_then(Value::as_str)];
         let kind = kinds.into_iter().flatten().collect::<Vec<_>>().join(" ");
         let status = code.and_then(|code| code.as_u64().or_else(|| code.as_str()?.parse().ok()));
-        let status = status.and_then(|code| u16::try_from(code).ok()).filter(|code| (400..600).contains(code));
+        let status = status
+            .and_then(|code| u16::try_from(code).ok())
+            .filter(|code| (400..600).contains(code));
         Self { status: status.unwrap_or_else(|| status_of(&kind)), kind, message }
     }
 
     /// The error that it is.
-    pub(super) fn error(&self, provider: &str, retry_after: Option<Duration>, secrets: &[&SecretString]) -> ModelError {
+    pub(super) fn error(
+        &self,
+        provider: &str,
+        retry_after: Option<Duration>,
+        secrets: &[&SecretString],
+    ) -> ModelError {
         let provider = provider.to_owned();
         let message = shown(&self.message, secrets);
         match self.status {
@@ -107,7 +115,8 @@ impl Refusal {
 
     fn is_too_long(&self) -> bool {
         let message = self.message.to_lowercase();
-        self.status == 413 || TOO_LONG.iter().any(|words| self.kind.contains(words) || message.contains(words))
+        self.status == 413
+            || TOO_LONG.iter().any(|words| self.kind.contains(words) || message.contains(words))
     }
 }
 
@@ -131,7 +140,9 @@ fn plain(body: &str) -> String {
     }
     let lower = body.to_ascii_lowercase();
     let title = lower.find("<title>").map(|at| at + "<title>".len());
-    if let Some((start, length)) = title.and_then(|start| Some((start, lower[start..].find("</title>")?))) {
+    if let Some((start, length)) =
+        title.and_then(|start| Some((start, lower[start..].find("</title>")?)))
+    {
         return format!("{} (a web page)", body[start..start + length].trim());
     }
     let mut inside = false;
@@ -153,7 +164,8 @@ fn plain(body: &str) -> String {
 /// How long a provider asks to wait: `retry-after-ms`, or `Retry-After` as seconds or as a date.
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    let number = |text: &str, unit: f64| Duration::try_from_secs_f64(text.parse::<f64>().ok()? / unit).ok();
+    let number =
+        |text: &str, unit: f64| Duration::try_from_secs_f64(text.parse::<f64>().ok()? / unit).ok();
     if let Some(wait) = text("retry-after-ms").and_then(|text| number(text, 1000.0)) {
         return Some(wait);
     }

@@ -18,17 +18,29 @@ fn the_words_of_the_different_providers_are_found() {
             r#"{"error":{"message":"no such model","type":"invalid_request_error","code":"model_not_found"}}"#,
             "no such model",
         ),
-        (r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#, "Overloaded"),
+        (
+            r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
+            "Overloaded",
+        ),
         (r#"{"error":"model 'x' not found"}"#, "model 'x' not found"),
         (r#"{"object":"error","message":"bad"}"#, "bad"),
         (r#"{"detail":"Not Found"}"#, "Not Found"),
-        (r#"{"detail":[{"loc":["body"],"msg":"missing"}]}"#, r#"[{"loc":["body"],"msg":"missing"}]"#),
-        (r#"[{"error":{"code":400,"message":"API key not valid","status":"INVALID_ARGUMENT"}}]"#, "API key not valid"),
+        (
+            r#"{"detail":[{"loc":["body"],"msg":"missing"}]}"#,
+            r#"[{"loc":["body"],"msg":"missing"}]"#,
+        ),
+        (
+            r#"[{"error":{"code":400,"message":"API key not valid","status":"INVALID_ARGUMENT"}}]"#,
+            "API key not valid",
+        ),
         (
             r#"{"error":{"message":"Provider returned error","code":400,"metadata":{"raw":"too hot"}}}"#,
             "Provider returned error: too hot",
         ),
-        ("<html><head><TITLE> 502 Bad Gateway </TITLE></head><body>x</body></html>", "502 Bad Gateway (a web page)"),
+        (
+            "<html><head><TITLE> 502 Bad Gateway </TITLE></head><body>x</body></html>",
+            "502 Bad Gateway (a web page)",
+        ),
         ("<p>go <b>away</b></p>", "go away"),
         ("plain words", "plain words"),
         ("", "Bad Request"),
@@ -68,14 +80,20 @@ fn conversations_that_are_too_long_are_told_from_other_requests_that_fail() {
             400,
             r#"{"error":{"code":400,"message":"the request exceeds the available context size","type":"exceed_context_size_error"}}"#,
         ),
-        (413, r#"{"type":"error","error":{"type":"request_too_large","message":"Request exceeds the maximum size"}}"#),
+        (
+            413,
+            r#"{"type":"error","error":{"type":"request_too_large","message":"Request exceeds the maximum size"}}"#,
+        ),
         (413, ""),
         (500, r#"{"error":{"message":"the prompt exceeds the context window"}}"#),
     ] {
         assert!(matches!(error(status, body), ModelError::TooLong { .. }), "{body}");
         assert!(!read(status, body).may_pass(), "{body}");
     }
-    assert!(matches!(error(400, r#"{"error":{"message":"max_tokens is too large"}}"#), ModelError::Status { .. }));
+    assert!(matches!(
+        error(400, r#"{"error":{"message":"max_tokens is too large"}}"#),
+        ModelError::Status { .. }
+    ));
     // The limit on tokens in a minute is no limit of the model.
     let busy = r#"{"error":{"message":"Rate limit: too many input tokens per minute","type":"rate_limit_error"}}"#;
     assert!(matches!(error(429, busy), ModelError::RateLimited { .. }));
@@ -90,7 +108,11 @@ fn what_may_pass_is_tried_again_and_an_empty_account_is_not() {
         assert!(!read(status, "x").may_pass(), "{status}");
     }
     assert!(
-        !read(429, r#"{"error":{"message":"pay","type":"insufficient_quota","code":"insufficient_quota"}}"#).may_pass()
+        !read(
+            429,
+            r#"{"error":{"message":"pay","type":"insufficient_quota","code":"insufficient_quota"}}"#
+        )
+        .may_pass()
     );
 }
 
@@ -104,15 +126,24 @@ fn errors_without_a_status_get_the_one_that_fits() {
         (r#"{"error":{"message":"x","code":7}}"#, 500),
         (r#"{"error":"x"}"#, 500),
     ] {
-        assert_eq!(Refusal::from_json(&serde_json::from_str(json).unwrap()).status, status, "{json}");
+        assert_eq!(
+            Refusal::from_json(&serde_json::from_str(json).unwrap()).status,
+            status,
+            "{json}"
+        );
     }
 }
 
 #[test]
 fn messages_are_short_and_keep_no_key() {
     let key = SecretString::from("sk-sesame");
-    let refusal = read(401, &format!(r#"{{"error":{{"message":"bad key sk-sesame {}"}}}}"#, "x".repeat(9999)));
-    let ModelError::Unauthorized { message, .. } = refusal.error("acme", None, &[&key]) else { panic!("{refusal:?}") };
+    let refusal = read(
+        401,
+        &format!(r#"{{"error":{{"message":"bad key sk-sesame {}"}}}}"#, "x".repeat(9999)),
+    );
+    let ModelError::Unauthorized { message, .. } = refusal.error("acme", None, &[&key]) else {
+        panic!("{refusal:?}")
+    };
     assert!(message.starts_with("bad key [key]") && message.chars().count() <= 500, "{message}");
 }
 

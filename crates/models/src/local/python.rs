@@ -12,13 +12,17 @@ use cellblock_cache::{Interpreter, Objects};
 const OLDEST: (u32, u32) = (3, 10);
 
 /// The interpreter given, or the first good one of `PATH` and `/usr/bin`.
-pub(super) async fn find(objects: &Objects, given: Option<&Path>) -> Result<Interpreter, ModelError> {
+pub(super) async fn find(
+    objects: &Objects,
+    given: Option<&Path>,
+) -> Result<Interpreter, ModelError> {
     if let Some(given) = given {
         let failed = |why| ModelError::Start {
             what: format!("the local model cannot use {}", given.display()),
             source: Some(why),
         };
-        let interpreter = Interpreter::ask(objects, given).await.map_err(|error| failed(error.into()))?;
+        let interpreter =
+            Interpreter::ask(objects, given).await.map_err(|error| failed(error.into()))?;
         return match is_new_enough(&interpreter.version) {
             true => Ok(interpreter),
             false => Err(failed(format!("it is Python {}", interpreter.version).into())),

@@ -25,15 +25,20 @@ type StartedWith = (LocalOptions, String);
 pub(super) fn settled(options: &LocalOptions) -> Result<LocalOptions, ModelError> {
     let mut options = options.clone();
     if options.context < 256 {
-        let what = format!("a context of {} tokens is too small for a conversation; give 256 or more", options.context);
+        let what = format!(
+            "a context of {} tokens is too small for a conversation; give 256 or more",
+            options.context
+        );
         return Err(ModelError::Start { what, source: None });
     }
     if let LocalModel::File(path) = &mut options.model {
         *path = checked(path)?;
     }
     if options.cache.is_none() {
-        options.cache =
-            Some(user_directory().map_err(|source| failed("there is no place for the local model", source))?);
+        options.cache = Some(
+            user_directory()
+                .map_err(|source| failed("there is no place for the local model", source))?,
+        );
     }
     Ok(options)
 }
@@ -52,19 +57,26 @@ fn checked(path: &Path) -> Result<PathBuf, ModelError> {
         Err(error) if error.kind() != std::io::ErrorKind::UnexpectedEof => Err(cannot(error)),
         Ok(()) if start == *b"GGUF" => Ok(path),
         _ => {
-            let what = format!("{shown} is no model in the GGUF format, which is the one that llama.cpp reads");
+            let what = format!(
+                "{shown} is no model in the GGUF format, which is the one that llama.cpp reads"
+            );
             Err(ModelError::Start { what, source: None })
         }
     }
 }
 
 /// A server for settled options: the one that runs, or a new one.
-pub(super) async fn get(options: &LocalOptions, progress: &dyn Progress) -> Result<Arc<Server>, ModelError> {
+pub(super) async fn get(
+    options: &LocalOptions,
+    progress: &dyn Progress,
+) -> Result<Arc<Server>, ModelError> {
     let key = (options.clone(), fingerprint(&options.model));
     let mut running = RUNNING.lock().await;
     let running = running.get_or_insert_default();
     running.retain(|_, server| server.strong_count() > 0);
-    if let Some(server) = running.get(&key).and_then(Weak::upgrade).filter(|server| server.is_alive()) {
+    if let Some(server) =
+        running.get(&key).and_then(Weak::upgrade).filter(|server| server.is_alive())
+    {
         return Ok(server);
     }
     let server = Arc::new(start(options, progress).await?);
@@ -81,16 +93,23 @@ pub(super) struct Installed {
 }
 
 /// Installs what is not there.
-pub(super) async fn install(options: &LocalOptions, progress: &dyn Progress) -> Result<Installed, ModelError> {
+pub(super) async fn install(
+    options: &LocalOptions,
+    progress: &dyn Progress,
+) -> Result<Installed, ModelError> {
     let cannot_install = |source| failed("cannot install the local model", source);
     let root = options.cache.clone().map_or_else(user_directory, Ok).map_err(cannot_install)?;
     let objects = Objects::at(root).map_err(cannot_install)?;
     let interpreter = python::find(&objects, options.python.as_deref()).await?;
-    let modules = parts::install(&objects, &parts::SERVER, &interpreter, progress).await.map_err(cannot_install)?;
+    let modules = parts::install(&objects, &parts::SERVER, &interpreter, progress)
+        .await
+        .map_err(cannot_install)?;
     let (model, weights) = match &options.model {
         LocalModel::File(path) => (path.clone(), None),
         LocalModel::Default => {
-            let held = parts::install(&objects, &parts::MODEL, &interpreter, progress).await.map_err(cannot_install)?;
+            let held = parts::install(&objects, &parts::MODEL, &interpreter, progress)
+                .await
+                .map_err(cannot_install)?;
             (held.directory.join(parts::MODEL_FILE), Some(held))
         }
     };
@@ -116,7 +135,9 @@ mod tests {
     #[test]
     fn files_that_are_no_models_are_refused_before_anything_starts() {
         let directory = tempfile::tempdir().unwrap();
-        let with = |path: PathBuf| settled(&LocalOptions { model: LocalModel::File(path), ..LocalOptions::default() });
+        let with = |path: PathBuf| {
+            settled(&LocalOptions { model: LocalModel::File(path), ..LocalOptions::default() })
+        };
         let write = |name: &str, content: &[u8]| {
             let path = directory.path().join(name);
             std::fs::write(&path, content).unwrap();

@@ -82,7 +82,9 @@ impl Server {
             source: Some(source.into()),
         };
         let name = model_name(&model);
-        let key = SecretString::from(random_key().map_err(|source| failed("needs a key that nobody knows", source))?);
+        let key = SecretString::from(
+            random_key().map_err(|source| failed("needs a key that nobody knows", source))?,
+        );
         let settings = Settings {
             modules: &modules.directory,
             model: &model,
@@ -93,10 +95,11 @@ impl Server {
             prompt_cache_mib: PROMPT_CACHE_MIB,
         };
         // Through standard input: other users see a program's arguments.
-        let mut line =
-            serde_json::to_vec(&settings).map_err(|error| failed("cannot be told what to do", error.into()))?;
+        let mut line = serde_json::to_vec(&settings)
+            .map_err(|error| failed("cannot be told what to do", error.into()))?;
         line.push(b'\n');
-        let (process, stdout, stderr) = spawn(interpreter, &line).map_err(|source| failed("does not start", source))?;
+        let (process, stdout, stderr) =
+            spawn(interpreter, &line).map_err(|source| failed("does not start", source))?;
         let process_id = locked(&process.0).id();
         // A thread, because it may outlive the runtime of the caller who happened to come first.
         let reader = thread::spawn(move || tail(stderr));
@@ -106,7 +109,14 @@ impl Server {
         if let Ok(Ok(1..)) = read
             && let Ok(Listening { address }) = serde_json::from_str(&said)
         {
-            return Ok(Self { address, key, name, process_id, process, _parts: (modules, weights) });
+            return Ok(Self {
+                address,
+                key,
+                name,
+                process_id,
+                process,
+                _parts: (modules, weights),
+            });
         }
         // It is ended first, so that all that it says has been said.
         drop(process);
@@ -114,8 +124,12 @@ impl Server {
         let why = String::from_utf8_lossy(&said).trim().to_owned();
         Err(ModelError::Start {
             what: match read {
-                Err(_) => format!("the local model did not start within {:?}", options.start_timeout),
-                Ok(_) => format!("the local model {} does not start{}", model.display(), advice(&why)),
+                Err(_) => {
+                    format!("the local model did not start within {:?}", options.start_timeout)
+                }
+                Ok(_) => {
+                    format!("the local model {} does not start{}", model.display(), advice(&why))
+                }
             },
             source: (!why.is_empty()).then(|| why.into()),
         })
@@ -147,7 +161,10 @@ impl Drop for Process {
 }
 
 /// Starts the script. It reads the settings from its standard input, which stays open as long as it is to live.
-fn spawn(interpreter: &Interpreter, settings: &[u8]) -> io::Result<(Process, ChildStdout, ChildStderr)> {
+fn spawn(
+    interpreter: &Interpreter,
+    settings: &[u8],
+) -> io::Result<(Process, ChildStdout, ChildStderr)> {
     use std::os::unix::process::CommandExt as _;
 
     let mut command = Command::new(&interpreter.path);
@@ -157,7 +174,11 @@ fn spawn(interpreter: &Interpreter, settings: &[u8]) -> io::Result<(Process, Chi
     // In a group of its own: Ctrl-C at the terminal is for us, and an answer may be cancelled without losing the server.
     command.current_dir("/").process_group(0);
     let mut child = command.spawn()?;
-    let pipes = (child.stdin.as_mut().map(|stdin| stdin.write_all(settings)), child.stdout.take(), child.stderr.take());
+    let pipes = (
+        child.stdin.as_mut().map(|stdin| stdin.write_all(settings)),
+        child.stdout.take(),
+        child.stderr.take(),
+    );
     let process = Process(Mutex::new(child));
     let (Some(written), Some(stdout), Some(stderr)) = pipes else {
         return Err(io::Error::other("it has no pipes"));

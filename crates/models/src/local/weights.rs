@@ -15,7 +15,8 @@ pub(super) fn fingerprint(model: &LocalModel) -> String {
         LocalModel::File(path) => path,
     };
     let since = |time: SystemTime| time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-    match path.canonicalize().and_then(|path| fs::metadata(&path).map(|metadata| (path, metadata))) {
+    match path.canonicalize().and_then(|path| fs::metadata(&path).map(|metadata| (path, metadata)))
+    {
         Ok((path, metadata)) => {
             let changed = metadata.modified().map_or(0, since);
             format!("{} {} {changed}", path.display(), metadata.len())
@@ -36,7 +37,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.gguf");
         let model = LocalModel::File(path.clone());
-        assert_ne!(fingerprint(&model), fingerprint(&model), "a file that is not there is like no other");
+        assert_ne!(
+            fingerprint(&model),
+            fingerprint(&model),
+            "a file that is not there is like no other"
+        );
         fs::write(&path, "GGUF one").unwrap();
         let first = fingerprint(&model);
         assert_eq!(fingerprint(&model), first);

@@ -112,7 +112,8 @@ impl Assemble for Answer {
     }
 
     fn piece(&mut self, json: &str, say: &mut Say<'_>) -> Result<Flow, Fault> {
-        let line = serde_json::from_str(json).map_err(|error| Fault::json(&error, json.as_bytes()))?;
+        let line =
+            serde_json::from_str(json).map_err(|error| Fault::json(&error, json.as_bytes()))?;
         self.take(line, say)?;
         Ok(if self.done { Flow::Done } else { Flow::More })
     }

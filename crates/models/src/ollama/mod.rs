@@ -76,7 +76,11 @@ impl ModelClient for Ollama {
         self.sees_images
     }
 
-    async fn complete(&self, request: &ModelRequest, on_text: Option<&TextSink>) -> Result<Completion, ModelError> {
+    async fn complete(
+        &self,
+        request: &ModelRequest,
+        on_text: Option<&TextSink>,
+    ) -> Result<Completion, ModelError> {
         let streamed = self.stream && on_text.is_some();
         let headers = HeaderValues {
             provider: &self.provider,
@@ -115,7 +119,9 @@ impl Ollama {
     /// Says what helps, where that is known.
     fn advise(&self, error: ModelError) -> ModelError {
         match error {
-            ModelError::Status { provider, status: 404, message } if message.contains("not found") => {
+            ModelError::Status { provider, status: 404, message }
+                if message.contains("not found") =>
+            {
                 let message = format!("{message}; `ollama pull {}` gets it", self.model);
                 ModelError::Status { provider, status: 404, message }
             }

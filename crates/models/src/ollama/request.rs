@@ -58,7 +58,11 @@ struct Function<'a> {
 }
 
 /// The body of a request.
-pub(super) fn body(client: &Ollama, request: &ModelRequest, streamed: bool) -> Result<Bytes, ModelError> {
+pub(super) fn body(
+    client: &Ollama,
+    request: &ModelRequest,
+    streamed: bool,
+) -> Result<Bytes, ModelError> {
     let settings = Settings::of(&request.parameters, &client.parameters);
     settings.refuse_extra(&client.provider, OURS)?;
     let given = settings.extra.contains_key("tools");
@@ -81,7 +85,9 @@ pub(super) fn body(client: &Ollama, request: &ModelRequest, streamed: bool) -> R
 /// The options from the parameters, and those that were given as they are, which win.
 fn options(settings: &Settings<'_>) -> Result<Map<String, Value>, ModelError> {
     let mut options = Map::new();
-    let mut set = |name: &str, value: Option<Value>| value.map(|value| options.insert(name.to_owned(), value));
+    let mut set = |name: &str, value: Option<Value>| {
+        value.map(|value| options.insert(name.to_owned(), value))
+    };
     set("temperature", settings.temperature.map(Value::from));
     set("top_p", settings.top_p.map(Value::from));
     set("num_predict", settings.max_tokens.map(Value::from));
@@ -91,7 +97,9 @@ fn options(settings: &Settings<'_>) -> Result<Map<String, Value>, ModelError> {
         None | Some(Value::Null) => {}
         Some(Value::Object(given)) => options.extend(given.clone()),
         Some(_) => {
-            let what = "`options` of a request to Ollama must be a table, such as { num_ctx = 8192 }".to_owned();
+            let what =
+                "`options` of a request to Ollama must be a table, such as { num_ctx = 8192 }"
+                    .to_owned();
             return Err(ModelError::Start { what, source: None });
         }
     }
@@ -99,19 +107,28 @@ fn options(settings: &Settings<'_>) -> Result<Map<String, Value>, ModelError> {
 }
 
 fn messages(request: &ModelRequest, sees: bool) -> Vec<Message<'_>> {
-    let plain = |role, content| Message { role, content, images: Vec::new(), tool_calls: Vec::new(), tool_name: None };
-    let system = (!request.system.is_empty()).then(|| plain("system", request.system.as_str().into()));
+    let plain = |role, content| Message {
+        role,
+        content,
+        images: Vec::new(),
+        tool_calls: Vec::new(),
+        tool_name: None,
+    };
+    let system =
+        (!request.system.is_empty()).then(|| plain("system", request.system.as_str().into()));
     let others = request.messages.iter().map(|message| match message {
         ModelMessage::User { name, content } => {
             let text = spoken(name.as_deref(), said(content, sees));
             Message { images: images(content, sees), ..plain("user", text) }
         }
-        ModelMessage::Assistant { content, tool_calls } => {
-            Message { tool_calls: tool_calls.iter().map(called).collect(), ..plain("assistant", said(content, sees)) }
-        }
-        ModelMessage::Tool(result) => {
-            Message { tool_name: Some(&result.name), ..plain("tool", result.content.as_str().into()) }
-        }
+        ModelMessage::Assistant { content, tool_calls } => Message {
+            tool_calls: tool_calls.iter().map(called).collect(),
+            ..plain("assistant", said(content, sees))
+        },
+        ModelMessage::Tool(result) => Message {
+            tool_name: Some(&result.name),
+            ..plain("tool", result.content.as_str().into())
+        },
     });
     system.into_iter().chain(others).collect()
 }

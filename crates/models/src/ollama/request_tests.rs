@@ -21,7 +21,11 @@ fn a_conversation_becomes_messages() {
             user(None, "hi"),
             ModelMessage::Assistant {
                 content: "".into(),
-                tool_calls: vec![ToolCall { id: "c1".into(), name: "add".into(), arguments: r#"{"a":1}"#.into() }],
+                tool_calls: vec![ToolCall {
+                    id: "c1".into(),
+                    name: "add".into(),
+                    arguments: r#"{"a":1}"#.into(),
+                }],
             },
             ModelMessage::Tool(ToolResult {
                 id: "c1".into(),
@@ -30,8 +34,16 @@ fn a_conversation_becomes_messages() {
                 is_error: false,
             }),
         ],
-        tools: vec![ToolSpec { name: "add".into(), description: "adds".into(), parameters: json!({"type": "object"}) }],
-        parameters: Parameters { temperature: Some(0.0), max_tokens: Some(9), ..Parameters::default() },
+        tools: vec![ToolSpec {
+            name: "add".into(),
+            description: "adds".into(),
+            parameters: json!({"type": "object"}),
+        }],
+        parameters: Parameters {
+            temperature: Some(0.0),
+            max_tokens: Some(9),
+            ..Parameters::default()
+        },
     };
     assert_eq!(
         written(&Ollama::new("llama3"), &request),
@@ -58,10 +70,16 @@ fn images_go_beside_the_text_and_names_before_it() {
     let messages = vec![user(Some("Kim"), parts), user(Some("Lee"), "well")];
     let request = ModelRequest { messages, ..ModelRequest::default() };
     let body = written(&Ollama::new("llava"), &request);
-    assert_eq!(body["messages"][0], json!({"role": "user", "content": "Kim: look", "images": ["AQID"]}));
+    assert_eq!(
+        body["messages"][0],
+        json!({"role": "user", "content": "Kim: look", "images": ["AQID"]})
+    );
     assert_eq!(body["messages"][1]["content"], "Lee: well");
     let blind = written(&Ollama::new("llama3"), &request);
-    assert_eq!(blind["messages"][0]["content"], "Kim: look\n[an image that you cannot see: image/png]");
+    assert_eq!(
+        blind["messages"][0]["content"],
+        "Kim: look\n[an image that you cannot see: image/png]"
+    );
     assert_eq!(blind["messages"][0].get("images"), None);
 }
 
@@ -71,7 +89,10 @@ fn given_options_are_put_beside_the_others_and_win() {
         parameters: Parameters {
             temperature: Some(0.5),
             seed: Some(3),
-            extra: Map::from_iter([("options".to_owned(), options), ("keep_alive".to_owned(), json!("5m"))]),
+            extra: Map::from_iter([
+                ("options".to_owned(), options),
+                ("keep_alive".to_owned(), json!("5m")),
+            ]),
             ..Parameters::default()
         },
         ..ModelRequest::default()

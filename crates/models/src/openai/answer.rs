@@ -102,8 +102,9 @@ impl Answer {
     /// The answer to a request to a model of this name, without its cost.
     pub(super) fn completion(self, asked: &str) -> Completion {
         let calls = self.calls.into_values().enumerate();
-        let tool_calls: Vec<_> =
-            calls.map(|(number, call)| tool_call(number, call.id, call.name, call.arguments)).collect();
+        let tool_calls: Vec<_> = calls
+            .map(|(number, call)| tool_call(number, call.id, call.name, call.arguments))
+            .collect();
         let finish = match self.finish.as_deref() {
             _ if self.refused => Finish::Filtered,
             Some("length") => Finish::Length,
@@ -135,10 +136,14 @@ impl Answer {
         self.usage = body.usage.or(self.usage.take());
         self.model = body.model.filter(|model| !model.is_empty()).or(self.model.take());
         // The first of several choices is the answer.
-        let Some(choice) = body.choices.and_then(|choices| choices.into_iter().next()) else { return Ok(()) };
-        self.finish = choice.finish_reason.filter(|finish| !finish.is_empty()).or(self.finish.take());
+        let Some(choice) = body.choices.and_then(|choices| choices.into_iter().next()) else {
+            return Ok(());
+        };
+        self.finish =
+            choice.finish_reason.filter(|finish| !finish.is_empty()).or(self.finish.take());
         // Some servers send both: beside each piece what was said so far, or beside the whole an empty piece.
-        let said = if piece { choice.delta.or(choice.message) } else { choice.message.or(choice.delta) };
+        let said =
+            if piece { choice.delta.or(choice.message) } else { choice.message.or(choice.delta) };
         let said = said.unwrap_or_default();
         match said.content {
             Some(Words::Text(text)) => self.say(&text, say),
@@ -182,7 +187,9 @@ impl Answer {
 impl Assemble for Answer {
     fn whole(&mut self, json: &[u8]) -> Result<(), Fault> {
         let body: Body = serde_json::from_slice(json).map_err(|error| Fault::json(&error, json))?;
-        if body.error.as_ref().is_none_or(Value::is_null) && body.choices.as_ref().is_none_or(Vec::is_empty) {
+        if body.error.as_ref().is_none_or(Value::is_null)
+            && body.choices.as_ref().is_none_or(Vec::is_empty)
+        {
             return Err(Fault::Malformed("it has no choices".to_owned()));
         }
         self.done = true;
@@ -194,7 +201,8 @@ impl Assemble for Answer {
             self.done = true;
             return Ok(Flow::Done);
         }
-        let body = serde_json::from_str(json).map_err(|error| Fault::json(&error, json.as_bytes()))?;
+        let body =
+            serde_json::from_str(json).map_err(|error| Fault::json(&error, json.as_bytes()))?;
         self.take(body, true, say)?;
         Ok(Flow::More)
     }

@@ -43,8 +43,12 @@ fn a_whole_answer_is_read() {
 #[test]
 fn what_servers_leave_out_or_write_otherwise_is_understood() {
     let bare = whole(json!({"choices": [{"message": {"content": null}}]})).unwrap();
-    assert_eq!((bare.content.as_str(), bare.model.as_str(), bare.finish), ("", "asked", Finish::Stop));
-    let parts = json!([{"type": "text", "text": "a"}, {"type": "other"}, {"type": "text", "text": "b"}]);
+    assert_eq!(
+        (bare.content.as_str(), bare.model.as_str(), bare.finish),
+        ("", "asked", Finish::Stop)
+    );
+    let parts =
+        json!([{"type": "text", "text": "a"}, {"type": "other"}, {"type": "text", "text": "b"}]);
     assert_eq!(whole(json!({"choices": [{"message": {"content": parts}}]})).unwrap().content, "ab");
     let usage = json!({"choices": [{"message": {"content": "x"}}], "usage": {"prompt_tokens": null}, "error": null});
     assert_eq!(whole(usage).unwrap().usage, Usage::default());
@@ -53,9 +57,12 @@ fn what_servers_leave_out_or_write_otherwise_is_understood() {
 #[test]
 fn servers_may_send_pieces_and_the_whole_beside_each_other() {
     let both = |delta: &str, message: &str, reason: Value| json!({"choices": [{"delta": {"content": delta}, "message": {"content": message}, "finish_reason": reason}]});
-    let (completion, heard) =
-        pieces(&[both("he", "he", Value::Null), both("llo", "hello", Value::Null), both("", "hello", json!("stop"))])
-            .unwrap();
+    let (completion, heard) = pieces(&[
+        both("he", "he", Value::Null),
+        both("llo", "hello", Value::Null),
+        both("", "hello", json!("stop")),
+    ])
+    .unwrap();
     assert_eq!((completion.content.as_str(), heard.concat().as_str()), ("hello", "hello"));
     assert_eq!(whole(both("", "hello", json!("stop"))).unwrap().content, "hello");
 }
@@ -71,7 +78,9 @@ fn reasons_to_finish_are_told_apart() {
         let body = json!({"choices": [{"message": {"content": "x"}, "finish_reason": reason}]});
         assert_eq!(whole(body).unwrap().finish, finish, "{reason}");
     }
-    let refusal = whole(json!({"choices": [{"message": {"refusal": "no"}, "finish_reason": "stop"}]})).unwrap();
+    let refusal =
+        whole(json!({"choices": [{"message": {"refusal": "no"}, "finish_reason": "stop"}]}))
+            .unwrap();
     assert_eq!((refusal.content.as_str(), refusal.finish), ("no", Finish::Filtered));
 }
 
@@ -105,7 +114,9 @@ fn pieces_are_put_together() {
 #[test]
 fn tool_calls_are_put_together_from_their_pieces() {
     let call = |index: u64, id: Value, name: Value, arguments: &str| {
-        delta(json!({"tool_calls": [{"index": index, "id": id, "function": {"name": name, "arguments": arguments}}]}))
+        delta(
+            json!({"tool_calls": [{"index": index, "id": id, "function": {"name": name, "arguments": arguments}}]}),
+        )
     };
     let none = Value::Null;
     let (completion, _) = pieces(&[

@@ -101,7 +101,8 @@ pub enum Names {
 
 /// Whether this is OpenAI itself, or Azure, which has the same server.
 fn is_openai(base_url: &str) -> bool {
-    http::host(base_url).is_some_and(|host| host == "api.openai.com" || host.ends_with(".openai.azure.com"))
+    http::host(base_url)
+        .is_some_and(|host| host == "api.openai.com" || host.ends_with(".openai.azure.com"))
 }
 
 #[async_trait]
@@ -118,7 +119,11 @@ impl ModelClient for OpenAi {
         self.sees_images
     }
 
-    async fn complete(&self, request: &ModelRequest, on_text: Option<&TextSink>) -> Result<Completion, ModelError> {
+    async fn complete(
+        &self,
+        request: &ModelRequest,
+        on_text: Option<&TextSink>,
+    ) -> Result<Completion, ModelError> {
         let streamed = self.stream && on_text.is_some();
         let headers = HeaderValues {
             provider: &self.provider,
@@ -141,9 +146,12 @@ impl ModelClient for OpenAi {
         let mut completion = answer.completion(&self.model);
         completion.cost = match (self.price, told) {
             (None, Some(told)) => told,
-            (price, _) => {
-                price::cost(price, self.prices.as_deref(), [&self.model, &completion.model], completion.usage)
-            }
+            (price, _) => price::cost(
+                price,
+                self.prices.as_deref(),
+                [&self.model, &completion.model],
+                completion.usage,
+            ),
         };
         Ok(completion)
     }

@@ -90,7 +90,11 @@ struct DataUrl<'a> {
 }
 
 fn data_url<S: Serializer>(image: &&Image, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(&format_args!("data:{};base64,{}", image.media_type, Base64(&image.data)))
+    serializer.collect_str(&format_args!(
+        "data:{};base64,{}",
+        image.media_type,
+        Base64(&image.data)
+    ))
 }
 
 #[derive(Serialize)]
@@ -107,18 +111,28 @@ struct Function<'a> {
 }
 
 /// The body of a request.
-pub(super) fn body(client: &OpenAi, request: &ModelRequest, streamed: bool) -> Result<Bytes, ModelError> {
+pub(super) fn body(
+    client: &OpenAi,
+    request: &ModelRequest,
+    streamed: bool,
+) -> Result<Bytes, ModelError> {
     let settings = Settings::of(&request.parameters, &client.parameters);
     settings.refuse_extra(&client.provider, OURS)?;
     let extra = &*settings.extra;
     let given = |field: &str| extra.contains_key(field);
     // OpenAI itself calls the old name of the limit out of date, and its newer models refuse it. Others know only that one.
-    let limit = settings.max_tokens.filter(|_| !given("max_tokens") && !given("max_completion_tokens"));
-    let (max_tokens, max_completion_tokens) = if is_openai(&client.base_url) { (None, limit) } else { (limit, None) };
+    let limit =
+        settings.max_tokens.filter(|_| !given("max_tokens") && !given("max_completion_tokens"));
+    let (max_tokens, max_completion_tokens) =
+        if is_openai(&client.base_url) { (None, limit) } else { (limit, None) };
     let body = Body {
         model: &client.model,
         messages: messages(request, client),
-        tools: if given("tools") { Vec::new() } else { request.tools.iter().map(Tool::of).collect() },
+        tools: if given("tools") {
+            Vec::new()
+        } else {
+            request.tools.iter().map(Tool::of).collect()
+        },
         temperature: settings.temperature.filter(|_| !given("temperature")),
         top_p: settings.top_p.filter(|_| !given("top_p")),
         max_tokens,
@@ -126,7 +140,8 @@ pub(super) fn body(client: &OpenAi, request: &ModelRequest, streamed: bool) -> R
         stop: if given("stop") { &[] } else { settings.stop },
         seed: settings.seed.filter(|_| !given("seed")),
         stream: streamed,
-        stream_options: (streamed && !given("stream_options")).then_some(StreamOptions { include_usage: true }),
+        stream_options: (streamed && !given("stream_options"))
+            .then_some(StreamOptions { include_usage: true }),
         extra,
     };
     wire::json(&body)
@@ -134,24 +149,37 @@ pub(super) fn body(client: &OpenAi, request: &ModelRequest, streamed: bool) -> R
 
 fn messages<'a>(request: &'a ModelRequest, client: &OpenAi) -> Vec<Message<'a>> {
     let sees = client.sees_images;
-    let system = (!request.system.is_empty()).then_some(Message::System { content: &request.system });
+    let system =
+        (!request.system.is_empty()).then_some(Message::System { content: &request.system });
     let others = request.messages.iter().map(|message| match message {
         ModelMessage::User { name, content } => match client.names {
-            Names::Field => Message::User { name: name.as_deref().and_then(label), content: said(content, sees, None) },
-            Names::Text => Message::User { name: None, content: said(content, sees, name.as_deref()) },
+            Names::Field => Message::User {
+                name: name.as_deref().and_then(label),
+                content: said(content, sees, None),
+            },
+            Names::Text => {
+                Message::User { name: None, content: said(content, sees, name.as_deref()) }
+            }
         },
         ModelMessage::Assistant { content, tool_calls } => Message::Assistant {
             // Servers want either content or tool calls, and some refuse empty content beside tool calls.
-            content: (tool_calls.is_empty() || !content.is_empty()).then(|| said(content, sees, None)),
+            content: (tool_calls.is_empty() || !content.is_empty())
+                .then(|| said(content, sees, None)),
             tool_calls: tool_calls.iter().map(called).collect(),
         },
-        ModelMessage::Tool(result) => Message::Tool { tool_call_id: &result.id, content: &result.content },
+        ModelMessage::Tool(result) => {
+            Message::Tool { tool_call_id: &result.id, content: &result.content }
+        }
     });
     system.into_iter().chain(others).collect()
 }
 
 fn called(call: &ToolCall) -> Called<'_> {
-    Called { id: &call.id, r#type: "function", function: Function { name: &call.name, arguments: &call.arguments } }
+    Called {
+        id: &call.id,
+        r#type: "function",
+        function: Function { name: &call.name, arguments: &call.arguments },
+    }
 }
 
 /// Content as plain text where that says all of it: servers for small models know nothing else. A name stands before it.
@@ -162,7 +190,9 @@ fn said<'a>(content: &'a Content, sees: bool, name: Option<&str>) -> Said<'a> {
             let mut parts: Vec<_> = parts.iter().map(part).collect();
             match parts.first_mut() {
                 Some(SaidPart::Text { text }) => *text = spoken(name, std::mem::take(text)),
-                _ if name.is_some() => parts.insert(0, SaidPart::Text { text: spoken(name, "".into()) }),
+                _ if name.is_some() => {
+                    parts.insert(0, SaidPart::Text { text: spoken(name, "".into()) })
+                }
                 _ => {}
             }
             Said::Parts(parts)

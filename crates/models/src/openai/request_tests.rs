@@ -25,7 +25,11 @@ fn a_conversation_becomes_messages_with_roles() {
             ModelMessage::User { name: Some("Kim Min".to_owned()), content: "hi".into() },
             ModelMessage::Assistant {
                 content: "".into(),
-                tool_calls: vec![ToolCall { id: "c1".into(), name: "add".into(), arguments: r#"{"a":1}"#.into() }],
+                tool_calls: vec![ToolCall {
+                    id: "c1".into(),
+                    name: "add".into(),
+                    arguments: r#"{"a":1}"#.into(),
+                }],
             },
             ModelMessage::Tool(ToolResult {
                 id: "c1".into(),
@@ -35,7 +39,11 @@ fn a_conversation_becomes_messages_with_roles() {
             }),
             ModelMessage::Assistant { content: "two".into(), tool_calls: vec![] },
         ],
-        tools: vec![ToolSpec { name: "add".into(), description: "adds".into(), parameters: json!({"type": "object"}) }],
+        tools: vec![ToolSpec {
+            name: "add".into(),
+            description: "adds".into(),
+            parameters: json!({"type": "object"}),
+        }],
         parameters: Parameters::default(),
     };
     assert_eq!(
@@ -95,7 +103,8 @@ fn parameters_are_left_out_unless_they_are_given() {
         seed: Some(1),
         ..Parameters::default()
     };
-    let request = ModelRequest { messages: vec![user("hi")], parameters, ..ModelRequest::default() };
+    let request =
+        ModelRequest { messages: vec![user("hi")], parameters, ..ModelRequest::default() };
     let body = written(&local(), &request, true);
     assert_eq!(
         body,
@@ -107,12 +116,18 @@ fn parameters_are_left_out_unless_they_are_given() {
 #[test]
 fn openai_and_azure_get_the_new_name_of_the_limit() {
     let parameters = Parameters { max_tokens: Some(9), ..Parameters::default() };
-    let request = ModelRequest { messages: vec![user("hi")], parameters, ..ModelRequest::default() };
+    let request =
+        ModelRequest { messages: vec![user("hi")], parameters, ..ModelRequest::default() };
     for base in ["https://api.openai.com/v1", "https://me.openai.azure.com/openai/deployments/x"] {
         let body = written(&OpenAi::new(base, "o3"), &request, false);
-        assert_eq!((&body["max_completion_tokens"], &body["max_tokens"]), (&json!(9), &Value::Null), "{base}");
+        assert_eq!(
+            (&body["max_completion_tokens"], &body["max_tokens"]),
+            (&json!(9), &Value::Null),
+            "{base}"
+        );
     }
-    let body = written(&OpenAi::new("https://api.openai.com.evil.example/v1", "o3"), &request, false);
+    let body =
+        written(&OpenAi::new("https://api.openai.com.evil.example/v1", "o3"), &request, false);
     assert_eq!(body["max_tokens"], 9);
 }
 
@@ -126,7 +141,10 @@ fn further_fields_are_put_in_once_and_cannot_replace_the_conversation() {
         };
         ModelRequest { messages: vec![user("hi")], parameters, ..ModelRequest::default() }
     };
-    assert_eq!(written(&local(), &extra("reasoning_effort", json!("low")), false)["reasoning_effort"], "low");
+    assert_eq!(
+        written(&local(), &extra("reasoning_effort", json!("low")), false)["reasoning_effort"],
+        "low"
+    );
     let text = body(&local(), &extra("temperature", json!(0.9)), false).unwrap();
     let text = std::str::from_utf8(&text).unwrap();
     assert_eq!(text.matches("temperature").count(), 1, "{text}");

@@ -38,13 +38,19 @@ impl Price {
 
     /// What this much costs, in US dollars.
     pub fn cost(&self, usage: Usage) -> f64 {
-        (usage.prompt_tokens as f64 * self.input + usage.completion_tokens as f64 * self.output) / 1e6
+        (usage.prompt_tokens as f64 * self.input + usage.completion_tokens as f64 * self.output)
+            / 1e6
     }
 }
 
 /// What a call costs, in US dollars: at the price that the client was given, else by its table (the embedded one if it has none)
 /// and the first of the model's names that is in it, else 0 with one warning for each model and process.
-pub(crate) fn cost(given: Option<Price>, table: Option<&PriceTable>, names: [&str; 2], usage: Usage) -> f64 {
+pub(crate) fn cost(
+    given: Option<Price>,
+    table: Option<&PriceTable>,
+    names: [&str; 2],
+    usage: Usage,
+) -> f64 {
     let table = table.unwrap_or_else(|| PriceTable::embedded());
     let known = || names.iter().find_map(|name| table.price(name));
     match given.or_else(known) {
@@ -135,7 +141,9 @@ mod tests {
         assert!(Price::per_thousand([-1.0, 2.0]).is_err());
         assert!(Price::per_thousand([1.0, f64::NAN]).is_err());
         assert!(serde_json::from_str::<Price>(r#"{"input": 1, "output": -2}"#).is_err());
-        assert!(serde_json::from_str::<Price>(r#"{"input": 1, "output": 2, "cached": 1}"#).is_err());
+        assert!(
+            serde_json::from_str::<Price>(r#"{"input": 1, "output": 2, "cached": 1}"#).is_err()
+        );
         assert_eq!(
             serde_json::from_str::<Price>(r#"{"input": 1, "output": 2}"#).unwrap(),
             Price { input: 1.0, output: 2.0 }

@@ -32,14 +32,15 @@ impl PriceTable {
 
     /// The table that is part of this crate.
     pub fn embedded() -> &'static PriceTable {
-        static TABLE: LazyLock<PriceTable> = LazyLock::new(|| match include_str!("prices.toml").parse() {
-            Ok(table) => table,
-            Err(error) => {
-                // A test reads the same text: this does not happen in anything that was released.
-                tracing::error!(%error, "the embedded table of prices cannot be read");
-                PriceTable::default()
-            }
-        });
+        static TABLE: LazyLock<PriceTable> =
+            LazyLock::new(|| match include_str!("prices.toml").parse() {
+                Ok(table) => table,
+                Err(error) => {
+                    // A test reads the same text: this does not happen in anything that was released.
+                    tracing::error!(%error, "the embedded table of prices cannot be read");
+                    PriceTable::default()
+                }
+            });
         &TABLE
     }
 
@@ -48,8 +49,8 @@ impl PriceTable {
     /// # Errors
     /// The file cannot be read, or is not such a table.
     pub fn read(path: &Path) -> Result<Self, PriceTableError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| PriceTableError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| PriceTableError::Read { path: path.to_owned(), source })?;
         text.parse()
     }
 
@@ -83,7 +84,10 @@ impl PriceTable {
 /// Not each line: a client that holds a table is shown in errors of tests and in logs.
 impl fmt::Debug for PriceTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PriceTable").field("date", &self.date).field("models", &self.models.len()).finish()
+        f.debug_struct("PriceTable")
+            .field("date", &self.date)
+            .field("models", &self.models.len())
+            .finish()
     }
 }
 
@@ -103,7 +107,8 @@ fn is_version(rest: &str) -> bool {
     let mut words = rest.split('-');
     let first = words.next().unwrap_or_default();
     let number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
-    first == "latest" && words.next().is_none() || number(first) && first.len() >= 3 && words.all(number)
+    first == "latest" && words.next().is_none()
+        || number(first) && first.len() >= 3 && words.all(number)
 }
 
 /// A table of prices is not one.
@@ -123,7 +128,9 @@ pub enum PriceTableError {
         source: io::Error,
     },
     /// The text is not such a table.
-    #[error("a table of prices needs `[models]` with lines such as `\"name\" = {{ input = 2.5, output = 10 }}`")]
+    #[error(
+        "a table of prices needs `[models]` with lines such as `\"name\" = {{ input = 2.5, output = 10 }}`"
+    )]
     Parse(#[source] Box<toml::de::Error>),
 }
 
@@ -168,17 +175,26 @@ mod tests {
             ("claude-opus-4", 15.0, 75.0),
             ("claude-haiku-4-5", 1.0, 5.0),
         ] {
-            assert_eq!(PriceTable::embedded().price(model), Some(Price { input, output }), "{model}");
+            assert_eq!(
+                PriceTable::embedded().price(model),
+                Some(Price { input, output }),
+                "{model}"
+            );
         }
     }
 
     #[test]
     fn lines_of_one_table_come_before_those_of_another() {
         let mine: PriceTable =
-            "models = { gpt-4o = { input = 1, output = 2 }, mine = { input = 3, output = 4 } }".parse().unwrap();
+            "models = { gpt-4o = { input = 1, output = 2 }, mine = { input = 3, output = 4 } }"
+                .parse()
+                .unwrap();
         let table = mine.over(PriceTable::embedded());
         let input = |model| table.price(model).map(|price| price.input);
-        assert_eq!((input("gpt-4o-2024-08-06"), input("mine"), input("gpt-4")), (Some(1.0), Some(3.0), Some(30.0)));
+        assert_eq!(
+            (input("gpt-4o-2024-08-06"), input("mine"), input("gpt-4")),
+            (Some(1.0), Some(3.0), Some(30.0))
+        );
         // A line for one edition says more than a line for the model.
         assert_eq!(input("gpt-4o-2024-05-13"), Some(5.0));
         assert!(!format!("{table:?}").contains("gpt-4"), "{table:?}");
@@ -214,7 +230,10 @@ mod tests {
         let absent = PriceTable::read(&path).unwrap_err().to_string();
         assert!(absent.contains("prices.toml"), "{absent}");
         std::fs::write(&path, "[models]\n\"mine\" = { input = 1, output = 2.5 }\n").unwrap();
-        assert_eq!(PriceTable::read(&path).unwrap().price("mine-20250101"), Some(Price { input: 1.0, output: 2.5 }));
+        assert_eq!(
+            PriceTable::read(&path).unwrap().price("mine-20250101"),
+            Some(Price { input: 1.0, output: 2.5 })
+        );
         std::fs::write(&path, "[models]\n\"mine\" = { input = 1, output = -2.5 }\n").unwrap();
         assert!(matches!(PriceTable::read(&path), Err(PriceTableError::Parse(_))));
         std::fs::write(&path, "[models]\n[modles]\n").unwrap();

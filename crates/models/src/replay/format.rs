@@ -199,7 +199,9 @@ impl RecordedError {
             Self::Timeout { after } => ModelError::Timeout { provider, after: seconds(after) },
             Self::TooLong { message } => ModelError::TooLong { message },
             Self::Status { status, message } => ModelError::Status { provider, status, message },
-            Self::Interrupted { received } => ModelError::Interrupted { provider, received, source: None },
+            Self::Interrupted { received } => {
+                ModelError::Interrupted { provider, received, source: None }
+            }
             Self::Malformed { what } => ModelError::Malformed { provider, what },
             Self::Other { message } => ModelError::Start { what: message, source: None },
         }
@@ -209,15 +211,21 @@ impl RecordedError {
 impl From<&ModelError> for RecordedError {
     fn from(error: &ModelError) -> Self {
         match error {
-            ModelError::Unauthorized { message, .. } => Self::Unauthorized { message: message.clone() },
+            ModelError::Unauthorized { message, .. } => {
+                Self::Unauthorized { message: message.clone() }
+            }
             ModelError::RateLimited { message, retry_after, .. } => Self::RateLimited {
                 message: message.clone(),
                 retry_after: retry_after.map(|after| after.as_secs_f64()),
             },
             ModelError::Timeout { after, .. } => Self::Timeout { after: after.as_secs_f64() },
             ModelError::TooLong { message } => Self::TooLong { message: message.clone() },
-            ModelError::Status { status, message, .. } => Self::Status { status: *status, message: message.clone() },
-            ModelError::Interrupted { received, .. } => Self::Interrupted { received: received.clone() },
+            ModelError::Status { status, message, .. } => {
+                Self::Status { status: *status, message: message.clone() }
+            }
+            ModelError::Interrupted { received, .. } => {
+                Self::Interrupted { received: received.clone() }
+            }
             ModelError::Malformed { what, .. } => Self::Malformed { what: what.clone() },
             other => Self::Other { message: cellblock_exec::with_causes(other) },
         }

@@ -17,18 +17,24 @@ pub(super) fn is_of(exchange: &Exchange, request: &ModelRequest) -> bool {
 /// Whether a request has what a hand-written exchange asks for.
 pub(super) fn fits(matching: &Match, request: &ModelRequest) -> bool {
     let Match { last, system, any, from } = matching;
-    let holds = |text: &str, wanted: &[String]| wanted.iter().all(|part| text.contains(part.as_str()));
+    let holds =
+        |text: &str, wanted: &[String]| wanted.iter().all(|part| text.contains(part.as_str()));
     let newest = request.messages.last();
     holds(&request.system, system)
         && (last.is_empty() || newest.is_some_and(|message| holds(&text(message), last)))
-        && any.iter().all(|part| request.messages.iter().any(|message| text(message).contains(part.as_str())))
+        && any.iter().all(|part| {
+            request.messages.iter().any(|message| text(message).contains(part.as_str()))
+        })
         && from.as_ref().is_none_or(|from| newest.is_some_and(|message| speaker(message) == from))
 }
 
 /// What came, and what the exchanges that are left expected.
 pub(super) fn explain(request: &ModelRequest, left: &[&Exchange], all: usize) -> String {
     let last = request.messages.last().map(text);
-    let last = last.map_or_else(|| "no message".to_owned(), |text| format!("the last message {}", head(&text)));
+    let last = last.map_or_else(
+        || "no message".to_owned(),
+        |text| format!("the last message {}", head(&text)),
+    );
     let system = match request.system.is_empty() {
         true => String::new(),
         false => format!(" and the system message {}", head(&request.system)),
@@ -37,7 +43,11 @@ pub(super) fn explain(request: &ModelRequest, left: &[&Exchange], all: usize) ->
     let nearest = left.iter().max_by_key(|exchange| nearness(exchange, request));
     match nearest {
         None => format!("{came}; all {all} of its answers have been given"),
-        Some(nearest) => format!("{came}; of the {} answers left, the nearest {}", left.len(), wish(nearest, request)),
+        Some(nearest) => format!(
+            "{came}; of the {} answers left, the nearest {}",
+            left.len(),
+            wish(nearest, request)
+        ),
     }
 }
 
@@ -45,7 +55,8 @@ pub(super) fn explain(request: &ModelRequest, left: &[&Exchange], all: usize) ->
 fn nearness(exchange: &Exchange, request: &ModelRequest) -> usize {
     match (&exchange.request, &exchange.matching) {
         (Some(recorded), _) => {
-            usize::from(recorded.system == request.system) + same_messages(&recorded.messages, &request.messages)
+            usize::from(recorded.system == request.system)
+                + same_messages(&recorded.messages, &request.messages)
         }
         (None, Some(matching)) => {
             let Match { system, from, .. } = matching;
@@ -79,7 +90,9 @@ fn wish(exchange: &Exchange, request: &ModelRequest) -> String {
             _ => format!("expects message {} to be {}, not {}", at + 1, show(expected), show(came)),
         };
     }
-    let Some(Match { last, system, any, from }) = &exchange.matching else { return "expects nothing".to_owned() };
+    let Some(Match { last, system, any, from }) = &exchange.matching else {
+        return "expects nothing".to_owned();
+    };
     let mut wishes = Vec::new();
     let mut wish = |texts: &[String], place: &str| {
         wishes.extend(texts.iter().map(|text| format!("{} {place}", head(text))));
@@ -94,7 +107,9 @@ fn wish(exchange: &Exchange, request: &ModelRequest) -> String {
 /// The text of a message.
 fn text(message: &ModelMessage) -> Cow<'_, str> {
     match message {
-        ModelMessage::User { content, .. } | ModelMessage::Assistant { content, .. } => content.text(),
+        ModelMessage::User { content, .. } | ModelMessage::Assistant { content, .. } => {
+            content.text()
+        }
         ModelMessage::Tool(result) => Cow::Borrowed(&result.content),
     }
 }

@@ -70,11 +70,17 @@ impl Replay {
         let mut given = locked(&self.given);
         let unused = || self.exchanges.iter().enumerate().filter(|(at, _)| !given[*at]);
         let exact = unused().find(|(_, exchange)| matching::is_of(exchange, request));
-        let fits = |exchange: &Exchange| exchange.matching.as_ref().is_some_and(|wish| matching::fits(wish, request));
+        let fits = |exchange: &Exchange| {
+            exchange.matching.as_ref().is_some_and(|wish| matching::fits(wish, request))
+        };
         let found = exact.or_else(|| unused().find(|(_, exchange)| fits(exchange)));
         let Some((at, exchange)) = found else {
             let left: Vec<&Exchange> = unused().map(|(_, exchange)| exchange).collect();
-            return Err(ModelError::Unanswered(matching::explain(request, &left, self.exchanges.len())));
+            return Err(ModelError::Unanswered(matching::explain(
+                request,
+                &left,
+                self.exchanges.len(),
+            )));
         };
         given[at] = true;
         Ok(exchange)
@@ -95,7 +101,11 @@ impl ModelClient for Replay {
         self.header.sees_images
     }
 
-    async fn complete(&self, request: &ModelRequest, on_text: Option<&TextSink>) -> Result<Completion, ModelError> {
+    async fn complete(
+        &self,
+        request: &ModelRequest,
+        on_text: Option<&TextSink>,
+    ) -> Result<Completion, ModelError> {
         let exchange = self.take(request)?;
         match (&exchange.completion, &exchange.error) {
             (Some(completion), _) => {
@@ -104,14 +114,20 @@ impl ModelClient for Replay {
                 Ok(completion)
             }
             (None, Some(error)) => {
-                let error = error.error(if exchange.provider.is_empty() { &self.provider } else { &exchange.provider });
+                let error = error.error(if exchange.provider.is_empty() {
+                    &self.provider
+                } else {
+                    &exchange.provider
+                });
                 if let ModelError::Interrupted { received, .. } = &error {
                     pieces::give(received, on_text);
                 }
                 Err(error)
             }
             // Refused when it is read.
-            (None, None) => Err(ModelError::Unanswered("the exchange in the recording has no answer".to_owned())),
+            (None, None) => Err(ModelError::Unanswered(
+                "the exchange in the recording has no answer".to_owned(),
+            )),
         }
     }
 }
@@ -141,12 +157,15 @@ fn parse(text: &str) -> Result<(Header, Vec<Exchange>), String> {
             None => return Ok((header, exchanges)),
             Some(Ok(value)) => value,
             Some(Err(error)) if error.is_eof() && header.made == Made::Recorded => {
-                tracing::warn!("the recording ends in the middle of an exchange, which is left out");
+                tracing::warn!(
+                    "the recording ends in the middle of an exchange, which is left out"
+                );
                 return Ok((header, exchanges));
             }
             Some(Err(error)) => return Err(error.to_string()),
         };
-        let exchange: Exchange = serde_json::from_value(value).map_err(|error| format!("line {line}: {error}"))?;
+        let exchange: Exchange =
+            serde_json::from_value(value).map_err(|error| format!("line {line}: {error}"))?;
         match (&exchange.request, &exchange.matching) {
             (Some(_), None) | (None, Some(_)) => {}
             _ => return Err(format!("line {line}: give either request or match")),
@@ -161,7 +180,8 @@ fn parse(text: &str) -> Result<(Header, Vec<Exchange>), String> {
 
 /// The header of a recording, if this version understands it.
 pub(super) fn header(text: &str) -> Result<Header, String> {
-    const START: &str = "it does not start with a line such as {\"cellblock_recording\":1,\"made\":\"recorded\"}";
+    const START: &str =
+        "it does not start with a line such as {\"cellblock_recording\":1,\"made\":\"recorded\"}";
     let first = serde_json::Deserializer::from_str(text).into_iter::<serde_json::Value>().next();
     let value = first.and_then(Result::ok).ok_or(START)?;
     // Before anything else is looked at: a later version may have other fields.
@@ -170,7 +190,9 @@ pub(super) fn header(text: &str) -> Result<Header, String> {
         Some(Some(version)) if version == u64::from(VERSION) => {}
         Some(version) => {
             let version = version.map_or("unknown".to_owned(), |version| version.to_string());
-            return Err(format!("its version is {version}, and this program reads version {VERSION}; record it anew"));
+            return Err(format!(
+                "its version is {version}, and this program reads version {VERSION}; record it anew"
+            ));
         }
     }
     serde_json::from_value(value).map_err(|error| format!("its header is wrong: {error}"))

@@ -14,7 +14,10 @@ fn recording(lines: &[&str]) -> String {
 }
 
 async fn answer(replay: &Replay, request: &ModelRequest) -> String {
-    replay.complete(request, None).await.map_or_else(|error| error.to_string(), |completion| completion.content)
+    replay
+        .complete(request, None)
+        .await
+        .map_or_else(|error| error.to_string(), |completion| completion.content)
 }
 
 #[tokio::test]
@@ -25,7 +28,10 @@ async fn each_exchange_answers_once_and_in_order() {
         r#"{"model":"gpt-4","match":{},"completion":{"content":"anything"}}"#,
     ]);
     let replay = Replay::from_text(&text).unwrap();
-    assert_eq!((replay.name(), replay.provider(), replay.sees_images(), replay.left()), ("gpt-4", "openai", false, 3));
+    assert_eq!(
+        (replay.name(), replay.provider(), replay.sees_images(), replay.left()),
+        ("gpt-4", "openai", false, 3)
+    );
     let request = asked("be funny", "a bad joke");
     assert_eq!(answer(&replay, &request).await, "one");
     assert_eq!(answer(&replay, &request).await, "two\nlines");
@@ -59,9 +65,15 @@ async fn what_does_not_match_is_refused_and_explained() {
     let error = replay.complete(&asked("s", "what is 1 + 2?"), None).await.unwrap_err();
     assert!(matches!(error, ModelError::Unanswered(_)));
     let error = error.to_string();
-    assert!(error.contains(r#"expects message 1 to be "what is 1 + 1?", not "what is 1 + 2?""#), "{error}");
+    assert!(
+        error.contains(r#"expects message 1 to be "what is 1 + 1?", not "what is 1 + 2?""#),
+        "{error}"
+    );
     let error = answer(&replay, &asked("you are a poet", "tell me more")).await;
-    assert!(error.contains(r#"expects "rhyme" in the last message and "poet" in the system message"#), "{error}");
+    assert!(
+        error.contains(r#"expects "rhyme" in the last message and "poet" in the system message"#),
+        "{error}"
+    );
     // The control: nothing was used up.
     assert_eq!(answer(&replay, &asked("s", "what is 1 + 1?")).await, "2");
 }
@@ -99,7 +111,10 @@ fn files_that_are_no_recordings_are_refused() {
         ("{\"cellblock_recording\":2,\"future\":true}".to_owned(), "its version is 2"),
         ("{\"cellblock_recording\":1,\"made\":\"up\"}".to_owned(), "its header is wrong"),
         (
-            recording(&[good, r#"{"model":"m","match":{},"completion":{"content":"x"},"extra":1}"#]),
+            recording(&[
+                good,
+                r#"{"model":"m","match":{},"completion":{"content":"x"},"extra":1}"#,
+            ]),
             "line 3: unknown field",
         ),
         (
@@ -115,6 +130,7 @@ fn files_that_are_no_recordings_are_refused() {
     }
     assert!(Replay::from_text(&recording(&[good])).is_ok());
     // What a process that was killed left.
-    let torn = format!("{{\"cellblock_recording\":1,\"made\":\"recorded\"}}\n{good}\n{}", &good[..20]);
+    let torn =
+        format!("{{\"cellblock_recording\":1,\"made\":\"recorded\"}}\n{good}\n{}", &good[..20]);
     assert_eq!(Replay::from_text(&torn).unwrap().left(), 1);
 }

@@ -78,8 +78,12 @@ impl RecordingFile {
         let mut present = Vec::new();
         file.read_to_end(&mut present).map_err(failed)?;
         if present.is_empty() {
-            let header =
-                Header { cellblock_recording: VERSION, made: Made::Recorded, note: String::new(), sees_images };
+            let header = Header {
+                cellblock_recording: VERSION,
+                made: Made::Recorded,
+                note: String::new(),
+                sees_images,
+            };
             write_line(&mut file, &header).map_err(failed)?;
         } else {
             let text = std::str::from_utf8(&present).map_err(|_| refused("it is no recording"))?;
@@ -141,7 +145,11 @@ impl ModelClient for Recording {
         self.inner.sees_images()
     }
 
-    async fn complete(&self, request: &ModelRequest, on_text: Option<&TextSink>) -> Result<Completion, ModelError> {
+    async fn complete(
+        &self,
+        request: &ModelRequest,
+        on_text: Option<&TextSink>,
+    ) -> Result<Completion, ModelError> {
         let result = self.inner.complete(request, on_text).await;
         self.file.add(&Line {
             model: self.inner.name(),

@@ -7,7 +7,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use cellblock_agents::{Completion, Finish, ModelClient, ModelError, ModelMessage, ModelRequest, TextSink};
+use cellblock_agents::{
+    Completion, Finish, ModelClient, ModelError, ModelMessage, ModelRequest, TextSink,
+};
 use cellblock_models::{Answer, CacheStore, Cached, Scripted};
 
 fn asked(text: &str) -> ModelRequest {
@@ -56,7 +58,13 @@ async fn failures_and_answers_of_nothing_are_not_kept() {
     let (_directory, path) = place();
     let filtered = Completion { finish: Finish::Filtered, ..Completion::text("m", "I cannot") };
     let failure = ModelError::Status { provider: "p".into(), status: 500, message: "oh".into() };
-    let answers = [failure.into(), filtered.into(), Answer::from(""), Answer::call("add", "{}"), "never".into()];
+    let answers = [
+        failure.into(),
+        filtered.into(),
+        Answer::from(""),
+        Answer::call("add", "{}"),
+        "never".into(),
+    ];
     let model = Arc::new(Scripted::new("m", answers));
     let client = cached(&model, &path);
     let request = asked("hi");
@@ -81,7 +89,10 @@ async fn write(path: &Path, who: &str) {
         let request = ModelRequest { system: format!("{who} {number}"), ..asked("hi") };
         client.complete(&request, None).await.unwrap();
         // What both write.
-        client.complete(&ModelRequest { system: format!("both {number}"), ..asked("hi") }, None).await.unwrap();
+        client
+            .complete(&ModelRequest { system: format!("both {number}"), ..asked("hi") }, None)
+            .await
+            .unwrap();
     }
 }
 

@@ -17,7 +17,9 @@ fn client(server: &Server) -> Anthropic {
 
 /// Events as the API writes them: each with its name.
 fn named(data: &[Value]) -> axum::response::Response {
-    let event = |data: &Value| format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default());
+    let event = |data: &Value| {
+        format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default())
+    };
     pieces("text/event-stream; charset=utf-8", data.iter().map(event).collect(), End::Whole)
 }
 
@@ -84,11 +86,17 @@ async fn overload_passes_and_a_wrong_key_does_not() {
     assert_eq!((heard.lock().unwrap().concat().as_str(), server.count()), ("hello", 3));
 
     let server = Server::start(move |_, _| as_json(401, &failure("authentication_error"))).await;
-    assert!(matches!(client(&server).complete(&hello(), None).await, Err(ModelError::Unauthorized { .. })));
+    assert!(matches!(
+        client(&server).complete(&hello(), None).await,
+        Err(ModelError::Unauthorized { .. })
+    ));
     assert_eq!(server.count(), 1);
     let keyless = Anthropic { key: None, ..client(&server) };
     let error = keyless.complete(&hello(), None).await.unwrap_err();
-    assert!(matches!(&error, ModelError::NoKey { variable, .. } if variable == "ANTHROPIC_API_KEY"), "{error}");
+    assert!(
+        matches!(&error, ModelError::NoKey { variable, .. } if variable == "ANTHROPIC_API_KEY"),
+        "{error}"
+    );
     assert_eq!(server.count(), 1);
 }
 
@@ -98,5 +106,8 @@ async fn a_stream_that_is_cut_keeps_what_came() {
     let server = Server::start(move |_, _| events(std::slice::from_ref(&start), End::Cut)).await;
     let (sink, _) = listener();
     let error = client(&server).complete(&hello(), Some(&sink)).await.unwrap_err();
-    assert!(matches!(&error, ModelError::Interrupted { received, .. } if received == "hel"), "{error:?}");
+    assert!(
+        matches!(&error, ModelError::Interrupted { received, .. } if received == "hel"),
+        "{error:?}"
+    );
 }

@@ -21,7 +21,10 @@ async fn a_key_that_is_refused_is_not_tried_again() {
     for status in [401, 403] {
         let server = Server::start(move |_, _| refusal(status, "no such key")).await;
         let error = ask(&server).await.unwrap_err();
-        assert!(matches!(&error, ModelError::Unauthorized { message, .. } if message == "no such key"), "{error}");
+        assert!(
+            matches!(&error, ModelError::Unauthorized { message, .. } if message == "no such key"),
+            "{error}"
+        );
         assert_eq!(server.count(), 1);
     }
 }
@@ -30,7 +33,12 @@ async fn a_key_that_is_refused_is_not_tried_again() {
 async fn failures_that_may_pass_are_tried_again_until_they_pass() {
     for status in [408, 429, 500, 502, 503, 529] {
         let server =
-            Server::start(move |number, _| if number < 2 { refusal(status, "busy") } else { completion("hi") }).await;
+            Server::start(
+                move |number, _| {
+                    if number < 2 { refusal(status, "busy") } else { completion("hi") }
+                },
+            )
+            .await;
         assert_eq!(ask(&server).await.unwrap().content, "hi", "{status}");
         assert_eq!(server.count(), 3);
     }
@@ -52,14 +60,18 @@ async fn a_provider_that_asks_to_wait_is_waited_for() {
         response.headers_mut().insert("retry-after", wait.parse().unwrap());
         response
     };
-    let server = Server::start(move |number, _| if number == 0 { limited("1") } else { completion("hi") }).await;
+    let server =
+        Server::start(move |number, _| if number == 0 { limited("1") } else { completion("hi") })
+            .await;
     let start = Instant::now();
     assert_eq!(ask(&server).await.unwrap().content, "hi");
     assert!(start.elapsed() >= Duration::from_millis(990), "{:?}", start.elapsed());
 
     // A date that has passed asks for no wait.
     let date = "Wed, 21 Oct 2015 07:28:00 GMT";
-    let server = Server::start(move |number, _| if number == 0 { limited(date) } else { completion("hi") }).await;
+    let server =
+        Server::start(move |number, _| if number == 0 { limited(date) } else { completion("hi") })
+            .await;
     assert_eq!(ask(&server).await.unwrap().content, "hi");
 
     // Longer than allowed (2 seconds here): the call fails at once and says when it could succeed.
@@ -67,7 +79,10 @@ async fn a_provider_that_asks_to_wait_is_waited_for() {
     let start = Instant::now();
     let error = ask(&server).await.unwrap_err();
     let hour = Some(Duration::from_secs(3600));
-    assert!(matches!(&error, ModelError::RateLimited { retry_after, .. } if *retry_after == hour), "{error}");
+    assert!(
+        matches!(&error, ModelError::RateLimited { retry_after, .. } if *retry_after == hour),
+        "{error}"
+    );
     assert_eq!(server.count(), 1);
     assert!(start.elapsed() < Duration::from_secs(60));
 }
@@ -82,8 +97,7 @@ async fn an_empty_account_is_not_tried_again() {
 
 #[tokio::test]
 async fn a_conversation_that_is_too_long_is_an_error_of_its_own() {
-    let body =
-        json!({"error": {"message": "maximum context length is 8192 tokens", "code": "context_length_exceeded"}});
+    let body = json!({"error": {"message": "maximum context length is 8192 tokens", "code": "context_length_exceeded"}});
     let server = Server::start(move |_, _| as_json(400, &body)).await;
     assert!(matches!(ask(&server).await, Err(ModelError::TooLong { .. })));
     assert_eq!(server.count(), 1);
@@ -92,15 +106,22 @@ async fn a_conversation_that_is_too_long_is_an_error_of_its_own() {
 #[tokio::test]
 async fn a_stream_that_is_cut_keeps_what_came_and_is_not_begun_again() {
     for end in [End::Cut, End::Whole] {
-        let server = Server::start(move |_, _| events(&[chunk(&json!({"content": "hel"}))], end)).await;
+        let server =
+            Server::start(move |_, _| events(&[chunk(&json!({"content": "hel"}))], end)).await;
         let (sink, heard) = listener();
         let error = server.openai().complete(&hello(), Some(&sink)).await.unwrap_err();
-        assert!(matches!(&error, ModelError::Interrupted { received, .. } if received == "hel"), "{error:?}");
+        assert!(
+            matches!(&error, ModelError::Interrupted { received, .. } if received == "hel"),
+            "{error:?}"
+        );
         assert_eq!(heard.lock().unwrap().concat(), "hel");
         assert_eq!(server.count(), 1);
     }
     // Control: of which nobody heard anything, is asked for again.
-    let server = Server::start(|number, _| if number == 0 { events(&[], End::Cut) } else { streamed(&["hi"]) }).await;
+    let server = Server::start(
+        |number, _| if number == 0 { events(&[], End::Cut) } else { streamed(&["hi"]) },
+    )
+    .await;
     let (sink, heard) = listener();
     assert_eq!(server.openai().complete(&hello(), Some(&sink)).await.unwrap().content, "hi");
     assert_eq!((heard.lock().unwrap().concat().as_str(), server.count()), ("hi", 2));
@@ -128,7 +149,9 @@ async fn an_error_in_the_middle_of_a_stream_is_told() {
     .await;
     let (sink, _) = listener();
     let error = server.openai().complete(&hello(), Some(&sink)).await.unwrap_err();
-    let ModelError::Interrupted { received, source: Some(source), .. } = &error else { panic!("{error:?}") };
+    let ModelError::Interrupted { received, source: Some(source), .. } = &error else {
+        panic!("{error:?}")
+    };
     assert_eq!(received, "hel");
     assert!(source.to_string().contains("the GPU burns"), "{source}");
     assert_eq!(server.openai().complete(&hello(), Some(&sink)).await.unwrap().content, "hi");
@@ -148,27 +171,42 @@ async fn answers_that_make_no_sense_are_refused_with_a_hint() {
     ] {
         let server = Server::start(move |_, _| answer(200, kind, body)).await;
         let error = ask(&server).await.unwrap_err();
-        assert!(matches!(&error, ModelError::Malformed { what, .. } if what.contains(says)), "{body:?}: {error}");
+        assert!(
+            matches!(&error, ModelError::Malformed { what, .. } if what.contains(says)),
+            "{body:?}: {error}"
+        );
         assert_eq!(server.count(), 1, "{body:?}");
     }
-    for (body, says) in
-        [("data: {broken\n\n", "begins: {broken"), ("data: <html>\n\n", "web page"), ("data: \u{0}\n\n", "begins")]
-    {
+    for (body, says) in [
+        ("data: {broken\n\n", "begins: {broken"),
+        ("data: <html>\n\n", "web page"),
+        ("data: \u{0}\n\n", "begins"),
+    ] {
         let server = Server::start(move |_, _| answer(200, "text/event-stream", body)).await;
         let (sink, _) = listener();
         let error = server.openai().complete(&hello(), Some(&sink)).await.unwrap_err();
-        assert!(matches!(&error, ModelError::Malformed { what, .. } if what.contains(says)), "{body:?}: {error}");
+        assert!(
+            matches!(&error, ModelError::Malformed { what, .. } if what.contains(says)),
+            "{body:?}: {error}"
+        );
     }
     // A page in the place of a stream; bytes that are no text.
     let server = Server::start(|_, _| answer(200, "text/html; charset=utf-8", "<html>hello")).await;
     let (sink, _) = listener();
     let error = server.openai().complete(&hello(), Some(&sink)).await.unwrap_err();
-    assert!(matches!(&error, ModelError::Malformed { what, .. } if what.contains("web page")), "{error}");
-    let server =
-        Server::start(|_, _| answer(200, "text/event-stream", vec![b'd', b'a', b't', b'a', b':', 0xff, b'\n', b'\n']))
-            .await;
+    assert!(
+        matches!(&error, ModelError::Malformed { what, .. } if what.contains("web page")),
+        "{error}"
+    );
+    let server = Server::start(|_, _| {
+        answer(200, "text/event-stream", vec![b'd', b'a', b't', b'a', b':', 0xff, b'\n', b'\n'])
+    })
+    .await;
     let (sink, _) = listener();
-    assert!(matches!(server.openai().complete(&hello(), Some(&sink)).await, Err(ModelError::Malformed { .. })));
+    assert!(matches!(
+        server.openai().complete(&hello(), Some(&sink)).await,
+        Err(ModelError::Malformed { .. })
+    ));
 }
 
 #[tokio::test]
@@ -202,7 +240,10 @@ async fn nobody_listens() {
     let client = OpenAi::new(format!("{address}/v1"), "m");
     let start = Instant::now();
     let error = client.complete(&hello(), None).await.unwrap_err();
-    assert!(matches!(&error, ModelError::Connect { address: told, .. } if *told == address), "{error:?}");
+    assert!(
+        matches!(&error, ModelError::Connect { address: told, .. } if *told == address),
+        "{error:?}"
+    );
     assert!(error.is_transient());
     // On this machine it is said at once, without the waits of the default bounds.
     assert!(start.elapsed() < Duration::from_secs(20));
@@ -213,7 +254,10 @@ async fn a_server_without_tls_is_no_connection() {
     let server = Server::start(|_, _| completion("hi")).await;
     let client = OpenAi { base_url: format!("https://{}/v1", server.address), ..server.openai() };
     let error = client.complete(&hello(), None).await.unwrap_err();
-    assert!(matches!(&error, ModelError::Connect { address, .. } if address.starts_with("https://")), "{error:?}");
+    assert!(
+        matches!(&error, ModelError::Connect { address, .. } if address.starts_with("https://")),
+        "{error:?}"
+    );
     assert_eq!(server.count(), 0);
 }
 
@@ -234,7 +278,10 @@ async fn a_connection_that_is_closed_without_a_word_is_tried_again() {
     });
     let client = OpenAi { connection: Connection::new(quick()), ..OpenAi::new(address, "m") };
     let error = client.complete(&hello(), None).await.unwrap_err();
-    assert!(matches!(&error, ModelError::Interrupted { received, .. } if received.is_empty()), "{error:?}");
+    assert!(
+        matches!(&error, ModelError::Interrupted { received, .. } if received.is_empty()),
+        "{error:?}"
+    );
     assert_eq!(tokio::time::timeout(Duration::from_secs(30), closing).await.unwrap().unwrap(), 3);
 }
 
@@ -252,7 +299,10 @@ async fn redirects_are_not_followed_and_carry_no_key() {
         .await;
         let client = OpenAi { key: Some("sesame".into()), ..server.openai() };
         let error = client.complete(&hello(), None).await.unwrap_err();
-        assert!(matches!(&error, ModelError::Status { message, .. } if message.contains(&told)), "{error}");
+        assert!(
+            matches!(&error, ModelError::Status { message, .. } if message.contains(&told)),
+            "{error}"
+        );
         assert_eq!(server.count(), 1);
     }
     assert_eq!(elsewhere.count(), 0);
@@ -262,6 +312,9 @@ async fn redirects_are_not_followed_and_carry_no_key() {
 async fn addresses_that_are_none_are_refused() {
     for base in ["", "localhost:8080", "ftp://127.0.0.1/", "http://me:sesame@127.0.0.1/v1"] {
         let error = OpenAi::new(base, "m").complete(&hello(), None).await.unwrap_err();
-        assert!(matches!(&error, ModelError::Start { .. }) && !error.to_string().contains("sesame"), "{base}: {error}");
+        assert!(
+            matches!(&error, ModelError::Start { .. }) && !error.to_string().contains("sesame"),
+            "{base}: {error}"
+        );
     }
 }

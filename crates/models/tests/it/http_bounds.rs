@@ -15,7 +15,8 @@ async fn an_answer_without_an_end_is_refused_when_it_is_too_large() {
     let event = "data: {\"choices\":[{\"delta\":{\"content\":\"again and again \"}}]}\n\n";
     for piece in [event, "x", ": only a comment\n\n", "data: no line end "] {
         let server = Server::start(move |_, asked| {
-            let kind = if asked.body["stream"] == true { "text/event-stream" } else { "application/json" };
+            let kind =
+                if asked.body["stream"] == true { "text/event-stream" } else { "application/json" };
             answer(200, kind, Body::from_stream(endless(piece.repeat(1024))))
         })
         .await;
@@ -24,13 +25,22 @@ async fn an_answer_without_an_end_is_refused_when_it_is_too_large() {
         let (sink, _) = listener();
         for on_text in [None, Some(&sink)] {
             let error = client.complete(&hello(), on_text).await.unwrap_err();
-            assert!(matches!(&error, ModelError::Malformed { what, .. } if what == MIB), "{piece}: {error:?}");
+            assert!(
+                matches!(&error, ModelError::Malformed { what, .. } if what == MIB),
+                "{piece}: {error:?}"
+            );
         }
         assert_eq!(server.count(), 2);
     }
     // An error's body that has no end does not hold the error back.
-    let server = Server::start(|_, _| answer(400, "text/plain", Body::from_stream(endless("no ".repeat(1024))))).await;
-    assert!(matches!(server.openai().complete(&hello(), None).await, Err(ModelError::Status { status: 400, .. })));
+    let server = Server::start(|_, _| {
+        answer(400, "text/plain", Body::from_stream(endless("no ".repeat(1024))))
+    })
+    .await;
+    assert!(matches!(
+        server.openai().complete(&hello(), None).await,
+        Err(ModelError::Status { status: 400, .. })
+    ));
 }
 
 fn with(server: &Server, transport: Transport) -> OpenAi {
@@ -40,8 +50,16 @@ fn with(server: &Server, transport: Transport) -> OpenAi {
 #[tokio::test]
 async fn bounds_may_be_as_large_as_they_like() {
     let server =
-        Server::start(|number, _| if number == 0 { as_json(503, &json!({})) } else { streamed(&["hi"]) }).await;
-    let most = Transport { timeout: Duration::MAX, silence: Duration::MAX, longest_delay: Duration::MAX, ..quick() };
+        Server::start(
+            |number, _| if number == 0 { as_json(503, &json!({})) } else { streamed(&["hi"]) },
+        )
+        .await;
+    let most = Transport {
+        timeout: Duration::MAX,
+        silence: Duration::MAX,
+        longest_delay: Duration::MAX,
+        ..quick()
+    };
     let (sink, _) = listener();
     assert_eq!(with(&server, most).complete(&hello(), Some(&sink)).await.unwrap().content, "hi");
 }
@@ -49,11 +67,14 @@ async fn bounds_may_be_as_large_as_they_like() {
 #[tokio::test]
 async fn silence_ends_an_answer() {
     let silence = Duration::from_millis(700);
-    let server = Server::start(|_, _| events(&[chunk(&json!({"content": "hel"}))], End::Never)).await;
+    let server =
+        Server::start(|_, _| events(&[chunk(&json!({"content": "hel"}))], End::Never)).await;
     let (sink, _) = listener();
     let client = with(&server, Transport { silence, ..quick() });
     let error = client.complete(&hello(), Some(&sink)).await.unwrap_err();
-    let ModelError::Interrupted { received, source: Some(source), .. } = &error else { panic!("{error:?}") };
+    let ModelError::Interrupted { received, source: Some(source), .. } = &error else {
+        panic!("{error:?}")
+    };
     assert_eq!(received, "hel");
     assert!(source.to_string().contains("700ms"), "{source}");
 
@@ -70,7 +91,10 @@ async fn a_call_ends_in_time_whatever_the_server_does() {
     let timeout = Duration::from_millis(400);
     let listening = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mute = format!("http://{}/v1", listening.local_addr().unwrap());
-    let client = OpenAi { connection: Connection::new(Transport { timeout, ..quick() }), ..OpenAi::new(mute, "m") };
+    let client = OpenAi {
+        connection: Connection::new(Transport { timeout, ..quick() }),
+        ..OpenAi::new(mute, "m")
+    };
     let error = client.complete(&hello(), None).await.unwrap_err();
     assert!(matches!(&error, ModelError::Timeout { after, .. } if *after == timeout), "{error:?}");
 
@@ -81,7 +105,11 @@ async fn a_call_ends_in_time_whatever_the_server_does() {
         response
     })
     .await;
-    let transport = Transport { timeout: Duration::from_secs(20), longest_delay: Duration::from_secs(60), ..quick() };
+    let transport = Transport {
+        timeout: Duration::from_secs(20),
+        longest_delay: Duration::from_secs(60),
+        ..quick()
+    };
     let error = with(&server, transport).complete(&hello(), None).await.unwrap_err();
     assert!(matches!(&error, ModelError::Status { status: 503, .. }), "{error:?}");
     assert_eq!(server.count(), 1);
@@ -94,7 +122,10 @@ async fn a_call_that_is_dropped_ends_at_the_server_too() {
         let gone = gone.clone();
         let body = futures_util::stream::unfold(gone, |gone| async move {
             tokio::time::sleep(Duration::from_millis(5)).await;
-            Some((Ok::<_, std::io::Error>(format!("data: {}\n\n", chunk(&json!({"content": "x"})))), gone))
+            Some((
+                Ok::<_, std::io::Error>(format!("data: {}\n\n", chunk(&json!({"content": "x"})))),
+                gone,
+            ))
         });
         answer(200, "text/event-stream", Body::from_stream(body))
     })
@@ -109,7 +140,9 @@ async fn a_call_that_is_dropped_ends_at_the_server_too() {
     call.abort();
     assert!(call.await.unwrap_err().is_cancelled());
     // The body is dropped when the connection is closed: then the last sender, but the server's own, is gone.
-    let waited = tokio::time::timeout(Duration::from_secs(20), async { while heard.recv().await.is_some() {} });
+    let waited = tokio::time::timeout(Duration::from_secs(20), async {
+        while heard.recv().await.is_some() {}
+    });
     assert!(waited.await.is_ok());
     drop(server);
     assert!(tokio::time::timeout(Duration::from_secs(20), ended.recv()).await.unwrap().is_none());

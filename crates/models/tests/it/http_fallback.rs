@@ -21,8 +21,11 @@ async fn case_39_the_first_model_with_its_repetitions_then_the_second() {
     .await;
     let list = Fallback(vec![model(&server, "m1"), model(&server, "m2")]);
     assert_eq!(list.complete(&hello(), None).await.unwrap().content, "from m2");
-    let asked: Vec<_> =
-        server.asked().iter().map(|asked| asked.body["model"].as_str().unwrap_or_default().to_owned()).collect();
+    let asked: Vec<_> = server
+        .asked()
+        .iter()
+        .map(|asked| asked.body["model"].as_str().unwrap_or_default().to_owned())
+        .collect();
     assert_eq!(asked, ["m1", "m1", "m1", "m2"]);
 }
 
@@ -33,7 +36,10 @@ async fn a_stream_that_breaks_is_not_continued_by_another_model() {
     let list = Fallback(vec![model(&broken, "m1"), model(&well, "m2")]);
     let (sink, heard) = listener();
     let error = list.complete(&hello(), Some(&sink)).await.unwrap_err();
-    assert!(matches!(&error, ModelError::Interrupted { received, .. } if received == "hel"), "{error}");
+    assert!(
+        matches!(&error, ModelError::Interrupted { received, .. } if received == "hel"),
+        "{error}"
+    );
     assert_eq!((heard.lock().unwrap().concat().as_str(), well.count()), ("hel", 0));
     // Control: one that is refused at once is replaced.
     let refused = Server::start(|_, _| as_json(401, &json!({"error": {"message": "no"}}))).await;

@@ -7,7 +7,11 @@ use serde_json::{Value, json};
 use crate::http_server::*;
 
 fn client(server: &Server) -> Ollama {
-    Ollama { base_url: server.url("/"), connection: Connection::new(quick()), ..Ollama::new("llama3") }
+    Ollama {
+        base_url: server.url("/"),
+        connection: Connection::new(quick()),
+        ..Ollama::new("llama3")
+    }
 }
 
 fn said(text: &str) -> Value {
@@ -22,15 +26,20 @@ fn end() -> Value {
 /// Lines of JSON, in pieces that end anywhere.
 fn lines(all: &[Value], kind: &str, stop: End) -> axum::response::Response {
     let text: String = all.iter().map(|line| format!("{line}\n")).collect();
-    let bytes: Vec<String> =
-        text.as_bytes().chunks(7).map(|piece| String::from_utf8_lossy(piece).into_owned()).collect();
+    let bytes: Vec<String> = text
+        .as_bytes()
+        .chunks(7)
+        .map(|piece| String::from_utf8_lossy(piece).into_owned())
+        .collect();
     pieces(kind, bytes, stop)
 }
 
 #[tokio::test]
 async fn an_answer_as_it_is_written() {
-    let server =
-        Server::start(|_, _| lines(&[said("he"), said("llo"), end()], "application/x-ndjson", End::Whole)).await;
+    let server = Server::start(|_, _| {
+        lines(&[said("he"), said("llo"), end()], "application/x-ndjson", End::Whole)
+    })
+    .await;
     let (sink, heard) = listener();
     let completion = client(&server).complete(&hello(), Some(&sink)).await.unwrap();
     assert_eq!(*heard.lock().unwrap(), ["he", "llo"]);
@@ -58,7 +67,8 @@ async fn an_answer_at_once_with_a_tool_call() {
 
 #[tokio::test]
 async fn a_model_that_is_not_there_is_told_with_what_gets_it() {
-    let server = Server::start(|_, _| as_json(404, &json!({"error": "model 'llama3' not found"}))).await;
+    let server =
+        Server::start(|_, _| as_json(404, &json!({"error": "model 'llama3' not found"}))).await;
     let error = client(&server).complete(&hello(), None).await.unwrap_err();
     assert!(error.to_string().contains("ollama pull llama3"), "{error}");
     assert_eq!(server.count(), 1);
@@ -74,9 +84,16 @@ async fn streams_that_break_keep_what_came() {
         let server = Server::start(move |_, _| lines(&all, "application/x-ndjson", stop)).await;
         let (sink, _) = listener();
         let error = client(&server).complete(&hello(), Some(&sink)).await.unwrap_err();
-        assert!(matches!(&error, ModelError::Interrupted { received, .. } if received == "hel"), "{error:?}");
+        assert!(
+            matches!(&error, ModelError::Interrupted { received, .. } if received == "hel"),
+            "{error:?}"
+        );
     }
-    let server = Server::start(|_, _| lines(&[json!("x")], "application/x-ndjson", End::Whole)).await;
+    let server =
+        Server::start(|_, _| lines(&[json!("x")], "application/x-ndjson", End::Whole)).await;
     let (sink, _) = listener();
-    assert!(matches!(client(&server).complete(&hello(), Some(&sink)).await, Err(ModelError::Malformed { .. })));
+    assert!(matches!(
+        client(&server).complete(&hello(), Some(&sink)).await,
+        Err(ModelError::Malformed { .. })
+    ));
 }

@@ -18,11 +18,15 @@ async fn case_37_what_a_call_costs() {
     let known = server.openai().complete(&hello(), None).await.unwrap();
     assert_eq!(known.usage, Usage { prompt_tokens: 100, completion_tokens: 10 });
     same(known.cost, 0.0036);
-    let priced = OpenAi { price: Some(Price::per_thousand([1.0, 2.0]).unwrap()), ..server.openai() };
+    let priced =
+        OpenAi { price: Some(Price::per_thousand([1.0, 2.0]).unwrap()), ..server.openai() };
     same(priced.complete(&hello(), None).await.unwrap().cost, 0.12);
 
     let unknown = Server::start(|_, _| {
-        as_json(200, &json!({"choices": [{"message": {"content": "hi"}}], "usage": {"prompt_tokens": 100}}))
+        as_json(
+            200,
+            &json!({"choices": [{"message": {"content": "hi"}}], "usage": {"prompt_tokens": 100}}),
+        )
     })
     .await;
     let client = OpenAi { model: "nobody-knows-this".to_owned(), ..unknown.openai() };
@@ -39,7 +43,10 @@ async fn without_a_listener_the_answer_comes_at_once() {
     assert_eq!(asked.uri.path(), "/v1/chat/completions");
     assert_eq!(asked.headers["authorization"], "Bearer sesame");
     assert_eq!(asked.headers["content-type"], "application/json");
-    assert_eq!(asked.body, json!({"model": "gpt-4", "messages": [{"role": "user", "content": "hello"}]}));
+    assert_eq!(
+        asked.body,
+        json!({"model": "gpt-4", "messages": [{"role": "user", "content": "hello"}]})
+    );
 }
 
 #[tokio::test]
@@ -52,7 +59,10 @@ async fn with_a_listener_the_answer_is_heard_while_it_is_written() {
     assert_eq!(completion.usage, Usage { prompt_tokens: 100, completion_tokens: 10 });
     same(completion.cost, 0.0036);
     let body = &server.asked()[0].body;
-    assert_eq!((&body["stream"], &body["stream_options"]), (&json!(true), &json!({"include_usage": true})));
+    assert_eq!(
+        (&body["stream"], &body["stream_options"]),
+        (&json!(true), &json!({"include_usage": true}))
+    );
 }
 
 #[tokio::test]
@@ -60,7 +70,8 @@ async fn events_may_be_split_anywhere() {
     let text = format!("data: {}\r\n\r\ndata: [DONE]\r\n\r\n", chunk(&json!({"content": "wörld"})));
     let server = Server::start(move |_, _| {
         let bytes = text.as_bytes().iter().map(|byte| Ok::<_, std::io::Error>(vec![*byte]));
-        let body = axum::body::Body::from_stream(futures_util::stream::iter(bytes.collect::<Vec<_>>()));
+        let body =
+            axum::body::Body::from_stream(futures_util::stream::iter(bytes.collect::<Vec<_>>()));
         answer(200, "text/event-stream; charset=utf-8", body)
     })
     .await;
@@ -128,19 +139,27 @@ async fn no_key_is_an_error_before_anything_is_sent() {
     let server = Server::start(|_, _| completion("hi")).await;
     let client = OpenAi { key_variable: Some("ACME_KEY".to_owned()), ..server.openai() };
     let error = client.complete(&hello(), None).await.unwrap_err();
-    assert!(matches!(&error, ModelError::NoKey { variable, .. } if variable == "ACME_KEY"), "{error}");
+    assert!(
+        matches!(&error, ModelError::NoKey { variable, .. } if variable == "ACME_KEY"),
+        "{error}"
+    );
     assert_eq!(server.count(), 0);
     // Control: with a key it is sent; and OpenAI itself is known to need one.
     OpenAi { key: Some("sesame".into()), ..client }.complete(&hello(), None).await.unwrap();
     assert_eq!(server.count(), 1);
-    let error = OpenAi::new("https://api.openai.com/v1", "gpt-4o").complete(&hello(), None).await.unwrap_err();
+    let error = OpenAi::new("https://api.openai.com/v1", "gpt-4o")
+        .complete(&hello(), None)
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("OPENAI_API_KEY"), "{error}");
 }
 
 #[tokio::test]
 async fn calls_cost_little() {
-    let server =
-        Server::start(|_, asked| if asked.body["stream"] == true { streamed(&["hi"]) } else { completion("hi") }).await;
+    let server = Server::start(|_, asked| {
+        if asked.body["stream"] == true { streamed(&["hi"]) } else { completion("hi") }
+    })
+    .await;
     let client = server.openai();
     let (sink, _) = listener();
     client.complete(&hello(), None).await.unwrap();
@@ -163,8 +182,11 @@ async fn a_rate_limit_is_kept_and_shared() {
     let one = OpenAi { connection: Connection::new(transport), ..server.openai() };
     let other = OpenAi { model: "other".to_owned(), ..one.clone() };
     let (request, start) = (hello(), Instant::now());
-    let (a, b, c) =
-        tokio::join!(one.complete(&request, None), other.complete(&request, None), one.complete(&request, None));
+    let (a, b, c) = tokio::join!(
+        one.complete(&request, None),
+        other.complete(&request, None),
+        one.complete(&request, None)
+    );
     assert!(a.is_ok() && b.is_ok() && c.is_ok());
     // 300 a minute are a fifth of a second apart.
     assert!(start.elapsed().as_millis() >= 390, "{:?}", start.elapsed());

@@ -56,7 +56,12 @@ fn clients(server: &Server) -> Vec<Box<dyn ModelClient>> {
             connection: connection.clone(),
             ..Anthropic::new("claude-sonnet-4-5")
         }),
-        Box::new(Ollama { key: Some(KEY.into()), base_url: server.url(""), connection, ..Ollama::new("llama3") }),
+        Box::new(Ollama {
+            key: Some(KEY.into()),
+            base_url: server.url(""),
+            connection,
+            ..Ollama::new("llama3")
+        }),
     ]
 }
 
@@ -75,7 +80,10 @@ fn told(error: &ModelError) -> String {
 #[tokio::test(flavor = "current_thread")]
 async fn the_key_is_nowhere() {
     let log = Log::default();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(log.clone())
+        .finish();
     let guard = tracing::subscriber::set_default(subscriber);
     // Servers repeat the key in every way that they have.
     let words = format!("the key '{KEY}' is wrong");
@@ -87,7 +95,10 @@ async fn the_key_is_nowhere() {
         4 => as_json(429, &json!({"error": {"message": words, "code": "insufficient_quota"}})),
         5 => as_json(400, &json!({"error": {"message": format!("context length {words}")}})),
         6 => answer(302, "text/plain", words.clone()),
-        _ => events(&[chunk(&json!({"content": "hel"})), json!({"error": words, "type": "error"})], End::Cut),
+        _ => events(
+            &[chunk(&json!({"content": "hel"})), json!({"error": words, "type": "error"})],
+            End::Cut,
+        ),
     })
     .await;
     let mut everything = String::new();
@@ -95,7 +106,8 @@ async fn the_key_is_nowhere() {
         everything.push_str(&format!("{client:?} {client:#?} "));
         for number in 0..8 {
             let (sink, _) = listener();
-            let error = client.complete(&hello(), Some(&sink).filter(|_| number == 7)).await.unwrap_err();
+            let error =
+                client.complete(&hello(), Some(&sink).filter(|_| number == 7)).await.unwrap_err();
             everything.push_str(&told(&error));
         }
     }
@@ -116,7 +128,11 @@ async fn the_key_is_nowhere() {
     assert!(log.contains("http.request") && log.contains("hyper"), "{log}");
     for text in [&everything, &log] {
         for secret in [KEY, "sesame"] {
-            assert!(!text.contains(secret), "{}", text.lines().find(|line| line.contains(secret)).unwrap_or_default());
+            assert!(
+                !text.contains(secret),
+                "{}",
+                text.lines().find(|line| line.contains(secret)).unwrap_or_default()
+            );
         }
     }
 }

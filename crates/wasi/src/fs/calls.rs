@@ -8,8 +8,8 @@ use wasmtime::{Caller, Linker};
 
 use super::{
     abi::{
-        Errno, FDFLAG_APPEND, FileType, LOOKUP_SYMLINK_FOLLOW, Stat, encode_dirent, encode_fdstat, fstflags, oflags,
-        rights,
+        Errno, FDFLAG_APPEND, FileType, LOOKUP_SYMLINK_FOLLOW, Stat, encode_dirent, encode_fdstat,
+        fstflags, oflags, rights,
     },
     descriptors::{Descriptor, ROOT, Target},
     path,
@@ -40,7 +40,9 @@ fn add_descriptor_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     })?;
     linker.func_wrap(WASI_P1, "fd_renumber", |mut caller: C<'_>, from: u32, to: u32| {
         guest_call(&mut caller, |host, _| {
-            if let Some(Descriptor { target: Target::Node(node), .. }) = host.fs.descriptors.renumber(from, to)? {
+            if let Some(Descriptor { target: Target::Node(node), .. }) =
+                host.fs.descriptors.renumber(from, to)?
+            {
                 host.fs.close(node);
             }
             Ok(())
@@ -49,39 +51,61 @@ fn add_descriptor_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(WASI_P1, "fd_fdstat_get", |mut caller: C<'_>, fd: u32, out: u32| {
         guest_call(&mut caller, |host, memory| memory.write(out, &host.fs.fdstat(fd)?))
     })?;
-    linker.func_wrap(WASI_P1, "fd_fdstat_set_flags", |mut caller: C<'_>, fd: u32, flags: u32| {
-        guest_call(&mut caller, |host, _| {
-            host.fs.descriptors.get_mut(fd)?.append = flags & FDFLAG_APPEND != 0;
-            Ok(())
-        })
-    })?;
-    linker.func_wrap(WASI_P1, "fd_fdstat_set_rights", |mut caller: C<'_>, fd: u32, _base: u64, _inheriting: u64| {
-        // Rights are not what confines a guest here: there is nothing outside its own file system to have a right to.
-        guest_call(&mut caller, |host, _| host.fs.descriptors.get(fd).map(drop))
-    })?;
+    linker.func_wrap(
+        WASI_P1,
+        "fd_fdstat_set_flags",
+        |mut caller: C<'_>, fd: u32, flags: u32| {
+            guest_call(&mut caller, |host, _| {
+                host.fs.descriptors.get_mut(fd)?.append = flags & FDFLAG_APPEND != 0;
+                Ok(())
+            })
+        },
+    )?;
+    linker.func_wrap(
+        WASI_P1,
+        "fd_fdstat_set_rights",
+        |mut caller: C<'_>, fd: u32, _base: u64, _inheriting: u64| {
+            // Rights are not what confines a guest here: there is nothing outside its own file system to have a right to.
+            guest_call(&mut caller, |host, _| host.fs.descriptors.get(fd).map(drop))
+        },
+    )?;
     linker.func_wrap(WASI_P1, "fd_filestat_get", |mut caller: C<'_>, fd: u32, out: u32| {
         guest_call(&mut caller, |host, memory| {
             let stat = match host.fs.descriptors.get(fd)?.target {
                 Target::Node(node) => host.fs.stat(node)?,
-                _ => Stat { inode: u64::from(fd), kind: FileType::CharacterDevice, size: 0, accessed: 0, modified: 0 },
+                _ => Stat {
+                    inode: u64::from(fd),
+                    kind: FileType::CharacterDevice,
+                    size: 0,
+                    accessed: 0,
+                    modified: 0,
+                },
             };
             memory.write(out, &stat.encode())
         })
     })?;
-    linker.func_wrap(WASI_P1, "fd_filestat_set_size", |mut caller: C<'_>, fd: u32, size: u64| {
-        guest_call(&mut caller, |host, _| {
-            let node = host.fs.writable(fd)?;
-            host.fs.set_len(node, size)
-        })
-    })?;
-    linker.func_wrap(WASI_P1, "fd_allocate", |mut caller: C<'_>, fd: u32, offset: u64, len: u64| {
-        guest_call(&mut caller, |host, _| {
-            let node = host.fs.writable(fd)?;
-            let end = offset.checked_add(len).ok_or(Errno::Fbig)?;
-            let size = host.fs.stat(node)?.size;
-            host.fs.set_len(node, size.max(end))
-        })
-    })?;
+    linker.func_wrap(
+        WASI_P1,
+        "fd_filestat_set_size",
+        |mut caller: C<'_>, fd: u32, size: u64| {
+            guest_call(&mut caller, |host, _| {
+                let node = host.fs.writable(fd)?;
+                host.fs.set_len(node, size)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        WASI_P1,
+        "fd_allocate",
+        |mut caller: C<'_>, fd: u32, offset: u64, len: u64| {
+            guest_call(&mut caller, |host, _| {
+                let node = host.fs.writable(fd)?;
+                let end = offset.checked_add(len).ok_or(Errno::Fbig)?;
+                let size = host.fs.stat(node)?.size;
+                host.fs.set_len(node, size.max(end))
+            })
+        },
+    )?;
     linker.func_wrap(
         WASI_P1,
         "fd_filestat_set_times",
@@ -92,9 +116,13 @@ fn add_descriptor_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap(WASI_P1, "fd_advise", |mut caller: C<'_>, fd: u32, _offset: u64, _len: u64, _advice: u32| {
-        guest_call(&mut caller, |host, _| host.fs.descriptors.get(fd).map(drop))
-    })?;
+    linker.func_wrap(
+        WASI_P1,
+        "fd_advise",
+        |mut caller: C<'_>, fd: u32, _offset: u64, _len: u64, _advice: u32| {
+            guest_call(&mut caller, |host, _| host.fs.descriptors.get(fd).map(drop))
+        },
+    )?;
     for name in ["fd_sync", "fd_datasync"] {
         linker.func_wrap(WASI_P1, name, |mut caller: C<'_>, fd: u32| {
             guest_call(&mut caller, |host, _| host.fs.descriptors.get(fd).map(drop))
@@ -109,22 +137,30 @@ fn add_descriptor_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             memory.write(out, &[0, 0, 0, 0, 1, 0, 0, 0])
         })
     })?;
-    linker.func_wrap(WASI_P1, "fd_prestat_dir_name", |mut caller: C<'_>, fd: u32, out: u32, len: u32| {
-        guest_call(&mut caller, |_, memory| match (fd, len) {
-            (ROOT, 1..) => memory.write(out, b"/"),
-            (ROOT, 0) => Err(Errno::Nametoolong),
-            _ => Err(Errno::Badf),
-        })
-    })?;
+    linker.func_wrap(
+        WASI_P1,
+        "fd_prestat_dir_name",
+        |mut caller: C<'_>, fd: u32, out: u32, len: u32| {
+            guest_call(&mut caller, |_, memory| match (fd, len) {
+                (ROOT, 1..) => memory.write(out, b"/"),
+                (ROOT, 0) => Err(Errno::Nametoolong),
+                _ => Err(Errno::Badf),
+            })
+        },
+    )?;
     Ok(())
 }
 
 /// Calls that move data through a descriptor.
 fn add_data_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     type C<'a> = Caller<'a, Host>;
-    linker.func_wrap(WASI_P1, "fd_read", |mut caller: C<'_>, fd: u32, vectors: u32, count: u32, out: u32| {
-        read_call(&mut caller, fd, vectors, count, out)
-    })?;
+    linker.func_wrap(
+        WASI_P1,
+        "fd_read",
+        |mut caller: C<'_>, fd: u32, vectors: u32, count: u32, out: u32| {
+            read_call(&mut caller, fd, vectors, count, out)
+        },
+    )?;
     linker.func_wrap(
         WASI_P1,
         "fd_pread",
@@ -135,9 +171,13 @@ fn add_data_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap(WASI_P1, "fd_write", |mut caller: C<'_>, fd: u32, vectors: u32, count: u32, out: u32| {
-        write_call(&mut caller, fd, vectors, count, None, out)
-    })?;
+    linker.func_wrap(
+        WASI_P1,
+        "fd_write",
+        |mut caller: C<'_>, fd: u32, vectors: u32, count: u32, out: u32| {
+            write_call(&mut caller, fd, vectors, count, None, out)
+        },
+    )?;
     linker.func_wrap(
         WASI_P1,
         "fd_pwrite",
@@ -145,11 +185,19 @@ fn add_data_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             write_call(&mut caller, fd, vectors, count, Some(offset), out)
         },
     )?;
-    linker.func_wrap(WASI_P1, "fd_seek", |mut caller: C<'_>, fd: u32, offset: i64, whence: u32, out: u32| {
-        guest_call(&mut caller, |host, memory| memory.write(out, &host.fs.seek(fd, offset, whence)?.to_le_bytes()))
-    })?;
+    linker.func_wrap(
+        WASI_P1,
+        "fd_seek",
+        |mut caller: C<'_>, fd: u32, offset: i64, whence: u32, out: u32| {
+            guest_call(&mut caller, |host, memory| {
+                memory.write(out, &host.fs.seek(fd, offset, whence)?.to_le_bytes())
+            })
+        },
+    )?;
     linker.func_wrap(WASI_P1, "fd_tell", |mut caller: C<'_>, fd: u32, out: u32| {
-        guest_call(&mut caller, |host, memory| memory.write(out, &host.fs.seek(fd, 0, 1)?.to_le_bytes()))
+        guest_call(&mut caller, |host, memory| {
+            memory.write(out, &host.fs.seek(fd, 0, 1)?.to_le_bytes())
+        })
     })?;
     linker.func_wrap(
         WASI_P1,
@@ -184,7 +232,8 @@ fn add_path_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             guest_call(&mut caller, |host, memory| {
                 let base = host.fs.node(fd)?;
                 let follow = lookup & LOOKUP_SYMLINK_FOLLOW != 0;
-                let opened = host.fs.open(base, memory.path(path, len)?, follow, oflags, rights, fdflags)?;
+                let opened =
+                    host.fs.open(base, memory.path(path, len)?, follow, oflags, rights, fdflags)?;
                 memory.write(out, &opened.to_le_bytes()).inspect_err(|_| {
                     // Nobody learned its number, so nobody could close it.
                     let _ = host.fs.close_descriptor(opened);
@@ -206,7 +255,14 @@ fn add_path_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         WASI_P1,
         "path_filestat_set_times",
-        |mut caller: C<'_>, fd: u32, lookup: u32, path: u32, len: u32, accessed: u64, modified: u64, flags: u32| {
+        |mut caller: C<'_>,
+         fd: u32,
+         lookup: u32,
+         path: u32,
+         len: u32,
+         accessed: u64,
+         modified: u64,
+         flags: u32| {
             guest_call(&mut caller, |host, memory| {
                 let follow = lookup & LOOKUP_SYMLINK_FOLLOW != 0;
                 let node = host.fs.lookup(host.fs.node(fd)?, memory.path(path, len)?, follow)?;
@@ -214,28 +270,46 @@ fn add_path_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
             })
         },
     )?;
-    linker.func_wrap(WASI_P1, "path_create_directory", |mut caller: C<'_>, fd: u32, path: u32, len: u32| {
-        guest_call(&mut caller, |host, memory| {
-            let place = host.fs.place(host.fs.node(fd)?, memory.path(path, len)?)?;
-            host.fs.add(place.directory, place.name, Kind::directory(place.directory)).map(drop)
-        })
-    })?;
-    linker.func_wrap(WASI_P1, "path_remove_directory", |mut caller: C<'_>, fd: u32, path: u32, len: u32| {
-        guest_call(&mut caller, |host, memory| {
-            let place = host.fs.place(host.fs.node(fd)?, memory.path(path, len)?)?;
-            host.fs.remove(&place, true)
-        })
-    })?;
-    linker.func_wrap(WASI_P1, "path_unlink_file", |mut caller: C<'_>, fd: u32, path: u32, len: u32| {
-        guest_call(&mut caller, |host, memory| {
-            let place = host.fs.place(host.fs.node(fd)?, memory.path(path, len)?)?;
-            host.fs.remove(&place, false)
-        })
-    })?;
+    linker.func_wrap(
+        WASI_P1,
+        "path_create_directory",
+        |mut caller: C<'_>, fd: u32, path: u32, len: u32| {
+            guest_call(&mut caller, |host, memory| {
+                let place = host.fs.place(host.fs.node(fd)?, memory.path(path, len)?)?;
+                host.fs.add(place.directory, place.name, Kind::directory(place.directory)).map(drop)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        WASI_P1,
+        "path_remove_directory",
+        |mut caller: C<'_>, fd: u32, path: u32, len: u32| {
+            guest_call(&mut caller, |host, memory| {
+                let place = host.fs.place(host.fs.node(fd)?, memory.path(path, len)?)?;
+                host.fs.remove(&place, true)
+            })
+        },
+    )?;
+    linker.func_wrap(
+        WASI_P1,
+        "path_unlink_file",
+        |mut caller: C<'_>, fd: u32, path: u32, len: u32| {
+            guest_call(&mut caller, |host, memory| {
+                let place = host.fs.place(host.fs.node(fd)?, memory.path(path, len)?)?;
+                host.fs.remove(&place, false)
+            })
+        },
+    )?;
     linker.func_wrap(
         WASI_P1,
         "path_rename",
-        |mut caller: C<'_>, from_fd: u32, from: u32, from_len: u32, to_fd: u32, to: u32, to_len: u32| {
+        |mut caller: C<'_>,
+         from_fd: u32,
+         from: u32,
+         from_len: u32,
+         to_fd: u32,
+         to: u32,
+         to_len: u32| {
             guest_call(&mut caller, |host, memory| {
                 let from = host.fs.place(host.fs.node(from_fd)?, memory.path(from, from_len)?)?;
                 let to = host.fs.place(host.fs.node(to_fd)?, memory.path(to, to_len)?)?;
@@ -263,10 +337,17 @@ fn add_path_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         WASI_P1,
         "path_readlink",
-        |mut caller: C<'_>, fd: u32, path: u32, len: u32, buffer: u32, buffer_len: u32, out: u32| {
+        |mut caller: C<'_>,
+         fd: u32,
+         path: u32,
+         len: u32,
+         buffer: u32,
+         buffer_len: u32,
+         out: u32| {
             guest_call(&mut caller, |host, memory| {
                 let node = host.fs.lookup(host.fs.node(fd)?, memory.path(path, len)?, false)?;
-                let Some(Kind::Link { target }) = host.fs.inode(node).map(|inode| &inode.kind) else {
+                let Some(Kind::Link { target }) = host.fs.inode(node).map(|inode| &inode.kind)
+                else {
                     return Err(Errno::Inval);
                 };
                 let count = target.len().min(buffer_len as usize);
@@ -278,7 +359,14 @@ fn add_path_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     linker.func_wrap(
         WASI_P1,
         "path_link",
-        |_: C<'_>, _fd: u32, _lookup: u32, _from: u32, _len: u32, _to_fd: u32, _to: u32, _to_len: u32| {
+        |_: C<'_>,
+         _fd: u32,
+         _lookup: u32,
+         _from: u32,
+         _len: u32,
+         _to_fd: u32,
+         _to: u32,
+         _to_len: u32| {
             // One name for each file: what a session holds can then be counted by its directory entries.
             Errno::Notsup as i32
         },
@@ -304,7 +392,13 @@ fn add_missing_socket_call(linker: &mut Linker<Host>, name: &str) -> wasmtime::R
 }
 
 /// Reads through a descriptor. [`imports`](crate::imports) has the call that waits for the host before.
-pub(crate) fn read_call(caller: &mut Caller<'_, Host>, fd: u32, vectors: u32, count: u32, out: u32) -> i32 {
+pub(crate) fn read_call(
+    caller: &mut Caller<'_, Host>,
+    fd: u32,
+    vectors: u32,
+    count: u32,
+    out: u32,
+) -> i32 {
     guest_call(caller, |host, memory| {
         let read = read(host, memory, fd, vectors, count, None)?;
         memory.write(out, &read.to_le_bytes())
@@ -359,7 +453,9 @@ fn write_call(
 ) -> wasmtime::Result<i32> {
     let result = guest_call(caller, |host, memory| {
         let written = write(host, memory, fd, vectors, count, at)?;
-        if let Some(addresses) = host.turn.immortals.as_mut().map(std::mem::take).filter(|list| !list.is_empty()) {
+        if let Some(addresses) =
+            host.turn.immortals.as_mut().map(std::mem::take).filter(|list| !list.is_empty())
+        {
             memory.immortalize(&addresses)?;
         }
         memory.write(out, &written.to_le_bytes())
@@ -502,7 +598,10 @@ impl Fs {
             2 => self.stat(node)?.size,
             _ => return Err(Errno::Inval),
         };
-        let to = from.checked_add_signed(offset).filter(|to| i64::try_from(*to).is_ok()).ok_or(Errno::Inval)?;
+        let to = from
+            .checked_add_signed(offset)
+            .filter(|to| i64::try_from(*to).is_ok())
+            .ok_or(Errno::Inval)?;
         self.descriptors.get_mut(fd)?.offset = to;
         Ok(to)
     }
@@ -538,10 +637,16 @@ impl Fs {
         };
         let stat = self.stat(node)?;
         match stat.kind {
-            kind if kind != FileType::Directory && oflags & oflags::DIRECTORY != 0 => return Err(Errno::Notdir),
+            kind if kind != FileType::Directory && oflags & oflags::DIRECTORY != 0 => {
+                return Err(Errno::Notdir);
+            }
             FileType::SymbolicLink => return Err(Errno::Loop),
-            FileType::Directory if create || write || oflags & oflags::TRUNCATE != 0 => return Err(Errno::Isdir),
-            FileType::RegularFile if write && matches!(node, Node::Layer(..)) => return Err(Errno::Rofs),
+            FileType::Directory if create || write || oflags & oflags::TRUNCATE != 0 => {
+                return Err(Errno::Isdir);
+            }
+            FileType::RegularFile if write && matches!(node, Node::Layer(..)) => {
+                return Err(Errno::Rofs);
+            }
             FileType::RegularFile if oflags & oflags::TRUNCATE != 0 => self.set_len(node, 0)?,
             _ => {}
         }
@@ -556,13 +661,20 @@ impl Fs {
         Ok(fd)
     }
 
-    fn set_times_by_flags(&mut self, node: Node, accessed: u64, modified: u64, flags: u32) -> Result<(), Errno> {
-        let choose = |set: u32, set_now: u32, given: u64| match (flags & set != 0, flags & set_now != 0) {
-            (true, true) => Err(Errno::Inval),
-            (true, false) => Ok(Some(given)),
-            (false, true) => Ok(Some(realtime())),
-            (false, false) => Ok(None),
-        };
+    fn set_times_by_flags(
+        &mut self,
+        node: Node,
+        accessed: u64,
+        modified: u64,
+        flags: u32,
+    ) -> Result<(), Errno> {
+        let choose =
+            |set: u32, set_now: u32, given: u64| match (flags & set != 0, flags & set_now != 0) {
+                (true, true) => Err(Errno::Inval),
+                (true, false) => Ok(Some(given)),
+                (false, true) => Ok(Some(realtime())),
+                (false, false) => Ok(None),
+            };
         let accessed = choose(fstflags::ATIME, fstflags::ATIME_NOW, accessed)?;
         let modified = choose(fstflags::MTIME, fstflags::MTIME_NOW, modified)?;
         self.set_times(node, accessed, modified)

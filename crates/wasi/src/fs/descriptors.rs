@@ -35,7 +35,9 @@ pub(crate) const ROOT: u32 = 3;
 
 impl Default for Descriptors {
     fn default() -> Self {
-        let stream = |target, read| Some(Descriptor { target, offset: 0, append: false, read, write: !read });
+        let stream = |target, read| {
+            Some(Descriptor { target, offset: 0, append: false, read, write: !read })
+        };
         Self(vec![
             stream(Target::Stdin, true),
             stream(Target::Stdout, false),

@@ -44,8 +44,13 @@ impl Layer {
             }
             let start = member.data_start() as usize;
             let range = start..start + member.size() as usize;
-            if member.compression() != zip::CompressionMethod::Stored || content.bytes().get(range.clone()).is_none() {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the layer's archive is damaged"));
+            if member.compression() != zip::CompressionMethod::Stored
+                || content.bytes().get(range.clone()).is_none()
+            {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the layer's archive is damaged",
+                ));
             }
             let node = add_path(&mut nodes, member.name());
             nodes[node as usize].content = Some(range);

@@ -66,7 +66,13 @@ impl Fs {
         Ok(Place { directory, name, must_be_directory: trimmed.len() != path.len() })
     }
 
-    fn walk(&self, base: Node, path: &str, follow_last: bool, links: &mut u32) -> Result<Node, Errno> {
+    fn walk(
+        &self,
+        base: Node,
+        path: &str,
+        follow_last: bool,
+        links: &mut u32,
+    ) -> Result<Node, Errno> {
         let mut at = if path.starts_with('/') { Node::ROOT } else { base };
         let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
         while let Some(name) = names.next() {

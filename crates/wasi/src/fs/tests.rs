@@ -22,7 +22,9 @@ fn guest() -> Guest {
 
 /// Makes a file with this content.
 fn make(guest: &mut Guest, path: &str, content: &[u8]) {
-    let fd = guest.open(ROOT, path, How { oflags: oflags::CREATE | oflags::TRUNCATE, ..How::WRITE }).unwrap();
+    let fd = guest
+        .open(ROOT, path, How { oflags: oflags::CREATE | oflags::TRUNCATE, ..How::WRITE })
+        .unwrap();
     assert_eq!(guest.write(fd, content, None), Ok(content.len() as u32));
     guest.close(fd).unwrap();
 }
@@ -58,7 +60,9 @@ fn names_and_paths_have_limits() {
 #[test]
 fn paths_are_text() {
     let mut guest = guest();
-    for (path, expected) in [(&b"a\0b"[..], Errno::Inval), (b"\xff", Errno::Ilseq), (b"", Errno::Noent)] {
+    for (path, expected) in
+        [(&b"a\0b"[..], Errno::Inval), (b"\xff", Errno::Ilseq), (b"", Errno::Noent)]
+    {
         guest.bytes()[FIRST_PATH as usize..][..path.len()].copy_from_slice(path);
         let arguments = [ROOT.into(), FIRST_PATH.into(), path.len() as u64];
         assert_eq!(guest.call("path_create_directory", &arguments), Err(expected), "{path:?}");
@@ -314,12 +318,16 @@ fn offsets_have_limits() {
     assert_eq!(guest.seek(fd, 0, 7), Err(Errno::Inval));
     for at in [u64::MAX, u64::MAX - 1, 1 << 63, 1 << 62] {
         assert_eq!(guest.read(fd, 10, Some(at)), Ok(vec![]), "{at}");
-        assert!(matches!(guest.write(fd, b"xx", Some(at)), Err(Errno::Nospc | Errno::Fbig)), "{at}");
+        assert!(
+            matches!(guest.write(fd, b"xx", Some(at)), Err(Errno::Nospc | Errno::Fbig)),
+            "{at}"
+        );
     }
     // A device has no end; its offsets must not wrap around either.
     guest.fs().put_device("/zero", Device::Zero).unwrap();
     let zero = guest.open(ROOT, "zero", How::WRITE).unwrap();
-    let vectors: Vec<u8> = [BUFFER, 8, BUFFER, 8].iter().flat_map(|word| word.to_le_bytes()).collect();
+    let vectors: Vec<u8> =
+        [BUFFER, 8, BUFFER, 8].iter().flat_map(|word| word.to_le_bytes()).collect();
     guest.bytes()[VECTOR as usize..][..vectors.len()].copy_from_slice(&vectors);
     for call in ["fd_pread", "fd_pwrite"] {
         guest.call(call, &[zero.into(), VECTOR.into(), 2, u64::MAX, OUT.into()]).unwrap();
@@ -351,7 +359,8 @@ fn a_write_that_does_not_fit_is_cut_between_vectors() {
     fs.set_quota(Quota { bytes: 10, files: 1 });
     let mut guest = Guest::new(fs);
     let fd = guest.open(ROOT, "a", How::CREATE).unwrap();
-    let vectors: Vec<u8> = [BUFFER, 6, BUFFER, 6].iter().flat_map(|word| word.to_le_bytes()).collect();
+    let vectors: Vec<u8> =
+        [BUFFER, 6, BUFFER, 6].iter().flat_map(|word| word.to_le_bytes()).collect();
     guest.bytes()[VECTOR as usize..][..vectors.len()].copy_from_slice(&vectors);
     let arguments = [fd.into(), VECTOR.into(), 2, OUT.into()];
     guest.call("fd_write", &arguments).unwrap();
@@ -416,7 +425,11 @@ fn what_does_not_exist_here_says_so() {
         assert_eq!(guest.call("fd_prestat_get", &[fd, OUT.into()]), Err(Errno::Badf), "{fd}");
     }
     for above in ["..", "/..", "../../..", "a/../.."] {
-        let expected = if above.starts_with('a') { Err(Errno::Notdir) } else { guest.stat_path(ROOT, "/", true) };
+        let expected = if above.starts_with('a') {
+            Err(Errno::Notdir)
+        } else {
+            guest.stat_path(ROOT, "/", true)
+        };
         assert_eq!(guest.stat_path(ROOT, above, true), expected, "{above}");
     }
 }
@@ -424,12 +437,15 @@ fn what_does_not_exist_here_says_so() {
 #[test]
 fn devices_are_not_files() {
     let mut fs = Fs::new();
-    for (path, device) in [("/null", Device::Null), ("/zero", Device::Zero), ("/random", Device::Random)] {
+    for (path, device) in
+        [("/null", Device::Null), ("/zero", Device::Zero), ("/random", Device::Random)]
+    {
         fs.put_device(path, device).unwrap();
     }
     let mut guest = Guest::new(fs);
     let open = |guest: &mut Guest, path| guest.open(ROOT, path, How::WRITE).unwrap();
-    let (null, zero, random) = (open(&mut guest, "null"), open(&mut guest, "zero"), open(&mut guest, "random"));
+    let (null, zero, random) =
+        (open(&mut guest, "null"), open(&mut guest, "zero"), open(&mut guest, "random"));
     assert_eq!(guest.read(null, 8, None), Ok(vec![]));
     assert_eq!(guest.read(zero, 8, None), Ok(vec![0; 8]));
     let bytes = guest.read(random, 32, None).unwrap();

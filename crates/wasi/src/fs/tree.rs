@@ -230,7 +230,9 @@ impl Fs {
 
     fn inode_mut(&mut self, node: Node) -> Result<&mut Inode, Errno> {
         match node {
-            Node::Own(index) => self.inodes.get_mut(index as usize).and_then(Option::as_mut).ok_or(Errno::Noent),
+            Node::Own(index) => {
+                self.inodes.get_mut(index as usize).and_then(Option::as_mut).ok_or(Errno::Noent)
+            }
             Node::Layer(..) => Err(Errno::Rofs),
         }
     }
@@ -242,8 +244,12 @@ impl Fs {
 
     pub(super) fn is_directory(&self, node: Node) -> bool {
         match node {
-            Node::Own(_) => matches!(self.inode(node), Some(Inode { kind: Kind::Directory { .. }, .. })),
-            Node::Layer(layer, index) => self.layer_node(layer, index).is_some_and(|(_, node)| !node.is_file()),
+            Node::Own(_) => {
+                matches!(self.inode(node), Some(Inode { kind: Kind::Directory { .. }, .. }))
+            }
+            Node::Layer(layer, index) => {
+                self.layer_node(layer, index).is_some_and(|(_, node)| !node.is_file())
+            }
         }
     }
 
@@ -251,7 +257,9 @@ impl Fs {
     pub(super) fn is_hidden(&self, node: Node) -> bool {
         match node {
             Node::Own(_) => false,
-            Node::Layer(layer, index) => self.layer_node(layer, index).is_none_or(|(_, node)| node.hidden),
+            Node::Layer(layer, index) => {
+                self.layer_node(layer, index).is_none_or(|(_, node)| node.hidden)
+            }
         }
     }
 
@@ -263,7 +271,9 @@ impl Fs {
                 Inode { kind: Kind::Directory { parent, .. }, .. } => Ok(*parent),
                 _ => Err(Errno::Notdir),
             },
-            Node::Layer(layer, 0) => self.mounts.get(layer as usize).map(|mount| mount.parent).ok_or(Errno::Noent),
+            Node::Layer(layer, 0) => {
+                self.mounts.get(layer as usize).map(|mount| mount.parent).ok_or(Errno::Noent)
+            }
             Node::Layer(layer, index) => {
                 let (_, node) = self.layer_node(layer, index).ok_or(Errno::Noent)?;
                 Ok(Node::Layer(layer, node.parent))
@@ -280,7 +290,11 @@ impl Fs {
             Node::Layer(layer, index) => {
                 let (_, node) = self.layer_node(layer, index).ok_or(Errno::Noent)?;
                 // A file may have children here: see `LayerNode`.
-                let missing = if node.is_file() && node.children.is_empty() { Errno::Notdir } else { Errno::Noent };
+                let missing = if node.is_file() && node.children.is_empty() {
+                    Errno::Notdir
+                } else {
+                    Errno::Noent
+                };
                 node.children.get(name).map(|child| Node::Layer(layer, *child)).ok_or(missing)
             }
         }
@@ -333,7 +347,9 @@ impl Fs {
         let from = cookie.saturating_sub(DOTS);
         match directory {
             Node::Own(_) => {
-                let Kind::Directory { entries, .. } = &self.inode(directory).ok_or(Errno::Noent)?.kind else {
+                let Kind::Directory { entries, .. } =
+                    &self.inode(directory).ok_or(Errno::Noent)?.kind
+                else {
                     return Err(Errno::Notdir);
                 };
                 for (order, name) in entries.by_order.range(from..) {
@@ -356,7 +372,12 @@ impl Fs {
     }
 
     /// Reads at `offset` into `buffer`; gives the number of bytes read.
-    pub(super) fn read_at(&self, node: Node, offset: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+    pub(super) fn read_at(
+        &self,
+        node: Node,
+        offset: u64,
+        buffer: &mut [u8],
+    ) -> Result<usize, Errno> {
         let content: &[u8] = match node {
             Node::Own(_) => match &self.inode(node).ok_or(Errno::Badf)?.kind {
                 Kind::File { content } => &content.0,
@@ -580,7 +601,12 @@ impl Fs {
         }
     }
 
-    pub(super) fn set_times(&mut self, node: Node, accessed: Option<u64>, modified: Option<u64>) -> Result<(), Errno> {
+    pub(super) fn set_times(
+        &mut self,
+        node: Node,
+        accessed: Option<u64>,
+        modified: Option<u64>,
+    ) -> Result<(), Errno> {
         let inode = self.inode_mut(node)?;
         inode.accessed = accessed.unwrap_or(inode.accessed);
         inode.modified = modified.unwrap_or(inode.modified);

@@ -30,7 +30,14 @@ const WARMUP: &str = include_str!("../../../../sandbox-images/python/warmup.py")
 pub(crate) fn recipe(manifest_text: &str) -> [&[u8]; 6] {
     /// Raised when the way an image is taken changes.
     const FORMAT: &[u8] = b"1";
-    [FORMAT, manifest_text.as_bytes(), NOTEBOOK.as_bytes(), HOST.as_bytes(), DRIVER.as_bytes(), WARMUP.as_bytes()]
+    [
+        FORMAT,
+        manifest_text.as_bytes(),
+        NOTEBOOK.as_bytes(),
+        HOST.as_bytes(),
+        DRIVER.as_bytes(),
+        WARMUP.as_bytes(),
+    ]
 }
 
 /// Boots the guest in `directory` and makes it ready for programs.
@@ -41,9 +48,12 @@ pub(crate) async fn boot(
     manifest: &Manifest,
     library: (&str, Arc<Layer>),
 ) -> Result<Slot> {
-    let fs = layout(manifest, library).map_err(|errno| failed("laying out the files", format!("{errno:?}").into()))?;
+    let fs = layout(manifest, library)
+        .map_err(|errno| failed("laying out the files", format!("{errno:?}").into()))?;
     let initial = initial_image(guest, directory, facts, fs)?;
-    let mut slot = Slot::new(guest, Arc::new(initial)).await.map_err(|error| failed("starting", error.into()))?;
+    let mut slot = Slot::new(guest, Arc::new(initial))
+        .await
+        .map_err(|error| failed("starting", error.into()))?;
     // The slot starts from the image's files with an empty quota; the boot may write.
     slot.store.data_mut().fs.set_quota(crate::fs::Quota::UNLIMITED);
     let define = format!(
@@ -58,7 +68,8 @@ pub(crate) async fn boot(
     run(&mut slot, &define).await?;
     run(&mut slot, &format!("import {}\n", manifest.warmup.imports.join(", "))).await?;
     run(&mut slot, "sys.modules['_cellblock'].hook_figures()\n").await?;
-    run(&mut slot, &format!("exec(compile({}, '<warm-up>', 'exec'), {{}})\n", literal(WARMUP))).await?;
+    run(&mut slot, &format!("exec(compile({}, '<warm-up>', 'exec'), {{}})\n", literal(WARMUP)))
+        .await?;
     // Two turns as programs take them, so that their own first use is paid for, too.
     for source in ["<warm-up>\nprint('ready')", "<warm-up>\n[1 + 1]"] {
         slot.store.data_mut().turn.request = source.as_bytes().to_vec();
@@ -85,7 +96,10 @@ async fn settle(slot: &mut Slot) -> Result<()> {
     run(slot, "__import__('_cellblock').settle()\n").await?;
     slot.store.data_mut().turn.immortals = None;
     if !slot.is_at_rest() {
-        return Err(failed("coming to rest", "its globals are not what they were at the start".into()));
+        return Err(failed(
+            "coming to rest",
+            "its globals are not what they were at the start".into(),
+        ));
     }
     Ok(())
 }
@@ -107,7 +121,8 @@ async fn run(slot: &mut Slot, source: &str) -> Result<()> {
 /// The guest's memory as its data segments define it.
 fn initial_image(guest: &Guest, directory: &Path, facts: &Facts, fs: Fs) -> Result<MemoryImage> {
     let path = directory.join(guest::MEMORY);
-    let memory = guest.instances.module().exports().find_map(|export| export.ty().memory().cloned());
+    let memory =
+        guest.instances.module().exports().find_map(|export| export.ty().memory().cloned());
     let bytes = memory.map_or(0, |memory| memory.minimum() * WASM_PAGE);
     // An unlinked copy, as long as the memory: the object itself stays as it is.
     let open = || {

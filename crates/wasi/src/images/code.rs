@@ -30,7 +30,12 @@ pub(crate) fn id(module: &str, engine: &Engine) -> String {
 }
 
 /// Compiles the guest in `guest` into `directory`, on all cores.
-pub(crate) async fn make(directory: &Path, guest: &Path, fuel: bool, progress: &dyn Progress) -> Result<()> {
+pub(crate) async fn make(
+    directory: &Path,
+    guest: &Path,
+    fuel: bool,
+    progress: &dyn Progress,
+) -> Result<()> {
     progress.step("compiling");
     let functions = guest::facts(guest)?.functions;
     let path = guest.join(guest::MODULE);
@@ -53,7 +58,10 @@ pub(crate) async fn make(directory: &Path, guest: &Path, fuel: bool, progress: &
 }
 
 fn failed(error: wasmtime::Error) -> Error {
-    Error::Start { what: "the compilation of the guest".to_owned(), source: error.into_boxed_dyn_error() }
+    Error::Start {
+        what: "the compilation of the guest".to_owned(),
+        source: error.into_boxed_dyn_error(),
+    }
 }
 
 /// Stores nothing, but sees every function go by: the compiler has no other way to tell how far it is.

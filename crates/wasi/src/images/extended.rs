@@ -103,7 +103,12 @@ pub(super) fn objects_of(objects: &Objects, name: &str) -> Result<Vec<String>> {
     Ok(vec![image_id(&recipe)?, recipe.set.key])
 }
 
-pub(super) async fn load(objects: &Objects, name: &str, fuel: Option<u64>, progress: &dyn Progress) -> Result<Loaded> {
+pub(super) async fn load(
+    objects: &Objects,
+    name: &str,
+    fuel: Option<u64>,
+    progress: &dyn Progress,
+) -> Result<Loaded> {
     let mut recipe = read(objects, name)?;
     let mut loaded = shipped::load(objects, &recipe.base, fuel, progress).await?;
     if !matches!(objects.check(&recipe.set.key, Care::Stamps), Ok(true)) {
@@ -112,7 +117,9 @@ pub(super) async fn load(objects: &Objects, name: &str, fuel: Option<u64>, progr
     }
     let directory = take(objects, &loaded, &recipe, progress).await?;
     loaded.image = Arc::new(stored::read(&directory, &loaded.guest_id, |key| loaded.layer(key))?);
-    loaded.packages.extend(recipe.set.packages.into_iter().map(|package| (package.name, package.version)));
+    loaded
+        .packages
+        .extend(recipe.set.packages.into_iter().map(|package| (package.name, package.version)));
     loaded.packages.sort();
     Ok(loaded)
 }
@@ -124,14 +131,21 @@ pub(super) fn info(objects: &Objects, name: &str, care: Care) -> Result<ImageInf
     let image = image_id(&recipe)?;
     let state = ImageState::of(objects, &[&ids.guest, &ids.code, &recipe.set.key, &image], care);
     let mut packages = guest::packages(&objects.path(&ids.guest)).unwrap_or_default();
-    packages.extend(recipe.set.packages.iter().map(|package| (package.name.clone(), package.version.clone())));
+    packages.extend(
+        recipe.set.packages.iter().map(|package| (package.name.clone(), package.version.clone())),
+    );
     packages.sort();
     let bytes = objects.size(&image) + objects.size(&recipe.set.key);
     Ok(ImageInfo { name: name.to_owned(), state, bytes, packages, python: manifest.python })
 }
 
 /// Takes the memory image, if it is not there: the base's, with the packages mounted and imported.
-async fn take(objects: &Objects, loaded: &Loaded, recipe: &Recipe, progress: &dyn Progress) -> Result<PathBuf> {
+async fn take(
+    objects: &Objects,
+    loaded: &Loaded,
+    recipe: &Recipe,
+    progress: &dyn Progress,
+) -> Result<PathBuf> {
     let id = image_id(recipe)?;
     objects
         .get_or_make(&id, async |into| {
@@ -142,7 +156,10 @@ async fn take(objects: &Objects, loaded: &Loaded, recipe: &Recipe, progress: &dy
 }
 
 async fn write_image(into: &Path, loaded: &Loaded, recipe: &Recipe) -> Result<()> {
-    let failed = |source: wasmtime::Error| Error::Start { what: "the guest".to_owned(), source: source.into() };
+    let failed = |source: wasmtime::Error| Error::Start {
+        what: "the guest".to_owned(),
+        source: source.into(),
+    };
     let mut slot = Slot::new(&loaded.guest, loaded.image.clone()).await.map_err(failed)?;
     let directory = recipe.set.directory(boot::PACKAGES);
     let layer = loaded.layer(&recipe.set.key)?;
@@ -152,8 +169,10 @@ async fn write_image(into: &Path, loaded: &Loaded, recipe: &Recipe) -> Result<()
         what: "the guest".to_owned(),
         source: format!("the packages cannot be mounted ({errno:?})").into(),
     })?;
-    let asked: Vec<&str> = recipe.requirements.iter().map(|requirement| requirement.name.as_str()).collect();
-    let packages = recipe.set.packages.iter().filter(|package| asked.contains(&package.name.as_str()));
+    let asked: Vec<&str> =
+        recipe.requirements.iter().map(|requirement| requirement.name.as_str()).collect();
+    let packages =
+        recipe.set.packages.iter().filter(|package| asked.contains(&package.name.as_str()));
     let modules: Vec<String> = packages.flat_map(|package| package.modules.clone()).collect();
     boot::import(&mut slot, &directory, &modules).await?;
     stored::write(into, &loaded.guest_id, slot.bytes(), &slot.image.globals, &slot.store.data().fs)

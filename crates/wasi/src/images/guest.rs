@@ -41,7 +41,10 @@ pub(crate) struct Facts {
 /// The name of the guest object.
 pub(crate) fn id(manifest: &Manifest) -> String {
     let layout = format!("{:?}", manifest.layout);
-    object_id("guest", &[MODULE_FORMAT, LIBRARY_FORMAT, manifest.source.sha256.as_bytes(), layout.as_bytes()])
+    object_id(
+        "guest",
+        &[MODULE_FORMAT, LIBRARY_FORMAT, manifest.source.sha256.as_bytes(), layout.as_bytes()],
+    )
 }
 
 /// What the module, and so its code, depends on.
@@ -50,13 +53,20 @@ pub(crate) fn module_id(manifest: &Manifest) -> String {
 }
 
 /// Fetches the source package and takes it apart into `directory`.
-pub(crate) async fn make(directory: &Path, manifest: &Manifest, progress: &dyn Progress) -> Result<()> {
+pub(crate) async fn make(
+    directory: &Path,
+    manifest: &Manifest,
+    progress: &dyn Progress,
+) -> Result<()> {
     let unpacked = directory.join("unpacked");
     fetch(&unpacked, manifest, progress).await?;
     progress.step("unpacking");
     let (manifest, directory) = (manifest.clone(), directory.to_owned());
     let work = tokio::task::spawn_blocking(move || take_apart(&unpacked, &directory, &manifest));
-    work.await.map_err(|error| Error::Start { what: "the unpacking of the image".to_owned(), source: error.into() })?
+    work.await.map_err(|error| Error::Start {
+        what: "the unpacking of the image".to_owned(),
+        source: error.into(),
+    })?
 }
 
 /// What is known of the guest in `directory`.
@@ -89,7 +99,12 @@ async fn fetch(target: &Path, manifest: &Manifest, progress: &dyn Progress) -> R
     let line = format!("{}=={} --hash=sha256:{}\n", source.package, source.version, source.sha256);
     fs::write(&requirements, line).map_err(|error| storage("write", &requirements, error))?;
     let fit = Fit::Pure(&manifest.python);
-    let job = Job { target, fit, requirements: &requirements, arguments: &["--no-deps", "--require-hashes"] };
+    let job = Job {
+        target,
+        fit,
+        requirements: &requirements,
+        arguments: &["--no-deps", "--require-hashes"],
+    };
     let mut installers = Installers::new(fit);
     while let Some(installer) = installers.next().await {
         let watched = watch(target, source.bytes, progress);
@@ -99,7 +114,8 @@ async fn fetch(target: &Path, manifest: &Manifest, progress: &dyn Progress) -> R
         };
         match result {
             Ok(()) => {
-                return fs::remove_file(&requirements).map_err(|error| storage("remove", &requirements, error));
+                return fs::remove_file(&requirements)
+                    .map_err(|error| storage("remove", &requirements, error));
             }
             Err(why) => installers.failed(&installer, &why),
         }
@@ -142,7 +158,11 @@ fn take_apart(unpacked: &Path, directory: &Path, manifest: &Manifest) -> Result<
     };
     write(MODULE, &stripped.wasm)?;
     write(MEMORY, &stripped.memory)?;
-    write(FACTS, &serde_json::to_vec_pretty(&facts).map_err(|error| storage("write", directory, error.into()))?)?;
+    write(
+        FACTS,
+        &serde_json::to_vec_pretty(&facts)
+            .map_err(|error| storage("write", directory, error.into()))?,
+    )?;
     write(PACKAGES, &read_checked(unpacked, &source.packages)?)?;
     let library = read_checked(unpacked, &source.library)?;
     let path = directory.join(LIBRARY);

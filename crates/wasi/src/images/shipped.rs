@@ -33,19 +33,29 @@ pub(super) fn names() -> Vec<String> {
 }
 
 /// Loads an image, making it first if it is not there. With `fuel`, turns are limited to that many instructions.
-pub(super) async fn load(objects: &Objects, name: &str, fuel: Option<u64>, progress: &dyn Progress) -> Result<Loaded> {
+pub(super) async fn load(
+    objects: &Objects,
+    name: &str,
+    fuel: Option<u64>,
+    progress: &dyn Progress,
+) -> Result<Loaded> {
     let (manifest, text) = find(name)?;
     let ids = ids(&manifest, text, fuel.is_some())?;
-    let directory = objects.get_or_make(&ids.guest, async |into| guest::make(into, &manifest, progress).await).await?;
+    let directory = objects
+        .get_or_make(&ids.guest, async |into| guest::make(into, &manifest, progress).await)
+        .await?;
     let code = objects
-        .get_or_make(&ids.code, async |into| code::make(into, &directory, fuel.is_some(), progress).await)
+        .get_or_make(&ids.code, async |into| {
+            code::make(into, &directory, fuel.is_some(), progress).await
+        })
         .await?;
     let ticking = Ticking::start(&engine::config(fuel.is_some())).map_err(failed)?;
     let module = sys::load_code(&ticking.engine, &code.join(code::CODE)).map_err(failed)?;
     let linker = imports::linker(&ticking.engine).map_err(failed)?;
     let guest = Guest { instances: linker.instantiate_pre(&module).map_err(failed)?, fuel };
     let library_path = directory.join(guest::LIBRARY);
-    let layer = Layer::open(&library_path).map_err(|source| storage("read", &library_path, source))?;
+    let layer =
+        Layer::open(&library_path).map_err(|source| storage("read", &library_path, source))?;
     let library = (ids.guest.clone(), Arc::new(layer));
     let image_path = objects
         .get_or_make(&ids.image, async |into| {
@@ -111,7 +121,10 @@ pub(super) fn ids(manifest: &Manifest, text: &str, fuel: bool) -> Result<Ids> {
 pub(super) fn find(name: &str) -> Result<(Manifest, &'static str)> {
     manifest::find(name).ok_or_else(|| {
         let known: Vec<&str> = manifest::shipped().into_iter().map(|(name, _)| name).collect();
-        let why = format!("there is no image called {name}; shipped: {}; see `cellblock image list`", known.join(", "));
+        let why = format!(
+            "there is no image called {name}; shipped: {}; see `cellblock image list`",
+            known.join(", ")
+        );
         Error::Invalid { what: "image", why }
     })
 }

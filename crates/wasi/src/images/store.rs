@@ -99,7 +99,11 @@ impl ImageStore {
         let all = self.objects.ids()?;
         // The local model is no part of an image, and its parts say by themselves whose they are.
         let is_image = |id: &&String| !id.starts_with("model-");
-        all.iter().filter(is_image).filter(|id| !needed.contains(id)).map(|id| self.objects.remove(id)).sum()
+        all.iter()
+            .filter(is_image)
+            .filter(|id| !needed.contains(id))
+            .map(|id| self.objects.remove(id))
+            .sum()
     }
 
     /// Makes the image `name`: `base` with `packages` installed and imported, so that using them is free. Nothing is
@@ -121,7 +125,12 @@ impl ImageStore {
     }
 
     /// Loads an image, making it first if it is not there. With `fuel`, turns are limited to that many instructions.
-    pub(crate) async fn load(&self, name: &str, fuel: Option<u64>, progress: &dyn Progress) -> Result<Loaded> {
+    pub(crate) async fn load(
+        &self,
+        name: &str,
+        fuel: Option<u64>,
+        progress: &dyn Progress,
+    ) -> Result<Loaded> {
         let loaded = if extended::exists(&self.objects, name) {
             extended::load(&self.objects, name, fuel, progress).await?
         } else {

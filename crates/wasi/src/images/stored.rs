@@ -29,14 +29,21 @@ struct State {
 }
 
 /// Writes a guest at rest into `directory`.
-pub(crate) fn write(directory: &Path, guest: &str, memory: &[u8], globals: &[RestGlobal], fs: &Fs) -> Result<()> {
+pub(crate) fn write(
+    directory: &Path,
+    guest: &str,
+    memory: &[u8],
+    globals: &[RestGlobal],
+    fs: &Fs,
+) -> Result<()> {
     let path = directory.join(MEMORY);
     File::create_new(&path)
         .and_then(|mut file| write_sparse(&mut file, memory))
         .map_err(|source| storage("write", &path, source))?;
     let path = directory.join(STATE);
     let state = State { guest: guest.to_owned(), globals: globals.to_vec(), fs: fs.clone() };
-    let bytes = postcard::to_allocvec(&state).map_err(|error| storage("write", &path, std::io::Error::other(error)))?;
+    let bytes = postcard::to_allocvec(&state)
+        .map_err(|error| storage("write", &path, std::io::Error::other(error)))?;
     fs::write(&path, bytes).map_err(|source| storage("write", &path, source))
 }
 
@@ -48,8 +55,8 @@ pub(crate) fn read(
 ) -> Result<MemoryImage> {
     let path = directory.join(STATE);
     let bytes = fs::read(&path).map_err(|source| storage("read", &path, source))?;
-    let mut state: State =
-        postcard::from_bytes(&bytes).map_err(|error| storage("understand", &path, std::io::Error::other(error)))?;
+    let mut state: State = postcard::from_bytes(&bytes)
+        .map_err(|error| storage("understand", &path, std::io::Error::other(error)))?;
     if state.guest != guest {
         let why = format!("it was made with the guest {}, this executor runs {guest}", state.guest);
         return Err(Error::Invalid { what: "frozen session", why });

@@ -8,7 +8,9 @@
 mod tests;
 
 use wasm_encoder::{DataSection, ExportKind, ExportSection, GlobalSection, RawSection, SectionId};
-use wasmparser::{DataKind, ElementKind, ExternalKind, Operator, Parser, Payload, TypeRef, ValType};
+use wasmparser::{
+    DataKind, ElementKind, ExternalKind, Operator, Parser, Payload, TypeRef, ValType,
+};
 
 /// WebAssembly's page, in bytes.
 pub const WASM_PAGE: u64 = 64 * 1024;
@@ -55,7 +57,8 @@ pub enum StripError {
 /// [`StripError`] for a module whose whole state is not one memory and mutable `i32` globals.
 pub fn strip(wasm: &[u8]) -> Result<Stripped, StripError> {
     let mut module = wasm_encoder::Module::new();
-    let mut stripped = Stripped { wasm: Vec::new(), memory: Vec::new(), globals: Vec::new(), functions: 0 };
+    let mut stripped =
+        Stripped { wasm: Vec::new(), memory: Vec::new(), globals: Vec::new(), functions: 0 };
     let mut memories = Vec::new();
     let mut exports = ExportSection::new();
     for payload in Parser::new(0).parse_all(wasm) {
@@ -65,7 +68,11 @@ pub fn strip(wasm: &[u8]) -> Result<Stripped, StripError> {
                 for import in reader.clone().into_imports() {
                     match import?.ty {
                         TypeRef::Func(_) => {}
-                        _ => return Err(StripError::State("it imports something that is not a function")),
+                        _ => {
+                            return Err(StripError::State(
+                                "it imports something that is not a function",
+                            ));
+                        }
                     }
                 }
             }
@@ -79,7 +86,9 @@ pub fn strip(wasm: &[u8]) -> Result<Stripped, StripError> {
                 }
             }
             // It would run again in every instance, on an empty memory that the image then hides.
-            Payload::StartSection { .. } => return Err(StripError::State("it runs code when it is instantiated")),
+            Payload::StartSection { .. } => {
+                return Err(StripError::State("it runs code when it is instantiated"));
+            }
             Payload::GlobalSection(reader) => {
                 module.section(&copy_globals(reader.clone(), &mut stripped.globals, &mut exports)?);
                 continue;
@@ -215,7 +224,9 @@ fn refuse_table_writes(body: &wasmparser::FunctionBody<'_>) -> Result<(), StripE
             | Operator::TableGrow { .. }
             | Operator::TableFill { .. }
             | Operator::TableCopy { .. }
-            | Operator::TableInit { .. } => return Err(StripError::State("its code writes to a table")),
+            | Operator::TableInit { .. } => {
+                return Err(StripError::State("its code writes to a table"));
+            }
             _ => {}
         }
     }

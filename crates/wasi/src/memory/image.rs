@@ -24,7 +24,12 @@ pub(crate) struct MemoryImage {
 
 impl MemoryImage {
     /// An image whose memory is the first `len` bytes of `file`.
-    pub(crate) fn new(file: File, len: usize, globals: Arc<[RestGlobal]>, fs: Fs) -> io::Result<Self> {
+    pub(crate) fn new(
+        file: File,
+        len: usize,
+        globals: Arc<[RestGlobal]>,
+        fs: Fs,
+    ) -> io::Result<Self> {
         Ok(Self { mapped: Mapped::new(&file, len)?, file, globals, fs })
     }
 

@@ -40,7 +40,9 @@ const PROGRAMS: &[&str] = &[
 #[tokio::test]
 async fn a_used_slot_equals_its_image() {
     let store = ImageStore::in_user_cache().unwrap();
-    let executor = WasiExecutor::start(store, Options { idle: 1, ..Options::default() }, &Silent).await.unwrap();
+    let executor = WasiExecutor::start(store, Options { idle: 1, ..Options::default() }, &Silent)
+        .await
+        .unwrap();
     let template = executor.template();
     let mut reused = 0;
     for program in PROGRAMS {
@@ -56,5 +58,9 @@ async fn a_used_slot_equals_its_image() {
         template.release(slot);
     }
     // The point of it is that slots *are* used again, after most programs.
-    assert!(reused > PROGRAMS.len() / 2, "only {reused} of {} slots were used again", PROGRAMS.len());
+    assert!(
+        reused > PROGRAMS.len() / 2,
+        "only {reused} of {} slots were used again",
+        PROGRAMS.len()
+    );
 }

@@ -60,14 +60,18 @@ impl Slot {
         }
         let instance = guest.instances.instantiate_async(&mut store).await?;
         let memory = instance.get_memory(&mut store, "memory").ok_or_else(|| missing("memory"))?;
-        let missing_pages = (image.bytes().len() as u64).saturating_sub(memory.data_size(&store) as u64) / WASM_PAGE;
+        let missing_pages = (image.bytes().len() as u64)
+            .saturating_sub(memory.data_size(&store) as u64)
+            / WASM_PAGE;
         memory.grow(&mut store, missing_pages)?;
         sys::map_over(&mut store, memory, &image.file)?;
         store.data_mut().memory = Some(memory);
         let globals = image
             .globals
             .iter()
-            .map(|rest| instance.get_global(&mut store, &rest.export).ok_or_else(|| missing(&rest.export)))
+            .map(|rest| {
+                instance.get_global(&mut store, &rest.export).ok_or_else(|| missing(&rest.export))
+            })
             .collect::<wasmtime::Result<_>>()?;
         let turn = instance.get_typed_func(&mut store, "turn")?;
         let allocate = instance.get_typed_func(&mut store, "host_alloc")?;
@@ -95,7 +99,9 @@ impl Slot {
             return Err(Trap::UnreachableCodeReached.into());
         }
         // A program can have broken the guest's allocator, and then it gives any address.
-        self.memory.write(&mut self.store, pointer as usize, source).map_err(|_| Trap::MemoryOutOfBounds)?;
+        self.memory
+            .write(&mut self.store, pointer as usize, source)
+            .map_err(|_| Trap::MemoryOutOfBounds)?;
         self.turn.call_async(&mut self.store, (pointer, len)).await
     }
 
@@ -107,7 +113,10 @@ impl Slot {
     /// Whether the globals are at their rest values, as they have to be whenever no call is active.
     pub(crate) fn is_at_rest(&mut self) -> bool {
         let Self { store, globals, image, .. } = self;
-        globals.iter().zip(image.globals.iter()).all(|(global, rest)| global.get(&mut *store).i32() == Some(rest.value))
+        globals
+            .iter()
+            .zip(image.globals.iter())
+            .all(|(global, rest)| global.get(&mut *store).i32() == Some(rest.value))
     }
 
     /// What differs from the image, as ranges of whole pages; `None` when that is not known or the memory has grown.
@@ -136,7 +145,9 @@ impl Slot {
         }
         let image = self.image.clone();
         match written {
-            Some(ranges) if ranges.iter().map(ExactSizeIterator::len).sum::<usize>() <= KEEP_RESIDENT => {
+            Some(ranges)
+                if ranges.iter().map(ExactSizeIterator::len).sum::<usize>() <= KEEP_RESIDENT =>
+            {
                 let memory = self.memory.data_mut(&mut self.store);
                 for range in ranges {
                     memory[range.clone()].copy_from_slice(&image.bytes()[range]);

@@ -44,10 +44,15 @@ impl Mapped {
             return Ok(Self { base: NonNull::dangling(), len: 0 });
         };
         if file.metadata()?.len() < len as u64 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the file is shorter than its index says"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the file is shorter than its index says",
+            ));
         }
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory that is in use.
-        let base = unsafe { mmap(None, size, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, file.as_fd(), 0) }?;
+        let base = unsafe {
+            mmap(None, size, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, file.as_fd(), 0)
+        }?;
         Ok(Self { base: base.cast(), len })
     }
 
@@ -71,11 +76,15 @@ impl Drop for Mapped {
 pub(crate) fn map_over(store: impl AsContextMut, memory: Memory, file: &File) -> io::Result<()> {
     let len = memory.data_size(&store);
     let base = memory.data_ptr(&store);
-    let (Some(address), Some(size)) = (NonZeroUsize::new(base as usize), NonZeroUsize::new(len)) else {
+    let (Some(address), Some(size)) = (NonZeroUsize::new(base as usize), NonZeroUsize::new(len))
+    else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the guest has no memory"));
     };
     if file.metadata()?.len() != len as u64 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the image is not as long as the memory"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the image is not as long as the memory",
+        ));
     }
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED | MapFlags::MAP_NORESERVE;
@@ -136,7 +145,9 @@ pub(crate) fn written_pages(store: impl AsContext, memory: Memory, most: usize) 
             _ => return Written::Unknown,
         };
         let found = regions.iter().take(found);
-        ranges.extend(found.map(|region| (region.start - base) as usize..(region.end - base) as usize));
+        ranges.extend(
+            found.map(|region| (region.start - base) as usize..(region.end - base) as usize),
+        );
         if ranges.len() > most {
             return Written::Unknown;
         }
@@ -152,7 +163,8 @@ const REGIONS_AT_ONCE: usize = 512;
 /// Whether this kernel can list written pages.
 pub(crate) fn can_list_written_pages() -> bool {
     let Some(pagemap) = pagemap() else { return false };
-    let mut scan = ScanArguments { size: size_of::<ScanArguments>() as u64, ..ScanArguments::default() };
+    let mut scan =
+        ScanArguments { size: size_of::<ScanArguments>() as u64, ..ScanArguments::default() };
     // SAFETY: an empty range; the kernel validates the request and touches nothing.
     unsafe { pagemap_scan(pagemap.as_raw_fd(), &raw mut scan) }.is_ok()
 }
@@ -162,7 +174,13 @@ pub(crate) fn can_list_written_pages() -> bool {
 pub(crate) fn page_out(store: impl AsContext, memory: Memory) -> nix::Result<()> {
     let base = NonNull::new(memory.data_ptr(&store)).ok_or(nix::errno::Errno::EINVAL)?;
     // SAFETY: the range is the instance's own memory. The advice moves pages; it does not change what is in them.
-    unsafe { nix::sys::mman::madvise(base.cast(), memory.data_size(&store), nix::sys::mman::MmapAdvise::MADV_PAGEOUT) }
+    unsafe {
+        nix::sys::mman::madvise(
+            base.cast(),
+            memory.data_size(&store),
+            nix::sys::mman::MmapAdvise::MADV_PAGEOUT,
+        )
+    }
 }
 
 fn pagemap() -> Option<&'static File> {

@@ -31,7 +31,8 @@ async fn unknown_images_and_bad_names_are_refused() {
 async fn an_image_can_be_extended_with_packages() {
     let store = ImageStore::in_user_cache().unwrap();
     let name = format!("test-{}", std::process::id());
-    let info = store.extend("python", &name, &["humanize".parse().unwrap()], &Silent).await.unwrap();
+    let info =
+        store.extend("python", &name, &["humanize".parse().unwrap()], &Silent).await.unwrap();
     assert_eq!(info.state, ImageState::Ready);
     let options = Options { image: name.clone(), ..Options::default() };
     let extended = WasiExecutor::start(store.clone(), options, &Silent).await.unwrap();
@@ -54,14 +55,16 @@ async fn pruning_removes_what_no_image_needs() {
     let store = ImageStore::at(directory.path()).unwrap();
     let objects = directory.path().join("objects");
     std::fs::create_dir(objects.join("code-of-an-earlier-version")).unwrap();
-    std::fs::write(objects.join("code-of-an-earlier-version").join("code.cwasm"), vec![1; 100_000]).unwrap();
+    std::fs::write(objects.join("code-of-an-earlier-version").join("code.cwasm"), vec![1; 100_000])
+        .unwrap();
     // What a named environment needs stays.
     std::fs::create_dir(objects.join("wheels-kept")).unwrap();
     std::fs::create_dir(directory.path().join("environments")).unwrap();
     let environment = r#"{"requirements": ["humanize"], "objects": ["wheels-kept"]}"#;
     std::fs::write(directory.path().join("environments/data.json"), environment).unwrap();
     assert!(store.prune().unwrap() >= 100_000);
-    let left: Vec<_> = std::fs::read_dir(objects).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> =
+        std::fs::read_dir(objects).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["wheels-kept"]);
     assert_eq!(store.prune().unwrap(), 0);
 }
@@ -71,12 +74,16 @@ async fn an_extended_image_heals_when_its_packages_are_gone() {
     let store = ImageStore::in_user_cache().unwrap();
     let name = format!("heal-{}", std::process::id());
     store.extend("python", &name, &["inflection".parse().unwrap()], &Silent).await.unwrap();
-    let recipe = std::fs::read_to_string(store.root.join("images").join(format!("{name}.json"))).unwrap();
+    let recipe =
+        std::fs::read_to_string(store.root.join("images").join(format!("{name}.json"))).unwrap();
     let key = recipe.split('"').find(|word| word.starts_with("packages-")).unwrap();
     std::fs::remove_dir_all(store.root.join("objects").join(key)).unwrap();
     let options = Options { image: name.clone(), ..Options::default() };
     let executor = WasiExecutor::start(store.clone(), options, &Silent).await.unwrap();
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
-    assert_eq!(output(&mut session, "import inflection; inflection.pluralize('cell')").await, "'cells'\n");
+    assert_eq!(
+        output(&mut session, "import inflection; inflection.pluralize('cell')").await,
+        "'cells'\n"
+    );
     store.remove(&name).unwrap();
 }

@@ -10,7 +10,9 @@ use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
 /// An executor on the shipped image, in the user's cache.
 async fn executor() -> WasiExecutor {
-    WasiExecutor::start(ImageStore::in_user_cache().unwrap(), Options::default(), &Silent).await.unwrap()
+    WasiExecutor::start(ImageStore::in_user_cache().unwrap(), Options::default(), &Silent)
+        .await
+        .unwrap()
 }
 
 /// Runs Python in a session.

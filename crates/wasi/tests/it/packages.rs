@@ -12,7 +12,10 @@ async fn a_pure_package_is_installed_once_and_then_there() {
     assert!(missing.stderr.text().contains("ModuleNotFoundError"), "{missing:?}");
     let report = session.install(&["humanize".parse().unwrap()]).await.unwrap();
     assert!(report.installed.iter().any(|version| version.starts_with("humanize==")), "{report:?}");
-    assert_eq!(output(&mut session, "import humanize; print(humanize.intcomma(1234567))").await, "1,234,567\n");
+    assert_eq!(
+        output(&mut session, "import humanize; print(humanize.intcomma(1234567))").await,
+        "1,234,567\n"
+    );
     let again = session.install(&["humanize".parse().unwrap()]).await.unwrap();
     assert!(again.installed.is_empty(), "{again:?}");
     // A fork has it; a new session does not.
@@ -28,7 +31,8 @@ async fn a_pure_package_is_installed_once_and_then_there() {
 #[tokio::test]
 async fn what_is_linked_in_counts_as_installed() {
     let mut session = executor().await.open(SessionSpec::default()).await.unwrap();
-    let report = session.install(&["numpy".parse().unwrap(), "pandas>=2".parse().unwrap()]).await.unwrap();
+    let report =
+        session.install(&["numpy".parse().unwrap(), "pandas>=2".parse().unwrap()]).await.unwrap();
     assert!(report.installed.is_empty(), "{report:?}");
 }
 
@@ -37,7 +41,10 @@ async fn native_and_unknown_packages_are_refused() {
     let mut session = executor().await.open(SessionSpec::default()).await.unwrap();
     for package in ["psycopg2-binary", "cellblock-no-such-package-8c1f"] {
         let refused = session.install(&[package.parse().unwrap()]).await;
-        assert!(matches!(&refused, Err(Error::Install { why, .. }) if !why.is_empty()), "{package}: {refused:?}");
+        assert!(
+            matches!(&refused, Err(Error::Install { why, .. }) if !why.is_empty()),
+            "{package}: {refused:?}"
+        );
     }
     output(&mut session, "print('goes on')").await;
 }

@@ -4,7 +4,8 @@ use std::{
 };
 
 use cellblock_exec::{
-    Error, ExecutionRequest, Executor, HostFunction, HostRule, HostTools, Limits, Network, Outcome, SessionSpec,
+    Error, ExecutionRequest, Executor, HostFunction, HostRule, HostTools, Limits, Network, Outcome,
+    SessionSpec,
 };
 
 use crate::{executor, output, run};
@@ -12,7 +13,10 @@ use crate::{executor, output, run};
 #[tokio::test]
 async fn top_level_await_and_asyncio_work() {
     let mut session = executor().await.open(SessionSpec::default()).await.unwrap();
-    assert_eq!(output(&mut session, "import asyncio\nawait asyncio.sleep(0.01)\nprint('slept')").await, "slept\n");
+    assert_eq!(
+        output(&mut session, "import asyncio\nawait asyncio.sleep(0.01)\nprint('slept')").await,
+        "slept\n"
+    );
     let gather = "async def twice(n):\n    await asyncio.sleep(0.01)\n    return 2 * n\n\
                   async def main():\n    return await asyncio.gather(*[twice(n) for n in range(3)])\n\
                   asyncio.run(main())";
@@ -36,7 +40,11 @@ async fn tracebacks_name_blocks_and_show_their_source() {
     output(&mut session, "def divide():\n    return 1 / 0").await;
     let result = run(&mut session, "divide()").await;
     let stderr = result.stderr.text();
-    assert!(stderr.contains("File \"<block 2>\", line 1") && stderr.contains("File \"<block 1>\", line 2"), "{stderr}");
+    assert!(
+        stderr.contains("File \"<block 2>\", line 1")
+            && stderr.contains("File \"<block 1>\", line 2"),
+        "{stderr}"
+    );
     assert!(stderr.contains("return 1 / 0"), "{stderr}");
     assert!(!stderr.contains("cellblock"), "frames of the driver are not the program's: {stderr}");
 }
@@ -74,7 +82,11 @@ async fn a_thousand_sessions_sleep_at_once() {
         let executor = executor.clone();
         tasks.spawn(async move {
             let mut session = executor.open(SessionSpec::default()).await.unwrap();
-            output(&mut session, &format!("import time; number = {number}; time.sleep(5); print(number)")).await
+            output(
+                &mut session,
+                &format!("import time; number = {number}; time.sleep(5); print(number)"),
+            )
+            .await
         });
     }
     let started = Instant::now();
@@ -137,7 +149,11 @@ async fn a_frozen_session_goes_on_in_another_executor() {
     let frozen = directory.path().join("frozen");
     {
         let mut session = executor().await.open(SessionSpec::default()).await.unwrap();
-        output(&mut session, "numbers = list(range(5)); file = open('a.txt', 'w+'); file.write('text')").await;
+        output(
+            &mut session,
+            "numbers = list(range(5)); file = open('a.txt', 'w+'); file.write('text')",
+        )
+        .await;
         session.freeze(&frozen).await.unwrap();
         output(&mut session, "numbers.clear()").await;
     }
@@ -156,7 +172,10 @@ async fn a_damaged_frozen_session_is_refused() {
     session.freeze(&frozen).await.unwrap();
     assert!(session.freeze(&frozen).await.is_err(), "what is there is not overwritten");
     std::fs::write(frozen.join("state.postcard"), b"nonsense").unwrap();
-    assert!(matches!(executor.resume(&frozen, Limits::default()).await, Err(Error::Storage { .. })));
+    assert!(matches!(
+        executor.resume(&frozen, Limits::default()).await,
+        Err(Error::Storage { .. })
+    ));
     assert!(executor.resume(&directory.path().join("missing"), Limits::default()).await.is_err());
 }
 
@@ -209,7 +228,8 @@ async fn forks_and_frozen_sessions_have_no_grant() {
     let executor = executor().await;
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
     let bed: Arc<dyn HostTools> = Arc::new(Bed(Duration::ZERO));
-    let granted = |code: &str| ExecutionRequest { host: Some(bed.clone()), ..ExecutionRequest::python(code) };
+    let granted =
+        |code: &str| ExecutionRequest { host: Some(bed.clone()), ..ExecutionRequest::python(code) };
     let code = "from host import tools, ToolError\nnap = tools.nap\nprint(nap(1))";
     assert_eq!(session.execute(granted(code)).await.unwrap().stdout.text(), "1\n");
     let directory = tempfile::tempdir().unwrap();
@@ -217,7 +237,8 @@ async fn forks_and_frozen_sessions_have_no_grant() {
     session.freeze(&frozen).await.unwrap();
     let fork = session.fork().await.unwrap();
     let resumed = executor.resume(&frozen, Limits::default()).await.unwrap();
-    let denied = "try:\n    print(nap(2))\nexcept ToolError as error:\n    print('refused', len(tools))";
+    let denied =
+        "try:\n    print(nap(2))\nexcept ToolError as error:\n    print('refused', len(tools))";
     for mut other in [fork, resumed, session] {
         assert_eq!(output(&mut other, denied).await, "refused 0\n");
         assert_eq!(other.execute(granted(denied)).await.unwrap().stdout.text(), "2\n");

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use cellblock_agents::{
-    Agent, Chat, Error, HumanInputMode, Message, Nested, NestedChat, ScriptedHuman, StopReason, Trigger,
+    Agent, Chat, Error, HumanInputMode, Message, Nested, NestedChat, ScriptedHuman, StopReason,
+    Trigger,
     sequence::{Step, run_in_order},
     tool,
 };
@@ -49,7 +50,8 @@ async fn case_25_limits_on_automatic_replies() {
 
 #[tokio::test]
 async fn case_26_only_exactly_terminate_ends() {
-    let chat = |reply| Chat { max_turns: Some(3), ..Chat::between(says("a", "ra"), says("b", reply)) };
+    let chat =
+        |reply| Chat { max_turns: Some(3), ..Chat::between(says("a", "ra"), says("b", reply)) };
     let result = chat("TERMINATE").run("hi").await.unwrap();
     assert_eq!(texts(&result), ["hi", "TERMINATE"]);
     assert_eq!(result.stop, StopReason::Termination { agent: "a".to_owned() });
@@ -59,21 +61,27 @@ async fn case_26_only_exactly_terminate_ends() {
 
 #[tokio::test]
 async fn case_27_the_summary_lacks_the_word() {
-    let chat = Chat { max_turns: Some(1), ..Chat::between(says("a", "ra"), says("b", "answer 42. TERMINATE")) };
+    let chat = Chat {
+        max_turns: Some(1),
+        ..Chat::between(says("a", "ra"), says("b", "answer 42. TERMINATE"))
+    };
     assert_eq!(chat.run("hi").await.unwrap().summary, "answer 42. ");
 }
 
 #[tokio::test]
 async fn case_28_carryover_comes_after_the_message() {
     let carryover = vec!["C1".to_owned(), "C2".to_owned()];
-    let chat = Chat { max_turns: Some(1), carryover, ..Chat::between(says("a", "ra"), says("b", "rb")) };
+    let chat =
+        Chat { max_turns: Some(1), carryover, ..Chat::between(says("a", "ra"), says("b", "rb")) };
     assert_eq!(texts(&chat.run("hi").await.unwrap())[0], "hi\nContext: \nC1\nC2");
 }
 
 #[tokio::test]
 async fn case_29_a_sequence_carries_summaries() {
-    let chat =
-        |name: &str, reply: &str| Chat { max_turns: Some(1), ..Chat::between(says("user", ""), says(name, reply)) };
+    let chat = |name: &str, reply: &str| Chat {
+        max_turns: Some(1),
+        ..Chat::between(says("user", ""), says(name, reply))
+    };
     let steps = |without: Vec<usize>| {
         vec![
             Step::new(chat("first", "one result"), "do one"),
@@ -85,14 +93,20 @@ async fn case_29_a_sequence_carries_summaries() {
         results.iter().map(|result| texts(result)[0].clone()).collect()
     };
     let all = openings(run_in_order(steps(vec![])).await.unwrap());
-    assert_eq!(all, ["do one", "do two\nContext: \none result", "do three\nContext: \none result\ntwo results"]);
+    assert_eq!(
+        all,
+        ["do one", "do two\nContext: \none result", "do three\nContext: \none result\ntwo results"]
+    );
     let without = openings(run_in_order(steps(vec![0])).await.unwrap());
     assert_eq!(without[2], "do three\nContext: \ntwo results");
 }
 
 #[tokio::test]
 async fn case_30_nested_chats_give_the_answer() {
-    let chats = vec![NestedChat::new(says("inner_1", "step one")), NestedChat::new(says("inner_2", "FINAL_RESULT"))];
+    let chats = vec![
+        NestedChat::new(says("inner_1", "step one")),
+        NestedChat::new(says("inner_2", "FINAL_RESULT")),
+    ];
     let nested = vec![Nested { trigger: Trigger::From(vec!["user".to_owned()]), chats }];
     let agent = Agent { nested, ..says("agent", "not asked") };
     let chat = Chat { max_turns: Some(1), ..Chat::between(says("user", ""), agent.clone()) };
@@ -138,24 +152,33 @@ async fn case_32_errors_of_functions() {
     let chat = Chat { max_turns: Some(2), ..Chat::between(says("user", ""), assistant) };
     let result = chat.run("calculate").await.unwrap();
     let results = &result.history[2].tool_results;
-    let contents: Vec<_> = results.iter().map(|result| (result.id.as_str(), result.content.as_str())).collect();
+    let contents: Vec<_> =
+        results.iter().map(|result| (result.id.as_str(), result.content.as_str())).collect();
     assert_eq!(contents[0], ("1", "3"));
     assert_eq!(contents[1], ("2", "Error: Function subtract not found."));
-    assert!(contents[2].1.starts_with("Error: ") && contents[2].1.ends_with("\n The argument must be in JSON format."));
+    assert!(
+        contents[2].1.starts_with("Error: ")
+            && contents[2].1.ends_with("\n The argument must be in JSON format.")
+    );
     assert_eq!(contents[3], ("4", "42"));
     assert_eq!(last(&result), "done");
 }
 
 #[tokio::test]
 async fn recited_lines_are_said_in_order() {
-    let chat = Chat { max_turns: Some(2), ..Chat::between(recites("a", ["x"]), recites("b", ["y", "z"])) };
+    let chat =
+        Chat { max_turns: Some(2), ..Chat::between(recites("a", ["x"]), recites("b", ["y", "z"])) };
     assert_eq!(texts(&chat.run("hi").await.unwrap()), ["hi", "y", "x", "z"]);
 }
 
 #[tokio::test]
 async fn a_chat_of_one_or_of_namesakes_makes_no_sense() {
-    for agents in [vec![], vec![says("a", "")], vec![says("a", ""), says("a", "")], vec![says("a", ""), says(" ", "")]]
-    {
+    for agents in [
+        vec![],
+        vec![says("a", "")],
+        vec![says("a", ""), says("a", "")],
+        vec![says("a", ""), says(" ", "")],
+    ] {
         let error = Chat::group(agents).run("hi").await.unwrap_err();
         assert!(matches!(error, Error::Invalid(_)), "{error}");
     }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use cellblock_agents::{AutoSelection, Chat, Error, Message, Opening, Speakers, StopReason, Transitions};
+use cellblock_agents::{
+    AutoSelection, Chat, Error, Message, Opening, Speakers, StopReason, Transitions,
+};
 
 use crate::cast::{names, says, script};
 
@@ -13,7 +15,8 @@ fn group<const N: usize>(agents: [&str; N]) -> Chat {
 
 /// Who speaks second, if a model answers the question for the speaker so.
 async fn chosen(agents: [&str; 4], answer: &str) -> String {
-    let selection = AutoSelection { model: Some(script([answer])), retries: 0, ..AutoSelection::default() };
+    let selection =
+        AutoSelection { model: Some(script([answer])), retries: 0, ..AutoSelection::default() };
     let chat = Chat { speakers: Speakers::Auto(selection), max_turns: Some(2), ..group(agents) };
     chat.run("hi").await.unwrap().history[1].name.clone()
 }
@@ -39,7 +42,12 @@ async fn case_33_names_are_words() {
 async fn case_34_transitions_end_where_nobody_may_follow() {
     let may = |from: &str, to: &str| (from.to_owned(), vec![to.to_owned()]);
     let transitions = Transitions::Allowed(BTreeMap::from([may("a1", "a2"), may("a2", "a3")]));
-    let chat = Chat { transitions, max_turns: Some(10), speakers: Speakers::RoundRobin, ..group(["a1", "a2", "a3"]) };
+    let chat = Chat {
+        transitions,
+        max_turns: Some(10),
+        speakers: Speakers::RoundRobin,
+        ..group(["a1", "a2", "a3"])
+    };
     let result = chat.run("hi").await.unwrap();
     assert_eq!(names(&result), ["a1", "a2", "a3"]);
     assert_eq!(result.stop, StopReason::NoSpeaker);
@@ -54,7 +62,10 @@ async fn case_35_nobody_chosen_and_no_such_way() {
     assert_eq!(result.stop, StopReason::NoSpeaker);
     assert!(result.stop.is_success());
     let error = "by_size".parse::<Speakers>().unwrap_err();
-    assert!(error.to_string().contains("by_size") && error.to_string().contains("round_robin"), "{error}");
+    assert!(
+        error.to_string().contains("by_size") && error.to_string().contains("round_robin"),
+        "{error}"
+    );
     for name in ["auto", "random", "round_robin"] {
         name.parse::<Speakers>().unwrap();
     }
@@ -62,13 +73,20 @@ async fn case_35_nobody_chosen_and_no_such_way() {
 
 #[tokio::test]
 async fn case_36_going_on_from_messages() {
-    let chat = Chat { speakers: Speakers::RoundRobin, max_turns: Some(2), ..group(["a", "b", "c"]) };
+    let chat =
+        Chat { speakers: Speakers::RoundRobin, max_turns: Some(2), ..group(["a", "b", "c"]) };
     let with = |history: Vec<Message>| Chat { history, ..chat.clone() };
     let error = with(vec![Message::new("nobody", "hi")]).run(Opening::Nothing).await.unwrap_err();
-    assert!(matches!(error, Error::Invalid(_)) && error.to_string().contains("`nobody`"), "{error}");
+    assert!(
+        matches!(error, Error::Invalid(_)) && error.to_string().contains("`nobody`"),
+        "{error}"
+    );
     let error = with(Vec::new()).run(Opening::Nothing).await.unwrap_err();
     assert!(matches!(error, Error::Invalid(_)) && error.to_string().contains("history"), "{error}");
     // Control: messages of its own agents are gone on from.
-    let result = with(vec![Message::new("a", "hi"), Message::new("b", "ho")]).run(Opening::Nothing).await.unwrap();
+    let result = with(vec![Message::new("a", "hi"), Message::new("b", "ho")])
+        .run(Opening::Nothing)
+        .await
+        .unwrap();
     assert_eq!(names(&result), ["a", "b", "c", "a"]);
 }

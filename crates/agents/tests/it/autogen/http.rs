@@ -27,7 +27,10 @@ async fn case_37_the_cost_of_a_call() {
     let spent = &result.cost.excluding_cached;
     assert!(close(spent.total_cost, 0.0036), "{spent:?}");
     let of_model = &spent.models["gpt-4"];
-    assert_eq!((of_model.prompt_tokens, of_model.completion_tokens, of_model.total_tokens), (100, 10, 110));
+    assert_eq!(
+        (of_model.prompt_tokens, of_model.completion_tokens, of_model.total_tokens),
+        (100, 10, 110)
+    );
     let price = Some(Price::per_thousand([1.0, 2.0]).unwrap());
     let result = ask_once(OpenAi { price, ..server.client("gpt-4") }).run("hi").await.unwrap();
     assert!(close(result.cost.excluding_cached.total_cost, 0.12), "{:?}", result.cost);
@@ -57,15 +60,24 @@ async fn case_38_a_cached_answer_costs_nothing() {
 async fn case_39_models_are_tried_in_order() {
     let broken = Server::start([fails(500), fails(503), fails(500)]).await;
     let works = Server::start([server::says("from the second")]).await;
-    let list: Vec<Arc<dyn ModelClient>> = vec![Arc::new(broken.client("m1")), Arc::new(works.client("m2"))];
+    let list: Vec<Arc<dyn ModelClient>> =
+        vec![Arc::new(broken.client("m1")), Arc::new(works.client("m2"))];
     let result = ask_once(Fallback(list)).run("hi").await.unwrap();
     assert_eq!(last(&result), "from the second");
     let models = |server: &Server| -> Vec<String> {
-        server.requests().iter().map(|request| request["model"].as_str().unwrap().to_owned()).collect()
+        server
+            .requests()
+            .iter()
+            .map(|request| request["model"].as_str().unwrap().to_owned())
+            .collect()
     };
-    assert_eq!((models(&broken), models(&works)), (vec!["m1".to_owned(); 3], vec!["m2".to_owned()]));
+    assert_eq!(
+        (models(&broken), models(&works)),
+        (vec!["m1".to_owned(); 3], vec!["m2".to_owned()])
+    );
     // None is left: the chat ends and keeps what was said.
-    let list: Vec<Arc<dyn ModelClient>> = vec![Arc::new(broken.client("m1")), Arc::new(works.client("m2"))];
+    let list: Vec<Arc<dyn ModelClient>> =
+        vec![Arc::new(broken.client("m1")), Arc::new(works.client("m2"))];
     let result = ask_once(Fallback(list)).run("hi").await.unwrap();
     assert_eq!(texts(&result), ["hi"]);
     let StopReason::Failed { causes, .. } = &result.stop else { panic!("{}", result.stop) };
@@ -84,7 +96,8 @@ async fn case_40_the_code_loop() {
     assert_eq!(said.len(), 4, "{said:?}");
     assert_eq!(said[2], "exitcode: 0 (execution succeeded)\nCode output: 42\n");
     let seen = server.requests()[1]["messages"].clone();
-    let roles: Vec<_> = seen.as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
+    let roles: Vec<_> =
+        seen.as_array().unwrap().iter().map(|message| message["role"].as_str().unwrap()).collect();
     assert_eq!(roles, ["system", "user", "assistant", "user"]);
     assert!(seen[3]["content"].as_str().unwrap().ends_with("Code output: 42\n"), "{seen}");
 }
@@ -97,16 +110,17 @@ struct City {
 #[tokio::test]
 async fn case_41_a_tool_call_and_back() {
     let arguments = r#"{"city":"Seoul"}"#;
-    let server = Server::start([calls("call_1", "weather", arguments), server::says("It rains.")]).await;
-    let weather =
-        tool::function(
-            "weather",
-            "The weather.",
-            |City { city }| async move { Ok::<_, String>(format!("rain in {city}")) },
-        );
-    let assistant =
-        Agent { tools: vec![Arc::new(weather)], ..Agent::assistant("assistant", Arc::new(server.client("gpt-4"))) };
-    let chat = Chat { max_turns: Some(2), ..Chat::between(crate::cast::says("user", ""), assistant) };
+    let server =
+        Server::start([calls("call_1", "weather", arguments), server::says("It rains.")]).await;
+    let weather = tool::function("weather", "The weather.", |City { city }| async move {
+        Ok::<_, String>(format!("rain in {city}"))
+    });
+    let assistant = Agent {
+        tools: vec![Arc::new(weather)],
+        ..Agent::assistant("assistant", Arc::new(server.client("gpt-4")))
+    };
+    let chat =
+        Chat { max_turns: Some(2), ..Chat::between(crate::cast::says("user", ""), assistant) };
     let result = chat.run("weather?").await.unwrap();
     assert_eq!(last(&result), "It rains.");
     let requests = server.requests();
@@ -125,11 +139,16 @@ async fn case_42_a_choice_of_two_is_asked_again() {
         let model: Arc<dyn ModelClient> = Arc::new(server.client("gpt-4"));
         let selection = AutoSelection { model: Some(model), ..AutoSelection::default() };
         let agents = ["alice", "carl", "bob"].map(|name| crate::cast::says(name, "hm")).to_vec();
-        let chat = Chat { speakers: Speakers::Auto(selection), max_turns: Some(2), ..Chat::group(agents) };
+        let chat =
+            Chat { speakers: Speakers::Auto(selection), max_turns: Some(2), ..Chat::group(agents) };
         let result = chat.run("hi").await.unwrap();
         assert_eq!(result.history.len(), 2, "{}", result.stop);
         let calls = server.requests().len();
-        assert!(close(result.cost.excluding_cached.total_cost, 0.0036 * calls as f64), "{:?}", result.cost);
+        assert!(
+            close(result.cost.excluding_cached.total_cost, 0.0036 * calls as f64),
+            "{:?}",
+            result.cost
+        );
         (names(&result)[1].to_owned(), calls)
     }
     assert_eq!(second_speaker(&["bob or carl", "bob"]).await, ("bob".to_owned(), 2));

@@ -13,7 +13,8 @@ use crate::{
 
 #[tokio::test]
 async fn each_of_several_blocks_is_reported() {
-    let message = format!("{}{}\n```text\nno code\n```\n", python("print one"), python("write a.txt 1"));
+    let message =
+        format!("{}{}\n```text\nno code\n```\n", python("print one"), python("write a.txt 1"));
     assert_eq!(
         answer(&message).await,
         "exitcode: 0 (execution succeeded)\nCode output: \n[block 0, python: exit code 0]\none\n\n\
@@ -24,9 +25,13 @@ async fn each_of_several_blocks_is_reported() {
 
 #[tokio::test]
 async fn output_is_capped_with_head_and_tail() {
-    let small = CodeExecution { output_bytes: 1000, ..CodeExecution::new(Arc::new(Fake::default())) };
+    let small =
+        CodeExecution { output_bytes: 1000, ..CodeExecution::new(Arc::new(Fake::default())) };
     let told = last(&answer_with(small.clone(), &python("flood 5000")).await);
-    assert!(told.len() < 1200 && told.contains("Code output: HEADx") && told.contains("xTAIL\n"), "{told}");
+    assert!(
+        told.len() < 1200 && told.contains("Code output: HEADx") && told.contains("xTAIL\n"),
+        "{told}"
+    );
     assert!(told.contains("[... 4009 bytes left out ...]"), "{told}");
     // What a short block leaves, a long one gets.
     let both = format!("{}{}", python("print short"), python("flood 5000"));
@@ -42,8 +47,11 @@ async fn output_is_capped_with_head_and_tail() {
 
 #[tokio::test]
 async fn a_thousand_files_with_long_names_are_bounded() {
-    let lines: Vec<_> = (0..1000).map(|number| format!("write {}{number}.txt 1", "n".repeat(200))).collect();
-    let result = answer_with(CodeExecution::new(Arc::new(Fake::default())), &python(&lines.join("\n"))).await;
+    let lines: Vec<_> =
+        (0..1000).map(|number| format!("write {}{number}.txt 1", "n".repeat(200))).collect();
+    let result =
+        answer_with(CodeExecution::new(Arc::new(Fake::default())), &python(&lines.join("\n")))
+            .await;
     assert_eq!(result.history[1].artifacts.len(), 1000);
     assert!(last(&result).len() < 5000, "{}", last(&result).len());
 }
@@ -52,42 +60,63 @@ async fn a_thousand_files_with_long_names_are_bounded() {
 async fn a_thousand_fences() {
     let fake = Fake::default();
     let code = CodeExecution::new(Arc::new(fake.clone()));
-    let result = answer_with(code, &format!("{}{}", python("add 1").repeat(999), python("number"))).await;
+    let result =
+        answer_with(code, &format!("{}{}", python("add 1").repeat(999), python("number"))).await;
     assert_eq!(fake.ran().len(), 1000);
     let told = last(&result);
-    assert!(told.starts_with("exitcode: 0") && told.trim_end().ends_with("999"), "{}", &told[told.len() - 200..]);
+    assert!(
+        told.starts_with("exitcode: 0") && told.trim_end().ends_with("999"),
+        "{}",
+        &told[told.len() - 200..]
+    );
     assert!(told.len() < 21_000, "{}", told.len());
 }
 
 #[tokio::test]
 async fn a_failure_and_a_timeout_are_told() {
-    assert_eq!(answer(&python("print a\nexit 3")).await, "exitcode: 3 (execution failed)\nCode output: a\n");
+    assert_eq!(
+        answer(&python("print a\nexit 3")).await,
+        "exitcode: 3 (execution failed)\nCode output: a\n"
+    );
     let told = answer(&python("print a\ntimeout")).await;
-    assert!(told.starts_with("exitcode: 124 (execution failed)\nCode output: a\nTimeout\n"), "{told}");
+    assert!(
+        told.starts_with("exitcode: 124 (execution failed)\nCode output: a\nTimeout\n"),
+        "{told}"
+    );
     assert!(told.contains("variables and imports of earlier blocks are lost"), "{told}");
     let told = answer("```ruby\nputs 1\n```").await;
     assert!(told.starts_with("exitcode: 1 (execution failed)") && told.contains("ruby"), "{told}");
     let told = answer("```\nLorem ipsum dolor sit amet\n```").await;
-    assert!(told.starts_with("exitcode: 1 (execution failed)") && told.contains("no language"), "{told}");
+    assert!(
+        told.starts_with("exitcode: 1 (execution failed)") && told.contains("no language"),
+        "{told}"
+    );
 }
 
 /// The second request of a model to whose code the answer was a picture.
 async fn told_of_picture(model: Scripted) -> Content {
     let model = Arc::new(model);
     let assistant = Agent::assistant("assistant", model.clone());
-    let chat = Chat { max_turns: Some(2), ..Chat::between(runs("user", Fake::default()), assistant) };
+    let chat =
+        Chat { max_turns: Some(2), ..Chat::between(runs("user", Fake::default()), assistant) };
     chat.run("Plot.").await.unwrap();
-    let ModelMessage::User { content, .. } = model.requests()[1].messages[2].clone() else { panic!() };
+    let ModelMessage::User { content, .. } = model.requests()[1].messages[2].clone() else {
+        panic!()
+    };
     content
 }
 
 #[tokio::test]
 async fn pictures_go_to_models_that_see() {
     let answers = || [python("picture plot.png\nwrite data.csv 1"), "nice".to_owned()];
-    let text = "exitcode: 0 (execution succeeded)\nCode output: \nfiles: data.csv, plot.png".to_owned();
+    let text =
+        "exitcode: 0 (execution succeeded)\nCode output: \nfiles: data.csv, plot.png".to_owned();
     let content = told_of_picture(Scripted::new("m", answers()).seeing_images()).await;
     let image = Image { media_type: "image/png".to_owned(), data: Arc::new(PICTURE.to_vec()) };
-    assert_eq!(content, Content::Parts(vec![Part::Text { text: text.clone() }, Part::Image(image)]));
+    assert_eq!(
+        content,
+        Content::Parts(vec![Part::Text { text: text.clone() }, Part::Image(image)])
+    );
     // One that does not see gets the name.
     assert_eq!(told_of_picture(Scripted::new("m", answers())).await, Content::Text(text));
 }
@@ -106,12 +135,19 @@ async fn only_so_many_pictures() {
 #[tokio::test]
 async fn a_model_that_does_not_see_is_told_of_pictures_in_messages() {
     let image = Image { media_type: "image/jpeg".to_owned(), data: Arc::new(vec![1]) };
-    let content = Content::Parts(vec![Part::Text { text: "What is this?".to_owned() }, Part::Image(image)]);
+    let content =
+        Content::Parts(vec![Part::Text { text: "What is this?".to_owned() }, Part::Image(image)]);
     let model = script(["I cannot see."]);
-    let chat = Chat { max_turns: Some(1), ..Chat::between(says("user", ""), Agent::assistant("b", model.clone())) };
+    let chat = Chat {
+        max_turns: Some(1),
+        ..Chat::between(says("user", ""), Agent::assistant("b", model.clone()))
+    };
     chat.run(content).await.unwrap();
     let ModelMessage::User { content, .. } = &model.requests()[0].messages[0] else { panic!() };
-    assert_eq!(content.text(), "What is this?\n[1 not shown, because you cannot see images: image/jpeg]");
+    assert_eq!(
+        content.text(),
+        "What is this?\n[1 not shown, because you cannot see images: image/jpeg]"
+    );
 }
 
 #[tokio::test]

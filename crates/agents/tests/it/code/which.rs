@@ -46,7 +46,8 @@ async fn code_runs_in_one_place() {
 async fn variables_and_files_stay_for_the_chat_and_end_with_it() {
     let fake = Fake::default();
     let assistant = || recites("assistant", [python("add 2\nnumber\nread f.txt").as_str()]);
-    let chat = Chat { max_turns: Some(2), ..Chat::between(assistant(), runs("user", fake.clone())) };
+    let chat =
+        Chat { max_turns: Some(2), ..Chat::between(assistant(), runs("user", fake.clone())) };
     let result = chat.run(python("add 40\nwrite f.txt text")).await.unwrap();
     assert_eq!(last(&result), "exitcode: 0 (execution succeeded)\nCode output: 42\ntext");
     assert_eq!((fake.specs().len(), fake.open_now()), (1, 0));
@@ -60,9 +61,13 @@ async fn variables_and_files_stay_for_the_chat_and_end_with_it() {
 async fn data_only_is_no_code() {
     let fake = Fake::default();
     let code = CodeExecution::new(Arc::new(fake.clone()));
-    for message in
-        ["```json\n{\"a\": 1}\n```", "```text\nhi\n```", "```console\n$ ls\n```", "```output\n1\n```", "no fence"]
-    {
+    for message in [
+        "```json\n{\"a\": 1}\n```",
+        "```text\nhi\n```",
+        "```console\n$ ls\n```",
+        "```output\n1\n```",
+        "no fence",
+    ] {
         assert_eq!(last(&answer_with(code.clone(), message).await), "", "{message}");
     }
     assert_eq!(fake.specs().len(), 0, "a sandbox was opened for nothing");
@@ -104,6 +109,10 @@ fn a_message_is_done_when_nothing_is_left_to_run() {
     let message = Message { tool_calls: vec![call], ..Message::new("a", "TERMINATE") };
     assert!(has_something_to_run(&message) && !is_done(&message));
     let ends = |text: &str, word: &str| ends_with_word(&Message::new("a", text), word);
-    assert!(ends("All DONE!", "DONE") && ends("All DONE!", "DONE!") && ends("All </done>. ", "</done>."));
+    assert!(
+        ends("All DONE!", "DONE")
+            && ends("All DONE!", "DONE!")
+            && ends("All </done>. ", "</done>.")
+    );
     assert!(!ends("DONE, all", "DONE") && !ends("anything", "") && !ends("done", "DONE"));
 }

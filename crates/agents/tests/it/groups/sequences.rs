@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use cellblock_agents::{
-    Agent, Chat, ChatResult, Content, Error, Message, ModelMessage, Nested, NestedChat, NestedMessage, Opening,
-    StopReason, Summary, Trigger,
+    Agent, Chat, ChatResult, Content, Error, Message, ModelMessage, Nested, NestedChat,
+    NestedMessage, Opening, StopReason, Summary, Trigger,
     sequence::{Sequence, Step, run_as_ready, run_in_order},
 };
 
@@ -12,8 +12,10 @@ use crate::cast::{meets, says, script, texts, writes};
 
 #[tokio::test]
 async fn nested_chats_bring_along_what_came_before() {
-    let with_message =
-        |name: &str, reply: &str, message: NestedMessage| NestedChat { message, ..NestedChat::new(says(name, reply)) };
+    let with_message = |name: &str, reply: &str, message: NestedMessage| NestedChat {
+        message,
+        ..NestedChat::new(says(name, reply))
+    };
     let second = script(["second result"]);
     let chats = vec![
         with_message("one", "first result", NestedMessage::Say(Content::from("look into it"))),
@@ -30,11 +32,17 @@ async fn nested_chats_bring_along_what_came_before() {
                 trigger: Trigger::From(vec!["somebody".to_owned()]),
                 chats: vec![NestedChat::new(says("no", "no"))],
             },
-            Nested { trigger: Trigger::When(Arc::new(|message| message.text().contains("please"))), chats },
+            Nested {
+                trigger: Trigger::When(Arc::new(|message| message.text().contains("please"))),
+                chats,
+            },
         ],
         ..says("agent", "by itself")
     };
-    let chat = Chat { max_turns: Some(2), ..Chat::between(crate::cast::recites("user", ["and now without"]), agent) };
+    let chat = Chat {
+        max_turns: Some(2),
+        ..Chat::between(crate::cast::recites("user", ["and now without"]), agent)
+    };
     let (events, mut heard) = cellblock_agents::event::channel();
     let result = Chat { events: Some(events), ..chat }.run("please").await.unwrap();
     assert_eq!(texts(&result), ["please", "second result", "and now without", "by itself"]);
@@ -51,11 +59,17 @@ async fn nested_chats_bring_along_what_came_before() {
 
 #[tokio::test]
 async fn a_nested_chat_that_fails_ends_the_outer_one() {
-    let nested = vec![Nested { trigger: Trigger::Any, chats: vec![NestedChat::new(writes::<&str>("inner", []))] }];
+    let nested = vec![Nested {
+        trigger: Trigger::Any,
+        chats: vec![NestedChat::new(writes::<&str>("inner", []))],
+    }];
     let agent = Agent { nested, ..says("agent", "") };
     let result = Chat::between(says("user", ""), agent).run("hi").await.unwrap();
     let StopReason::Failed { message, .. } = &result.stop else { panic!("{}", result.stop) };
-    assert!(message.contains("the chat of agent with inner failed: the model of inner failed"), "{message}");
+    assert!(
+        message.contains("the chat of agent with inner failed: the model of inner failed"),
+        "{message}"
+    );
     assert_eq!(texts(&result), ["hi"]);
 }
 
@@ -73,7 +87,11 @@ fn opening(result: &ChatResult) -> String {
 
 #[tokio::test]
 async fn a_sequence_ends_where_a_chat_fails() {
-    let steps = vec![Step::new(short("one"), "1"), Step::new(failing(), "2"), Step::new(short("three"), "3")];
+    let steps = vec![
+        Step::new(short("one"), "1"),
+        Step::new(failing(), "2"),
+        Step::new(short("three"), "3"),
+    ];
     let results = run_in_order(steps).await.unwrap();
     assert_eq!(results.len(), 2);
     assert!(!results[1].stop.is_success());
@@ -90,16 +108,24 @@ async fn all_chats_are_looked_at_before_the_first() {
     std::fs::write(&there, "").unwrap();
     let log = |path: &str| Chat { log: Some(directory.path().join(path)), ..short("x") };
     for (wrong, words) in [
-        (vec![Step::new(Chat { agents: vec![], ..short("x") }, "2")], "chat 1: a chat needs two agents"),
+        (
+            vec![Step::new(Chat { agents: vec![], ..short("x") }, "2")],
+            "chat 1: a chat needs two agents",
+        ),
         (vec![Step::new(short("x"), Opening::Nothing)], "chat 1: a chat without a first message"),
         (vec![Step::new(log("there"), "2")], "there is a file already"),
         (vec![Step::new(log("nowhere/log"), "2")], "no such directory"),
-        (vec![Step::new(log("new"), "2"), Step::new(log("new"), "3")], "chat 2: chat 1 is saved to"),
+        (
+            vec![Step::new(log("new"), "2"), Step::new(log("new"), "3")],
+            "chat 2: chat 1 is saved to",
+        ),
     ] {
         for in_order in [true, false] {
             let model = script(["said"]);
-            let first =
-                Chat { max_turns: Some(1), ..Chat::between(says("user", ""), Agent::assistant("a", model.clone())) };
+            let first = Chat {
+                max_turns: Some(1),
+                ..Chat::between(says("user", ""), Agent::assistant("a", model.clone()))
+            };
             let steps = std::iter::once(Step::new(first, "1")).chain(wrong.clone()).collect();
             let error = match in_order {
                 true => run_in_order(steps).await.unwrap_err(),
@@ -127,15 +153,25 @@ async fn results_are_kept_when_a_later_chat_cannot_begin() {
         let worker = Agent { replies: vec![spoils], ..says("worker", "") };
         let first = Chat { max_turns: Some(1), ..Chat::between(says("user", ""), worker) };
         let second = Chat { log: Some(path.clone()), ..short("two") };
-        vec![Step::new(first, "1"), Step { after: vec![0], ..Step::new(second, "2") }, Step::new(short("three"), "3")]
+        vec![
+            Step::new(first, "1"),
+            Step { after: vec![0], ..Step::new(second, "2") },
+            Step::new(short("three"), "3"),
+        ]
     };
     let results = run_in_order(steps()).await.unwrap();
     assert_eq!((results.len(), results[0].summary.as_str()), (2, "one"));
-    let StopReason::Failed { message, causes, .. } = &results[1].stop else { panic!("{}", results[1].stop) };
-    assert!(message.contains("cannot make the saved chat") && causes[0].contains("a file already"), "{causes:?}");
+    let StopReason::Failed { message, causes, .. } = &results[1].stop else {
+        panic!("{}", results[1].stop)
+    };
+    assert!(
+        message.contains("cannot make the saved chat") && causes[0].contains("a file already"),
+        "{causes:?}"
+    );
     std::fs::remove_file(&path).unwrap();
     let results = run_as_ready(steps()).await.unwrap();
-    let summaries: Vec<_> = results.iter().map(|result| result.as_ref().unwrap().summary.as_str()).collect();
+    let summaries: Vec<_> =
+        results.iter().map(|result| result.as_ref().unwrap().summary.as_str()).collect();
     assert_eq!(summaries, ["one", "", "three"]);
 }
 
@@ -144,24 +180,43 @@ async fn results_are_kept_when_a_later_chat_cannot_begin() {
 async fn a_sequence_shares_what_it_may_spend() {
     let steps = || {
         let model = Arc::new(cellblock_models::Scripted::with(|_| "more").cost(0.01));
-        let chat = Chat { max_turns: Some(2), ..Chat::between(says("user", "go on"), Agent::assistant("a", model)) };
+        let chat = Chat {
+            max_turns: Some(2),
+            ..Chat::between(says("user", "go on"), Agent::assistant("a", model))
+        };
         (0..3).map(|number: u32| Step::new(chat.clone(), number.to_string())).collect::<Vec<_>>()
     };
     let budget = |cost| cellblock_agents::Budget { cost: Some(cost), ..Default::default() };
     // Two cents each: the budget ends the second one, and the third one does not begin.
-    let results = Sequence { budget: budget(0.03), ..Sequence::new(steps()) }.run_in_order().await.unwrap();
+    let results =
+        Sequence { budget: budget(0.03), ..Sequence::new(steps()) }.run_in_order().await.unwrap();
     let spent: f64 = results.iter().map(|result| result.cost.excluding_cached.total_cost).sum();
     assert_eq!((results.len(), (spent * 100.0).round()), (2, 3.0));
-    let StopReason::Budget(cellblock_agents::Spent::Cost { limit, .. }) = results[1].stop else { panic!() };
+    let StopReason::Budget(cellblock_agents::Spent::Cost { limit, .. }) = results[1].stop else {
+        panic!()
+    };
     assert!((limit - 0.03).abs() < 1e-9, "{limit}");
-    let results = Sequence { budget: budget(0.03), ..Sequence::new(steps()) }.run_as_ready().await.unwrap();
-    let spent: f64 = results.iter().flatten().map(|result| result.cost.excluding_cached.total_cost).sum();
+    let results =
+        Sequence { budget: budget(0.03), ..Sequence::new(steps()) }.run_as_ready().await.unwrap();
+    let spent: f64 =
+        results.iter().flatten().map(|result| result.cost.excluding_cached.total_cost).sum();
     assert!(spent < 0.059, "{spent}");
     // Control: as much for each of them is enough.
-    assert_eq!(Sequence { budget: budget(0.2), ..Sequence::new(steps()) }.run_in_order().await.unwrap().len(), 3);
-    let own = steps().into_iter().map(|step| Step { chat: Chat { budget: budget(0.03), ..step.chat }, ..step });
+    assert_eq!(
+        Sequence { budget: budget(0.2), ..Sequence::new(steps()) }
+            .run_in_order()
+            .await
+            .unwrap()
+            .len(),
+        3
+    );
+    let own = steps()
+        .into_iter()
+        .map(|step| Step { chat: Chat { budget: budget(0.03), ..step.chat }, ..step });
     assert_eq!(run_in_order(own.collect()).await.unwrap().len(), 3);
-    assert!(Sequence { budget: budget(-1.0), ..Sequence::new(steps()) }.run_in_order().await.is_err());
+    assert!(
+        Sequence { budget: budget(-1.0), ..Sequence::new(steps()) }.run_in_order().await.is_err()
+    );
 
     let (events, mut heard) = cellblock_agents::event::channel();
     Sequence { events: Some(events), ..Sequence::new(steps()) }.run_in_order().await.unwrap();
@@ -185,12 +240,17 @@ async fn a_sequence_shares_what_it_may_spend() {
 #[tokio::test]
 async fn a_chat_keeps_its_own_carryover() {
     let second = Chat { carryover: vec!["known".to_owned()], ..short("two") };
-    let results = run_in_order(vec![Step::new(short("one"), "1"), Step::new(second, "2")]).await.unwrap();
+    let results =
+        run_in_order(vec![Step::new(short("one"), "1"), Step::new(second, "2")]).await.unwrap();
     assert_eq!(opening(&results[1]), "2\nContext: \nknown\none");
-    let summary = Summary::Custom(Arc::new(|messages: &[Message]| format!("{} said", messages.len())));
+    let summary =
+        Summary::Custom(Arc::new(|messages: &[Message]| format!("{} said", messages.len())));
     let first = Chat { summary, ..short("one") };
-    let makes = Opening::With(Arc::new(|_: &[Message], carried: &[String]| format!("made of {carried:?}").into()));
-    let results = run_in_order(vec![Step::new(first, "1"), Step::new(short("two"), makes)]).await.unwrap();
+    let makes = Opening::With(Arc::new(|_: &[Message], carried: &[String]| {
+        format!("made of {carried:?}").into()
+    }));
+    let results =
+        run_in_order(vec![Step::new(first, "1"), Step::new(short("two"), makes)]).await.unwrap();
     assert_eq!(opening(&results[1]), "made of [\"2 said\"]");
 }
 
@@ -202,7 +262,10 @@ async fn chats_run_as_soon_as_they_are_ready() {
         let worker = meets("worker", &meet);
         Chat { max_turns: Some(1), ..Chat::between(says("user", ""), worker) }
     };
-    let after = |chat: Chat, text: &str, after: &[usize]| Step { after: after.to_vec(), ..Step::new(chat, text) };
+    let after = |chat: Chat, text: &str, after: &[usize]| Step {
+        after: after.to_vec(),
+        ..Step::new(chat, text)
+    };
     let steps = vec![
         after(short("two"), "2", &[1, 2]),
         after(meeting(), "0", &[]),
@@ -217,7 +280,10 @@ async fn chats_run_as_soon_as_they_are_ready() {
 
 #[tokio::test]
 async fn prerequisites_that_never_come() {
-    let after = |text: &str, after: &[usize]| Step { after: after.to_vec(), ..Step::new(short(text), text) };
+    let after = |text: &str, after: &[usize]| Step {
+        after: after.to_vec(),
+        ..Step::new(short(text), text)
+    };
     for (steps, words) in [
         (vec![after("0", &[1]), after("1", &[0])], "wait"),
         (vec![after("0", &[0])], "wait"),
@@ -243,9 +309,14 @@ async fn prerequisites_that_never_come() {
 async fn summaries_by_a_model_by_a_function_or_none() {
     let model = script(["what it came to"]);
     let with = |summary| Chat { summary, ..short("the last word") };
-    let reflection =
-        |prompt: Option<&str>| Summary::Reflection { prompt: prompt.map(str::to_owned), model: Some(model.clone()) };
-    assert_eq!(with(reflection(Some("Shortly?"))).run("hi").await.unwrap().summary, "what it came to");
+    let reflection = |prompt: Option<&str>| Summary::Reflection {
+        prompt: prompt.map(str::to_owned),
+        model: Some(model.clone()),
+    };
+    assert_eq!(
+        with(reflection(Some("Shortly?"))).run("hi").await.unwrap().summary,
+        "what it came to"
+    );
     let request = &model.requests()[0];
     let ModelMessage::User { content, .. } = request.messages.last().unwrap() else { panic!() };
     assert_eq!((&*content.text(), request.messages.len()), ("Shortly?", 3));

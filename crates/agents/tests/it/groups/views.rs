@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use cellblock_agents::{Agent, Chat, HumanInputMode, Message, ModelMessage, Opening, ScriptedHuman, Speakers};
+use cellblock_agents::{
+    Agent, Chat, HumanInputMode, Message, ModelMessage, Opening, ScriptedHuman, Speakers,
+};
 use cellblock_models::Scripted;
 
 use super::*;
@@ -11,17 +13,26 @@ use crate::cast::{names, says, script, texts};
 #[tokio::test]
 async fn introductions_are_for_models_and_not_in_the_history() {
     let (b, c) = (script(["yes"]), script(["no"]));
-    let agents = vec![says("a", ""), Agent::assistant("b", b.clone()), Agent::assistant("c", c.clone())];
-    let result = Chat { max_turns: Some(3), ..Chat::joint(agents.clone()) }.run("hi").await.unwrap();
+    let agents =
+        vec![says("a", ""), Agent::assistant("b", b.clone()), Agent::assistant("c", c.clone())];
+    let result =
+        Chat { max_turns: Some(3), ..Chat::joint(agents.clone()) }.run("hi").await.unwrap();
     assert_eq!(names(&result), ["a", "b", "c"]);
     for model in [&b, &c] {
         let ModelMessage::User { content, .. } = &model.requests()[0].messages[0] else { panic!() };
-        assert!(content.text().starts_with("These take part in the conversation:\na\nb: "), "{}", content.text());
+        assert!(
+            content.text().starts_with("These take part in the conversation:\na\nb: "),
+            "{}",
+            content.text()
+        );
     }
     // Control: not where they are not wanted.
     let again = script(["yes", "no"]);
     let agents = vec![says("a", ""), Agent::assistant("b", again.clone()), says("c", "")];
-    Chat { max_turns: Some(2), speakers: Speakers::RoundRobin, ..Chat::group(agents) }.run("hi").await.unwrap();
+    Chat { max_turns: Some(2), speakers: Speakers::RoundRobin, ..Chat::group(agents) }
+        .run("hi")
+        .await
+        .unwrap();
     let ModelMessage::User { content, .. } = &again.requests()[0].messages[0] else { panic!() };
     assert_eq!(content.text(), "hi");
 }
@@ -30,13 +41,19 @@ async fn introductions_are_for_models_and_not_in_the_history() {
 #[tokio::test]
 async fn each_agent_has_its_own_view() {
     let (b, c) = (script(["from b", "again b"]), script(["from c"]));
-    let agents = vec![says("a", "from a"), Agent::assistant("b", b.clone()), Agent::assistant("c", c)];
-    Chat { max_turns: Some(5), speakers: Speakers::RoundRobin, ..Chat::group(agents) }.run("hi").await.unwrap();
+    let agents =
+        vec![says("a", "from a"), Agent::assistant("b", b.clone()), Agent::assistant("c", c)];
+    Chat { max_turns: Some(5), speakers: Speakers::RoundRobin, ..Chat::group(agents) }
+        .run("hi")
+        .await
+        .unwrap();
     let seen: Vec<_> = b.requests()[1]
         .messages
         .iter()
         .map(|message| match message {
-            ModelMessage::User { name, content } => format!("{}: {}", name.as_deref().unwrap(), content.text()),
+            ModelMessage::User { name, content } => {
+                format!("{}: {}", name.as_deref().unwrap(), content.text())
+            }
             ModelMessage::Assistant { content, .. } => format!("assistant: {}", content.text()),
             ModelMessage::Tool(_) => panic!(),
         })
@@ -76,13 +93,17 @@ async fn history_is_cleared_for_all_or_for_one() {
 #[tokio::test]
 async fn a_group_goes_on_from_messages() {
     let first = group(Speakers::RoundRobin, &["a", "b", "c"]).run("hi").await.unwrap();
-    let chat = Chat { history: first.history.clone(), ..group(Speakers::RoundRobin, &["a", "b", "c"]) };
+    let chat =
+        Chat { history: first.history.clone(), ..group(Speakers::RoundRobin, &["a", "b", "c"]) };
     let second = chat.run(Opening::Nothing).await.unwrap();
     assert_eq!(second.history[..6], first.history[..]);
     assert_eq!(names(&second)[6..], ["a", "b", "c", "a", "b", "c"]);
     // With a first message the beginner speaks.
     let third = chat.run("anew").await.unwrap();
-    assert_eq!((third.history[6].name.as_str(), texts(&third)[6].as_str(), third.history.len()), ("a", "anew", 12));
+    assert_eq!(
+        (third.history[6].name.as_str(), texts(&third)[6].as_str(), third.history.len()),
+        ("a", "anew", 12)
+    );
 }
 
 /// What an agent's hooks change.
@@ -90,11 +111,16 @@ async fn a_group_goes_on_from_messages() {
 async fn hooks_change_messages_on_their_way() {
     let model = script(["answer"]);
     let change = |from: &'static str, to: &'static str| -> cellblock_agents::ChangeMessage {
-        Arc::new(move |message: Message| Message { content: message.text().replace(from, to).into(), ..message })
+        Arc::new(move |message: Message| Message {
+            content: message.text().replace(from, to).into(),
+            ..message
+        })
     };
     let hooks = cellblock_agents::Hooks {
         last_received: vec![change("secret", "***")],
-        before_reply: vec![Arc::new(|messages: Vec<Message>| messages.into_iter().rev().take(1).collect())],
+        before_reply: vec![Arc::new(|messages: Vec<Message>| {
+            messages.into_iter().rev().take(1).collect()
+        })],
         before_send: vec![change("answer", "polite answer")],
     };
     let b = Agent { hooks, ..Agent::assistant("b", model.clone()) };

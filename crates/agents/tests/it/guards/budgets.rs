@@ -19,7 +19,9 @@ async fn money_is_spent_up_to_the_budget() {
     let budget = Budget { cost: Some(0.025), ..Budget::default() };
     let chat = Chat { budget, ..Chat::between(user(), talker()) };
     let result = chat.run("hi").await.unwrap();
-    let StopReason::Budget(Spent::Cost { limit, spent }) = result.stop else { panic!("{}", result.stop) };
+    let StopReason::Budget(Spent::Cost { limit, spent }) = result.stop else {
+        panic!("{}", result.stop)
+    };
     assert!(limit == 0.025 && (spent - 0.03).abs() < 1e-9, "{limit} {spent}");
     assert_eq!(result.stop.to_string(), "Budget: the budget of $0.025 is spent ($0.0300)");
     assert!(!result.stop.is_success());
@@ -42,13 +44,17 @@ async fn tokens_are_spent_up_to_the_budget() {
 async fn a_budget_of_nothing_asks_no_model() {
     let model = Arc::new(Scripted::with(|_| "more"));
     let budget = Budget { cost: Some(0.0), ..Budget::default() };
-    let chat = Chat { budget, ..Chat::between(user(), Agent::assistant("assistant", model.clone())) };
+    let chat =
+        Chat { budget, ..Chat::between(user(), Agent::assistant("assistant", model.clone())) };
     let result = chat.run("hi").await.unwrap();
     assert!(matches!(result.stop, StopReason::Budget(_)), "{}", result.stop);
     assert_eq!((texts(&result), model.calls()), (vec!["hi".to_owned()], 0));
     for wrong in [f64::NAN, -1.0, f64::INFINITY] {
         let budget = Budget { cost: Some(wrong), ..Budget::default() };
-        assert!(Chat { budget, ..Chat::between(user(), talker()) }.run("hi").await.is_err(), "{wrong}");
+        assert!(
+            Chat { budget, ..Chat::between(user(), talker()) }.run("hi").await.is_err(),
+            "{wrong}"
+        );
     }
 }
 
@@ -62,14 +68,20 @@ async fn the_budget_of_the_whole_holds_for_its_parts() {
     );
     let budget = Budget { tokens: Some(50), ..Budget::default() };
     let result = Chat { budget, ..Chat::between(user(), director) }.run("hi").await.unwrap();
-    assert!(matches!(result.stop, StopReason::Budget(Spent::Tokens { limit: 50, .. })), "{}", result.stop);
+    assert!(
+        matches!(result.stop, StopReason::Budget(Spent::Tokens { limit: 50, .. })),
+        "{}",
+        result.stop
+    );
     assert_eq!(result.cost.excluding_cached.tokens(), 50);
 }
 
 /// An assistant that calls a tool for ever.
 fn talker_that_calls() -> Agent {
     let model = Scripted::with(|_| Answer::call("nothing", "null")).usage(7, 3);
-    let nothing = cellblock_agents::tool::function("nothing", "Nothing.", |(): ()| async { Ok::<_, String>(()) });
+    let nothing = cellblock_agents::tool::function("nothing", "Nothing.", |(): ()| async {
+        Ok::<_, String>(())
+    });
     Agent { tools: vec![Arc::new(nothing)], ..Agent::assistant("assistant", Arc::new(model)) }
 }
 
@@ -89,7 +101,10 @@ async fn time_ends_a_model_call() {
 async fn time_ends_running_code() {
     let fake = Fake::default();
     let budget = Budget { time: Some(Duration::from_millis(700)), ..Budget::default() };
-    let chat = Chat { budget, ..Chat::between(writes::<&str>("assistant", []), runs("user", fake.clone())) };
+    let chat = Chat {
+        budget,
+        ..Chat::between(writes::<&str>("assistant", []), runs("user", fake.clone()))
+    };
     let result = chat.run(python("wait")).await.unwrap();
     assert!(matches!(result.stop, StopReason::Budget(Spent::Time { .. })), "{}", result.stop);
     assert_eq!((fake.ran().len(), fake.waiting(), fake.open_now()), (1, 0, 0));
@@ -102,7 +117,10 @@ async fn time_ends_a_summary() {
     let chat = Chat { budget, summary, max_turns: Some(1), ..Chat::between(user(), talker()) };
     let start = Instant::now();
     let result = chat.run("hi").await.unwrap();
-    assert_eq!((result.summary.as_str(), &result.stop), ("more", &StopReason::MaxTurns { turns: 1 }));
+    assert_eq!(
+        (result.summary.as_str(), &result.stop),
+        ("more", &StopReason::MaxTurns { turns: 1 })
+    );
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
 }
 

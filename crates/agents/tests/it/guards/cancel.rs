@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cellblock_agents::{Agent, Chat, CodeExecution, HumanInputMode, StopReason, event::Event, tool};
+use cellblock_agents::{
+    Agent, Chat, CodeExecution, HumanInputMode, StopReason, event::Event, tool,
+};
 use cellblock_exec::CancellationToken;
 use cellblock_local::{LocalExecutor, Options};
 use cellblock_models::{Answer, Scripted};
@@ -61,11 +63,15 @@ async fn a_cancel_ends_running_code() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancel_ends_code_of_this_machine() {
     let executor = Arc::new(LocalExecutor::start(Options::default()).await.unwrap());
-    let user =
-        Agent { code: Some(CodeExecution::new(executor)), human_input: HumanInputMode::Never, ..Agent::new("user") };
+    let user = Agent {
+        code: Some(CodeExecution::new(executor)),
+        human_input: HumanInputMode::Never,
+        ..Agent::new("user")
+    };
     let (events, mut heard) = cellblock_agents::event::channel();
     let began = Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let chat = Chat { events: Some(events), ..Chat::between(writes::<&str>("assistant", []), user) };
+    let chat =
+        Chat { events: Some(events), ..Chat::between(writes::<&str>("assistant", []), user) };
     let seen = began.clone();
     tokio::spawn(async move {
         while let Some(event) = heard.recv().await {
@@ -86,7 +92,8 @@ async fn a_cancel_ends_a_tool_and_a_nested_chat() {
         count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         std::future::pending::<Result<(), String>>()
     });
-    let member = Agent { tools: vec![Arc::new(wait)], ..writes("member", [Answer::call("wait", "null")]) };
+    let member =
+        Agent { tools: vec![Arc::new(wait)], ..writes("member", [Answer::call("wait", "null")]) };
     let model = crate::cast::script([Answer::call("ask_member", r#"{"task":"wait"}"#)]);
     let chat = Chat::between(user(), cellblock_agents::team::director("director", model, [member]));
     cancelled_within(chat, "hi", || began.load(std::sync::atomic::Ordering::SeqCst) > 0).await;
@@ -96,8 +103,11 @@ async fn a_cancel_ends_a_tool_and_a_nested_chat() {
 async fn a_chat_that_never_waits_can_be_cancelled_on_its_own_thread() {
     let cancel = CancellationToken::new();
     let endless = |name: &str| Agent { max_consecutive_auto_replies: u32::MAX, ..says(name, "x") };
-    let chat =
-        Chat { cancel: cancel.clone(), max_turns: Some(20_000_000), ..Chat::between(endless("a"), endless("b")) };
+    let chat = Chat {
+        cancel: cancel.clone(),
+        max_turns: Some(20_000_000),
+        ..Chat::between(endless("a"), endless("b"))
+    };
     let running = tokio::spawn(async move { chat.run("hi").await.unwrap() });
     tokio::time::sleep(Duration::from_millis(20)).await;
     cancel.cancel();
@@ -111,7 +121,8 @@ async fn a_chat_cancelled_before_it_begins() {
     let cancel = CancellationToken::new();
     cancel.cancel();
     let model = Arc::new(Scripted::with(|_| "x"));
-    let chat = Chat { cancel, ..Chat::between(user(), Agent::assistant("assistant", model.clone())) };
+    let chat =
+        Chat { cancel, ..Chat::between(user(), Agent::assistant("assistant", model.clone())) };
     let result = chat.run("hi").await.unwrap();
     assert_eq!((result.stop, model.calls()), (StopReason::Cancelled, 0));
 }
@@ -130,7 +141,9 @@ async fn a_chat_within_another_has_a_token_of_its_own() {
     let discuss = tool::function_of(spec, move |_, caller| {
         let inner = inner.clone();
         async move {
-            let result = Box::pin(inner.run_within(&caller.context, "hi")).await.map_err(|error| error.to_string())?;
+            let result = Box::pin(inner.run_within(&caller.context, "hi"))
+                .await
+                .map_err(|error| error.to_string())?;
             Ok(result.stop.to_string().into())
         }
     });

@@ -15,7 +15,8 @@ use crate::{
 async fn the_same_failure_again_and_again() {
     let fake = Fake::default();
     let broken = python("print broken\nexit 1");
-    let assistant = Agent::assistant("assistant", Arc::new(Scripted::with(move |_| broken.clone())));
+    let assistant =
+        Agent::assistant("assistant", Arc::new(Scripted::with(move |_| broken.clone())));
     let chat = |most| Chat {
         max_same_failures: most,
         max_turns: Some(10),
@@ -52,7 +53,8 @@ async fn the_same_failure_of_a_tool() {
 #[tokio::test]
 async fn the_same_failure_in_other_words() {
     let broken = python("exit 1");
-    let assistant = Agent::assistant("assistant", Arc::new(Scripted::with(move |_| broken.clone())));
+    let assistant =
+        Agent::assistant("assistant", Arc::new(Scripted::with(move |_| broken.clone())));
     let mut user = runs("user", Fake::default());
     let count = std::sync::atomic::AtomicUsize::new(0);
     user.hooks.before_send.push(Arc::new(move |message| {
@@ -69,9 +71,10 @@ async fn a_chat_that_was_stopped_as_a_loop_goes_on() {
     let directory = tempfile::tempdir().unwrap();
     let broken = python("exit 1");
     let failing = Agent::assistant("b", Arc::new(Scripted::with(move |_| broken.clone())));
-    for (file, agents) in
-        [("failing", [runs("a", Fake::default()), failing]), ("silent", [says("a", "talk"), says("b", "")])]
-    {
+    for (file, agents) in [
+        ("failing", [runs("a", Fake::default()), failing]),
+        ("silent", [says("a", "talk"), says("b", "")]),
+    ] {
         let [a, b] = agents;
         let log = Some(directory.path().join(file));
         let chat = Chat { log, max_turns: Some(50), ..Chat::between(a, b) };
@@ -86,7 +89,9 @@ async fn a_chat_that_was_stopped_as_a_loop_goes_on() {
 #[tokio::test]
 async fn limits_of_nothing_are_refused() {
     let chat = || Chat { max_turns: Some(1), ..Chat::between(says("a", "x"), says("b", "y")) };
-    for wrong in [Chat { max_empty: Some(0), ..chat() }, Chat { max_same_failures: Some(0), ..chat() }] {
+    for wrong in
+        [Chat { max_empty: Some(0), ..chat() }, Chat { max_same_failures: Some(0), ..chat() }]
+    {
         let error = wrong.run("hi").await.unwrap_err().to_string();
         assert!(error.contains("of 0 would end every chat at once"), "{error}");
     }
@@ -95,8 +100,11 @@ async fn limits_of_nothing_are_refused() {
 
 #[test]
 fn a_limit_on_the_rate_says_when_to_come_back() {
-    let limited =
-        |retry_after| ModelError::RateLimited { provider: "p".into(), message: "slow down".into(), retry_after };
+    let limited = |retry_after| ModelError::RateLimited {
+        provider: "p".into(),
+        message: "slow down".into(),
+        retry_after,
+    };
     assert_eq!(limited(None).to_string(), "p limits the rate: slow down");
     let error = limited(Some(Duration::from_millis(20_100))).to_string();
     assert_eq!(error, "p limits the rate: slow down (it says to try again in 21 s)");
@@ -116,17 +124,25 @@ async fn one_agent_that_says_nothing_is_enough() {
 
 #[tokio::test]
 async fn a_failed_model_ends_the_chat_and_keeps_it() {
-    let interrupted =
-        || ModelError::Interrupted { provider: "p".to_owned(), received: "half an ans".to_owned(), source: None };
+    let interrupted = || ModelError::Interrupted {
+        provider: "p".to_owned(),
+        received: "half an ans".to_owned(),
+        source: None,
+    };
     let answers: Vec<Answer> = vec!["first".into(), interrupted().into()];
     let chat = Chat::between(user(), writes("assistant", answers));
     let result = chat.run("hi").await.unwrap();
     assert_eq!(texts(&result), ["hi", "first", "go on"]);
-    let StopReason::Failed { message, causes, partial } = &result.stop else { panic!("{}", result.stop) };
+    let StopReason::Failed { message, causes, partial } = &result.stop else {
+        panic!("{}", result.stop)
+    };
     assert_eq!(message, "the model of assistant failed");
     assert_eq!(causes[0], "the answer of p broke off after 11 characters");
     assert_eq!(partial.as_deref(), Some("half an ans"));
-    assert_eq!(result.stop.to_string(), "the model of assistant failed: the answer of p broke off after 11 characters");
+    assert_eq!(
+        result.stop.to_string(),
+        "the model of assistant failed: the answer of p broke off after 11 characters"
+    );
 }
 
 #[test]
@@ -134,8 +150,14 @@ fn reasons_read_as_in_the_transcript() {
     let agent = || "user".to_owned();
     for (reason, text) in [
         (StopReason::MaxTurns { turns: 2 }, "Maximum turns (2) reached"),
-        (StopReason::Termination { agent: agent() }, "Termination message condition on agent 'user' met"),
-        (StopReason::MaxAutoReplies { agent: agent() }, "Maximum number of consecutive auto-replies of 'user' reached"),
+        (
+            StopReason::Termination { agent: agent() },
+            "Termination message condition on agent 'user' met",
+        ),
+        (
+            StopReason::MaxAutoReplies { agent: agent() },
+            "Maximum number of consecutive auto-replies of 'user' reached",
+        ),
         (StopReason::Human { agent: agent() }, "User requested to end the conversation"),
         (StopReason::NoReply { agent: agent() }, "No reply of 'user'"),
         (StopReason::NoSpeaker, "No next speaker"),

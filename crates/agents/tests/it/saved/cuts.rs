@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use cellblock_agents::{
-    Agent, Chat, ChatResult, Decision, Error, Human, HumanInputMode, Message, ModelMessage, Proposal, Question,
-    StopReason, ends_with_terminate, tool,
+    Agent, Chat, ChatResult, Decision, Error, Human, HumanInputMode, Message, ModelMessage,
+    Proposal, Question, StopReason, ends_with_terminate, tool,
 };
 use cellblock_models::{Answer, Scripted};
 use proptest::prelude::*;
@@ -30,7 +30,13 @@ impl Deeds {
     /// How often each piece of code and each tool call was made.
     fn counts(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
-        let calls = self.tools.lock().unwrap().iter().map(|number| format!("call {number}")).collect::<Vec<_>>();
+        let calls = self
+            .tools
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|number| format!("call {number}"))
+            .collect::<Vec<_>>();
         for deed in self.fake.ran().into_iter().chain(calls) {
             *counts.entry(deed).or_default() += 1;
         }
@@ -45,7 +51,8 @@ struct Person;
 #[async_trait]
 impl Human for Person {
     async fn reply(&self, question: &Question) -> std::io::Result<String> {
-        Ok(if question.message.text().starts_with("First") { "one more thing" } else { "exit" }.to_owned())
+        Ok(if question.message.text().starts_with("First") { "one more thing" } else { "exit" }
+            .to_owned())
     }
 
     async fn approve(&self, _: &Proposal) -> std::io::Result<Decision> {
@@ -62,7 +69,11 @@ struct Number {
 fn chat(log: &Path, deeds: &Deeds) -> Chat {
     let calls = |number: i64| Answer::call("count", format!(r#"{{"number":{number}}}"#));
     let model = Scripted::with(move |request| {
-        let spoke = request.messages.iter().filter(|message| matches!(message, ModelMessage::Assistant { .. })).count();
+        let spoke = request
+            .messages
+            .iter()
+            .filter(|message| matches!(message, ModelMessage::Assistant { .. }))
+            .count();
         match spoke {
             0 => python("print one").into(),
             1 => calls(1),
@@ -80,7 +91,8 @@ fn chat(log: &Path, deeds: &Deeds) -> Chat {
         counted.lock().unwrap().push(number);
         async move { Ok::<_, String>(number) }
     });
-    let assistant = Agent { tools: vec![Arc::new(count)], ..Agent::assistant("assistant", Arc::new(model)) };
+    let assistant =
+        Agent { tools: vec![Arc::new(count)], ..Agent::assistant("assistant", Arc::new(model)) };
     let user = Agent {
         human: Arc::new(Person),
         human_input: HumanInputMode::Terminate,
@@ -110,7 +122,8 @@ fn told(log: &[u8]) -> (Vec<Message>, BTreeMap<String, usize>) {
             let deed = match begun.as_object().unwrap().keys().next().unwrap().as_str() {
                 "code" => cellblock_exec::code_blocks(&newest.text())[0].code.clone(),
                 "tools" => {
-                    let number: Number = serde_json::from_str(&newest.tool_calls[0].arguments).unwrap();
+                    let number: Number =
+                        serde_json::from_str(&newest.tool_calls[0].arguments).unwrap();
                     format!("call {}", number.number)
                 }
                 other => panic!("{other}"),
@@ -136,7 +149,9 @@ async fn resume(directory: &Path, log: &[u8], cuts: u32) -> Option<PathBuf> {
     }
     let result = result.unwrap();
     // Content of files is no part of the JSON that `told` reads.
-    let said = |message: &Message| (message.name.clone(), message.content.clone(), message.tool_results.clone());
+    let said = |message: &Message| {
+        (message.name.clone(), message.content.clone(), message.tool_results.clone())
+    };
     let before: Vec<_> = messages.iter().map(said).collect();
     let all: Vec<_> = result.history.iter().map(said).collect();
     assert!(all.starts_with(&before), "the history is no prefix: {before:?} {all:?}");
@@ -144,8 +159,10 @@ async fn resume(directory: &Path, log: &[u8], cuts: u32) -> Option<PathBuf> {
     assert_eq!(result.stop, StopReason::Human { agent: "user".to_owned() });
     assert_eq!(result.summary, "Second part. ");
     let ran = deeds.counts();
-    for deed in ["print one\n", "call 1", "write f.txt data\nprint two\n", "read f.txt\n", "call 2"] {
-        let (began, ran) = (began.get(deed).copied().unwrap_or(0), ran.get(deed).copied().unwrap_or(0));
+    for deed in ["print one\n", "call 1", "write f.txt data\nprint two\n", "read f.txt\n", "call 2"]
+    {
+        let (began, ran) =
+            (began.get(deed).copied().unwrap_or(0), ran.get(deed).copied().unwrap_or(0));
         assert_eq!(began + ran, 1, "{deed:?} began {began} times before and ran {ran} times after");
     }
     // Files of earlier blocks are there, unless the block that makes them was the one cut off.
@@ -156,7 +173,10 @@ async fn resume(directory: &Path, log: &[u8], cuts: u32) -> Option<PathBuf> {
     let spoken: Vec<_> = result.human_input.iter().filter(|text| *text != "exit").collect();
     assert_eq!(spoken, ["one more thing"]);
     let cents = (result.cost.excluding_cached.total_cost * 100.0).round();
-    assert!((7.0..=f64::from(7 + cuts)).contains(&cents), "seven calls, and at most one lost by each cut: {cents}");
+    assert!(
+        (7.0..=f64::from(7 + cuts)).contains(&cents),
+        "seven calls, and at most one lost by each cut: {cents}"
+    );
     // What is saved now is the whole chat.
     let (saved, _) = told(&self::read(&path));
     assert_eq!(saved.iter().map(said).collect::<Vec<_>>(), all);

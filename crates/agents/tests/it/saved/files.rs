@@ -24,9 +24,14 @@ async fn files_that_are_no_saved_chat() {
         std::fs::write(&path, other).unwrap();
         let text = refused(&chat).await;
         assert!(text.contains("this is no saved chat"), "{other:?}: {text}");
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), other, "a file that is not ours was changed");
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            other,
+            "a file that is not ours was changed"
+        );
     }
-    std::fs::write(&path, "{\"cellblock_chat\":2,\"id\":\"x\",\"agents\":[\"a\",\"b\"]}\n").unwrap();
+    std::fs::write(&path, "{\"cellblock_chat\":2,\"id\":\"x\",\"agents\":[\"a\",\"b\"]}\n")
+        .unwrap();
     let text = refused(&chat).await;
     assert!(text.contains("version 2") && text.contains("reads version 1"), "{text}");
     let text = refused(&Chat { log: None, ..chat.clone() }).await;
@@ -79,7 +84,10 @@ async fn two_do_not_go_on_with_the_same_chat() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("chat.jsonl");
     let model = Arc::new(Scripted::with(|_| "late").delay(std::time::Duration::from_secs(600)));
-    let chat = Chat { log: Some(path.clone()), ..Chat::between(says("a", "ra"), Agent::assistant("b", model.clone())) };
+    let chat = Chat {
+        log: Some(path.clone()),
+        ..Chat::between(says("a", "ra"), Agent::assistant("b", model.clone()))
+    };
     let (first, second) = (chat.clone(), chat.clone());
     let running = tokio::spawn(async move { first.run("hi").await.unwrap() });
     while model.calls() == 0 {

@@ -10,5 +10,9 @@ use cellblock_agents::Chat;
 use std::path::Path;
 
 fn pair(log: &Path) -> Chat {
-    Chat { log: Some(log.to_owned()), max_turns: Some(2), ..Chat::between(says("a", "ra"), says("b", "rb")) }
+    Chat {
+        log: Some(log.to_owned()),
+        max_turns: Some(2),
+        ..Chat::between(says("a", "ra"), says("b", "rb"))
+    }
 }

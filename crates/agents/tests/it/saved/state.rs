@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use cellblock_agents::{Agent, Chat, CodeExecution, HumanInputMode, Message, Opening, Speakers, StopReason};
+use cellblock_agents::{
+    Agent, Chat, CodeExecution, HumanInputMode, Message, Opening, Speakers, StopReason,
+};
 use cellblock_models::Scripted;
 
 use super::*;
@@ -16,7 +18,10 @@ async fn limits_go_on_with_the_chat() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("chat.jsonl");
     let limited = |turns, order: [&str; 2]| {
-        let agents = order.map(|name| Agent { max_consecutive_auto_replies: 3, ..says(name, &format!("r{name}")) });
+        let agents = order.map(|name| Agent {
+            max_consecutive_auto_replies: 3,
+            ..says(name, &format!("r{name}"))
+        });
         Chat {
             agents: agents.to_vec(),
             log: Some(path.clone()),
@@ -35,7 +40,9 @@ async fn limits_go_on_with_the_chat() {
 async fn messages_that_came_before_do_not_count_as_turns_after_a_resume() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("chat.jsonl");
-    let history: Vec<_> = (0..6).map(|number| Message::new(["a", "b"][number % 2], format!("old {number}"))).collect();
+    let history: Vec<_> = (0..6)
+        .map(|number| Message::new(["a", "b"][number % 2], format!("old {number}")))
+        .collect();
     let chat = Chat { history, ..pair(&path) };
     assert_eq!(chat.run("hi").await.unwrap().history.len(), 10);
     let log = std::fs::read_to_string(&path).unwrap();
@@ -45,7 +52,9 @@ async fn messages_that_came_before_do_not_count_as_turns_after_a_resume() {
         std::fs::write(&path, lines[..kept].concat()).unwrap();
         match (chat.resume().await, length) {
             (Ok(result), Some(length)) => assert_eq!(result.history.len(), length, "{kept}"),
-            (Err(error), None) => assert!(cellblock_exec::with_causes(&error).contains("nothing was said")),
+            (Err(error), None) => {
+                assert!(cellblock_exec::with_causes(&error).contains("nothing was said"))
+            }
             (other, _) => panic!("{kept}: {other:?}"),
         }
     }
@@ -69,12 +78,17 @@ async fn who_was_interrupted_says_so_whoever_is_next() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("chat.jsonl");
     let group = |fake: &Fake, order: [&'static str; 3]| {
-        let choose =
-            move |messages: &[Message], _: &[&str]| order.get(messages.len() - 1).map(|name| (*name).to_owned());
+        let choose = move |messages: &[Message], _: &[&str]| {
+            order.get(messages.len() - 1).map(|name| (*name).to_owned())
+        };
         Chat {
             log: Some(path.clone()),
             speakers: Speakers::Custom(Arc::new(choose)),
-            ..Chat::group(vec![says("coder", "hm"), runs("runner", fake.clone()), says("critic", "I see.")])
+            ..Chat::group(vec![
+                says("coder", "hm"),
+                runs("runner", fake.clone()),
+                says("critic", "I see."),
+            ])
         }
     };
     let fake = Fake::default();
@@ -99,7 +113,11 @@ async fn code_that_waits_for_its_turn_is_not_lost() {
         log: Some(path.clone()),
         max_turns: Some(4),
         speakers: Speakers::RoundRobin,
-        ..Chat::group(vec![says("coder", "done"), says("critic", "fine"), runs("runner", fake.clone())])
+        ..Chat::group(vec![
+            says("coder", "done"),
+            says("critic", "fine"),
+            runs("runner", fake.clone()),
+        ])
     };
     let fake = Fake::default();
     let whole = group(&fake).run(python("print once")).await.unwrap();
@@ -122,9 +140,16 @@ async fn nested_chats_are_not_held_twice() {
             max_turns: Some(1),
             ..cellblock_agents::NestedChat::new(runs("inner", fake.clone()))
         };
-        let nested = vec![cellblock_agents::Nested { trigger: cellblock_agents::Trigger::Any, chats: vec![inner] }];
+        let nested = vec![cellblock_agents::Nested {
+            trigger: cellblock_agents::Trigger::Any,
+            chats: vec![inner],
+        }];
         let agent = Agent { nested, ..says("agent", "") };
-        Chat { log: Some(path.clone()), max_turns: Some(1), ..Chat::between(says("user", ""), agent) }
+        Chat {
+            log: Some(path.clone()),
+            max_turns: Some(1),
+            ..Chat::between(says("user", ""), agent)
+        }
     };
     let fake = Fake::default();
     let result = chat(&fake).run(python("print deep")).await.unwrap();
@@ -143,7 +168,8 @@ async fn nested_chats_are_not_held_twice() {
 async fn what_was_cleared_and_what_was_saved() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("chat.jsonl");
-    let model = Arc::new(Scripted::with(|request| format!("I see {} messages", request.messages.len())));
+    let model =
+        Arc::new(Scripted::with(|request| format!("I see {} messages", request.messages.len())));
     let group = |turns| {
         let human = Arc::new(cellblock_agents::ScriptedHuman::new(["clear history writer"]));
         let user = Agent { human, human_input: HumanInputMode::Always, ..says("user", "") };
@@ -151,7 +177,11 @@ async fn what_was_cleared_and_what_was_saved() {
             log: Some(path.clone()),
             max_turns: Some(turns),
             speakers: Speakers::RoundRobin,
-            ..Chat::group(vec![says("starter", "more"), user, Agent::assistant("writer", model.clone())])
+            ..Chat::group(vec![
+                says("starter", "more"),
+                user,
+                Agent::assistant("writer", model.clone()),
+            ])
         }
     };
     assert_eq!(last(&group(3).run("hi").await.unwrap()), "I see 1 messages");
@@ -167,7 +197,10 @@ async fn what_was_cleared_and_what_was_saved() {
         max_turns: Some(turns),
         ..Chat::between(says("assistant", &python(code)), runs("user", fake.clone()))
     };
-    chat(1, "").run(python("# filename: lib/part.py\nwrite empty.txt\nwrite gone.txt 1")).await.unwrap();
+    chat(1, "")
+        .run(python("# filename: lib/part.py\nwrite empty.txt\nwrite gone.txt 1"))
+        .await
+        .unwrap();
     let result = chat(2, "read lib/part.py\nread empty.txt\nread gone.txt").resume().await.unwrap();
     let output = "# filename: lib/part.py\nwrite empty.txt\nwrite gone.txt 1\n1";
     assert_eq!(last(&result), format!("exitcode: 0 (execution succeeded)\nCode output: {output}"));
@@ -179,19 +212,30 @@ async fn what_was_cleared_and_what_was_saved() {
 #[tokio::test]
 async fn each_agent_gets_its_own_files() {
     let history = {
-        let chat = Chat { max_turns: Some(1), ..Chat::between(says("a", ""), runs("one", Fake::default())) };
+        let chat = Chat {
+            max_turns: Some(1),
+            ..Chat::between(says("a", ""), runs("one", Fake::default()))
+        };
         chat.run(python("write one.txt 1")).await.unwrap().history
     };
     for (name, expected) in [("one", 1), ("two", 0)] {
         let fake = Fake::default();
-        let agents = vec![says("a", &python("print x")), runs("one", Fake::default()), runs("two", Fake::default())];
+        let agents = vec![
+            says("a", &python("print x")),
+            runs("one", Fake::default()),
+            runs("two", Fake::default()),
+        ];
         let mut chat = Chat {
             history: history.clone(),
             max_turns: Some(2),
             speakers: Speakers::Custom({
                 let name = name.to_owned();
                 Arc::new(move |messages: &[Message], _: &[&str]| {
-                    Some(if messages.last().unwrap().name == "a" { name.clone() } else { "a".to_owned() })
+                    Some(if messages.last().unwrap().name == "a" {
+                        name.clone()
+                    } else {
+                        "a".to_owned()
+                    })
                 })
             }),
             ..Chat::group(agents)

@@ -23,13 +23,19 @@ struct Amount {
 }
 
 /// A chat whose code pays by a tool; the tool sees what is saved while it is called.
-fn paying(log: &Path, program: &str, seen: Arc<std::sync::Mutex<Vec<String>>>, fake: &Fake) -> Chat {
+fn paying(
+    log: &Path,
+    program: &str,
+    seen: Arc<std::sync::Mutex<Vec<String>>>,
+    fake: &Fake,
+) -> Chat {
     let path = log.to_owned();
     let pay = tool::function("pay", "Pays.", move |Amount { amount }| {
         seen.lock().unwrap().push(std::fs::read_to_string(&path).unwrap());
         async move { Ok::<_, String>(amount) }
     });
-    let code = CodeExecution { tools: vec![Arc::new(pay)], ..CodeExecution::new(Arc::new(fake.clone())) };
+    let code =
+        CodeExecution { tools: vec![Arc::new(pay)], ..CodeExecution::new(Arc::new(fake.clone())) };
     let user = Agent { code: Some(code), ..says("user", "") };
     let chat = Chat::between(user, Agent::assistant("assistant", script([python(program)])));
     Chat { log: Some(log.to_owned()), max_turns: Some(2), ..chat }
@@ -54,7 +60,8 @@ async fn a_call_out_of_code_is_saved_before_it_is_made() {
     let line = r#"{"calling":{"agent":"user","name":"pay","arguments":"{\"amount\":5}"}}"#;
     assert!(seen[0].ends_with(&format!("{line}\n")), "{}", seen[0]);
     assert!(
-        seen[1].contains("\"answer\":\"5\"") && seen[1].trim_end().ends_with(r#"{\"amount\":7}"}}"#),
+        seen[1].contains("\"answer\":\"5\"")
+            && seen[1].trim_end().ends_with(r#"{\"amount\":7}"}}"#),
         "{}",
         seen[1]
     );
@@ -73,15 +80,27 @@ async fn a_call_out_of_code_is_saved_before_it_is_made() {
             result = chat.resume().await.unwrap();
         }
         assert!(fake.ran().len() <= 1 && calls.lock().unwrap().is_empty());
-        let told = result.history.iter().map(|message| message.text()).find(|text| text.contains("was not run again"));
+        let told = result
+            .history
+            .iter()
+            .map(|message| message.text())
+            .find(|text| text.contains("was not run again"));
         assert!(
-            told.as_ref().is_some_and(|told| told.ends_with("note: it had begun to call pay (2 times)")),
+            told.as_ref()
+                .is_some_and(|told| told.ends_with("note: it had begun to call pay (2 times)")),
             "{told:?}"
         );
-        let records: Vec<_> =
-            result.tool_calls.iter().map(|call| (call.arguments.as_str(), call.is_error, call.from_code)).collect();
+        let records: Vec<_> = result
+            .tool_calls
+            .iter()
+            .map(|call| (call.arguments.as_str(), call.is_error, call.from_code))
+            .collect();
         assert_eq!(records, [(r#"{"amount":5}"#, false, true), (r#"{"amount":7}"#, true, true)]);
-        assert!(result.tool_calls[1].answer.contains("may have had its effect"), "{:?}", result.tool_calls[1]);
+        assert!(
+            result.tool_calls[1].answer.contains("may have had its effect"),
+            "{:?}",
+            result.tool_calls[1]
+        );
     }
 }
 
@@ -94,14 +113,26 @@ async fn thousands_of_calls_do_not_fill_the_log() {
     struct Text {
         text: String,
     }
-    let length = tool::function("length", "Counts.", |Text { text }| async move { Ok::<_, String>(text.len()) });
-    let code = CodeExecution { tools: vec![Arc::new(length)], ..CodeExecution::new(Arc::new(Fake::default())) };
+    let length =
+        tool::function(
+            "length",
+            "Counts.",
+            |Text { text }| async move { Ok::<_, String>(text.len()) },
+        );
+    let code = CodeExecution {
+        tools: vec![Arc::new(length)],
+        ..CodeExecution::new(Arc::new(Fake::default()))
+    };
     let user = Agent { code: Some(code), ..says("user", "") };
     let chat = Chat::between(user, Agent::assistant("assistant", script([python(&many)])));
-    let result = Chat { log: Some(path.clone()), max_turns: Some(2), ..chat }.run("hi").await.unwrap();
+    let result =
+        Chat { log: Some(path.clone()), max_turns: Some(2), ..chat }.run("hi").await.unwrap();
     assert_eq!(result.tool_calls.len(), 1000);
     let log = std::fs::read_to_string(&path).unwrap();
-    assert_eq!((log.matches("{\"calling\"").count(), log.matches("{\"tool\"").count()), (1000, 1000));
+    assert_eq!(
+        (log.matches("{\"calling\"").count(), log.matches("{\"tool\"").count()),
+        (1000, 1000)
+    );
     // All of them are over when the message is saved.
     let cut = cut_behind(&path, "more calls of tools are not in the record");
     std::fs::write(&path, cut).unwrap();
@@ -110,7 +141,11 @@ async fn thousands_of_calls_do_not_fill_the_log() {
 }
 
 fn pair_of(path: &Path) -> Chat {
-    Chat { log: Some(path.to_owned()), max_turns: Some(2), ..Chat::between(says("user", ""), says("assistant", "end")) }
+    Chat {
+        log: Some(path.to_owned()),
+        max_turns: Some(2),
+        ..Chat::between(says("user", ""), says("assistant", "end"))
+    }
 }
 
 /// Money that is spent below is known after a crash, whenever it comes.
@@ -130,13 +165,21 @@ async fn what_members_spend_is_saved_when_they_spend_it() {
             }
         });
         let member = Agent::assistant("member", Arc::new(member.cost(0.25)));
-        let calls = vec![ToolCall { id: "1".into(), name: "ask_member".into(), arguments: r#"{"task":"t"}"#.into() }];
+        let calls = vec![ToolCall {
+            id: "1".into(),
+            name: "ask_member".into(),
+            arguments: r#"{"task":"t"}"#.into(),
+        }];
         let boss = Scripted::with(move |request| match request.messages.len() {
             1 => Answer::Calls(String::new(), calls.clone()),
             _ => "TERMINATE".into(),
         });
         let boss = director("boss", Arc::new(boss), [member]);
-        Chat { log: Some(log.to_owned()), max_turns: Some(3), ..Chat::between(says("user", ""), boss) }
+        Chat {
+            log: Some(log.to_owned()),
+            max_turns: Some(3),
+            ..Chat::between(says("user", ""), boss)
+        }
     };
     let whole = team(&path).run("hi").await.unwrap();
     assert_eq!(whole.cost.excluding_cached.total_cost, 0.5);
@@ -147,7 +190,11 @@ async fn what_members_spend_is_saved_when_they_spend_it() {
     std::fs::write(&again, log).unwrap();
     let result = team(&again).resume().await.unwrap();
     assert_eq!(result.cost.excluding_cached.total_cost, 0.25);
-    assert!(result.history[2].tool_results[0].content.contains("was not made again"), "{:?}", texts(&result));
+    assert!(
+        result.history[2].tool_results[0].content.contains("was not made again"),
+        "{:?}",
+        texts(&result)
+    );
 }
 
 /// An executor whose sessions do not open as long as it is broken.
@@ -169,7 +216,10 @@ impl Executor for Closed {
 
     async fn open(&self, spec: SessionSpec) -> cellblock_exec::Result<Box<dyn Session>> {
         match self.broken.load(Ordering::SeqCst) {
-            true => Err(Error::Lost { what: "the closed executor".into(), source: "it does not open".into() }),
+            true => Err(Error::Lost {
+                what: "the closed executor".into(),
+                source: "it does not open".into(),
+            }),
             false => self.fake.open(spec).await,
         }
     }
@@ -184,7 +234,11 @@ async fn code_that_never_began_runs_when_the_chat_goes_on() {
     executor.broken.store(true, Ordering::SeqCst);
     let chat = || {
         let user = Agent { code: Some(CodeExecution::new(executor.clone())), ..says("user", "") };
-        Chat { log: Some(path.clone()), max_turns: Some(1), ..Chat::between(says("other", ""), user) }
+        Chat {
+            log: Some(path.clone()),
+            max_turns: Some(1),
+            ..Chat::between(says("other", ""), user)
+        }
     };
     let result = chat().run(python("print once")).await.unwrap();
     assert!(!result.stop.is_success() && result.history.len() == 1, "{}", result.stop);
@@ -206,17 +260,27 @@ async fn what_people_said_below_is_saved() {
     let path = directory.path().join("chat.jsonl");
     let chat = || {
         let human = Arc::new(cellblock_agents::ScriptedHuman::new(["my words"]));
-        let inner =
-            Agent { human, human_input: cellblock_agents::HumanInputMode::Always, ..runs("inner", Fake::default()) };
+        let inner = Agent {
+            human,
+            human_input: cellblock_agents::HumanInputMode::Always,
+            ..runs("inner", Fake::default())
+        };
         let nested = vec![cellblock_agents::Nested {
             trigger: cellblock_agents::Trigger::Any,
             chats: vec![cellblock_agents::NestedChat::new(inner)],
         }];
         let agent = Agent { nested, ..says("agent", "") };
-        Chat { log: Some(path.clone()), max_turns: Some(1), ..Chat::between(says("user", ""), agent) }
+        Chat {
+            log: Some(path.clone()),
+            max_turns: Some(1),
+            ..Chat::between(says("user", ""), agent)
+        }
     };
     let result = chat().run("hi").await.unwrap();
-    assert_eq!((last(&result).as_str(), &result.human_input[..]), ("my words", &["inner: my words".to_owned()][..]));
+    assert_eq!(
+        (last(&result).as_str(), &result.human_input[..]),
+        ("my words", &["inner: my words".to_owned()][..])
+    );
     assert_eq!(chat().resume().await.unwrap().human_input, result.human_input);
 }
 
@@ -234,7 +298,8 @@ async fn a_log_is_closed_with_its_chat() {
         std::future::pending()
     });
     let model = Scripted::with(|_| Answer::call("hold", "null"));
-    let assistant = Agent { tools: vec![Arc::new(hold)], ..Agent::assistant("assistant", Arc::new(model)) };
+    let assistant =
+        Agent { tools: vec![Arc::new(hold)], ..Agent::assistant("assistant", Arc::new(model)) };
     let chat = Chat { log: Some(path.clone()), ..Chat::between(says("user", ""), assistant) };
     tokio::select! {
         result = chat.run("hi") => panic!("{result:?}"),

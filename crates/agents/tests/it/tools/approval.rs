@@ -11,7 +11,10 @@ use crate::fake::Fake;
 async fn approved(approval: Option<Approval>, decisions: Vec<Decision>) -> (String, usize) {
     let (tool, calls) = dangerous();
     let (mut chat, _) = chat_with(vec![tool], vec![call("1", "launch", "null")]);
-    let code = approval.map(|approval| CodeExecution { approval, ..CodeExecution::new(Arc::new(Fake::default())) });
+    let code = approval.map(|approval| CodeExecution {
+        approval,
+        ..CodeExecution::new(Arc::new(Fake::default()))
+    });
     let human = Arc::new(ScriptedHuman::new::<&str>([]).deciding(decisions));
     chat.agents[0] = Agent { code, human, ..chat.agents[0].clone() };
     let result = chat.run("hi").await.unwrap();
@@ -29,16 +32,29 @@ async fn approval_of_a_tool() {
     assert_eq!(approved(Some(Approval::Always), vec![Decision::Approve]).await, launched);
     let told = approved(Some(Approval::Always), vec![skip("not today")]).await;
     assert_eq!(told, ("Error: the call was refused: not today".to_owned(), 0));
-    let told = approved(Some(Approval::Always), vec![Decision::Correct { text: "Ask the captain.".to_owned() }]).await;
+    let told = approved(
+        Some(Approval::Always),
+        vec![Decision::Correct { text: "Ask the captain.".to_owned() }],
+    )
+    .await;
     assert_eq!(told, ("Error: Ask the captain.".to_owned(), 0));
-    assert_eq!(approved(Some(Approval::Always), vec![Decision::Edit { blocks: vec![] }]).await.1, 0);
-    let policy = |decision: Option<Decision>| Approval::Policy(Arc::new(move |_: &Proposal| decision.clone()));
+    assert_eq!(
+        approved(Some(Approval::Always), vec![Decision::Edit { blocks: vec![] }]).await.1,
+        0
+    );
+    let policy = |decision: Option<Decision>| {
+        Approval::Policy(Arc::new(move |_: &Proposal| decision.clone()))
+    };
     assert_eq!(approved(Some(policy(Some(Decision::Approve))), vec![]).await, launched);
-    assert_eq!(approved(Some(policy(Some(skip("")))), vec![]).await, ("Error: the call was refused".to_owned(), 0));
+    assert_eq!(
+        approved(Some(policy(Some(skip("")))), vec![]).await,
+        ("Error: the call was refused".to_owned(), 0)
+    );
     // A policy that leaves it open asks the person.
     assert_eq!(approved(Some(policy(None)), vec![Decision::Approve]).await, launched);
     assert_eq!(approved(Some(policy(None)), vec![]).await.1, 0);
-    let other = |decisions| Approval::Human(Arc::new(ScriptedHuman::new::<&str>([]).deciding(decisions)));
+    let other =
+        |decisions| Approval::Human(Arc::new(ScriptedHuman::new::<&str>([]).deciding(decisions)));
     assert_eq!(approved(Some(other(vec![Decision::Approve])), vec![]).await, launched);
     assert_eq!(approved(Some(other(vec![])), vec![Decision::Approve]).await.1, 0);
     // Who has no rule, because it runs no code, asks the person too.
@@ -49,7 +65,9 @@ async fn approval_of_a_tool() {
 #[tokio::test]
 async fn the_policy_sees_the_call() {
     let rule = Approval::Policy(Arc::new(|proposal: &Proposal| match proposal {
-        Proposal::Tool { agent, call, from_code: false } if agent == "assistant" && call.name == "launch" => {
+        Proposal::Tool { agent, call, from_code: false }
+            if agent == "assistant" && call.name == "launch" =>
+        {
             Some(Decision::Approve)
         }
         _ => Some(Decision::Skip { why: format!("{proposal:?}") }),
@@ -72,7 +90,10 @@ async fn nobody_is_there_to_agree() {
 
         let mut tool = length();
         tool.needs_approval = needs_approval;
-        let code = CodeExecution { tools: vec![Arc::new(tool)], ..CodeExecution::new(Arc::new(Fake::default())) };
+        let code = CodeExecution {
+            tools: vec![Arc::new(tool)],
+            ..CodeExecution::new(Arc::new(Fake::default()))
+        };
         let user = Agent { code: Some(code), ..says("user", "") };
         let chat = Chat { max_turns: Some(1), ..Chat::between(says("other", ""), user) };
         let result = chat.run(crate::cast::python("call length {\"text\":\"abc\"}")).await.unwrap();

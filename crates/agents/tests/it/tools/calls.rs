@@ -62,7 +62,8 @@ fn the_schema_comes_from_the_type() {
     assert_eq!(schema["type"], "object");
     assert_eq!(schema["properties"]["words"]["type"], "string");
     assert_eq!(schema["properties"]["words"]["description"], "The words.");
-    let required: Vec<_> = schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let required: Vec<_> =
+        schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     assert_eq!(required, ["words", "kind"]);
     assert!(schema.to_string().contains("\"picture\""), "{schema}");
 }
@@ -72,10 +73,14 @@ async fn the_model_is_offered_the_tool_and_told_its_answer() {
     let arguments = r#"{"words":"crates","kind":"text"}"#;
     let (chat, model) = chat_with(vec![search()], vec![call("7", "search", arguments)]);
     let result = chat.run("hi").await.unwrap();
-    assert_eq!(result.history[2].tool_results[0].content, r#"{"kind":"text","most":10,"words":"crates"}"#);
+    assert_eq!(
+        result.history[2].tool_results[0].content,
+        r#"{"kind":"text","most":10,"words":"crates"}"#
+    );
     let requests = model.requests();
     assert_eq!(requests[0].tools, [search().spec]);
-    let [_, ModelMessage::Assistant { tool_calls, .. }, ModelMessage::Tool(told)] = requests[1].messages.as_slice()
+    let [_, ModelMessage::Assistant { tool_calls, .. }, ModelMessage::Tool(told)] =
+        requests[1].messages.as_slice()
     else {
         panic!("{:?}", requests[1].messages)
     };
@@ -83,7 +88,10 @@ async fn the_model_is_offered_the_tool_and_told_its_answer() {
     // The record of the result.
     let record = &result.tool_calls[0];
     assert_eq!((record.agent.as_str(), record.name.as_str()), ("assistant", "search"));
-    assert_eq!((record.arguments.as_str(), record.is_error, record.from_code), (arguments, false, false));
+    assert_eq!(
+        (record.arguments.as_str(), record.is_error, record.from_code),
+        (arguments, false, false)
+    );
 }
 
 #[tokio::test]
@@ -103,16 +111,23 @@ async fn arguments_that_do_not_fit() {
             "{arguments}: {told}"
         );
     }
-    let (told, is_error) = answer(search(), "search", r#"{"words":"x","kind":"text","most":3}"#).await;
+    let (told, is_error) =
+        answer(search(), "search", r#"{"words":"x","kind":"text","most":3}"#).await;
     assert_eq!((told.as_str(), is_error), (r#"{"kind":"text","most":3,"words":"x"}"#, false));
 }
 
 #[tokio::test]
 async fn unknown_tools_and_bad_json() {
-    assert_eq!(answer(search(), "find", "{}").await, ("Error: Function find not found.".to_owned(), true));
+    assert_eq!(
+        answer(search(), "find", "{}").await,
+        ("Error: Function find not found.".to_owned(), true)
+    );
     for arguments in ["{", "words=x", "{\"words\": \"x\",}", "{\"words\": \"x\"} trailing"] {
         let (told, is_error) = answer(search(), "search", arguments).await;
-        assert!(is_error && told.ends_with("\n The argument must be in JSON format."), "{arguments}: {told}");
+        assert!(
+            is_error && told.ends_with("\n The argument must be in JSON format."),
+            "{arguments}: {told}"
+        );
     }
 }
 
@@ -127,7 +142,10 @@ async fn arguments_of_ten_megabytes() {
         let (chat, model) = chat_with(vec![length()], vec![call("1", name, &of(10 << 20))]);
         let result = chat.run("hi").await.unwrap();
         let told = &result.history[2].tool_results[0].content;
-        assert!(told.contains("the arguments have 10485771 bytes; a call takes 8388608 at most"), "{told}");
+        assert!(
+            told.contains("the arguments have 10485771 bytes; a call takes 8388608 at most"),
+            "{told}"
+        );
         assert!(serde_json::to_string(&result).unwrap().len() < 10_000);
         assert!(serde_json::to_string(&model.requests()[1]).unwrap().len() < 10_000);
         let kept = &result.history[1].tool_calls[0].arguments;
@@ -137,7 +155,8 @@ async fn arguments_of_ten_megabytes() {
 
 #[tokio::test]
 async fn a_long_answer_is_shortened_for_the_model() {
-    let long = tool::function("long", "Long.", |(): ()| async { Ok::<_, String>("x".repeat(1 << 20)) });
+    let long =
+        tool::function("long", "Long.", |(): ()| async { Ok::<_, String>("x".repeat(1 << 20)) });
     let (told, _) = answer(long, "long", "null").await;
     assert!(told.len() < 70 * 1024 && told.contains("bytes left out"), "{}", told.len());
 }
@@ -153,20 +172,27 @@ async fn calls_of_one_message_run_at_once() {
             Ok::<_, String>(text)
         }
     });
-    let calls = ["a", "b", "c"].map(|text| call(text, "meet", &serde_json::json!({"text": text}).to_string()));
+    let calls = ["a", "b", "c"]
+        .map(|text| call(text, "meet", &serde_json::json!({"text": text}).to_string()));
     let (chat, _) = chat_with(vec![meet], calls.to_vec());
-    let result = tokio::time::timeout(Duration::from_secs(30), chat.run("hi")).await.unwrap().unwrap();
-    let answers: Vec<_> = result.history[2].tool_results.iter().map(|result| result.content.as_str()).collect();
+    let result =
+        tokio::time::timeout(Duration::from_secs(30), chat.run("hi")).await.unwrap().unwrap();
+    let answers: Vec<_> =
+        result.history[2].tool_results.iter().map(|result| result.content.as_str()).collect();
     assert_eq!(answers, ["a", "b", "c"]);
 }
 
 #[tokio::test]
 async fn a_call_has_its_time() {
-    let mut slow = tool::function("slow", "Slow.", |(): ()| std::future::pending::<Result<(), String>>());
+    let mut slow =
+        tool::function("slow", "Slow.", |(): ()| std::future::pending::<Result<(), String>>());
     slow.timeout = Duration::from_millis(50);
     let start = Instant::now();
     let (told, is_error) = answer(slow, "slow", "null").await;
-    assert_eq!((told.as_str(), is_error), ("Error: the tool slow gave no answer within 50ms", true));
+    assert_eq!(
+        (told.as_str(), is_error),
+        ("Error: the tool slow gave no answer within 50ms", true)
+    );
     assert!(start.elapsed() < Duration::from_secs(30));
 }
 
@@ -180,7 +206,10 @@ async fn a_tool_that_fails_or_panics_ends_nothing() {
         }
         Ok::<_, String>(())
     });
-    assert_eq!(answer(panics, "panics", "null").await, ("Error: the tool panics broke down".to_owned(), true));
+    assert_eq!(
+        answer(panics, "panics", "null").await,
+        ("Error: the tool panics broke down".to_owned(), true)
+    );
 }
 
 #[tokio::test]
@@ -196,13 +225,20 @@ async fn tools_that_make_no_sense() {
     let mut wrong = search();
     wrong.spec.parameters = serde_json::json!({"type": "no type"});
     let (chat, _) = chat_with(vec![wrong], vec![]);
-    assert!(chat.run("hi").await.unwrap_err().to_string().contains("the schema of the tool `search` is not valid"));
+    assert!(
+        chat.run("hi")
+            .await
+            .unwrap_err()
+            .to_string()
+            .contains("the schema of the tool `search` is not valid")
+    );
 }
 
 /// Some servers give all calls of a message the same id.
 #[tokio::test]
 async fn two_calls_of_one_id() {
-    let calls = ["a", "bb"].map(|text| call("same", "length", &serde_json::json!({"text": text}).to_string()));
+    let calls = ["a", "bb"]
+        .map(|text| call("same", "length", &serde_json::json!({"text": text}).to_string()));
     let (chat, model) = chat_with(vec![length()], calls.to_vec());
     chat.run("hi").await.unwrap();
     let told: Vec<_> = model.requests()[1]
@@ -226,6 +262,14 @@ async fn tools_are_told_as_events() {
         let json = serde_json::to_value(&event).unwrap();
         *kinds.entry(json["event"].as_str().unwrap().to_owned()).or_default() += 1;
     }
-    assert_eq!((kinds["tool_started"], kinds["tool_finished"], kinds["model_answered"]), (1, 1, 2), "{kinds:?}");
-    assert_eq!((kinds["chat_started"], kinds["message"], kinds["chat_stopped"]), (1, 4, 1), "{kinds:?}");
+    assert_eq!(
+        (kinds["tool_started"], kinds["tool_finished"], kinds["model_answered"]),
+        (1, 1, 2),
+        "{kinds:?}"
+    );
+    assert_eq!(
+        (kinds["chat_started"], kinds["message"], kinds["chat_stopped"]),
+        (1, 4, 1),
+        "{kinds:?}"
+    );
 }

@@ -6,7 +6,8 @@ use std::{
 };
 
 use cellblock_agents::{
-    Agent, Approval, Chat, ChatResult, CodeExecution, Decision, HumanInputMode, Proposal, tool::FunctionTool,
+    Agent, Approval, Chat, ChatResult, CodeExecution, Decision, HumanInputMode, Proposal,
+    tool::FunctionTool,
 };
 
 use super::*;
@@ -17,8 +18,11 @@ use crate::{
 
 fn from_code(approval: Approval, tool: FunctionTool, program: &str) -> (Chat, Fake) {
     let fake = Fake::default();
-    let code =
-        Some(CodeExecution { tools: vec![Arc::new(tool)], approval, ..CodeExecution::new(Arc::new(fake.clone())) });
+    let code = Some(CodeExecution {
+        tools: vec![Arc::new(tool)],
+        approval,
+        ..CodeExecution::new(Arc::new(fake.clone()))
+    });
     let user = Agent { code, human_input: HumanInputMode::Never, ..Agent::new("user") };
     let assistant = Agent::assistant("assistant", script([python(program)]));
     (Chat { max_turns: Some(2), ..Chat::between(user, assistant) }, fake)
@@ -36,9 +40,14 @@ async fn code_calls_tools_and_each_call_is_recorded() {
     let calls: Vec<_> = result
         .tool_calls
         .iter()
-        .map(|call| (call.agent.as_str(), call.arguments.as_str(), call.answer.as_str(), call.from_code))
+        .map(|call| {
+            (call.agent.as_str(), call.arguments.as_str(), call.answer.as_str(), call.from_code)
+        })
         .collect();
-    assert_eq!(calls, [("user", r#"{"text":"abc"}"#, "3", true), ("user", r#"{"text":"abcde"}"#, "5", true)]);
+    assert_eq!(
+        calls,
+        [("user", r#"{"text":"abc"}"#, "3", true), ("user", r#"{"text":"abcde"}"#, "5", true)]
+    );
     // What does not fit its schema is the program's error, and recorded.
     let result = run_from_code(Approval::Never, length(), "call length {\"text\":1}").await;
     assert!(
@@ -62,13 +71,18 @@ async fn tools_in_code_need_the_same_approval() {
     let (tool, calls) = dangerous();
     let refused = code_only(Decision::Skip { why: "no".to_owned() });
     let result = run_from_code(refused, tool, "call launch {}").await;
-    assert!(result.history[2].text().contains("the call was refused: no"), "{}", result.history[2].text());
+    assert!(
+        result.history[2].text().contains("the call was refused: no"),
+        "{}",
+        result.history[2].text()
+    );
     assert_eq!(calls.load(Ordering::SeqCst), 0);
     assert!(result.tool_calls[0].is_error && result.tool_calls[0].from_code);
     // Control. A function of nothing takes null and not an object, so this one takes a text.
     let mut tool = length();
     tool.needs_approval = true;
-    let result = run_from_code(code_only(Decision::Approve), tool, "call length {\"text\":\"abc\"}").await;
+    let result =
+        run_from_code(code_only(Decision::Approve), tool, "call length {\"text\":\"abc\"}").await;
     assert_eq!(result.history[2].text(), "exitcode: 0 (execution succeeded)\nCode output: 3\n");
 }
 
@@ -89,7 +103,9 @@ async fn a_thousand_calls_are_recorded_and_the_rest_counted() {
     let program = "call length {\"text\":\"a\"}\n".repeat(1200);
     let result = run_from_code(Approval::Never, length(), &program).await;
     assert_eq!(result.tool_calls.len(), 1000);
-    assert!(result.history[2].text().ends_with("note: 200 more calls of tools are not in the record"));
+    assert!(
+        result.history[2].text().ends_with("note: 200 more calls of tools are not in the record")
+    );
 }
 
 /// A call that is under way when the code is ended may have had its effect: it is in the record.

@@ -19,12 +19,19 @@ async fn tools_in_a_group() {
         "It is 4.".into(),
     ]);
     let third = script(["I heard."]);
-    let counter = Agent { tools: vec![Arc::new(length())], ..Agent::assistant("counter", caller.clone()) };
-    let group = |agents: Vec<Agent>| Chat { max_turns: Some(5), speakers: Speakers::RoundRobin, ..Chat::group(agents) };
+    let counter =
+        Agent { tools: vec![Arc::new(length())], ..Agent::assistant("counter", caller.clone()) };
+    let group = |agents: Vec<Agent>| Chat {
+        max_turns: Some(5),
+        speakers: Speakers::RoundRobin,
+        ..Chat::group(agents)
+    };
     let agents = vec![says("user", "hm"), counter, Agent::assistant("third", third.clone())];
     let result = group(agents).run("How long is four?").await.unwrap();
     assert_eq!(names(&result), ["user", "counter", "counter", "counter", "third"]);
-    let [_, ModelMessage::Assistant { .. }, ModelMessage::Tool(told)] = &caller.requests()[1].messages[..] else {
+    let [_, ModelMessage::Assistant { .. }, ModelMessage::Tool(told)] =
+        &caller.requests()[1].messages[..]
+    else {
         panic!("{:?}", caller.requests()[1].messages)
     };
     assert_eq!(told.content, "4");
@@ -32,7 +39,9 @@ async fn tools_in_a_group() {
         .messages
         .iter()
         .map(|message| match message {
-            ModelMessage::User { name, content } => (name.clone().unwrap(), content.text().into_owned()),
+            ModelMessage::User { name, content } => {
+                (name.clone().unwrap(), content.text().into_owned())
+            }
             other => panic!("{other:?}"),
         })
         .collect();
@@ -56,7 +65,10 @@ async fn who_has_the_tool_makes_the_call() {
     let tool_runner = Agent { tools: vec![Arc::new(length())], ..says("runner", "not said") };
     let agents = vec![says("user", "hm"), counter, says("third", "hm"), tool_runner];
     let chat = Chat { max_turns: Some(4), speakers: Speakers::RoundRobin, ..Chat::group(agents) };
-    assert_eq!(names(&chat.run("How long?").await.unwrap()), ["user", "counter", "runner", "counter"]);
+    assert_eq!(
+        names(&chat.run("How long?").await.unwrap()),
+        ["user", "counter", "runner", "counter"]
+    );
 }
 
 /// A person who speaks in place of a tool answers the call, so that the model's conversation stays whole.
@@ -64,13 +76,16 @@ async fn who_has_the_tool_makes_the_call() {
 async fn a_person_in_place_of_a_tool() {
     let (tool, calls) = dangerous();
     let model = script([Answer::call("launch", "null"), "As you like.".into()]);
-    let assistant = Agent { tools: vec![Arc::new(tool)], ..Agent::assistant("assistant", model.clone()) };
+    let assistant =
+        Agent { tools: vec![Arc::new(tool)], ..Agent::assistant("assistant", model.clone()) };
     let human = Arc::new(ScriptedHuman::new(["Do not launch!", "exit"]));
     let user = Agent { human, ..Agent::user_proxy("user") };
     let result = Chat::between(user, assistant).run("hi").await.unwrap();
     assert_eq!(calls.load(Ordering::SeqCst), 0);
     assert_eq!(result.history[2].tool_results[0].content, "USER INTERRUPTED");
-    let [_, _, ModelMessage::Tool(told), ModelMessage::User { content, .. }] = &model.requests()[1].messages[..] else {
+    let [_, _, ModelMessage::Tool(told), ModelMessage::User { content, .. }] =
+        &model.requests()[1].messages[..]
+    else {
         panic!("{:?}", model.requests()[1].messages)
     };
     assert_eq!((told.content.as_str(), &*content.text()), ("USER INTERRUPTED", "Do not launch!"));
@@ -80,12 +95,15 @@ async fn a_person_in_place_of_a_tool() {
 #[tokio::test]
 async fn a_call_that_is_never_answered() {
     let model = script([Answer::call("length", "{}"), "well".into()]);
-    let assistant = Agent { tools: vec![Arc::new(length())], ..Agent::assistant("assistant", model.clone()) };
+    let assistant =
+        Agent { tools: vec![Arc::new(length())], ..Agent::assistant("assistant", model.clone()) };
     let mut user = says("user", "");
     user.replies.insert(0, cellblock_agents::Reply::custom(|_| Some("I do as I please.".into())));
     let chat = Chat { max_turns: Some(2), ..Chat::between(user, assistant) };
     chat.run("hi").await.unwrap();
-    let [_, _, ModelMessage::Tool(told), ModelMessage::User { .. }] = &model.requests()[1].messages[..] else {
+    let [_, _, ModelMessage::Tool(told), ModelMessage::User { .. }] =
+        &model.requests()[1].messages[..]
+    else {
         panic!("{:?}", model.requests()[1].messages)
     };
     assert_eq!(told.content, "There is no result of this call.");
@@ -94,7 +112,8 @@ async fn a_call_that_is_never_answered() {
 #[tokio::test]
 async fn an_agent_that_runs_code_has_the_tools_called_that_the_other_was_offered() {
     let model = script([Answer::call("length", r#"{"text":"four"}"#), "TERMINATE".into()]);
-    let assistant = Agent { tools: vec![Arc::new(length())], ..Agent::assistant("assistant", model) };
+    let assistant =
+        Agent { tools: vec![Arc::new(length())], ..Agent::assistant("assistant", model) };
     let result = Chat::between(runs("user", Fake::default()), assistant).run("hi").await.unwrap();
     assert_eq!(result.history[2].tool_results[0].content, "4");
 }

@@ -10,8 +10,8 @@ use std::{
 
 use anyhow::Result;
 use cellblock_agents::{
-    Agent, Approval, Chat, CodeExecution, HumanInputMode, Message, ModelClient, Reply, ends_with_terminate,
-    has_something_to_run,
+    Agent, Approval, Chat, CodeExecution, HumanInputMode, Message, ModelClient, Reply,
+    ends_with_terminate, has_something_to_run,
 };
 use tokio::sync::OnceCell;
 
@@ -34,7 +34,12 @@ pub struct Stage {
 struct SessionOptions {
     executor: String,
     choices: executors::Choices,
-    code: Option<(cellblock_exec::SessionSpec, cellblock_exec::packages::InstallPolicy, u32, Approval)>,
+    code: Option<(
+        cellblock_exec::SessionSpec,
+        cellblock_exec::packages::InstallPolicy,
+        u32,
+        Approval,
+    )>,
 }
 
 /// What the agent that stands for a person says when it has nothing to say.
@@ -76,12 +81,18 @@ impl Stage {
                     Approve::Always => Approval::Always,
                     Approve::Never => Approval::Never,
                 };
-                let (spec, install) = (session::spec(&args.session)?, session::install(&args.session));
+                let (spec, install) =
+                    (session::spec(&args.session)?, session::install(&args.session));
                 Some((spec, install, args.session.retries, approval))
             }
         };
         let (executor, choices) = (args.session.executor.clone(), session::choices(&args.session));
-        Ok(Self { human, person, args: SessionOptions { executor, choices, code }, code: OnceCell::new() })
+        Ok(Self {
+            human,
+            person,
+            args: SessionOptions { executor, choices, code },
+            code: OnceCell::new(),
+        })
     }
 
     /// Whether code is run at all.
@@ -131,7 +142,9 @@ pub async fn pair(stage: &Stage, model: Arc<dyn ModelClient>) -> Result<Chat> {
 pub fn user(name: &str, stage: &Stage, code: Option<CodeExecution>) -> Agent {
     let runs_code = stage.runs_code();
     Agent {
-        is_termination: Arc::new(move |message| ends_with_terminate(message) && !asks_for_more(message, runs_code)),
+        is_termination: Arc::new(move |message| {
+            ends_with_terminate(message) && !asks_for_more(message, runs_code)
+        }),
         default_reply: GO_ON.to_owned(),
         human_input: stage.human,
         human: stage.person.clone(),
@@ -150,14 +163,17 @@ pub fn asks_for_more(message: &Message, runs_code: bool) -> bool {
 pub fn done_when_idle(user: Agent) -> Agent {
     // The rule that ends a chat sees one message. What was before it is looked at as the first thing of each turn.
     let idle_again = Arc::new(AtomicBool::new(false));
-    let (found, runs_code, go_on) = (idle_again.clone(), user.code.is_some(), user.default_reply.clone());
+    let (found, runs_code, go_on) =
+        (idle_again.clone(), user.code.is_some(), user.default_reply.clone());
     let look = Reply::custom(move |messages| {
         found.store(is_idle_again(messages, &go_on, runs_code), Ordering::Relaxed);
         None
     });
     let by_word = user.is_termination.clone();
     Agent {
-        is_termination: Arc::new(move |message| by_word(message) || idle_again.load(Ordering::Relaxed)),
+        is_termination: Arc::new(move |message| {
+            by_word(message) || idle_again.load(Ordering::Relaxed)
+        }),
         replies: std::iter::once(look).chain(user.replies.iter().cloned()).collect(),
         ..user
     }
@@ -200,11 +216,19 @@ mod tests {
     async fn a_chat_can_be_held_again() {
         let says = |text: &'static str| Reply::custom(move |_| Some(text.into()));
         let never = HumanInputMode::Never;
-        let user = Agent { default_reply: GO_ON.to_owned(), human_input: never, ..Agent::new("user") };
+        let user =
+            Agent { default_reply: GO_ON.to_owned(), human_input: never, ..Agent::new("user") };
         let other = Agent { replies: vec![says("It is 42.")], ..Agent::new("other") };
         let chat = Chat { max_turns: Some(10), ..Chat::between(done_when_idle(user), other) };
         for chat in [chat.clone(), chat.clone(), chat] {
-            let texts: Vec<_> = chat.run("Add.").await.unwrap().history.iter().map(|m| m.text().into_owned()).collect();
+            let texts: Vec<_> = chat
+                .run("Add.")
+                .await
+                .unwrap()
+                .history
+                .iter()
+                .map(|m| m.text().into_owned())
+                .collect();
             assert_eq!(texts, ["Add.", "It is 42.", GO_ON, "It is 42."]);
         }
     }

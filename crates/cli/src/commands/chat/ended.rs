@@ -55,7 +55,9 @@ pub fn end(
     }
     follower.screen.finish()?;
     // The transcript has said why: who sees it on the same screen is not told again.
-    let told = follower.form == Form::Transcript && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    let told = follower.form == Form::Transcript
+        && std::io::stdout().is_terminal()
+        && std::io::stderr().is_terminal();
     for result in results {
         if let (StopReason::Failed { message, causes, .. }, false) = (&result.stop, told) {
             failure::print(message, causes.iter().cloned(), None);
@@ -82,7 +84,11 @@ pub fn end(
 fn code(result: &ChatResult) -> u8 {
     match &result.stop {
         // The last answer that it could have was none.
-        StopReason::MaxTurns { .. } if result.history.last().is_some_and(|last| last.is_empty()) => WENT_NOWHERE,
+        StopReason::MaxTurns { .. }
+            if result.history.last().is_some_and(|last| last.is_empty()) =>
+        {
+            WENT_NOWHERE
+        }
         stop if stop.is_success() => 0,
         StopReason::EmptyMessages { .. } | StopReason::SameFailure { .. } => WENT_NOWHERE,
         StopReason::Budget(Spent::Time { .. }) => OUT_OF_TIME,
@@ -96,7 +102,11 @@ fn code(result: &ChatResult) -> u8 {
 fn summaries(results: &[ChatResult]) -> String {
     let mut text = String::new();
     for (at, result) in results.iter().enumerate() {
-        let last = result.history.last().map(|last| last.text().replace("TERMINATE", "")).unwrap_or_default();
+        let last = result
+            .history
+            .last()
+            .map(|last| last.text().replace("TERMINATE", ""))
+            .unwrap_or_default();
         let summary = result.summary.trim();
         if summary.is_empty() || summary == last.trim() {
             continue;
@@ -110,14 +120,17 @@ fn summaries(results: &[ChatResult]) -> String {
 
 /// What was said, spent and made, such as `4 messages: 591 tokens, $0.0001; 2 files in out`, in two parts.
 fn closing(results: &[ChatResult], not_run: usize, files: &str) -> (String, String) {
-    let count = |number: usize, what: &str| format!("{number} {what}{}", if number == 1 { "" } else { "s" });
+    let count = |number: usize, what: &str| {
+        format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+    };
     let messages = count(results.iter().map(|result| result.history.len()).sum(), "message");
     let mut cost = Cost::default();
     results.iter().for_each(|result| cost.merge(&result.cost));
     let (all, paid) = (cost.including_cached.tokens(), cost.excluding_cached.tokens());
     let mut parts = Vec::new();
     if all > 0 {
-        let cached = if all > paid { format!(" ({} from the cache)", all - paid) } else { String::new() };
+        let cached =
+            if all > paid { format!(" ({} from the cache)", all - paid) } else { String::new() };
         parts.push(format!("{all} tokens{cached}"));
     }
     if cost.excluding_cached.total_cost > 0.0 {

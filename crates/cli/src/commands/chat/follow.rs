@@ -47,10 +47,20 @@ impl Follower {
     /// A follower whose artifacts go to `out`.
     pub fn new(form: Form, screen: Arc<Screen>, out: PathBuf) -> Self {
         let stdout = std::io::stdout();
-        let colour = stdout.is_terminal() && anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
-        let pictures = (form == Form::Transcript && stdout.is_terminal()).then(Pictures::of_terminal).flatten();
+        let colour = stdout.is_terminal()
+            && anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
+        let pictures = (form == Form::Transcript && stdout.is_terminal())
+            .then(Pictures::of_terminal)
+            .flatten();
         let transcript = Mutex::new(Transcript::default().coloured(colour));
-        Self { form, screen, artifacts: Artifacts::new(out), transcript, pictures, sessions: Mutex::default() }
+        Self {
+            form,
+            screen,
+            artifacts: Artifacts::new(out),
+            transcript,
+            pictures,
+            sessions: Mutex::default(),
+        }
     }
 
     /// Where a chat's events go.
@@ -82,7 +92,11 @@ impl Follower {
             }
             if self.form == Form::Transcript {
                 for refused in &report.refused {
-                    self.screen.line(NOTE, "not taken:", &format!("{}: {}", refused.path, refused.reason));
+                    self.screen.line(
+                        NOTE,
+                        "not taken:",
+                        &format!("{}: {}", refused.path, refused.reason),
+                    );
                 }
             }
         }

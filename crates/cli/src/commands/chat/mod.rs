@@ -67,7 +67,9 @@ async fn held(args: ChatArgs) -> Result<u8> {
     let cancel = CancellationToken::new();
     cancel_on_ctrl_c(&cancel);
     let file = args.config.as_deref().map(config::read).transpose()?;
-    if args.bounds.resume.is_none() && args.bounds.save.as_deref().is_some_and(std::path::Path::exists) {
+    if args.bounds.resume.is_none()
+        && args.bounds.save.as_deref().is_some_and(std::path::Path::exists)
+    {
         let path = args.bounds.save.as_deref().unwrap_or(std::path::Path::new("")).display();
         return Err(usage(
             format!("{path} is there already"),
@@ -81,7 +83,14 @@ async fn held(args: ChatArgs) -> Result<u8> {
     let opening = match args.bounds.resume {
         Some(_) => Opening::Nothing,
         None if file.as_ref().is_some_and(config::File::has_all_tasks) => task::none(&args)?,
-        None => task::opening(&args, file.as_ref().and_then(|file| file.config.task.as_deref()), &person).await?,
+        None => {
+            task::opening(
+                &args,
+                file.as_ref().and_then(|file| file.config.task.as_deref()),
+                &person,
+            )
+            .await?
+        }
     };
     let making = plan(&args, file.as_ref(), &stage, &mut models, opening);
     let plan = until_cancelled(&cancel, making).await?;

@@ -111,9 +111,10 @@ impl Models {
 pub fn check(name: &str) -> Result<()> {
     match name.parse::<ModelName>() {
         Ok(_) => Ok(()),
-        Err(error) => {
-            Err(usage(error.to_string(), "docs/chat.md lists the names; `cellblock doctor` shows which keys are set"))
-        }
+        Err(error) => Err(usage(
+            error.to_string(),
+            "docs/chat.md lists the names; `cellblock doctor` shows which keys are set",
+        )),
     }
 }
 
@@ -127,7 +128,8 @@ fn record(path: &Path, sees_images: bool) -> Result<RecordingFile> {
 fn replay(path: &Path) -> Result<Arc<Replay>> {
     let hint = "--replay takes a recording, which --record makes";
     // Found out before anything else, and as every other file that is not there.
-    File::open(path).map_err(|error| usage(format!("cannot open {}: {error}", path.display()), hint))?;
+    File::open(path)
+        .map_err(|error| usage(format!("cannot open {}: {error}", path.display()), hint))?;
     match Replay::read(path) {
         Ok(replay) => Ok(Arc::new(replay)),
         Err(error) => Err(usage(cellblock_exec::with_causes(&error), hint)),

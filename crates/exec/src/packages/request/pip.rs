@@ -63,7 +63,10 @@ const REFUSED: &[(&[&str], &str)] = &[
         ],
         "packages come from the configured index alone; leave the option out",
     ),
-    (&["-e", "--editable"], "packages are not installed from a path; write the name it has on the package index"),
+    (
+        &["-e", "--editable"],
+        "packages are not installed from a path; write the name it has on the package index",
+    ),
     (
         &["-t", "--target", "--prefix", "--root", "--python"],
         "where packages go is not the program's choice; leave the option out",
@@ -79,7 +82,9 @@ pub(super) fn request(words: &[String]) -> Option<Result<Vec<Requirement>, Strin
     let (words, environment) = without_prefixes(words);
     let arguments = arguments(words)?;
     if environment.iter().any(|name| name.starts_with("PIP_") || name.starts_with("UV_")) {
-        return Some(Err("the installer cannot be configured by the program; leave the variable out".into()));
+        return Some(Err(
+            "the installer cannot be configured by the program; leave the variable out".into(),
+        ));
     }
     Some(packages(arguments))
 }
@@ -153,7 +158,9 @@ fn is_python(program: &str) -> bool {
 }
 
 fn is_versioned(program: &str, name: &str) -> bool {
-    program.strip_prefix(name).is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
+    program
+        .strip_prefix(name)
+        .is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
 }
 
 /// Options of Python that come before `-m` and take no value.
@@ -190,9 +197,12 @@ fn packages(arguments: Vec<&str>) -> Result<Vec<Requirement>, String> {
 /// # Errors
 /// Why the option is refused.
 fn takes_value(option: &str) -> Result<bool, String> {
-    let (name, has_value) = option.split_once('=').map_or((option, false), |(name, _)| (name, true));
+    let (name, has_value) =
+        option.split_once('=').map_or((option, false), |(name, _)| (name, true));
     let letters = name.strip_prefix('-').filter(|letters| !letters.starts_with('-'));
-    if letters.is_some_and(|letters| letters.chars().all(|c| IGNORED_LETTERS.contains(c))) || IGNORED.contains(&name) {
+    if letters.is_some_and(|letters| letters.chars().all(|c| IGNORED_LETTERS.contains(c)))
+        || IGNORED.contains(&name)
+    {
         return Ok(false);
     }
     if IGNORED_WITH_VALUE.contains(&name) {

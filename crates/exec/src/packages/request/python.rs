@@ -55,7 +55,9 @@ pub(super) fn split(code: &str) -> Result<Split, RequestRefused> {
 /// Whether a line begins as an install command does; cheaper than to take it apart.
 fn may_be_command(text: &str) -> bool {
     text.starts_with(['!', '%', '$', '/', '.'])
-        || ["pip", "python", "py ", "uv ", "conda ", "mamba ", "sudo "].iter().any(|start| text.starts_with(start))
+        || ["pip", "python", "py ", "uv ", "conda ", "mamba ", "sudo "]
+            .iter()
+            .any(|start| text.starts_with(start))
 }
 
 /// The requests of a command line; `None` when it is no install command.
@@ -69,19 +71,22 @@ fn request(line: &str, number: usize) -> Result<Option<Vec<InstallRequest>>, Req
     for command in shell::commands(line) {
         match pip::request(&command.words) {
             Some(packages) => {
-                requests.push(InstallRequest { line: number, packages: packages.map_err(refused)? });
+                requests
+                    .push(InstallRequest { line: number, packages: packages.map_err(refused)? });
             }
             None if pip::is_conda(&command.words) => {
-                return Err(refused("conda is not available here; write `pip install` and the name on PyPI".into()));
+                return Err(refused(
+                    "conda is not available here; write `pip install` and the name on PyPI".into(),
+                ));
             }
             None if command.piped => {}
             None => other = other.or(command.words.into_iter().next()),
         }
     }
     match other {
-        Some(other) if !requests.is_empty() => {
-            Err(refused(format!("a Python cell cannot run the command `{other}`; put it into a shell block")))
-        }
+        Some(other) if !requests.is_empty() => Err(refused(format!(
+            "a Python cell cannot run the command `{other}`; put it into a shell block"
+        ))),
         _ => Ok(Some(requests).filter(|requests| !requests.is_empty())),
     }
 }
@@ -132,7 +137,9 @@ impl Place {
                 (Some(_), _) => {}
                 (None, '#') => return,
                 (None, '\'' | '"') => {
-                    let quotes = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quotes| rest.starts_with(quotes));
+                    let quotes = ["\"\"\"", "'''", "\"", "'"]
+                        .into_iter()
+                        .find(|quotes| rest.starts_with(quotes));
                     rest = &rest[quotes.map_or(1, str::len)..];
                     self.string = quotes;
                     continue;

@@ -9,8 +9,10 @@ use std::{iter::Peekable, ops::Range, str::CharIndices};
 use super::{InstallRequest, RequestRefused, Split, pip};
 
 /// Words of the grammar that stand before a command.
-const RESERVED: [&str; 14] =
-    ["if", "then", "elif", "else", "fi", "while", "until", "do", "done", "{", "}", "!", "time", "esac"];
+const RESERVED: [&str; 14] = [
+    "if", "then", "elif", "else", "fi", "while", "until", "do", "done", "{", "}", "!", "time",
+    "esac",
+];
 
 /// Programs that show or shorten what an installer says. After an install command in a pipe there is nothing to show.
 const FILTERS: [&str; 6] = ["tail", "head", "grep", "cat", "tee", "sed"];
@@ -46,7 +48,11 @@ pub(super) fn split(code: &str) -> Result<Split, RequestRefused> {
                 cuts.push(command.range.clone());
             }
             None => match cuts.last_mut() {
-                Some(cut) if command.piped && is_filter(command) && only_pipe(&code[cut.end..command.range.start]) => {
+                Some(cut)
+                    if command.piped
+                        && is_filter(command)
+                        && only_pipe(&code[cut.end..command.range.start]) =>
+                {
                     cut.end = command.range.end;
                 }
                 _ => remains = true,
@@ -65,7 +71,8 @@ fn is_filter(command: &Command) -> bool {
 
 /// Whether a text between two commands is a pipe and nothing else.
 fn only_pipe(between: &str) -> bool {
-    between.contains('|') && between.chars().all(|c| c.is_whitespace() || matches!(c, '|' | '&' | '\\'))
+    between.contains('|')
+        && between.chars().all(|c| c.is_whitespace() || matches!(c, '|' | '&' | '\\'))
 }
 
 /// The script with `true` in the place of each cut, and as many lines.
@@ -209,7 +216,9 @@ impl Lexer<'_> {
                 }
                 '$' if matches!(self.chars.peek(), Some((_, '(' | '{'))) => {
                     self.substitution();
-                    word.push_str(&self.code[at..self.chars.peek().map_or(self.code.len(), |(end, _)| *end)]);
+                    word.push_str(
+                        &self.code[at..self.chars.peek().map_or(self.code.len(), |(end, _)| *end)],
+                    );
                 }
                 c => word.push(c),
             }

@@ -31,7 +31,8 @@ for _count, _block in enumerate(sys.argv[1:]):
 
 /// What each block printed, and the standard error of all.
 fn blocks(directory: &Path, blocks: &[&str]) -> (String, Vec<String>) {
-    let (stderr, lines) = start(directory, &format!("{NOTEBOOK}\n{HOST}\n{HOST_AND_DRIVER}"), blocks);
+    let (stderr, lines) =
+        start(directory, &format!("{NOTEBOOK}\n{HOST}\n{HOST_AND_DRIVER}"), blocks);
     let turns = turns(&[vec![String::new()], lines].concat());
     (stderr, turns.into_iter().map(|(printed, _)| printed).collect())
 }
@@ -39,7 +40,8 @@ fn blocks(directory: &Path, blocks: &[&str]) -> (String, Vec<String>) {
 /// What one block printed, after the question for the list.
 fn block(code: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
-    let (stderr, printed) = blocks(directory.path(), &[&format!("from host import tools, ToolError\n{code}")]);
+    let (stderr, printed) =
+        blocks(directory.path(), &[&format!("from host import tools, ToolError\n{code}")]);
     assert_eq!(stderr, "");
     printed[0].strip_prefix("asked l\n").unwrap_or(&printed[0]).to_owned()
 }
@@ -49,7 +51,11 @@ fn arguments_are_passed_by_place_and_by_name() {
     for (call, question, answer) in [
         ("tools.echo('a')", r#"c["echo",{"text":"a"}]"#, "{'text': 'a'}"),
         ("tools.echo('ü', 2)", r#"c["echo",{"text":"ü","count":2}]"#, "{'text': 'ü', 'count': 2}"),
-        ("tools.echo(count=2, text='a')", r#"c["echo",{"count":2,"text":"a"}]"#, "{'count': 2, 'text': 'a'}"),
+        (
+            "tools.echo(count=2, text='a')",
+            r#"c["echo",{"count":2,"text":"a"}]"#,
+            "{'count': 2, 'text': 'a'}",
+        ),
         (
             "tools['echo']('a', why=[None, True])",
             r#"c["echo",{"text":"a","why":[null,true]}]"#,
@@ -68,7 +74,10 @@ fn what_cannot_be_called_is_told_before_the_host_is_asked() {
         ("tools.echo()", "TypeError: echo() needs 'text'"),
         ("tools.echo('a', 1, 2, 3)", "TypeError: echo() takes 3 arguments without a name, not 4"),
         ("tools.echo('a', text='b')", "TypeError: echo() got two values for 'text'"),
-        ("tools.echo('a', txet='b')", "TypeError: echo() has no argument 'txet'; it takes text, count, why"),
+        (
+            "tools.echo('a', txet='b')",
+            "TypeError: echo() has no argument 'txet'; it takes text, count, why",
+        ),
         (
             "tools.echo({1, 2})",
             "TypeError: echo(): the arguments are no JSON: Object of type set is not JSON serializable",
@@ -77,11 +86,26 @@ fn what_cannot_be_called_is_told_before_the_host_is_asked() {
             "tools.echo(float('nan'))",
             "TypeError: echo(): the arguments are no JSON: Out of range float values are not JSON",
         ),
-        ("tools.echo('\\ud800')", "TypeError: echo(): the arguments are no JSON: 'utf-8' codec can't encode"),
-        ("x = []; x.append(x); tools.echo(x)", "TypeError: echo(): the arguments are no JSON: Circular reference"),
-        ("tools.echo('x' * (8 << 20))", "ToolError: echo(): the arguments are longer than 8388608 bytes as JSON"),
-        ("tools.serch", "AttributeError: host.tools has no function 'serch'; there are: echo, fail, odd name"),
-        ("tools['serch']", "KeyError: \"host.tools has no function 'serch'; there are: echo, fail, odd name\""),
+        (
+            "tools.echo('\\ud800')",
+            "TypeError: echo(): the arguments are no JSON: 'utf-8' codec can't encode",
+        ),
+        (
+            "x = []; x.append(x); tools.echo(x)",
+            "TypeError: echo(): the arguments are no JSON: Circular reference",
+        ),
+        (
+            "tools.echo('x' * (8 << 20))",
+            "ToolError: echo(): the arguments are longer than 8388608 bytes as JSON",
+        ),
+        (
+            "tools.serch",
+            "AttributeError: host.tools has no function 'serch'; there are: echo, fail, odd name",
+        ),
+        (
+            "tools['serch']",
+            "KeyError: \"host.tools has no function 'serch'; there are: echo, fail, odd name\"",
+        ),
         ("tools.echo = 1", "AttributeError: "),
     ] {
         let printed = block(&format!(
@@ -94,7 +118,8 @@ fn what_cannot_be_called_is_told_before_the_host_is_asked() {
 #[test]
 fn a_failure_is_raised_where_the_program_called() {
     let directory = tempfile::tempdir().unwrap();
-    let (stderr, _) = blocks(directory.path(), &["from host import tools\ndef f():\n    tools.fail()\nf()"]);
+    let (stderr, _) =
+        blocks(directory.path(), &["from host import tools\ndef f():\n    tools.fail()\nf()"]);
     assert_eq!(
         stderr,
         "Traceback (most recent call last):\n  File \"<block 1>\", line 4, in <module>\n    f()\n  \
@@ -113,7 +138,10 @@ fn help_shows_what_a_function_takes() {
          Gives back what it gets.\n\n    text: what to give back\n"
     );
     for (code, shown) in [
-        ("import inspect; inspect.signature(tools.echo)", "<Signature (text: str, count: int = 1, why=...)>"),
+        (
+            "import inspect; inspect.signature(tools.echo)",
+            "<Signature (text: str, count: int = 1, why=...)>",
+        ),
         ("tools.fail", "<host.tools function fail(**others)>"),
         ("tools['odd name']", "<host.tools function odd name(*, others=..., **others_)>"),
         (
@@ -121,8 +149,14 @@ fn help_shows_what_a_function_takes() {
             "<host.tools:\n  echo(text: str, count: int = 1, why=...)\n  fail(**others)\n  odd name(*, others=..., **others_)>",
         ),
         ("dir(tools)", "['echo', 'fail']"),
-        ("[*tools], len(tools), 'echo' in tools, 'x' in tools", "(['echo', 'fail', 'odd name'], 3, True, False)"),
-        ("class A:\n    run = tools.echo\nA().run('a')", "asked c[\"echo\",{\"text\":\"a\"}]\n{'text': 'a'}"),
+        (
+            "[*tools], len(tools), 'echo' in tools, 'x' in tools",
+            "(['echo', 'fail', 'odd name'], 3, True, False)",
+        ),
+        (
+            "class A:\n    run = tools.echo\nA().run('a')",
+            "asked c[\"echo\",{\"text\":\"a\"}]\n{'text': 'a'}",
+        ),
     ] {
         assert_eq!(block(code), shown, "{code}");
     }
@@ -141,11 +175,19 @@ fn each_block_has_what_it_was_granted_and_asks_only_when_it_is_used() {
     ];
     let (stderr, printed) = blocks(directory.path(), &code);
     assert_eq!(printed[0], "True", "importing asks nothing");
-    assert_eq!(printed[1], "asked l\nasked c[\"echo\",{\"text\":\"a\"}]\nasked c[\"echo\",{\"text\":\"b\"}]");
+    assert_eq!(
+        printed[1],
+        "asked l\nasked c[\"echo\",{\"text\":\"a\"}]\nasked c[\"echo\",{\"text\":\"b\"}]"
+    );
     assert_eq!(printed[2], "asked l\n['fail']");
-    assert_eq!(printed[3], "asked l\n[] False <host.tools: this block may call no function of the host>");
+    assert_eq!(
+        printed[3],
+        "asked l\n[] False <host.tools: this block may call no function of the host>"
+    );
     assert!(
-        stderr.contains("AttributeError: host.tools has no function 'fail': this block may call no function"),
+        stderr.contains(
+            "AttributeError: host.tools has no function 'fail': this block may call no function"
+        ),
         "{stderr}"
     );
     assert_eq!(printed[4], "asked l\nasked c[\"echo\",{\"text\":\"c\"}]\n{'text': 'c'}");
@@ -163,5 +205,7 @@ fn files_of_the_programs_own_are_not_in_the_way() {
     let code = "import host\nfrom host import tools\ntools.echo(text='a'), host.tools.echo";
     let (stderr, printed) = blocks(directory.path(), &[preload, code]);
     assert_eq!(stderr, "");
-    assert!(printed[1].ends_with("({'text': 'a'}, <host.tools function echo(text: str, count: int = 1, why=...)>)"));
+    assert!(printed[1].ends_with(
+        "({'text': 'a'}, <host.tools function echo(text: str, count: int = 1, why=...)>)"
+    ));
 }

@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use cellblock_exec::{
-    Error, ExecutionRequest, ExecutionResult, Executor, HostFunction, HostRule, HostTools, InputFile, Isolation,
-    Language, Limits, Network, Outcome, Session, SessionSpec,
+    Error, ExecutionRequest, ExecutionResult, Executor, HostFunction, HostRule, HostTools,
+    InputFile, Isolation, Language, Limits, Network, Outcome, Session, SessionSpec,
     auto::{Auto, Candidate},
 };
 use serde_json::{Map, Value};
@@ -38,20 +38,27 @@ async fn run(session: &mut Box<dyn Session>, language: Language, code: &str) -> 
 async fn the_strictest_that_can_runs_a_block_and_files_go_along() {
     let (strict, weak) = pair();
     let files = vec![InputFile { path: "input.txt".into(), content: Arc::new(b"given".to_vec()) }];
-    let mut session = auto(&strict, &weak).open(SessionSpec { files, ..SessionSpec::default() }).await.unwrap();
+    let mut session =
+        auto(&strict, &weak).open(SessionSpec { files, ..SessionSpec::default() }).await.unwrap();
 
-    let result = run(&mut session, Language::PYTHON, "x = 1\nread input.txt\nwrite a.txt from python").await;
+    let result =
+        run(&mut session, Language::PYTHON, "x = 1\nread input.txt\nwrite a.txt from python").await;
     assert_eq!((result.executor.as_str(), result.isolation), ("strict", Isolation::Wasm));
     assert_eq!((result.stdout.text().as_str(), result.notes), ("given\n", vec![]));
     assert_eq!(weak.opened.load(Ordering::SeqCst), 0, "the weak one is not needed yet");
 
-    let result = run(&mut session, Language::BASH, "read input.txt\nread a.txt\nwrite a.txt from bash").await;
+    let result =
+        run(&mut session, Language::BASH, "read input.txt\nread a.txt\nwrite a.txt from bash")
+            .await;
     assert_eq!((result.executor.as_str(), result.isolation), ("weak", Isolation::Container));
     assert_eq!(result.stdout.text(), "given\nfrom python\n");
     assert_eq!(result.notes, ["ran in weak; strict: it runs python"]);
 
     let result = run(&mut session, Language::PYTHON, "read a.txt\nprint x").await;
-    assert_eq!((result.executor.as_str(), result.stdout.text().as_str()), ("strict", "from bash\n1\n"));
+    assert_eq!(
+        (result.executor.as_str(), result.stdout.text().as_str()),
+        ("strict", "from bash\n1\n")
+    );
     session.close().await.unwrap();
     assert_eq!(strict.open.load(Ordering::SeqCst) + weak.open.load(Ordering::SeqCst), 0);
 }
@@ -67,10 +74,15 @@ async fn python_moves_to_where_a_package_can_be_installed() {
 
     let report = session.install(&["requests".parse().unwrap()]).await.unwrap();
     assert_eq!(report.installed, ["humanize==1.0", "requests==1.0"]);
-    let result = run(&mut session, Language::PYTHON, "import requests\nimport humanize\nprint x").await;
+    let result =
+        run(&mut session, Language::PYTHON, "import requests\nimport humanize\nprint x").await;
     assert_eq!((result.executor.as_str(), result.stdout.text().as_str()), ("weak", "5\n"));
     assert!(!result.state_lost);
-    assert!(result.notes[0].starts_with("moved to weak: requests cannot be installed in a stricter one"), "{result:?}");
+    assert!(
+        result.notes[0]
+            .starts_with("moved to weak: requests cannot be installed in a stricter one"),
+        "{result:?}"
+    );
     assert!(result.notes[1].contains("1 Python blocks before were run again"), "{result:?}");
     // It stays there, and says so no more.
     let result = run(&mut session, Language::PYTHON, "print x").await;
@@ -87,7 +99,10 @@ async fn a_move_that_loses_variables_says_so() {
     assert!(run(&mut session, Language::PYTHON, "import humanize").await.outcome.is_success());
     session.install(&["requests".parse().unwrap()]).await.unwrap();
     let result = run(&mut session, Language::PYTHON, "import requests").await;
-    assert!(result.state_lost && result.notes.iter().any(|note| note.contains("variables are lost")), "{result:?}");
+    assert!(
+        result.state_lost && result.notes.iter().any(|note| note.contains("variables are lost")),
+        "{result:?}"
+    );
 }
 
 #[tokio::test]
@@ -95,17 +110,24 @@ async fn a_package_that_nobody_has_is_refused_with_all_reasons() {
     let (strict, weak) = pair();
     let mut session = auto(&strict, &weak).open(SessionSpec::default()).await.unwrap();
     match session.install(&["nowhere".parse().unwrap()]).await {
-        Err(Error::Install { why, .. }) => assert!(why.contains("strict: ") && why.contains("weak: "), "{why}"),
+        Err(Error::Install { why, .. }) => {
+            assert!(why.contains("strict: ") && why.contains("weak: "), "{why}")
+        }
         other => panic!("{other:?}"),
     }
-    assert_eq!(run(&mut session, Language::PYTHON, "pass").await.executor, "strict", "nothing has moved");
+    assert_eq!(
+        run(&mut session, Language::PYTHON, "pass").await.executor,
+        "strict",
+        "nothing has moved"
+    );
 }
 
 #[tokio::test]
 async fn a_grant_that_the_strict_one_cannot_give_goes_to_the_next() {
     let (strict, weak) = pair();
     let network = Network::Allow(vec![HostRule { host: "example.org".into(), port: Some(443) }]);
-    let mut session = auto(&strict, &weak).open(SessionSpec { network, ..SessionSpec::default() }).await.unwrap();
+    let mut session =
+        auto(&strict, &weak).open(SessionSpec { network, ..SessionSpec::default() }).await.unwrap();
     let result = run(&mut session, Language::PYTHON, "pass").await;
     assert_eq!(result.executor, "weak");
     assert_eq!(result.notes, ["ran in weak; strict: unsupported: it has no network"]);
@@ -126,7 +148,10 @@ async fn what_does_not_start_is_told_and_not_tried_again() {
     for _ in 0..2 {
         let result = run(&mut session, Language::BASH, "pass").await;
         let Outcome::Unsupported { what } = &result.outcome else { panic!("{result:?}") };
-        assert_eq!(what, "bash: strict: it runs python; broken: cannot start the engine: nobody answers");
+        assert_eq!(
+            what,
+            "bash: strict: it runs python; broken: cannot start the engine: nobody answers"
+        );
     }
     assert_eq!(starts.load(Ordering::SeqCst), 1);
     let what = run(&mut session, Language::new("cobol"), "pass").await.outcome;
@@ -138,9 +163,15 @@ async fn what_makes_no_sense_is_refused_at_once() {
     let (strict, weak) = pair();
     let auto = auto(&strict, &weak);
     let limits = Limits { wall: std::time::Duration::ZERO, ..Limits::default() };
-    assert!(matches!(auto.open(SessionSpec { limits, ..SessionSpec::default() }).await, Err(Error::Invalid { .. })));
+    assert!(matches!(
+        auto.open(SessionSpec { limits, ..SessionSpec::default() }).await,
+        Err(Error::Invalid { .. })
+    ));
     let files = vec![InputFile { path: "../up".into(), content: Arc::default() }];
-    assert!(matches!(auto.open(SessionSpec { files, ..SessionSpec::default() }).await, Err(Error::Invalid { .. })));
+    assert!(matches!(
+        auto.open(SessionSpec { files, ..SessionSpec::default() }).await,
+        Err(Error::Invalid { .. })
+    ));
     assert!(matches!(Auto::new(Vec::new()), Err(Error::Unsupported(_))));
 }
 
@@ -153,7 +184,11 @@ impl HostTools for Counter {
     fn functions(&self) -> Vec<HostFunction> {
         let parameters = Value::Object(Map::new());
         ["count", "text"]
-            .map(|name| HostFunction { name: name.into(), description: String::new(), parameters: parameters.clone() })
+            .map(|name| HostFunction {
+                name: name.into(),
+                description: String::new(),
+                parameters: parameters.clone(),
+            })
             .to_vec()
     }
 
@@ -169,7 +204,8 @@ impl HostTools for Counter {
 
 impl Counter {
     async fn run(self: &Arc<Self>, session: &mut Box<dyn Session>, code: &str) -> ExecutionResult {
-        let request = ExecutionRequest { host: Some(self.clone()), ..ExecutionRequest::python(code) };
+        let request =
+            ExecutionRequest { host: Some(self.clone()), ..ExecutionRequest::python(code) };
         session.execute(request).await.unwrap()
     }
 }
@@ -184,12 +220,23 @@ async fn a_move_calls_no_function_of_the_host_again() {
     assert!(counter.run(&mut session, "call c count {}").await.outcome.is_success());
     assert!(run(&mut session, Language::PYTHON, "d = 4").await.outcome.is_success());
     // A block that fails is not run again; what it called was called.
-    assert!(!counter.run(&mut session, "call e count {}\ncall f text {}").await.outcome.is_success());
+    assert!(
+        !counter.run(&mut session, "call e count {}\ncall f text {}").await.outcome.is_success()
+    );
     session.install(&["requests".parse().unwrap()]).await.unwrap();
     assert_eq!(counter.0.load(Ordering::SeqCst), 5);
-    let result = counter.run(&mut session, "print a\nprint b\nprint c\nprint d\ncall e count {}\nprint e").await;
-    assert_eq!((result.executor.as_str(), result.stdout.text().as_str()), ("weak", "1\n2\n3\n4\n6\n"), "{result:?}");
-    assert!(!result.state_lost && result.notes[1].contains("3 Python blocks before were run again"), "{result:?}");
+    let result = counter
+        .run(&mut session, "print a\nprint b\nprint c\nprint d\ncall e count {}\nprint e")
+        .await;
+    assert_eq!(
+        (result.executor.as_str(), result.stdout.text().as_str()),
+        ("weak", "1\n2\n3\n4\n6\n"),
+        "{result:?}"
+    );
+    assert!(
+        !result.state_lost && result.notes[1].contains("3 Python blocks before were run again"),
+        "{result:?}"
+    );
 }
 
 #[tokio::test]
@@ -201,7 +248,11 @@ async fn a_block_that_calls_something_else_when_it_runs_again_is_told() {
             1,
             "block 2 of the 3 before was run again there and called other functions",
         ),
-        (too_much.as_str(), 3, "block 2 of the 3 before called functions of the host with more data than is kept"),
+        (
+            too_much.as_str(),
+            3,
+            "block 2 of the 3 before called functions of the host with more data than is kept",
+        ),
     ] {
         let (strict, weak) = pair();
         let counter = Arc::new(Counter::default());

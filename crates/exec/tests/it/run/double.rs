@@ -12,8 +12,9 @@ use std::{
 
 use async_trait::async_trait;
 use cellblock_exec::{
-    Artifact, Capabilities, Captured, Error, ExecutionRequest, ExecutionResult, Executor, InputFile, InstallReport,
-    Isolation, Language, Limit, Network, Outcome, Requirement, Result, Session, SessionSpec, Stream, Usage, media_type,
+    Artifact, Capabilities, Captured, Error, ExecutionRequest, ExecutionResult, Executor,
+    InputFile, InstallReport, Isolation, Language, Limit, Network, Outcome, Requirement, Result,
+    Session, SessionSpec, Stream, Usage, media_type,
 };
 
 /// The executor. Tests set what its index has, and look at what was asked of it.
@@ -72,7 +73,10 @@ impl Executor for Double {
 
     async fn open(&self, spec: SessionSpec) -> Result<Box<dyn Session>> {
         if spec.limits.wall.is_zero() {
-            return Err(Error::Invalid { what: "wall time", why: "0 leaves no time to run".into() });
+            return Err(Error::Invalid {
+                what: "wall time",
+                why: "0 leaves no time to run".into(),
+            });
         }
         if spec.network != Network::Denied && !self.capabilities.network {
             return Err(Error::Unsupported("it has no network".into()));
@@ -173,7 +177,10 @@ impl Session for DoubleSession {
             let name = package.name.as_str();
             self.asked.lock().unwrap().push(name.to_owned());
             let Some((name, _)) = self.index.get_key_value(name) else {
-                return Err(Error::Install { packages: name.into(), why: "the index has no such package".into() });
+                return Err(Error::Install {
+                    packages: name.into(),
+                    why: "the index has no such package".into(),
+                });
             };
             if self.installed.insert(name) {
                 report.installed.push(format!("{name}==1.0"));
@@ -189,12 +196,21 @@ impl Session for DoubleSession {
 
 impl DoubleSession {
     /// Calls a function of the host: `variable function arguments`. `HERE` in the arguments is the executor's name.
-    async fn call(&mut self, call: &str, request: &ExecutionRequest) -> std::result::Result<(), Outcome> {
-        let [variable, function, arguments] = call.splitn(3, ' ').collect::<Vec<_>>().try_into().unwrap();
+    async fn call(
+        &mut self,
+        call: &str,
+        request: &ExecutionRequest,
+    ) -> std::result::Result<(), Outcome> {
+        let [variable, function, arguments] =
+            call.splitn(3, ' ').collect::<Vec<_>>().try_into().unwrap();
         let failed = Outcome::Exited { code: 1 };
-        let host = request.host.as_ref().filter(|host| host.functions().iter().any(|offered| offered.name == function));
+        let host = request
+            .host
+            .as_ref()
+            .filter(|host| host.functions().iter().any(|offered| offered.name == function));
         let arguments = serde_json::from_str(&arguments.replace("HERE", self.name)).unwrap();
-        let value = host.ok_or(failed.clone())?.call(function, arguments).await.map_err(|_| failed)?;
+        let value =
+            host.ok_or(failed.clone())?.call(function, arguments).await.map_err(|_| failed)?;
         self.variables.insert(variable.to_owned(), value.to_string());
         Ok(())
     }
@@ -212,7 +228,8 @@ impl DoubleSession {
             "import" => {
                 let root = rest.split('.').next().unwrap();
                 let known = rest == root && self.files.contains_key(&format!("{root}.py"));
-                let brought = self.installed.iter().any(|package| self.index[package].contains(&root));
+                let brought =
+                    self.installed.iter().any(|package| self.index[package].contains(&root));
                 if !known && !brought {
                     given.stderr.push_str(&format!(
                         "Traceback (most recent call last):\n  File \"<block>\", line 1, in <module>\n    {line}\n\
@@ -221,7 +238,9 @@ impl DoubleSession {
                     return failed;
                 }
             }
-            "print" => given.stdout.push_str(&format!("{}\n", self.variables.get(rest).map_or(rest, String::as_str))),
+            "print" => given
+                .stdout
+                .push_str(&format!("{}\n", self.variables.get(rest).map_or(rest, String::as_str))),
             "stdin" => given.stdout.push_str(&String::from_utf8_lossy(&request.stdin)),
             "write" => {
                 let (path, text) = rest.split_once(' ').unwrap();
@@ -236,14 +255,23 @@ impl DoubleSession {
             }
             "pass" => {}
             "read" => match self.files.get(rest) {
-                Some(content) => given.stdout.push_str(&format!("{}\n", String::from_utf8_lossy(content))),
+                Some(content) => {
+                    given.stdout.push_str(&format!("{}\n", String::from_utf8_lossy(content)))
+                }
                 None => return failed,
             },
             "exit" => return Ok(Err(Outcome::Exited { code: rest.parse().unwrap() })),
             "timeout" => return Ok(Err(Outcome::LimitExceeded { limit: Limit::Wall })),
-            "break" => return Err(Error::Lost { what: "the double".into(), source: "it was told to break".into() }),
+            "break" => {
+                return Err(Error::Lost {
+                    what: "the double".into(),
+                    source: "it was told to break".into(),
+                });
+            }
             variable => {
-                let value = rest.strip_prefix("= ").unwrap_or_else(|| panic!("the double does not know {line:?}"));
+                let value = rest
+                    .strip_prefix("= ")
+                    .unwrap_or_else(|| panic!("the double does not know {line:?}"));
                 self.variables.insert(variable.into(), value.into());
             }
         }

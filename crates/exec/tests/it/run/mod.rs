@@ -28,7 +28,11 @@ fn python(codes: &[&str]) -> Vec<CodeBlock> {
 
 async fn run(executor: &Double, blocks: &[CodeBlock], options: &RunOptions) -> RunReport {
     let report = run_blocks(executor, blocks, options, Arc::new(())).await.unwrap();
-    assert_eq!(executor.open.load(std::sync::atomic::Ordering::SeqCst), 0, "a session was left open");
+    assert_eq!(
+        executor.open.load(std::sync::atomic::Ordering::SeqCst),
+        0,
+        "a session was left open"
+    );
     assert_eq!(report.blocks.len(), blocks.len(), "every block has its report");
     report
 }
@@ -100,9 +104,16 @@ async fn a_session_can_go_on_over_several_answers() {
     let executor = Double::default();
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
     let options = RunOptions::default();
-    for (code, stdout) in [("x = hello", ""), ("print x", "hello\n"), ("exit 1", ""), ("print x", "hello\n")] {
-        let report = run_blocks_in(session.as_mut(), &executor, &python(&[code]), &options, Arc::new(())).await;
-        assert_eq!((report.blocks[0].stdout.as_str(), report.exit_code), (stdout, u8::from(code == "exit 1")));
+    for (code, stdout) in
+        [("x = hello", ""), ("print x", "hello\n"), ("exit 1", ""), ("print x", "hello\n")]
+    {
+        let report =
+            run_blocks_in(session.as_mut(), &executor, &python(&[code]), &options, Arc::new(()))
+                .await;
+        assert_eq!(
+            (report.blocks[0].stdout.as_str(), report.exit_code),
+            (stdout, u8::from(code == "exit 1"))
+        );
     }
 }
 
@@ -117,7 +128,9 @@ async fn fresh_blocks_share_nothing() {
 
 #[tokio::test]
 async fn the_first_failure_stops_the_run() {
-    let report = run(&Double::default(), &python(&["print a", "exit 7", "print b"]), &RunOptions::default()).await;
+    let report =
+        run(&Double::default(), &python(&["print a", "exit 7", "print b"]), &RunOptions::default())
+            .await;
     assert_eq!(kinds(&report), ["exited", "exited", "skipped"]);
     assert_eq!(report.exit_code, 1, "a block's own exit code is in its outcome");
     assert_eq!(report.blocks[1].outcome, Outcome::Exited { code: 7 });
@@ -127,7 +140,8 @@ async fn the_first_failure_stops_the_run() {
 #[tokio::test]
 async fn exit_codes_tell_the_kinds_apart() {
     for (code, expected) in [("print x", 0), ("exit 3", 1), ("timeout", 124), ("break", 125)] {
-        let report = run(&Double::default(), &python(&[code, "print x"]), &RunOptions::default()).await;
+        let report =
+            run(&Double::default(), &python(&[code, "print x"]), &RunOptions::default()).await;
         assert_eq!(report.exit_code, expected, "{code}");
     }
 }
@@ -144,8 +158,10 @@ async fn a_block_that_cannot_run_is_named_with_what_could_run_it() {
     );
     assert_eq!(report.exit_code, 126);
 
-    let elsewhere = vec![("box".into(), vec![Language::new("ruby")]), ("other".into(), vec![Language::PYTHON])];
-    let report = run(&Double::default(), &blocks, &RunOptions { elsewhere, ..RunOptions::default() }).await;
+    let elsewhere =
+        vec![("box".into(), vec![Language::new("ruby")]), ("other".into(), vec![Language::PYTHON])];
+    let report =
+        run(&Double::default(), &blocks, &RunOptions { elsewhere, ..RunOptions::default() }).await;
     let Outcome::Unsupported { what } = &report.blocks[0].outcome else { panic!("{report:?}") };
     assert_eq!(what, "ruby: the double executor runs python; use the executor `box`");
 
@@ -158,7 +174,8 @@ async fn a_block_that_cannot_run_is_named_with_what_could_run_it() {
 #[tokio::test]
 async fn a_block_with_an_unsafe_name_is_denied() {
     let mut blocks = python(&["print ran", "print ran"]);
-    blocks[0].refused_filename = cellblock_exec::filename::workspace_path("../../etc/cron.d/x").err();
+    blocks[0].refused_filename =
+        cellblock_exec::filename::workspace_path("../../etc/cron.d/x").err();
     let report = run(&Double::default(), &blocks, &RunOptions::default()).await;
     let Outcome::Denied { what } = &report.blocks[0].outcome else { panic!("{report:?}") };
     assert!(what.contains("../../etc/cron.d/x"), "{what}");
@@ -185,7 +202,10 @@ async fn data_is_saved_and_not_run() {
 async fn each_block_reads_stdin_from_the_beginning() {
     let options = RunOptions { stdin: Arc::new(b"in\n".to_vec()), ..RunOptions::default() };
     let report = run(&Double::default(), &python(&["stdin", "stdin"]), &options).await;
-    assert_eq!((report.blocks[0].stdout.as_str(), report.blocks[1].stdout.as_str()), ("in\n", "in\n"));
+    assert_eq!(
+        (report.blocks[0].stdout.as_str(), report.blocks[1].stdout.as_str()),
+        ("in\n", "in\n")
+    );
 }
 
 #[tokio::test]
@@ -196,7 +216,8 @@ async fn cancelling_ends_the_block_and_skips_the_rest() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         cancel.cancel();
     });
-    let report = run(&Double::default(), &python(&["print a", "print b\nsleep", "print c"]), &options).await;
+    let report =
+        run(&Double::default(), &python(&["print a", "print b\nsleep", "print c"]), &options).await;
     assert_eq!(kinds(&report), ["exited", "cancelled", "skipped"]);
     assert_eq!((report.exit_code, report.blocks[1].stdout.as_str()), (130, "b\n"));
 
@@ -208,7 +229,9 @@ async fn cancelling_ends_the_block_and_skips_the_rest() {
 async fn a_session_that_does_not_open_is_an_error() {
     let mut options = RunOptions::default();
     options.session.limits.wall = std::time::Duration::ZERO;
-    let error = run_blocks(&Double::default(), &python(&["print a"]), &options, Arc::new(())).await.unwrap_err();
+    let error = run_blocks(&Double::default(), &python(&["print a"]), &options, Arc::new(()))
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), "invalid wall time: 0 leaves no time to run");
     let report = run(&Double::default(), &[], &options).await;
     assert_eq!(report.exit_code, 0, "no block, no session");
@@ -216,7 +239,9 @@ async fn a_session_that_does_not_open_is_an_error() {
 
 #[tokio::test]
 async fn a_sandbox_that_breaks_is_told_beside_what_was_reached() {
-    let report = run(&Double::default(), &python(&["print a", "break", "print c"]), &RunOptions::default()).await;
+    let report =
+        run(&Double::default(), &python(&["print a", "break", "print c"]), &RunOptions::default())
+            .await;
     assert_eq!(kinds(&report), ["exited", "skipped", "skipped"]);
     assert_eq!(report.blocks[0].stdout, "a\n");
     let error = report.error.unwrap();
@@ -230,7 +255,9 @@ async fn a_sandbox_that_breaks_is_told_beside_what_was_reached() {
 async fn an_observer_hears_all_in_order() {
     let listener = Arc::new(Listener::default());
     let blocks = python(&["print a", "import humanize\nprint b", "exit 1", "print c"]);
-    run_blocks(&Double::default(), &blocks, &RunOptions::default(), listener.clone()).await.unwrap();
+    run_blocks(&Double::default(), &blocks, &RunOptions::default(), listener.clone())
+        .await
+        .unwrap();
     let expected = [
         "started 0",
         "output a",

@@ -55,7 +55,12 @@ async fn the_json_is_the_documented_one() {
 
 #[tokio::test]
 async fn the_json_can_be_read_back() {
-    let report = run(&Double::default(), &python(&["import humanize\nprint x", "break"]), &RunOptions::default()).await;
+    let report = run(
+        &Double::default(),
+        &python(&["import humanize\nprint x", "break"]),
+        &RunOptions::default(),
+    )
+    .await;
     let text = serde_json::to_string(&report).unwrap();
     let mut read: RunReport = serde_json::from_str(&text).unwrap();
     for (read, report) in read.blocks.iter_mut().zip(&report.blocks) {
@@ -74,7 +79,8 @@ async fn the_report_keeps_a_bounded_amount_of_text() {
     let long = format!("print {}", "é".repeat(100));
     let options = RunOptions { report_bytes: 250, ..RunOptions::default() };
     let report = run(&Double::default(), &python(&[&long, &long, &long]), &options).await;
-    let kept: Vec<_> = report.blocks.iter().map(|block| (block.stdout.len(), block.dropped.stdout)).collect();
+    let kept: Vec<_> =
+        report.blocks.iter().map(|block| (block.stdout.len(), block.dropped.stdout)).collect();
     // 201 bytes, 49 of which the last would be half a letter, and nothing.
     assert_eq!(kept, [(201, 0), (48, 153), (0, 201)]);
     assert_eq!(report.exit_code, 0);

@@ -113,7 +113,9 @@ fn comments_name_files() {
 
 #[test]
 fn info_strings_name_files_and_languages() {
-    let case = |language: Option<&str>, name: Option<&str>| (language.map(str::to_owned), name.map(str::to_owned));
+    let case = |language: Option<&str>, name: Option<&str>| {
+        (language.map(str::to_owned), name.map(str::to_owned))
+    };
     for (info, expected) in [
         ("python:plot.py", case(Some("python"), Some("plot.py"))),
         ("python:src/plot.py", case(Some("python"), Some("src/plot.py"))),

@@ -11,7 +11,11 @@ type Parts = (Vec<(usize, String)>, Option<String>);
 fn split(language: &str, code: &str) -> Result<Parts, RequestRefused> {
     let split = split_installs(&Language::from_tag(language).unwrap(), code)?;
     if let Some(rest) = &split.code {
-        assert_eq!(rest.lines().count(), code.lines().count(), "every line keeps its number:\n{code}\n---\n{rest}");
+        assert_eq!(
+            rest.lines().count(),
+            code.lines().count(),
+            "every line keeps its number:\n{code}\n---\n{rest}"
+        );
     }
     let packages = |request: cellblock_exec::packages::InstallRequest| {
         let names: Vec<_> = request.packages.iter().map(ToString::to_string).collect();
@@ -21,7 +25,8 @@ fn split(language: &str, code: &str) -> Result<Parts, RequestRefused> {
 }
 
 fn parts(requests: &[(usize, &str)], code: Option<&str>) -> Result<Parts, RequestRefused> {
-    let requests = requests.iter().map(|(line, packages)| (*line, (*packages).to_owned())).collect();
+    let requests =
+        requests.iter().map(|(line, packages)| (*line, (*packages).to_owned())).collect();
     Ok((requests, code.map(str::to_owned)))
 }
 
@@ -60,7 +65,11 @@ fn every_form_of_the_command() {
         assert_eq!(split("bash", command), parts(&[(1, "x y")], None), "{command}");
         assert_eq!(split("python", command), parts(&[(1, "x y")], None), "{command}");
         for language in ["sh", "zsh", "fish", "powershell"] {
-            assert_eq!(split(language, command), parts(&[(1, "x y")], None), "{language}: {command}");
+            assert_eq!(
+                split(language, command),
+                parts(&[(1, "x y")], None),
+                "{language}: {command}"
+            );
         }
     }
     for command in ["!{sys.executable} -m pip install x", "%pip install -q x"] {
@@ -72,13 +81,19 @@ fn every_form_of_the_command() {
 fn versions_and_extras() {
     for language in ["bash", "python"] {
         let command = "pip install 'pandas[excel]>=2,<3' numpy==1.26.4 humanize>=4 \"x<2\"\n";
-        assert_eq!(split(language, command), parts(&[(1, "pandas[excel]>=2,<3 numpy==1.26.4 humanize>=4 x<2")], None));
+        assert_eq!(
+            split(language, command),
+            parts(&[(1, "pandas[excel]>=2,<3 numpy==1.26.4 humanize>=4 x<2")], None)
+        );
     }
 }
 
 #[test]
 fn the_installer_itself_is_not_installed() {
-    assert_eq!(split("bash", "pip install --upgrade pip\npip install x"), parts(&[(1, ""), (2, "x")], None));
+    assert_eq!(
+        split("bash", "pip install --upgrade pip\npip install x"),
+        parts(&[(1, ""), (2, "x")], None)
+    );
 }
 
 #[test]
@@ -118,15 +133,27 @@ fn the_rest_of_a_script_goes_on() {
         ("pip install x || echo failed", &[(1, "x")], "true || echo failed"),
         ("pip install x &\nwait", &[(1, "x")], "true &\nwait"),
         ("pip install \\\n  x \\\n  y && ls", &[(1, "x y")], "true \\\n \\\n && ls"),
-        ("ls\n\npip install \\\n  x\npip install y\nls", &[(3, "x"), (5, "y")], "ls\n\ntrue \\\n\ntrue\nls"),
+        (
+            "ls\n\npip install \\\n  x\npip install y\nls",
+            &[(3, "x"), (5, "y")],
+            "ls\n\ntrue \\\n\ntrue\nls",
+        ),
         ("if ! pip show x; then pip install x; fi", &[(1, "x")], "if ! pip show x; then true; fi"),
         ("(cd a && pip install x)", &[(1, "x")], "(cd a && true)"),
         ("{ pip install x; }\nls", &[(1, "x")], "{ true; }\nls"),
         ("f() {\n  pip install x\n}\nf", &[(2, "x")], "f() {\n  true\n}\nf"),
         ("pip install x | sort", &[(1, "x")], "true | sort"),
         ("pip install x |& tail -1; ls", &[(1, "x")], "true; ls"),
-        ("cat <<A <<B\n1\nA\n2\nB\npip install x\nls", &[(6, "x")], "cat <<A <<B\n1\nA\n2\nB\ntrue\nls"),
-        ("a=$((1 << 2))\n((b = 1 << 2))\npip install x", &[(3, "x")], "a=$((1 << 2))\n((b = 1 << 2))\ntrue"),
+        (
+            "cat <<A <<B\n1\nA\n2\nB\npip install x\nls",
+            &[(6, "x")],
+            "cat <<A <<B\n1\nA\n2\nB\ntrue\nls",
+        ),
+        (
+            "a=$((1 << 2))\n((b = 1 << 2))\npip install x",
+            &[(3, "x")],
+            "a=$((1 << 2))\n((b = 1 << 2))\ntrue",
+        ),
         ("cat <<< word\npip install x", &[(2, "x")], "cat <<< word\ntrue"),
         ("2>log pip install x; ls", &[(1, "x")], "true; ls"),
         ("ls\r\npip install x\r\nls\r\n", &[(2, "x")], "ls\r\ntrue\r\nls\r\n"),
@@ -134,7 +161,11 @@ fn the_rest_of_a_script_goes_on() {
         assert_eq!(split("bash", code), parts(requests, Some(rest)), "{code}");
     }
     let in_zsh = "pip install x\nls";
-    assert_eq!(split("zsh", in_zsh), parts(&[], Some(in_zsh)), "another shell's script is not rewritten");
+    assert_eq!(
+        split("zsh", in_zsh),
+        parts(&[], Some(in_zsh)),
+        "another shell's script is not rewritten"
+    );
     assert_eq!(split("javascript", "pip install x"), parts(&[], Some("pip install x")));
 }
 

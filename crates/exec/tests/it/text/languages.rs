@@ -58,7 +58,10 @@ fn tags_name_languages() {
 
 #[test]
 fn blocks_that_are_there_to_be_read_are_no_programs() {
-    for tag in ["text", "output", "console", "json", "yaml", "csv", "html", "css", "mermaid", "diff", "log", "pycon"] {
+    for tag in [
+        "text", "output", "console", "json", "yaml", "csv", "html", "css", "mermaid", "diff",
+        "log", "pycon",
+    ] {
         assert!(!Language::from_tag(tag).unwrap().is_program(), "{tag}");
     }
     for tag in ["python", "bash", "sh", "js", "sql", "cobol", "powershell", "no-such-language"] {
@@ -68,9 +71,20 @@ fn blocks_that_are_there_to_be_read_are_no_programs() {
 
 #[test]
 fn extensions_lead_to_a_language_and_back() {
-    for name in
-        ["python", "bash", "sh", "javascript", "typescript", "ruby", "powershell", "html", "css", "sql", "r", "json"]
-    {
+    for name in [
+        "python",
+        "bash",
+        "sh",
+        "javascript",
+        "typescript",
+        "ruby",
+        "powershell",
+        "html",
+        "css",
+        "sql",
+        "r",
+        "json",
+    ] {
         let language = Language::from_tag(name).unwrap();
         let file = format!("dir.d/file.{}", file_extension(&language));
         assert_eq!(Language::from_filename(&file), Some(language), "{file}");
@@ -99,7 +113,10 @@ fn untagged_code() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n---\n"));
-    assert!(seen["python"] >= 20 && seen["sh"] >= 15 && seen["-"] >= 20, "the table was read: {seen:?}");
+    assert!(
+        seen["python"] >= 20 && seen["sh"] >= 15 && seen["-"] >= 20,
+        "the table was read: {seen:?}"
+    );
 }
 
 #[test]

@@ -23,9 +23,14 @@ fn every_fixture_gives_its_blocks() {
         }
         let blocks = code_blocks(&fs::read_to_string(&path).unwrap());
         let expected: Vec<CodeBlock> =
-            serde_json::from_str(&fs::read_to_string(path.with_extension("json")).unwrap()).unwrap();
+            serde_json::from_str(&fs::read_to_string(path.with_extension("json")).unwrap())
+                .unwrap();
         if blocks != expected {
-            wrong.push(format!("{}:\n{}", path.display(), serde_json::to_string_pretty(&blocks).unwrap()));
+            wrong.push(format!(
+                "{}:\n{}",
+                path.display(),
+                serde_json::to_string_pretty(&blocks).unwrap()
+            ));
         }
         tried += 1;
     }
@@ -37,7 +42,8 @@ fn every_fixture_gives_its_blocks() {
 fn fifty_megabytes_and_ten_thousand_blocks() {
     const BLOCKS: usize = 10_000;
     let prose = "Some *prose* with `code` in it.\n".repeat(160);
-    let text: String = (0..BLOCKS).map(|number| format!("{prose}\n```python\nprint({number})\n```\n\n")).collect();
+    let text: String =
+        (0..BLOCKS).map(|number| format!("{prose}\n```python\nprint({number})\n```\n\n")).collect();
     assert!(text.len() > 50_000_000);
 
     let start = Instant::now();

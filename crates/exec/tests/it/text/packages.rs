@@ -6,7 +6,8 @@ use cellblock_exec::{
     Language, Requirement,
     packages::{
         Decision, InstallMode, InstallPolicy, Missing, PackageName, command_names, distribution,
-        distribution_of_command, import_names, is_known, is_standard_library, known_packages, missing,
+        distribution_of_command, import_names, is_known, is_standard_library, known_packages,
+        missing,
     },
 };
 
@@ -28,7 +29,8 @@ fn requirements_are_read_and_normalised() {
         ("x==2.0rc1", "x==2.0rc1"),
         ("7zip", "7zip"),
     ] {
-        let requirement: Requirement = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+        let requirement: Requirement =
+            text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(requirement.to_string(), shown, "{text}");
         assert_eq!(shown.parse::<Requirement>().unwrap(), requirement, "{text}");
     }
@@ -112,15 +114,28 @@ fn import_names_lead_to_distributions() {
         ("typing_extensions", "typing-extensions"),
         ("pandas", "pandas"),
     ] {
-        assert_eq!(distribution(module).map(|requirement| requirement.name).as_deref(), Some(name), "{module}");
+        assert_eq!(
+            distribution(module).map(|requirement| requirement.name).as_deref(),
+            Some(name),
+            "{module}"
+        );
     }
 }
 
 #[test]
 fn the_standard_library_is_never_installed() {
-    for module in
-        ["os", "os.path", "json", "tkinter", "_sqlite3", "distutils", "imp", "tomllib", "zoneinfo", "curses.panel"]
-    {
+    for module in [
+        "os",
+        "os.path",
+        "json",
+        "tkinter",
+        "_sqlite3",
+        "distutils",
+        "imp",
+        "tomllib",
+        "zoneinfo",
+        "curses.panel",
+    ] {
         assert!(is_standard_library(module.split('.').next().unwrap()));
         assert_eq!(distribution(module), None, "{module}");
     }
@@ -151,9 +166,17 @@ fn the_tables_are_in_order() {
         assert_eq!(name.parse::<PackageName>().unwrap().as_str(), *name, "normalised");
     }
     let known: HashSet<_> = known.into_iter().collect();
-    for name in
-        ["numpy", "pandas", "matplotlib", "scipy", "requests", "humanize", "scikit-learn", "seaborn", "yfinance"]
-    {
+    for name in [
+        "numpy",
+        "pandas",
+        "matplotlib",
+        "scipy",
+        "requests",
+        "humanize",
+        "scikit-learn",
+        "seaborn",
+        "yfinance",
+    ] {
         assert!(known.contains(name), "{name}");
     }
 }
@@ -176,22 +199,33 @@ fn module(name: &str) -> Vec<Missing> {
 
 /// A traceback that ends with this line.
 fn traceback(last: &str) -> String {
-    format!("Traceback (most recent call last):\n  File \"main.py\", line 1, in <module>\n    import x\n{last}\n")
+    format!(
+        "Traceback (most recent call last):\n  File \"main.py\", line 1, in <module>\n    import x\n{last}\n"
+    )
 }
 
 #[test]
 fn a_missing_module_is_named_by_the_last_error() {
-    assert_eq!(in_python(&traceback("ModuleNotFoundError: No module named 'humanize'")), module("humanize"));
+    assert_eq!(
+        in_python(&traceback("ModuleNotFoundError: No module named 'humanize'")),
+        module("humanize")
+    );
     assert_eq!(in_python(&traceback("ModuleNotFoundError: No module named 'a.b'")), module("a.b"));
     assert_eq!(in_python(&traceback("ModuleNotFoundError: No module named yaml")), module("yaml"));
-    assert_eq!(in_python(&traceback("ModuleNotFoundError: No module named \"yaml\"")), module("yaml"));
+    assert_eq!(
+        in_python(&traceback("ModuleNotFoundError: No module named \"yaml\"")),
+        module("yaml")
+    );
     assert_eq!(in_python(&traceback("ImportError: No module named yaml")), module("yaml"));
     assert_eq!(
-        in_python(&traceback("ModuleNotFoundError: No module named 'maths'. Did you mean: 'math'?")),
+        in_python(&traceback(
+            "ModuleNotFoundError: No module named 'maths'. Did you mean: 'math'?"
+        )),
         module("maths")
     );
     assert_eq!(in_python("noise\n/usr/bin/python3: No module named pytest\n"), module("pytest"));
-    let with_noise = format!("warning: x\n{}bye\n", traceback("ModuleNotFoundError: No module named 'a'"));
+    let with_noise =
+        format!("warning: x\n{}bye\n", traceback("ModuleNotFoundError: No module named 'a'"));
     assert_eq!(in_python(&with_noise), module("a"));
     assert_eq!(in_python(&with_noise.replace('\n', "\r\n")), module("a"));
 }
@@ -205,9 +239,13 @@ fn chained_tracebacks() {
 
     let pandas = "ImportError: Missing optional dependency 'openpyxl'.  Use pip or conda to install openpyxl.";
     assert_eq!(chain(context, pandas), [Missing::Distribution("openpyxl".into())]);
-    let pandas_3 = "ImportError: `Import openpyxl` failed.  Use pip or conda to install the openpyxl package.";
+    let pandas_3 =
+        "ImportError: `Import openpyxl` failed.  Use pip or conda to install the openpyxl package.";
     assert_eq!(chain(context, pandas_3), [Missing::Distribution("openpyxl".into())]);
-    assert_eq!(chain(context, "ImportError: reading workbooks needs another library"), module("openpyxl"));
+    assert_eq!(
+        chain(context, "ImportError: reading workbooks needs another library"),
+        module("openpyxl")
+    );
     assert_eq!(chain(cause, "RuntimeError: no backend"), module("openpyxl"));
     assert_eq!(chain(context, "RuntimeError: openpyxl is required"), module("openpyxl"));
     assert_eq!(chain(context, "ModuleNotFoundError: No module named 'xlrd'"), module("xlrd"));
@@ -215,19 +253,27 @@ fn chained_tracebacks() {
     assert_eq!(chain(context, "ZeroDivisionError: division by zero"), []);
     // Two tracebacks that have nothing to do with each other.
     assert_eq!(chain("", "ValueError: openpyxl"), []);
-    let three = format!("{first}{cause}{}{cause}{}", traceback("OSError: x"), traceback("RuntimeError: y"));
+    let three =
+        format!("{first}{cause}{}{cause}{}", traceback("OSError: x"), traceback("RuntimeError: y"));
     assert_eq!(in_python(&three), module("openpyxl"));
 }
 
 #[test]
 fn libraries_that_say_what_to_install() {
     for (message, name) in [
-        ("ImportError: Pandas requires version '3.0.0' or newer; pip install xlsxwriter", "xlsxwriter"),
+        (
+            "ImportError: Pandas requires version '3.0.0' or newer; pip install xlsxwriter",
+            "xlsxwriter",
+        ),
         ("ImportError: To use it, run `pip install \"kaleido\"`.", "kaleido"),
         ("ImportError: Please install it:\n    pip install -U tabulate\n", "tabulate"),
         ("ModuleNotFoundError: pip install lxml.", "lxml"),
     ] {
-        assert_eq!(in_python(&traceback(message)), [Missing::Distribution(name.into())], "{message}");
+        assert_eq!(
+            in_python(&traceback(message)),
+            [Missing::Distribution(name.into())],
+            "{message}"
+        );
     }
 }
 
@@ -255,9 +301,13 @@ fn what_only_looks_like_it_is_not_missing() {
     ] {
         assert_eq!(in_python(&traceback(last)), [], "{last}");
     }
-    let earlier = traceback("ModuleNotFoundError: No module named 'a'") + &traceback("ValueError: x");
+    let earlier =
+        traceback("ModuleNotFoundError: No module named 'a'") + &traceback("ValueError: x");
     assert_eq!(in_python(&earlier), [], "the last error counts");
-    assert_eq!(missing(&Language::JAVASCRIPT, &traceback("ModuleNotFoundError: No module named 'a'")), []);
+    assert_eq!(
+        missing(&Language::JAVASCRIPT, &traceback("ModuleNotFoundError: No module named 'a'")),
+        []
+    );
     assert_eq!(in_python(""), []);
 }
 
@@ -318,7 +368,8 @@ fn the_policy() {
     assert_eq!(decide(&policy(InstallMode::Ask), known), Decision::Ask);
     assert_eq!(decide(&policy(InstallMode::Any), invented), Decision::Allow);
 
-    let allow = |mode| InstallPolicy { mode, allow: names(&["Pandas_Super.Tools"]), deny: Vec::new() };
+    let allow =
+        |mode| InstallPolicy { mode, allow: names(&["Pandas_Super.Tools"]), deny: Vec::new() };
     assert_eq!(decide(&allow(InstallMode::Known), invented), Decision::Allow);
     assert_eq!(decide(&allow(InstallMode::Known), known), Decision::Allow, "it widens the list");
     assert_eq!(decide(&allow(InstallMode::Ask), invented), Decision::Allow);
@@ -334,7 +385,8 @@ fn the_policy() {
 
 #[test]
 fn the_policy_in_json() {
-    let policy: InstallPolicy = serde_json::from_str(r#"{"mode": "ask", "deny": ["Foo_Bar"]}"#).unwrap();
+    let policy: InstallPolicy =
+        serde_json::from_str(r#"{"mode": "ask", "deny": ["Foo_Bar"]}"#).unwrap();
     assert_eq!((policy.mode, policy.deny), (InstallMode::Ask, names(&["foo-bar"])));
     for wrong in [r#"{"mode": "all"}"#, r#"{"deny": ["foo>=1"]}"#, r#"{"denied": []}"#] {
         assert!(serde_json::from_str::<InstallPolicy>(wrong).is_err(), "{wrong}");

@@ -50,7 +50,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
         result => return result,
     }
     // One process at a time: the next one finds that it has been done.
-    let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(beside(path, ".lock"))?;
+    let lock =
+        OpenOptions::new().create(true).append(true).mode(0o600).open(beside(path, ".lock"))?;
     lock.lock()?;
     match open_sound(path) {
         Err(OpenError::Database(error)) if is_damage(&error) => {
@@ -65,7 +66,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
 /// Whether an error means that the file is no sound database.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     let tables_missing = || error.to_string().contains("no such table");
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)) || tables_missing()
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+        || tables_missing()
 }
 
 fn open_sound(path: &Path) -> Result<Connection, OpenError> {
@@ -73,12 +75,15 @@ fn open_sound(path: &Path) -> Result<Connection, OpenError> {
     make_private(path)?;
     let mut connection = Connection::open(path)?;
     connection.busy_timeout(BUSY)?;
-    let version = |connection: &Connection| connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+    let version = |connection: &Connection| {
+        connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0))
+    };
     match version(&connection)? {
         VERSION => {}
         later if later > VERSION => return Err(OpenError::Later(later)),
         _ => {
-            let change = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive)?;
+            let change =
+                connection.transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive)?;
             // Another process may have made them while this one waited.
             if version(&change)? != VERSION {
                 change.execute_batch(TABLES)?;
@@ -92,12 +97,17 @@ fn open_sound(path: &Path) -> Result<Connection, OpenError> {
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     // Finds a file whose beginning is good and whose tables are not.
     connection.query_row("SELECT bytes FROM total", [], |row| row.get::<_, i64>(0))?;
-    connection.query_row("SELECT count(*) FROM (SELECT 1 FROM answers ORDER BY used LIMIT 1)", [], |_| Ok(()))?;
+    connection.query_row(
+        "SELECT count(*) FROM (SELECT 1 FROM answers ORDER BY used LIMIT 1)",
+        [],
+        |_| Ok(()),
+    )?;
     Ok(connection)
 }
 
 fn make_private(path: &Path) -> io::Result<()> {
-    let made: io::Result<File> = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
+    let made: io::Result<File> =
+        OpenOptions::new().create_new(true).write(true).mode(0o600).open(path);
     match made {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),

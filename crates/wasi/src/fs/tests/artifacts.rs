@@ -40,7 +40,10 @@ fn only_what_changed_in_the_workspace_comes_out() {
     let expected = ["directory/inner.csv", "new", "rewritten"].map(str::to_owned).to_vec();
     assert_eq!(changed(&mut guest, since), (expected, vec!["link".to_owned()]));
     let artifacts = guest.fs().changed_since(since).artifacts;
-    assert_eq!((artifacts[0].bytes, &**artifacts[0].content, &*artifacts[0].media_type), (3, &b"1,2"[..], "text/csv"));
+    assert_eq!(
+        (artifacts[0].bytes, &**artifacts[0].content, &*artifacts[0].media_type),
+        (3, &b"1,2"[..], "text/csv")
+    );
 }
 
 #[test]

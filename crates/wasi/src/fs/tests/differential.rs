@@ -127,7 +127,9 @@ fn has_its_own_error(operation: &Operation, expected: &str) -> bool {
         | Operation::Unlink { at }
         | Operation::Link { at, .. } => dotted(at),
         Operation::Rename { from, to } => dotted(from) || dotted(to) || expected == "ENOTEMPTY",
-        Operation::Open { at, how, .. } => how.oflags & oflags::CREATE != 0 && (dotted(at) || at.path.ends_with('/')),
+        Operation::Open { at, how, .. } => {
+            how.oflags & oflags::CREATE != 0 && (dotted(at) || at.path.ends_with('/'))
+        }
         _ => false,
     }
 }
@@ -145,7 +147,11 @@ impl Real {
         unshare(CloneFlags::CLONE_FS)?;
         std::os::unix::fs::chroot(directory)?;
         std::env::set_current_dir("/")?;
-        Ok(Self { root: File::open("/")?.into(), slots: Default::default(), append: Default::default() })
+        Ok(Self {
+            root: File::open("/")?.into(),
+            slots: Default::default(),
+            append: Default::default(),
+        })
     }
 
     fn base(&self, at: &At) -> BorrowedFd<'_> {
@@ -159,7 +165,9 @@ impl Real {
     /// Whether Linux has no say: see the module's documentation.
     fn is_ours_to_decide(&self, operation: &Operation) -> bool {
         let leaves_removed = |at: &At| {
-            at.path.contains("..") && !at.path.starts_with('/') && fstat(self.base(at)).unwrap().st_nlink == 0
+            at.path.contains("..")
+                && !at.path.starts_with('/')
+                && fstat(self.base(at)).unwrap().st_nlink == 0
         };
         match operation {
             Operation::Write { slot, offset: Some(_), .. } => self.append[*slot],
@@ -229,7 +237,8 @@ impl Real {
             Operation::List { slot } => {
                 let Some(file) = file(slot) else { return Ok(Given::Skipped) };
                 fchdir(file)?;
-                let names = std::fs::read_dir(".")?.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+                let names = std::fs::read_dir(".")?
+                    .map(|entry| entry.unwrap().file_name().into_string().unwrap());
                 let mut names: Vec<String> = names.collect();
                 names.sort();
                 Given::Names(names)
@@ -240,15 +249,21 @@ impl Real {
 
     fn run_on_path(&self, operation: &Operation) -> io::Result<Given> {
         match operation {
-            Operation::MakeDirectory { at } => mkdirat(self.base(at), at.path.as_str(), Mode::S_IRWXU)?,
+            Operation::MakeDirectory { at } => {
+                mkdirat(self.base(at), at.path.as_str(), Mode::S_IRWXU)?
+            }
             Operation::RemoveDirectory { at } => {
                 unlinkat(self.base(at), at.path.as_str(), UnlinkatFlags::RemoveDir)?;
             }
-            Operation::Unlink { at } => unlinkat(self.base(at), at.path.as_str(), UnlinkatFlags::NoRemoveDir)?,
+            Operation::Unlink { at } => {
+                unlinkat(self.base(at), at.path.as_str(), UnlinkatFlags::NoRemoveDir)?
+            }
             Operation::Rename { from, to } => {
                 renameat(self.base(from), from.path.as_str(), self.base(to), to.path.as_str())?;
             }
-            Operation::Link { target, at } => symlinkat(target.as_str(), self.base(at), at.path.as_str())?,
+            Operation::Link { target, at } => {
+                symlinkat(target.as_str(), self.base(at), at.path.as_str())?
+            }
             Operation::ReadLink { at } => {
                 let target = readlinkat(self.base(at), at.path.as_str())?;
                 return Ok(Given::Text(target.into_string().unwrap()));
@@ -280,12 +295,16 @@ impl Real {
         }
         flags.set(OFlag::O_APPEND, how.fdflags & FDFLAG_APPEND != 0);
         flags.set(OFlag::O_NOFOLLOW, !how.follow);
-        let is_link = |stat: FileStat| SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFLNK;
+        let is_link = |stat: FileStat| {
+            SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) == SFlag::S_IFLNK
+        };
         let through_link = flags.contains(OFlag::O_CREAT)
             && !flags.contains(OFlag::O_NOFOLLOW)
             && fstatat(base, path, AtFlags::AT_SYMLINK_NOFOLLOW).is_ok_and(is_link);
         match fstatat(base, path, AtFlags::empty()) {
-            Err(nix::errno::Errno::ENOENT) if through_link => return Err(nix::errno::Errno::EEXIST.into()),
+            Err(nix::errno::Errno::ENOENT) if through_link => {
+                return Err(nix::errno::Errno::EEXIST.into());
+            }
             // One more name for a path that cannot be created, such as `EISDIR` for the slash at a link's end.
             Err(_) if through_link => return Err(nix::errno::Errno::EBUSY.into()),
             _ => {}

@@ -62,8 +62,10 @@ pub(super) struct How {
 }
 
 impl How {
-    pub(super) const READ: Self = Self { follow: true, oflags: 0, rights: rights::FD_READ, fdflags: 0 };
-    pub(super) const WRITE: Self = Self { rights: rights::FD_READ | rights::FD_WRITE, ..Self::READ };
+    pub(super) const READ: Self =
+        Self { follow: true, oflags: 0, rights: rights::FD_READ, fdflags: 0 };
+    pub(super) const WRITE: Self =
+        Self { rights: rights::FD_READ | rights::FD_WRITE, ..Self::READ };
     pub(super) const CREATE: Self = Self { oflags: crate::fs::abi::oflags::CREATE, ..Self::WRITE };
 }
 
@@ -90,7 +92,9 @@ impl Guest {
         store.data_mut().fs = fs;
         let calls: Vec<(&str, Func)> = linker
             .iter(&mut store)
-            .filter(|(module, name, _)| *module == WASI_P1 && (name.starts_with("fd_") || name.starts_with("path_")))
+            .filter(|(module, name, _)| {
+                *module == WASI_P1 && (name.starts_with("fd_") || name.starts_with("path_"))
+            })
             .map(|(_, name, call)| (name, call.into_func().unwrap()))
             .collect();
         Self { store, memory, calls: calls.into_iter().collect() }
@@ -147,10 +151,14 @@ impl Guest {
 
     pub(super) fn open(&mut self, base: u32, path: &str, how: How) -> Result<u32, Errno> {
         let (pointer, len) = self.path(FIRST_PATH, path);
-        let (lookup, oflags, fdflags) = (u64::from(how.follow), u64::from(how.oflags), u64::from(how.fdflags));
+        let (lookup, oflags, fdflags) =
+            (u64::from(how.follow), u64::from(how.oflags), u64::from(how.fdflags));
         assert_eq!(LOOKUP_SYMLINK_FOLLOW, 1);
         let rights = how.rights;
-        self.call("path_open", &[base.into(), lookup, pointer, len, oflags, rights, rights, fdflags, OUT.into()])?;
+        self.call(
+            "path_open",
+            &[base.into(), lookup, pointer, len, oflags, rights, rights, fdflags, OUT.into()],
+        )?;
         Ok(self.u32())
     }
 
@@ -201,7 +209,10 @@ impl Guest {
 
     pub(super) fn stat_path(&mut self, base: u32, path: &str, follow: bool) -> Result<Stat, Errno> {
         let (pointer, len) = self.path(FIRST_PATH, path);
-        self.call("path_filestat_get", &[base.into(), u64::from(follow), pointer, len, OUT.into()])?;
+        self.call(
+            "path_filestat_get",
+            &[base.into(), u64::from(follow), pointer, len, OUT.into()],
+        )?;
         Ok(self.stat_record())
     }
 
@@ -227,7 +238,10 @@ impl Guest {
     pub(super) fn rename(&mut self, from: (u32, &str), to: (u32, &str)) -> Result<(), Errno> {
         let (from_pointer, from_len) = self.path(FIRST_PATH, from.1);
         let (to_pointer, to_len) = self.path(SECOND_PATH, to.1);
-        self.call("path_rename", &[from.0.into(), from_pointer, from_len, to.0.into(), to_pointer, to_len])
+        self.call(
+            "path_rename",
+            &[from.0.into(), from_pointer, from_len, to.0.into(), to_pointer, to_len],
+        )
     }
 
     pub(super) fn symlink(&mut self, target: &str, base: u32, path: &str) -> Result<(), Errno> {
@@ -241,12 +255,18 @@ impl Guest {
         let (buffer, buffer_len) = (u64::from(BUFFER), u64::from(BUFFER_LEN));
         self.call("path_readlink", &[base.into(), pointer, len, buffer, buffer_len, OUT.into()])?;
         let count = self.u32() as usize;
-        Ok(String::from_utf8(self.bytes()[BUFFER as usize..BUFFER as usize + count].to_vec()).unwrap())
+        Ok(String::from_utf8(self.bytes()[BUFFER as usize..BUFFER as usize + count].to_vec())
+            .unwrap())
     }
 
     /// One `fd_readdir`: the entries that fit whole into `len` bytes, each with the cookie to go on from, and whether
     /// there are more.
-    pub(super) fn list_some(&mut self, fd: u32, cookie: u64, len: u32) -> Result<(Vec<Entry>, bool), Errno> {
+    pub(super) fn list_some(
+        &mut self,
+        fd: u32,
+        cookie: u64,
+        len: u32,
+    ) -> Result<(Vec<Entry>, bool), Errno> {
         self.call("fd_readdir", &[fd.into(), BUFFER.into(), len.into(), cookie, OUT.into()])?;
         let count = self.u32();
         let mut rest = &self.bytes()[BUFFER as usize..][..count as usize];
@@ -255,7 +275,11 @@ impl Guest {
             let name_len = u32::from_le_bytes(head[16..20].try_into().unwrap()) as usize;
             let Some((name, tail)) = tail.split_at_checked(name_len) else { break };
             let next = u64::from_le_bytes(head[..8].try_into().unwrap());
-            entries.push(Entry { next, name: String::from_utf8(name.to_vec()).unwrap(), kind: head[20] });
+            entries.push(Entry {
+                next,
+                name: String::from_utf8(name.to_vec()).unwrap(),
+                kind: head[20],
+            });
             rest = tail;
         }
         Ok((entries, count == len))

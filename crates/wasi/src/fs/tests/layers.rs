@@ -72,7 +72,8 @@ fn a_layer_is_listed() {
     let mut guest = guest();
     let fd = guest.open(ROOT, "lib/layer/plain", How::READ).unwrap();
     for buffer in [40, 1000] {
-        let names: Vec<String> = guest.list(fd, buffer).unwrap().into_iter().map(|entry| entry.name).collect();
+        let names: Vec<String> =
+            guest.list(fd, buffer).unwrap().into_iter().map(|entry| entry.name).collect();
         assert_eq!(names, [".", "..", "empty.py", "module.py"]);
     }
     let fd = guest.open(ROOT, "lib/layer", How::READ).unwrap();
@@ -86,10 +87,16 @@ fn a_layer_cannot_be_changed() {
     let mut guest = guest();
     let (file, directory) = ("lib/layer/plain/module.py", "lib/layer/plain");
     assert_eq!(guest.open(ROOT, file, How::WRITE), Err(Errno::Rofs));
-    assert_eq!(guest.open(ROOT, file, How { oflags: oflags::TRUNCATE, ..How::READ }), Err(Errno::Rofs));
+    assert_eq!(
+        guest.open(ROOT, file, How { oflags: oflags::TRUNCATE, ..How::READ }),
+        Err(Errno::Rofs)
+    );
     assert_eq!(guest.open(ROOT, "lib/layer/plain/new.py", How::CREATE), Err(Errno::Rofs));
     assert_eq!(guest.open(ROOT, "lib/layer/library.zip/package", How::CREATE), Err(Errno::Notdir));
-    assert_eq!(guest.open(ROOT, "lib/layer/library.zip/package/data/x", How::CREATE), Err(Errno::Rofs));
+    assert_eq!(
+        guest.open(ROOT, "lib/layer/library.zip/package/data/x", How::CREATE),
+        Err(Errno::Rofs)
+    );
     assert_eq!(guest.mkdir(ROOT, "lib/layer/new"), Err(Errno::Rofs));
     assert_eq!(guest.mkdir(ROOT, "lib/layer/plain"), Err(Errno::Exist));
     assert_eq!(guest.symlink("x", ROOT, "lib/layer/new"), Err(Errno::Rofs));
@@ -97,14 +104,19 @@ fn a_layer_cannot_be_changed() {
     assert_eq!(guest.rmdir(ROOT, directory), Err(Errno::Rofs));
     assert_eq!(guest.rmdir(ROOT, "lib/layer"), Err(Errno::Rofs));
     guest.mkdir(ROOT, "own").unwrap();
-    for (from, to) in [(file, "own/x"), (directory, "own/x"), ("own", "lib/layer/own"), ("own", "lib/layer")] {
+    for (from, to) in
+        [(file, "own/x"), (directory, "own/x"), ("own", "lib/layer/own"), ("own", "lib/layer")]
+    {
         assert_eq!(guest.rename((ROOT, from), (ROOT, to)), Err(Errno::Rofs), "{from} to {to}");
     }
     let fd = guest.open(ROOT, file, How::READ).unwrap();
     assert_eq!(guest.write(fd, b"x", None), Err(Errno::Badf));
     assert_eq!(guest.set_len(fd, 0), Err(Errno::Inval));
     assert_eq!(guest.call("fd_filestat_set_times", &[fd.into(), 1, 1, 5]), Err(Errno::Rofs));
-    assert_eq!(guest.fs().put_file("/lib/layer/plain/module.py", Default::default()), Err(Errno::Rofs));
+    assert_eq!(
+        guest.fs().put_file("/lib/layer/plain/module.py", Default::default()),
+        Err(Errno::Rofs)
+    );
     assert_eq!(guest.fs().used(), Quota { bytes: 0, files: 1 }, "only `own`");
     // The control.
     assert_eq!(guest.read(fd, 100, None), Ok(b"x = 1\n".to_vec()));
@@ -154,11 +166,9 @@ fn a_damaged_archive_is_refused() {
         flipped[bit / 8] ^= 1 << (bit % 8);
         std::fs::write(&path, &flipped).unwrap();
         if let Ok(layer) = Layer::open(&path) {
-            assert!(
-                (0..)
-                    .take_while(|index| layer.node(*index).is_some())
-                    .all(|index| { layer.content(index).is_none_or(|content| content.len() <= whole.len()) })
-            );
+            assert!((0..).take_while(|index| layer.node(*index).is_some()).all(|index| {
+                layer.content(index).is_none_or(|content| content.len() <= whole.len())
+            }));
         }
     }
 }

@@ -200,8 +200,12 @@ impl Ours {
                 Given::Nothing
             }
             Operation::Read { len, offset, .. } => Given::Bytes(guest.read(fd, *len, *offset)?),
-            Operation::Write { bytes, offset, .. } => Given::Number(guest.write(fd, bytes, *offset)?.into()),
-            Operation::Seek { offset, whence, .. } => Given::Number(guest.seek(fd, *offset, *whence)?),
+            Operation::Write { bytes, offset, .. } => {
+                Given::Number(guest.write(fd, bytes, *offset)?.into())
+            }
+            Operation::Seek { offset, whence, .. } => {
+                Given::Number(guest.seek(fd, *offset, *whence)?)
+            }
             Operation::SetLen { len, .. } => {
                 guest.set_len(fd, *len)?;
                 Given::Nothing
@@ -209,7 +213,8 @@ impl Ours {
             Operation::Stat { .. } => stat(guest.stat(fd)?),
             Operation::List { .. } => {
                 let names = guest.list(fd, 100)?.into_iter().map(|entry| entry.name);
-                let mut names: Vec<String> = names.filter(|name| name != "." && name != "..").collect();
+                let mut names: Vec<String> =
+                    names.filter(|name| name != "." && name != "..").collect();
                 names.sort();
                 Given::Names(names)
             }
@@ -225,7 +230,9 @@ impl Ours {
             Operation::Rename { from, to } => {
                 self.guest.rename((self.base(from), &from.path), (self.base(to), &to.path))?;
             }
-            Operation::Link { target, at } => self.guest.symlink(target, self.base(at), &at.path)?,
+            Operation::Link { target, at } => {
+                self.guest.symlink(target, self.base(at), &at.path)?
+            }
             Operation::ReadLink { at } => {
                 return self.guest.readlink(self.base(at), &at.path).map(Given::Text);
             }

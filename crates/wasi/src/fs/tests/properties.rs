@@ -41,7 +41,10 @@ fn a_quota_is_never_exceeded_and_all_of_it_comes_back() {
                 let hit = fs.hit.take();
                 assert_eq!(hit.is_some(), nospc, "{operation:?}");
                 let (disk, files) = hits.get();
-                hits.set((disk + u32::from(hit == Some(Limit::Disk)), files + u32::from(hit == Some(Limit::Files))));
+                hits.set((
+                    disk + u32::from(hit == Some(Limit::Disk)),
+                    files + u32::from(hit == Some(Limit::Files)),
+                ));
             }
             // Some are closed before they are removed, some after.
             (0..SLOTS / 2).for_each(|slot| drop(ours.run(&Operation::Close { slot })));

@@ -19,8 +19,14 @@ impl Fs {
         for (index, inode) in self.inodes.iter().enumerate() {
             let node = Node::Own(index as u32);
             let Some(inode) = inode else {
-                assert!(self.free.contains(&(index as u32)), "a number that nobody can have again: {index}");
-                assert!(!reachable.contains(&node) && !opens.contains_key(&node), "something leads to {index}");
+                assert!(
+                    self.free.contains(&(index as u32)),
+                    "a number that nobody can have again: {index}"
+                );
+                assert!(
+                    !reachable.contains(&node) && !opens.contains_key(&node),
+                    "something leads to {index}"
+                );
                 continue;
             };
             if node == Node::ROOT {
@@ -29,14 +35,25 @@ impl Fs {
             counted.files += 1;
             counted.bytes += inode.kind.len();
             assert_eq!(inode.linked, reachable.contains(&node), "{index}: {inode:?}");
-            assert_eq!(inode.opens, opens.get(&node).copied().unwrap_or_default(), "{index}: {inode:?}");
+            assert_eq!(
+                inode.opens,
+                opens.get(&node).copied().unwrap_or_default(),
+                "{index}: {inode:?}"
+            );
             assert!(inode.linked || inode.opens > 0, "lost: {index}: {inode:?}");
         }
         let free: BTreeSet<u32> = self.free.iter().copied().collect();
         assert_eq!(free.len(), self.free.len(), "a number is free twice");
-        assert!(free.iter().all(|index| self.inodes[*index as usize].is_none()), "a number in use is free");
+        assert!(
+            free.iter().all(|index| self.inodes[*index as usize].is_none()),
+            "a number in use is free"
+        );
         assert_eq!(self.used, counted);
-        assert!(self.used.bytes <= self.quota.bytes && self.used.files <= self.quota.files, "{:?}", self.used);
+        assert!(
+            self.used.bytes <= self.quota.bytes && self.used.files <= self.quota.files,
+            "{:?}",
+            self.used
+        );
     }
 
     /// The nodes that a path leads to. Each has one name, and each directory knows its parent.
@@ -45,7 +62,10 @@ impl Fs {
         let mut todo = vec![Node::ROOT];
         while let Some(directory) = todo.pop() {
             assert!(reachable.insert(directory), "two names for {directory:?}");
-            let Some(Inode { kind: Kind::Directory { entries, .. }, .. }) = self.inode(directory) else { continue };
+            let Some(Inode { kind: Kind::Directory { entries, .. }, .. }) = self.inode(directory)
+            else {
+                continue;
+            };
             assert_eq!(entries.by_name.len(), entries.by_order.len());
             for (name, (node, order)) in &entries.by_name {
                 assert_eq!(entries.by_order.get(order), Some(name));

@@ -19,15 +19,21 @@ fn modules_with_other_state_are_refused() {
             state("writes to a table"),
         ),
         (
-            format!("{memory} (table 2 funcref) (func (drop (table.grow (ref.null func) (i32.const 1))))"),
+            format!(
+                "{memory} (table 2 funcref) (func (drop (table.grow (ref.null func) (i32.const 1))))"
+            ),
             state("writes to a table"),
         ),
         (
-            format!("{memory} (table 2 funcref) (func (table.fill (i32.const 0) (ref.null func) (i32.const 1)))"),
+            format!(
+                "{memory} (table 2 funcref) (func (table.fill (i32.const 0) (ref.null func) (i32.const 1)))"
+            ),
             state("writes to a table"),
         ),
         (
-            format!("{memory} (table 2 funcref) (func (table.copy (i32.const 0) (i32.const 1) (i32.const 1)))"),
+            format!(
+                "{memory} (table 2 funcref) (func (table.copy (i32.const 0) (i32.const 1) (i32.const 1)))"
+            ),
             state("writes to a table"),
         ),
         (format!("{memory} (table 2 funcref) (elem func $f) (func $f)"), state("passive element")),
@@ -36,11 +42,23 @@ fn modules_with_other_state_are_refused() {
         (format!("{memory} (global (mut i64) (i64.const 1))"), state("a global")),
         (format!("{memory} (global (mut f32) (f32.const 1))"), state("a global")),
         (format!("{memory} (global (mut funcref) (ref.null func))"), state("a global")),
-        (format!("{memory} (global (mut i32) (i32.add (i32.const 1) (i32.const 2)))"), state("a global")),
-        (format!("{memory} (global $g i32 (i32.const 8)) (data (global.get $g) \"x\")"), state("the place")),
-        (format!("{memory} (data (i32.add (i32.const 8) (i32.const 8)) \"x\")"), state("the place")),
+        (
+            format!("{memory} (global (mut i32) (i32.add (i32.const 1) (i32.const 2)))"),
+            state("a global"),
+        ),
+        (
+            format!("{memory} (global $g i32 (i32.const 8)) (data (global.get $g) \"x\")"),
+            state("the place"),
+        ),
+        (
+            format!("{memory} (data (i32.add (i32.const 8) (i32.const 8)) \"x\")"),
+            state("the place"),
+        ),
         ("(import \"env\" \"memory\" (memory 1))".to_owned(), state("not a function")),
-        ("(import \"env\" \"table\" (table 1 funcref)) (memory 1)".to_owned(), state("not a function")),
+        (
+            "(import \"env\" \"table\" (table 1 funcref)) (memory 1)".to_owned(),
+            state("not a function"),
+        ),
         ("(import \"env\" \"global\" (global i32)) (memory 1)".to_owned(), state("not a function")),
         ("(import \"env\" \"tag\" (tag)) (memory 1)".to_owned(), state("not a function")),
         ("(memory i64 1)".to_owned(), state("64-bit")),
@@ -54,7 +72,9 @@ fn modules_with_other_state_are_refused() {
     ];
     for (text, expected) in refused {
         match (stripped(&format!("(module {text})")), expected) {
-            (Err(StripError::State(why)), Some(expected)) => assert!(why.contains(expected), "{text}: {why}"),
+            (Err(StripError::State(why)), Some(expected)) => {
+                assert!(why.contains(expected), "{text}: {why}")
+            }
             (Err(StripError::Outside), None) => {}
             (Err(error), _) => panic!("{text}: {error}"),
             (Ok(_), _) => panic!("{text} was taken"),
@@ -115,7 +135,8 @@ fn a_stripped_module_on_its_memory_behaves_as_before() {
     let stripped = strip(&whole).unwrap();
     assert_eq!(stripped.functions, 8);
     assert_eq!(stripped.memory.len() as u64, 2 * WASM_PAGE);
-    let globals: Vec<(&str, i32)> = stripped.globals.iter().map(|rest| (&*rest.export, rest.value)).collect();
+    let globals: Vec<(&str, i32)> =
+        stripped.globals.iter().map(|rest| (&*rest.export, rest.value)).collect();
     assert_eq!(globals, [("cellblock:global:0", 41), ("cellblock:global:2", -7)]);
 
     let engine = Engine::new(&engine::config(false)).unwrap();
@@ -127,7 +148,10 @@ fn a_stripped_module_on_its_memory_behaves_as_before() {
         let instance = Instance::new(&mut store, &module, &[]).unwrap();
         let own = instance.get_memory(&mut store, "memory").unwrap();
         if let Some(memory) = memory {
-            assert!(own.data(&store).iter().all(|byte| *byte == 0), "the stripped module brings data");
+            assert!(
+                own.data(&store).iter().all(|byte| *byte == 0),
+                "the stripped module brings data"
+            );
             own.data_mut(&mut store)[..memory.len()].copy_from_slice(memory);
         }
         let mut outcome = Vec::new();
@@ -154,7 +178,8 @@ fn a_stripped_module_on_its_memory_behaves_as_before() {
         for (name, argument) in calls {
             let call = instance.get_typed_func::<i32, i32>(&mut store, name).unwrap();
             outcome.push(
-                call.call(&mut store, argument).map_err(|error| *error.downcast_ref::<wasmtime::Trap>().unwrap()),
+                call.call(&mut store, argument)
+                    .map_err(|error| *error.downcast_ref::<wasmtime::Trap>().unwrap()),
             );
         }
         let counter = instance.get_global(&mut store, "counter").unwrap().get(&mut store);
@@ -163,15 +188,21 @@ fn a_stripped_module_on_its_memory_behaves_as_before() {
     }
     assert_eq!(outcomes[0].0, outcomes[1].0);
     assert!(outcomes[0].1 == outcomes[1].1, "their memories differ");
-    assert!(outcomes[0].0.iter().filter(|outcome| outcome.is_err()).count() == 3, "{:?}", outcomes[0].0);
+    assert!(
+        outcomes[0].0.iter().filter(|outcome| outcome.is_err()).count() == 3,
+        "{:?}",
+        outcomes[0].0
+    );
 }
 
 #[test]
 fn stripping_twice_changes_nothing_more() {
     let once = stripped(MODULE).unwrap();
     // The names of the exported globals are taken then, so only a module without any can go through again.
-    let without =
-        MODULE.replace("(mut i32)", "i32").replace("global.set $counter", "drop").replace("global.set $hidden", "drop");
+    let without = MODULE
+        .replace("(mut i32)", "i32")
+        .replace("global.set $counter", "drop")
+        .replace("global.set $hidden", "drop");
     let first = strip(&wat::parse_str(&without).unwrap()).unwrap();
     let second = strip(&first.wasm).unwrap();
     assert!(first.wasm == second.wasm && second.memory.is_empty() && second.globals.is_empty());

@@ -41,7 +41,11 @@ impl HostTools for Tools {
     fn functions(&self) -> Vec<HostFunction> {
         let parameters = Value::Object(Map::new());
         ["one", "wait"]
-            .map(|name| HostFunction { name: name.into(), description: String::new(), parameters: parameters.clone() })
+            .map(|name| HostFunction {
+                name: name.into(),
+                description: String::new(),
+                parameters: parameters.clone(),
+            })
             .to_vec()
     }
 
@@ -97,7 +101,13 @@ async fn questions_are_answered_once_and_only_when_asked() {
         ("one after another", kind(ask(read(ask(program(), one)), one)), value, error, 2),
         ("what is not offered", kind(ask(program(), b"c[\"two\",{}]")), error, error, 0),
         ("nonsense", kind(ask(program(), b"\0\xff")), error, error, 0),
-        ("a status after a question", kind(ask(ask(program(), one), b"{\"code\": \"x\"}")), value, error, 1),
+        (
+            "a status after a question",
+            kind(ask(ask(program(), one), b"{\"code\": \"x\"}")),
+            value,
+            error,
+            1,
+        ),
     ] {
         for (grant, expected) in [(true, granted), (false, denied)] {
             let tools = Arc::new(Tools::default());
@@ -105,7 +115,11 @@ async fn questions_are_answered_once_and_only_when_asked() {
             let offered = grant.then(|| tools.clone() as Arc<dyn HostTools>);
             let ended = bench.run_calling(&mut slot, &program, &bounds(LONGEST), offered).await;
             assert_eq!(ended.outcome, Outcome::Exited { code: expected }, "{what}, {grant}");
-            assert_eq!(tools.called.load(Ordering::SeqCst), if grant { calls } else { 0 }, "{what}");
+            assert_eq!(
+                tools.called.load(Ordering::SeqCst),
+                if grant { calls } else { 0 },
+                "{what}"
+            );
             assert!(bench.is_reused(slot).await, "{what}");
         }
     }
@@ -125,7 +139,10 @@ async fn nothing_of_a_question_outlives_its_turn() {
     // The control: in one turn there is an answer.
     let both = read(ask(Program::default(), b"c[\"one\",{}]")).load(COUNT);
     let ended = bench.run_calling(&mut slot, &both, &bounds(LONGEST), Some(tools.clone())).await;
-    assert_eq!((ended.outcome, tools.called.load(Ordering::SeqCst)), (Outcome::Exited { code: 2 }, 1));
+    assert_eq!(
+        (ended.outcome, tools.called.load(Ordering::SeqCst)),
+        (Outcome::Exited { code: 2 }, 1)
+    );
 }
 
 #[tokio::test]
@@ -160,11 +177,14 @@ async fn what_is_asked_takes_bounded_memory_and_time() {
     let taken = long.clone().call("fd_write", &[CONTROL, vectors, 1024, COUNT]).load(COUNT + 3);
     let ended = bench.run_calling(&mut slot, &taken, &bounds(LONGEST), Some(tools.clone())).await;
     assert_eq!(ended.outcome, Outcome::Exited { code: (BYTES >> 24) as i32 });
-    assert!(slot.store.data().turn.question.as_ref().is_some_and(|question| question.len() < 9 << 20));
+    assert!(
+        slot.store.data().turn.question.as_ref().is_some_and(|question| question.len() < 9 << 20)
+    );
     assert!(bench.is_reused(slot).await);
 
     // It begins as a status does not, is too long, and is asked without end.
-    let endless = long.store(0, b'c').repeat(1 << 30).call("fd_write", &[CONTROL, vectors, 1024, COUNT]);
+    let endless =
+        long.store(0, b'c').repeat(1 << 30).call("fd_write", &[CONTROL, vectors, 1024, COUNT]);
     let mut slot = bench.slot().await;
     let wall = Duration::from_millis(300);
     let ended = bench.run_calling(&mut slot, &endless, &bounds(wall), Some(tools.clone())).await;
@@ -180,7 +200,8 @@ async fn what_is_asked_takes_bounded_memory_and_time() {
         ask(wrong, b"l").call("fd_read", &[CONTROL, BYTES - 4, 1, COUNT]),
     ] {
         let mut slot = bench.slot().await;
-        let ended = bench.run_calling(&mut slot, &call, &bounds(LONGEST), Some(tools.clone())).await;
+        let ended =
+            bench.run_calling(&mut slot, &call, &bounds(LONGEST), Some(tools.clone())).await;
         assert_eq!(ended.outcome, Outcome::Exited { code: Errno::Fault as i32 });
         assert!(bench.is_reused(slot).await);
     }

@@ -12,7 +12,10 @@ const WALL: Duration = Duration::from_secs(10);
 async fn the_same_program_takes_the_same_fuel() {
     let bench = Bench::new(Some(1_000_000));
     let mut slot = bench.slot().await;
-    let program = Program::default().repeat(100).fill(1 << 20, 1, 1000).fault(super::guest::Fault::Unreachable);
+    let program = Program::default()
+        .repeat(100)
+        .fill(1 << 20, 1, 1000)
+        .fault(super::guest::Fault::Unreachable);
     let mut spent = Vec::new();
     for _ in 0..3 {
         let ended = bench.run(&mut slot, &program, WALL).await;
@@ -22,7 +25,10 @@ async fn the_same_program_takes_the_same_fuel() {
     let mut other = bench.slot().await;
     spent.push(bench.run(&mut other, &program, WALL).await.fuel.unwrap());
     assert!(spent[0] > 1000 && spent.iter().all(|fuel| *fuel == spent[0]), "{spent:?}");
-    let more = Program::default().repeat(101).fill(1 << 20, 1, 1000).fault(super::guest::Fault::Unreachable);
+    let more = Program::default()
+        .repeat(101)
+        .fill(1 << 20, 1, 1000)
+        .fault(super::guest::Fault::Unreachable);
     assert!(bench.run(&mut other, &more, WALL).await.fuel.unwrap() > spent[0]);
 }
 
@@ -43,7 +49,10 @@ async fn a_program_without_end_stops_where_its_fuel_does() {
         counts.push(slot.bytes()[1 << 20..].iter().take_while(|byte| **byte == 1).count());
         assert!(bench.is_reused(slot).await);
     }
-    assert!(counts[0] > 1000 && counts[0] < 10_000 && counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+    assert!(
+        counts[0] > 1000 && counts[0] < 10_000 && counts.iter().all(|count| *count == counts[0]),
+        "{counts:?}"
+    );
     let mut slot = bench.slot().await;
     let ended = bench.run(&mut slot, &Program::default().spin(), WALL).await;
     assert_eq!(ended.outcome, Outcome::LimitExceeded { limit: Limit::Cpu });

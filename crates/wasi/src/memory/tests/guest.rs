@@ -215,11 +215,15 @@ pub(crate) fn text() -> String {
     let mut imports = String::new();
     let mut calls = Vec::new();
     for (name, parameters) in CALLS {
-        let types: Vec<&str> = parameters.chars().map(|p| if p == 'i' { "i32" } else { "i64" }).collect();
+        let types: Vec<&str> =
+            parameters.chars().map(|p| if p == 'i' { "i32" } else { "i64" }).collect();
         let result = if name == "proc_exit" { "" } else { "(result i32)" };
         let types = types.join(" ");
-        writeln!(imports, r#"(import "wasi_snapshot_preview1" "{name}" (func ${name} (param {types}) {result}))"#)
-            .unwrap();
+        writeln!(
+            imports,
+            r#"(import "wasi_snapshot_preview1" "{name}" (func ${name} (param {types}) {result}))"#
+        )
+        .unwrap();
         let mut call = format!("(call ${name}");
         for (index, parameter) in parameters.char_indices() {
             let offset = 8 + 8 * index;
@@ -244,7 +248,8 @@ pub(crate) fn text() -> String {
         "(throw $oops (i32.const 1))",
     ]
     .map(str::to_owned);
-    let instructions: Vec<String> = INSTRUCTIONS.iter().map(|body| format!("{body} (br $next)")).collect();
+    let instructions: Vec<String> =
+        INSTRUCTIONS.iter().map(|body| format!("{body} (br $next)")).collect();
     format!(
         r#"(module
             {imports}
@@ -340,7 +345,12 @@ impl Bench {
         self.run_within(slot, program, &bounds).await
     }
 
-    pub(crate) async fn run_within(&self, slot: &mut Slot, program: &Program, bounds: &Bounds) -> Ended {
+    pub(crate) async fn run_within(
+        &self,
+        slot: &mut Slot,
+        program: &Program,
+        bounds: &Bounds,
+    ) -> Ended {
         self.run_calling(slot, program, bounds, None).await
     }
 
@@ -388,7 +398,12 @@ fn files() -> Fs {
 }
 
 /// An image of this memory, as long as `bytes`.
-pub(crate) fn image(memory: &[u8], bytes: u64, globals: Vec<strip::RestGlobal>, fs: Fs) -> MemoryImage {
+pub(crate) fn image(
+    memory: &[u8],
+    bytes: u64,
+    globals: Vec<strip::RestGlobal>,
+    fs: Fs,
+) -> MemoryImage {
     let mut file = tempfile::tempfile().unwrap();
     crate::memory::write_sparse(&mut file, memory).unwrap();
     file.set_len(bytes).unwrap();

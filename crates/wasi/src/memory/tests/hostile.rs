@@ -52,8 +52,10 @@ fn the_test_guest_knows_every_call() {
     let bench = Bench::new(None);
     let linker = imports::linker(&bench.ticking.engine).unwrap();
     let mut store = wasmtime::Store::new(&bench.ticking.engine, Host::new());
-    let linked: BTreeSet<(String, String)> =
-        linker.iter(&mut store).map(|(module, name, _)| (module.to_owned(), name.to_owned())).collect();
+    let linked: BTreeSet<(String, String)> = linker
+        .iter(&mut store)
+        .map(|(module, name, _)| (module.to_owned(), name.to_owned()))
+        .collect();
     let mut known: BTreeSet<(String, String)> =
         CALLS.iter().map(|(name, _)| (WASI_P1.to_owned(), (*name).to_owned())).collect();
     known.insert(("host".to_owned(), "call".to_owned()));
@@ -66,7 +68,8 @@ async fn programs_end_as_they_should_and_leave_nothing() {
     let all = BYTES;
     let errno = |errno: Errno| exited(errno as i32);
     let mut sleep = program();
-    let hour = sleep.data(&[&[0u8; 24][..], &3_600_000_000_000u64.to_le_bytes(), &[0; 16]].concat());
+    let hour =
+        sleep.data(&[&[0u8; 24][..], &3_600_000_000_000u64.to_le_bytes(), &[0; 16]].concat());
     let sleep = sleep.call("poll_oneoff", &[hour, 0x8000, 1, 0x9000]);
     let mut open = program();
     let name = open.data(b"tmp/file");
@@ -86,7 +89,11 @@ async fn programs_end_as_they_should_and_leave_nothing() {
         ("a page", program().store(5 * MIB, 1), exited(0), Reused),
         (
             "all memory",
-            program().fill(ALLOCATOR + 4, 0xAA, SOURCE - ALLOCATOR - 4).fill(SOURCE + MIB, 0xAA, all - SOURCE - MIB),
+            program().fill(ALLOCATOR + 4, 0xAA, SOURCE - ALLOCATOR - 4).fill(
+                SOURCE + MIB,
+                0xAA,
+                all - SOURCE - MIB,
+            ),
             exited(0),
             Reused,
         ),
@@ -108,38 +115,82 @@ async fn programs_end_as_they_should_and_leave_nothing() {
         ("exception", program().fault(Fault::Exception), signaled(6), Reused),
         ("exceptions", program().repeat(100_000).throw_and_catch(), exited(0), Reused),
         ("exceptions at once", program().hoard_exceptions(10_000), exited(0), Reused),
-        ("exceptions at once without end", program().hoard_exceptions(u64::from(u32::MAX)), signaled(11), Reused),
+        (
+            "exceptions at once without end",
+            program().hoard_exceptions(u64::from(u32::MAX)),
+            signaled(11),
+            Reused,
+        ),
         ("stack pointer", program().set_stack_pointer(0), exited(0), Dropped),
-        ("stack pointer, then a trap", program().set_stack_pointer(1).fault(Fault::Unreachable), signaled(6), Dropped),
-        ("stack pointer, then no end", program().set_stack_pointer(1).spin(), limit(Limit::Wall), Dropped),
+        (
+            "stack pointer, then a trap",
+            program().set_stack_pointer(1).fault(Fault::Unreachable),
+            signaled(6),
+            Dropped,
+        ),
+        (
+            "stack pointer, then no end",
+            program().set_stack_pointer(1).spin(),
+            limit(Limit::Wall),
+            Dropped,
+        ),
         ("exit", program().call("proc_exit", &[3]), exited(3), Reused),
-        ("exit with a large code", program().call("proc_exit", &[0xFFFF_FFFF]), exited(255), Reused),
+        (
+            "exit with a large code",
+            program().call("proc_exit", &[0xFFFF_FFFF]),
+            exited(255),
+            Reused,
+        ),
         ("exit with 126", program().call("proc_exit", &[126]), exited(126), Reused),
         ("raise", program().call("proc_raise", &[9]), errno(Errno::Notsup), Reused),
         ("sleep", sleep, limit(Limit::Wall), Reused),
         ("poll nothing", program().call("poll_oneoff", &[0, 0, 0, 0]), errno(Errno::Inval), Reused),
-        ("poll too much", program().call("poll_oneoff", &[0, 0, 1025, 0]), errno(Errno::Inval), Reused),
+        (
+            "poll too much",
+            program().call("poll_oneoff", &[0, 0, 1025, 0]),
+            errno(Errno::Inval),
+            Reused,
+        ),
         (
             "poll all there is",
             program().call("poll_oneoff", &[0x3000, 0, u64::from(u32::MAX), 0]),
             errno(Errno::Inval),
             Reused,
         ),
-        ("random gigabytes", program().call("random_get", &[0, u64::from(u32::MAX)]), signaled(6), Reused),
+        (
+            "random gigabytes",
+            program().call("random_get", &[0, u64::from(u32::MAX)]),
+            signaled(6),
+            Reused,
+        ),
         (
             "random without end",
             program().repeat(1 << 30).call("random_get", &[SOURCE + MIB, all - SOURCE - MIB]),
             limit(Limit::Wall),
             Reused,
         ),
-        ("descriptors", open.clone().repeat(1_000_000).call("path_open", &open_arguments), errno(Errno::Mfile), Reused),
+        (
+            "descriptors",
+            open.clone().repeat(1_000_000).call("path_open", &open_arguments),
+            errno(Errno::Mfile),
+            Reused,
+        ),
         (
             "closing all",
-            program().call("fd_close", &[0]).call("fd_close", &[1]).call("fd_close", &[2]).call("fd_close", &[3]),
+            program()
+                .call("fd_close", &[0])
+                .call("fd_close", &[1])
+                .call("fd_close", &[2])
+                .call("fd_close", &[3]),
             exited(0),
             Reused,
         ),
-        ("output flood", flood.clone().call("fd_write", &[1, vectors, 1024, 0x9000]), limit(Limit::Output), Reused),
+        (
+            "output flood",
+            flood.clone().call("fd_write", &[1, vectors, 1024, 0x9000]),
+            limit(Limit::Output),
+            Reused,
+        ),
         (
             "error flood",
             flood.repeat(1 << 30).call("fd_write", &[2, vectors, 1024, 0x9000]),
@@ -148,12 +199,25 @@ async fn programs_end_as_they_should_and_leave_nothing() {
         ),
         (
             "full disk",
-            create.clone().call("fd_write", &[4, same, 1024, 0x9000]).call("fd_write", &[4, same, 1, 0x9000]),
+            create
+                .clone()
+                .call("fd_write", &[4, same, 1024, 0x9000])
+                .call("fd_write", &[4, same, 1, 0x9000]),
             errno(Errno::Nospc),
             Reused,
         ),
-        ("sparse file", create.clone().call("fd_filestat_set_size", &[4, 1 << 50]), errno(Errno::Nospc), Reused),
-        ("sparse write", create.clone().call("fd_pwrite", &[4, same, 1, 1 << 50, 0x9000]), errno(Errno::Nospc), Reused),
+        (
+            "sparse file",
+            create.clone().call("fd_filestat_set_size", &[4, 1 << 50]),
+            errno(Errno::Nospc),
+            Reused,
+        ),
+        (
+            "sparse write",
+            create.clone().call("fd_pwrite", &[4, same, 1, 1 << 50, 0x9000]),
+            errno(Errno::Nospc),
+            Reused,
+        ),
         (
             "truncating without end",
             create.repeat(1 << 30).call("fd_filestat_set_size", &[4, QUOTA.bytes]),
@@ -206,9 +270,11 @@ fn programs_take_bounded_memory() {
 async fn programs_are_stopped_in_time() {
     let bench = Bench::new(None);
     let mut sleep = program();
-    let hour = sleep.data(&[&[0u8; 24][..], &3_600_000_000_000u64.to_le_bytes(), &[0; 16]].concat());
+    let hour =
+        sleep.data(&[&[0u8; 24][..], &3_600_000_000_000u64.to_le_bytes(), &[0; 16]].concat());
     let sleep = sleep.call("poll_oneoff", &[hour, 0x8000, 1, 0x9000]);
-    let random = program().repeat(1 << 30).call("random_get", &[SOURCE + MIB, BYTES - SOURCE - MIB]);
+    let random =
+        program().repeat(1 << 30).call("random_get", &[SOURCE + MIB, BYTES - SOURCE - MIB]);
     let fill = program().repeat(1 << 30).fill(SOURCE + MIB, 1, BYTES - SOURCE - MIB);
     let calls = program().repeat(1 << 30).call("sched_yield", &[]);
     for program in [program().spin(), sleep, random, fill, calls] {
@@ -226,7 +292,8 @@ async fn programs_are_stopped_in_time() {
         assert!(bench.is_reused(slot).await);
     }
     let mut slot = bench.slot().await;
-    let bounds = Bounds { wall: LONGEST, cpu: Some(Duration::from_millis(30)), cancel: Default::default() };
+    let bounds =
+        Bounds { wall: LONGEST, cpu: Some(Duration::from_millis(30)), cancel: Default::default() };
     let ended = bench.run_within(&mut slot, &program().spin(), &bounds).await;
     assert_eq!(ended.outcome, limit(Limit::Cpu));
     assert!(ended.cpu < Duration::from_millis(30) + LATE, "{:?}", ended.cpu);
@@ -246,7 +313,9 @@ async fn a_dropped_future_stops_its_program() {
 #[tokio::test]
 async fn a_broken_allocator_is_the_programs_own_crash() {
     let bench = Bench::new(None);
-    for (address, expected) in [(0u32, signaled(6)), (u32::MAX - 1, signaled(11)), (BYTES as u32 - 10, signaled(11))] {
+    for (address, expected) in
+        [(0u32, signaled(6)), (u32::MAX - 1, signaled(11)), (BYTES as u32 - 10, signaled(11))]
+    {
         let mut slot = bench.slot().await;
         let mut program = program();
         let word = program.data(&address.to_le_bytes());
@@ -326,11 +395,17 @@ async fn wrong_pointers_are_faults() {
     };
     for (name, arguments, pointers) in calls {
         assert_eq!(run(name, &arguments).await, exited(0), "{name}");
-        for (pointer, wrong) in pointers.iter().flat_map(|p| [BYTES, 1 << 31, (1 << 32) - 8].map(|wrong| (*p, wrong))) {
+        for (pointer, wrong) in
+            pointers.iter().flat_map(|p| [BYTES, 1 << 31, (1 << 32) - 8].map(|wrong| (*p, wrong)))
+        {
             let mut arguments = arguments.clone();
             arguments[pointer] = wrong;
             let outcome = run(name, &arguments).await;
-            assert_eq!(outcome, exited(Errno::Fault as i32), "{name}, argument {pointer}: {wrong:#x}");
+            assert_eq!(
+                outcome,
+                exited(Errno::Fault as i32),
+                "{name}, argument {pointer}: {wrong:#x}"
+            );
         }
     }
 }
@@ -341,11 +416,19 @@ fn no_call_harms_the_host() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let bench = Bench::new(None);
     let mut prefix = Program::default();
-    let good: Vec<Vec<u64>> = good_calls(&mut prefix).into_iter().map(|(_, arguments, _)| arguments).collect();
+    let good: Vec<Vec<u64>> =
+        good_calls(&mut prefix).into_iter().map(|(_, arguments, _)| arguments).collect();
     let mut words: Vec<u64> = good.into_iter().flatten().collect();
     words.extend([0, 1, 2, 3, 4, 5, 7, 8, 24, 100, 1023, 1024, 1025, 4096, 65_535]);
     words.extend([BYTES - 64, BYTES - 8, BYTES - 4, BYTES - 1, BYTES, BYTES + 1]);
-    words.extend([(1 << 31) - 1, 1 << 31, (1 << 32) - 48, (1 << 32) - 8, (1 << 32) - 4, (1 << 32) - 1]);
+    words.extend([
+        (1 << 31) - 1,
+        1 << 31,
+        (1 << 32) - 48,
+        (1 << 32) - 8,
+        (1 << 32) - 4,
+        (1 << 32) - 1,
+    ]);
     words.extend([1 << 32, 1 << 40, i64::MAX as u64, 1 << 63, u64::MAX - 1, u64::MAX]);
     // Lists of vectors and of subscriptions, which overlap, are too long, or are everything.
     words.push(prefix.words(&[
@@ -367,8 +450,12 @@ fn no_call_harms_the_host() {
         words.push(prefix.data(path.as_bytes()));
     }
     let call = (0..CALLS.len(), proptest::collection::vec(sample::select(words), 9));
-    let calls = proptest::collection::vec(call.prop_filter("an end", |(call, _)| CALLS[*call].0 != "proc_exit"), 1..40);
-    let mut runner = TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() });
+    let calls = proptest::collection::vec(
+        call.prop_filter("an end", |(call, _)| CALLS[*call].0 != "proc_exit"),
+        1..40,
+    );
+    let mut runner =
+        TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() });
     let mut reused = 0;
     for _ in 0..PROGRAMS {
         let calls = calls.new_tree(&mut runner).unwrap().current();

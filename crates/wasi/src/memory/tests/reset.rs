@@ -27,7 +27,8 @@ fn writes() -> impl Strategy<Value = Vec<Write>> {
         1 => 9 << 20..12u64 << 20,
     ];
     let aligned = (1..BYTES / page).prop_map(move |at| at * page);
-    let at = prop_oneof![page..BYTES, aligned.clone(), aligned.prop_map(move |at| at - 1 + page % 2)];
+    let at =
+        prop_oneof![page..BYTES, aligned.clone(), aligned.prop_map(move |at| at - 1 + page % 2)];
     let write = (at, len, any::<bool>()).prop_filter("not its own source", move |(at, len, _)| {
         at + len <= BYTES && (*at >= SOURCE + 65_536 || at + len <= SOURCE)
     });
@@ -35,9 +36,9 @@ fn writes() -> impl Strategy<Value = Vec<Write>> {
 }
 
 fn program(writes: &[Write]) -> Program {
-    writes
-        .iter()
-        .fold(Program::default(), |program, (at, len, zero)| program.fill(*at, if *zero { 0 } else { 0xA5 }, *len))
+    writes.iter().fold(Program::default(), |program, (at, len, zero)| {
+        program.fill(*at, if *zero { 0 } else { 0xA5 }, *len)
+    })
 }
 
 /// The pages that a program writes, with those of its source.
@@ -58,11 +59,14 @@ fn any_writes_are_found_and_undone() {
     let bench = Bench::new(None);
     let can_list = sys::can_list_written_pages();
     if !can_list {
-        println!("skipped in part: this kernel cannot list written pages, so only the other way of a reset is tested");
+        println!(
+            "skipped in part: this kernel cannot list written pages, so only the other way of a reset is tested"
+        );
     }
     let slot = RefCell::new(runtime.block_on(bench.slot()));
     let resident = RefCell::new(BTreeSet::new());
-    let config = ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() };
+    let config =
+        ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() };
     TestRunner::new(config)
         .run(&(writes(), any::<bool>()), |(writes, knowing)| {
             let slot = &mut *slot.borrow_mut();
@@ -72,7 +76,10 @@ fn any_writes_are_found_and_undone() {
             // Pages that were copied back stay the slot's own, and count as written from then on.
             resident.borrow_mut().extend(pages(&program, &writes));
             let written = slot.written();
-            assert_eq!(written.as_deref().map(pages_of), can_list.then(|| resident.borrow().clone()));
+            assert_eq!(
+                written.as_deref().map(pages_of),
+                can_list.then(|| resident.borrow().clone())
+            );
             assert!(slot.reset_knowing(if knowing { written } else { None }));
             assert!(slot.bytes() == bench.template.image.bytes(), "not as its image");
             if !knowing || !can_list || resident.borrow().len() * PAGE > 8 << 20 {
@@ -97,8 +104,14 @@ async fn scattered_writes_are_found_however_many() {
         if let Some(written) = slot.written() {
             assert!(pages_of(&written).is_superset(&pages(&program, &writes)), "{count}");
             let memory = slot.store.data().memory.unwrap();
-            assert!(matches!(sys::written_pages(&slot.store, memory, written.len()), Written::Ranges(_)));
-            assert!(matches!(sys::written_pages(&slot.store, memory, written.len() - 1), Written::Unknown));
+            assert!(matches!(
+                sys::written_pages(&slot.store, memory, written.len()),
+                Written::Ranges(_)
+            ));
+            assert!(matches!(
+                sys::written_pages(&slot.store, memory, written.len() - 1),
+                Written::Unknown
+            ));
         }
         assert!(bench.is_reused(slot).await, "{count}");
     }
@@ -119,7 +132,10 @@ async fn reading_is_not_writing() {
         assert_eq!(pages_of(&written), pages(&program, &[]));
     }
     let ended = bench.run(&mut slot, &Program::default().load(DATA.0), WALL).await;
-    assert_eq!(ended.outcome, cellblock_exec::Outcome::Exited { code: i32::from(DATA.1.as_bytes()[0]) });
+    assert_eq!(
+        ended.outcome,
+        cellblock_exec::Outcome::Exited { code: i32::from(DATA.1.as_bytes()[0]) }
+    );
 }
 
 #[tokio::test]
@@ -149,7 +165,8 @@ fn slots_in_many_threads_do_not_disturb_each_other() {
         .map(|thread| {
             let bench = bench.clone();
             std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let runtime =
+                    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
                 for round in 0..60u64 {
                     runtime.block_on(async {
                         let mut slot = bench.slot().await;
@@ -157,7 +174,10 @@ fn slots_in_many_threads_do_not_disturb_each_other() {
                         let writes: Vec<Write> = (0..40)
                             .map(|n| {
                                 (
-                                    SOURCE + 65_536 + (thread * 7919 + round * 104_729 + n * 65_537) % (BYTES / 2),
+                                    SOURCE
+                                        + 65_536
+                                        + (thread * 7919 + round * 104_729 + n * 65_537)
+                                            % (BYTES / 2),
                                     5000,
                                     false,
                                 )
@@ -198,7 +218,12 @@ async fn a_pool_keeps_so_many_and_only_its_own() {
 
 /// An image of the slot as it is now.
 fn taken(slot: &Slot) -> crate::memory::MemoryImage {
-    image(slot.bytes(), slot.bytes().len() as u64, slot.image.globals.to_vec(), slot.store.data().fs.clone())
+    image(
+        slot.bytes(),
+        slot.bytes().len() as u64,
+        slot.image.globals.to_vec(),
+        slot.store.data().fs.clone(),
+    )
 }
 
 #[tokio::test]
@@ -257,7 +282,10 @@ async fn files_and_descriptors_are_reset_too() {
     let mut program = Program::default();
     let file = program.data(b"tmp/file");
     let open = [3, 0, file, 8, 8, 1 << 6, 0, 0, 0x8000];
-    let program = program.call("path_open", &open).call("path_unlink_file", &[3, file, 8]).call("fd_close", &[3]);
+    let program = program
+        .call("path_open", &open)
+        .call("path_unlink_file", &[3, file, 8])
+        .call("fd_close", &[3]);
     assert!(bench.run(&mut slot, &program, WALL).await.outcome.is_success());
     assert!(frozen(&slot) != fresh);
     bench.template.release(slot);
@@ -269,20 +297,26 @@ async fn files_and_descriptors_are_reset_too() {
 fn an_image_file_has_the_memory_and_holes_for_zeros() {
     use std::os::unix::fs::MetadataExt;
     let pages = proptest::collection::vec((any::<bool>(), 0..PAGE, 1..=255u8), 0..60);
-    TestRunner::new(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })
-        .run(&pages, |pages| {
-            let mut memory = vec![0; pages.len() * PAGE];
-            for (index, (_, at, byte)) in pages.iter().enumerate().filter(|(_, (has_content, ..))| *has_content) {
-                memory[index * PAGE + at] = *byte;
-            }
-            let mut file = tempfile::NamedTempFile::new().unwrap();
-            write_sparse(file.as_file_mut(), &memory).unwrap();
-            assert!(std::fs::read(file.path()).unwrap() == memory);
-            let full = pages.iter().filter(|(has_content, ..)| *has_content).count();
-            assert!(file.as_file().metadata().unwrap().blocks() * 512 <= (full * PAGE) as u64 + 65_536);
-            Ok(())
-        })
-        .unwrap();
+    TestRunner::new(ProptestConfig {
+        cases: 100,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })
+    .run(&pages, |pages| {
+        let mut memory = vec![0; pages.len() * PAGE];
+        for (index, (_, at, byte)) in
+            pages.iter().enumerate().filter(|(_, (has_content, ..))| *has_content)
+        {
+            memory[index * PAGE + at] = *byte;
+        }
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        write_sparse(file.as_file_mut(), &memory).unwrap();
+        assert!(std::fs::read(file.path()).unwrap() == memory);
+        let full = pages.iter().filter(|(has_content, ..)| *has_content).count();
+        assert!(file.as_file().metadata().unwrap().blocks() * 512 <= (full * PAGE) as u64 + 65_536);
+        Ok(())
+    })
+    .unwrap();
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use cellblock_agents::{AutoSelection, Chat, Message, Opening, Speakers, Summary, ends_with_word, sequence};
+use cellblock_agents::{
+    AutoSelection, Chat, Message, Opening, Speakers, Summary, ends_with_word, sequence,
+};
 use toml::Spanned;
 
 use super::{
@@ -24,7 +26,12 @@ const MAX_TURNS: u32 = 10;
 ///
 /// # Errors
 /// When the file makes no sense; the message names the line.
-pub async fn plan(file: &File, stage: &Stage, models: &mut Models, opening: Opening) -> Result<Plan> {
+pub async fn plan(
+    file: &File,
+    stage: &Stage,
+    models: &mut Models,
+    opening: Opening,
+) -> Result<Plan> {
     let mut cast = Cast::new(file, stage, models)?;
     if let (Some(_), Some(step)) = (&file.config.chat, file.config.sequence.first()) {
         return Err(file.fault(step.span(), "give either [chat] or [[sequence]]"));
@@ -63,7 +70,11 @@ fn places(file: &File, steps: &[Spanned<StepConfig>], names: &[Name]) -> Result<
     names.iter().map(place).collect()
 }
 
-async fn chat(cast: &mut Cast<'_>, config: &ChatConfig, at: std::ops::Range<usize>) -> Result<Chat> {
+async fn chat(
+    cast: &mut Cast<'_>,
+    config: &ChatConfig,
+    at: std::ops::Range<usize>,
+) -> Result<Chat> {
     let file = cast.file;
     let names = match &config.agents {
         Some(names) => names.clone(),
@@ -77,17 +88,21 @@ async fn chat(cast: &mut Cast<'_>, config: &ChatConfig, at: std::ops::Range<usiz
     for name in &names {
         agents.push(cast.agent(name).await?);
     }
-    let kind = config.kind.unwrap_or(if agents.len() == 2 { ChatKind::Pair } else { ChatKind::Group });
+    let kind =
+        config.kind.unwrap_or(if agents.len() == 2 { ChatKind::Pair } else { ChatKind::Group });
     let mut chat = match kind {
         ChatKind::Pair if agents.len() > 2 => {
-            return Err(file.fault(at, format!("a pair has two agents, and this one has {}", agents.len())));
+            return Err(
+                file.fault(at, format!("a pair has two agents, and this one has {}", agents.len()))
+            );
         }
         ChatKind::Pair => {
             refuse_what_is_a_groups(file, config, at.clone())?;
-            let mut agents = agents.into_iter().zip(&names).map(|(agent, name)| match cast.find(name) {
-                Ok(found) if found.get_ref().kind == AgentKind::User => done_when_idle(agent),
-                _ => agent,
-            });
+            let mut agents =
+                agents.into_iter().zip(&names).map(|(agent, name)| match cast.find(name) {
+                    Ok(found) if found.get_ref().kind == AgentKind::User => done_when_idle(agent),
+                    _ => agent,
+                });
             match (agents.next(), agents.next()) {
                 (Some(first), Some(second)) => Chat::between(first, second),
                 _ => return Err(file.fault(at, "a pair has two agents")),
@@ -103,7 +118,9 @@ async fn chat(cast: &mut Cast<'_>, config: &ChatConfig, at: std::ops::Range<usiz
         chat.introductions = config.introductions.unwrap_or(chat.introductions);
         let word = config.end_word.clone().unwrap_or_else(|| "TERMINATE".to_owned());
         let runs_code = chat.agents.iter().any(|agent| agent.code.is_some());
-        let ends = move |message: &Message| ends_with_word(message, &word) && !asks_for_more(message, runs_code);
+        let ends = move |message: &Message| {
+            ends_with_word(message, &word) && !asks_for_more(message, runs_code)
+        };
         chat.is_termination = Some(Arc::new(ends));
     }
     chat.max_turns = Some(config.max_turns.unwrap_or(MAX_TURNS));
@@ -119,15 +136,21 @@ async fn chat(cast: &mut Cast<'_>, config: &ChatConfig, at: std::ops::Range<usiz
 /// All agents that are in no team, users first.
 fn usual_agents(file: &File) -> Vec<Name> {
     let agents = || file.config.agents.iter().map(Spanned::get_ref);
-    let directed = |name: &str| agents().any(|agent| agent.team.iter().any(|member| member.get_ref() == name));
+    let directed =
+        |name: &str| agents().any(|agent| agent.team.iter().any(|member| member.get_ref() == name));
     let free = agents().filter(|agent| !directed(agent.name.get_ref()));
-    let (mut users, others): (Vec<_>, Vec<_>) = free.partition(|agent| agent.kind == AgentKind::User);
+    let (mut users, others): (Vec<_>, Vec<_>) =
+        free.partition(|agent| agent.kind == AgentKind::User);
     users.extend(others);
     users.into_iter().map(|agent| agent.name.clone()).collect()
 }
 
 /// Refuses what would have no effect between two.
-fn refuse_what_is_a_groups(file: &File, config: &ChatConfig, at: std::ops::Range<usize>) -> Result<()> {
+fn refuse_what_is_a_groups(
+    file: &File,
+    config: &ChatConfig,
+    at: std::ops::Range<usize>,
+) -> Result<()> {
     let set = [
         ("speakers", config.speakers.is_some()),
         ("selector", config.selector.is_some()),
@@ -139,7 +162,9 @@ fn refuse_what_is_a_groups(file: &File, config: &ChatConfig, at: std::ops::Range
     ];
     match set.iter().find(|(_, set)| *set) {
         None => Ok(()),
-        Some((field, _)) => Err(file.fault(at, format!("`{field}` is for groups; two agents answer each other"))),
+        Some((field, _)) => {
+            Err(file.fault(at, format!("`{field}` is for groups; two agents answer each other")))
+        }
     }
 }
 
@@ -148,7 +173,8 @@ async fn speakers(cast: &mut Cast<'_>, config: &ChatConfig, chat: &mut Chat) -> 
         Speakers::Auto(auto) => Some(auto.clone()),
         _ => None,
     };
-    let chooses = auto.is_some() && config.speakers.is_none() || config.speakers == Some(SpeakersConfig::Auto);
+    let chooses = auto.is_some() && config.speakers.is_none()
+        || config.speakers == Some(SpeakersConfig::Auto);
     let text_at = config.selector.as_ref().map_or(0..0, Spanned::span);
     if !chooses && (config.selector.is_some() || config.selector_message.is_some()) {
         let what = "`selector` and `selector_message` are for `speakers = \"auto\"`, where a model chooses";

@@ -33,7 +33,9 @@ impl<'c> Cast<'c> {
         let names = || file.config.agents.iter().map(|agent| &agent.get_ref().name);
         for (place, name) in names().enumerate() {
             if names().take(place).any(|before| before.get_ref() == name.get_ref()) {
-                return Err(file.fault(name.span(), format!("two agents are named `{}`", name.get_ref())));
+                return Err(
+                    file.fault(name.span(), format!("two agents are named `{}`", name.get_ref()))
+                );
             }
         }
         Ok(Self { file, stage, models, made: BTreeMap::new() })
@@ -45,11 +47,22 @@ impl<'c> Cast<'c> {
     /// When no agent has the name.
     pub fn find(&self, name: &Name) -> Result<&'c Spanned<AgentConfig>> {
         let agents = &self.file.config.agents;
-        agents.iter().find(|agent| agent.get_ref().name.get_ref() == name.get_ref()).ok_or_else(|| {
-            let all = agents.iter().map(|agent| agent.get_ref().name.get_ref().as_str()).collect::<Vec<_>>().join(", ");
-            let all = if all.is_empty() { "there are no [[agents]]".to_owned() } else { format!("there are {all}") };
-            self.file.fault(name.span(), format!("no agent is named `{}`; {all}", name.get_ref()))
-        })
+        agents.iter().find(|agent| agent.get_ref().name.get_ref() == name.get_ref()).ok_or_else(
+            || {
+                let all = agents
+                    .iter()
+                    .map(|agent| agent.get_ref().name.get_ref().as_str())
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                let all = if all.is_empty() {
+                    "there are no [[agents]]".to_owned()
+                } else {
+                    format!("there are {all}")
+                };
+                self.file
+                    .fault(name.span(), format!("no agent is named `{}`; {all}", name.get_ref()))
+            },
+        )
     }
 
     /// An agent, with its team.
@@ -67,15 +80,23 @@ impl<'c> Cast<'c> {
         let own = config.name.get_ref().clone();
         if above.contains(&own) {
             let circle = format!("{} -> {own}", above.join(" -> "));
-            return Err(self.file.fault(name.span(), format!("`{own}` cannot be in a team that it directs: {circle}")));
+            return Err(self.file.fault(
+                name.span(),
+                format!("`{own}` cannot be in a team that it directs: {circle}"),
+            ));
         }
-        let runs_code = config.code.unwrap_or(config.kind == AgentKind::User) && self.stage.runs_code();
+        let runs_code =
+            config.code.unwrap_or(config.kind == AgentKind::User) && self.stage.runs_code();
         let code = if runs_code && above.is_empty() { self.stage.code().await? } else { None };
         let mut agent = match config.kind {
             AgentKind::User => {
-                for (set, field) in [(config.model.is_some(), "model"), (!config.team.is_empty(), "team")] {
+                for (set, field) in
+                    [(config.model.is_some(), "model"), (!config.team.is_empty(), "team")]
+                {
                     if set {
-                        let what = format!("`{own}` is a user, which has no `{field}`: leave it out, or the kind");
+                        let what = format!(
+                            "`{own}` is a user, which has no `{field}`: leave it out, or the kind"
+                        );
                         return Err(self.file.fault(spanned.span(), what));
                     }
                 }
@@ -102,7 +123,10 @@ impl<'c> Cast<'c> {
         agent.human_input = config.human.unwrap_or(agent.human_input);
         if let Some(text) = &config.system_message {
             agent.system_message.clone_from(text);
-        } else if config.kind == AgentKind::Assistant && config.team.is_empty() && !self.stage.runs_code() {
+        } else if config.kind == AgentKind::Assistant
+            && config.team.is_empty()
+            && !self.stage.runs_code()
+        {
             agent.system_message = crate::commands::chat::agents::WITHOUT_CODE.to_owned();
         }
         if let Some(text) = &config.description {
@@ -134,7 +158,9 @@ impl<'c> Cast<'c> {
                     None => self.by_name(name)?,
                 };
                 let making = self.models.get(&config).await;
-                making.with_context(|| format!("{}: the model `{key}` cannot be used", self.file.name))?
+                making.with_context(|| {
+                    format!("{}: the model `{key}` cannot be used", self.file.name)
+                })?
             }
         };
         self.made.insert(key, client.clone());
@@ -144,9 +170,12 @@ impl<'c> Cast<'c> {
     /// A model that is not in the file.
     fn by_name(&self, name: &Name) -> Result<cellblock_models::ModelConfig> {
         if let Err(error) = models::check(name.get_ref()) {
-            let known = self.file.config.models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let known =
+                self.file.config.models.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
             let known = if known.is_empty() { "none".to_owned() } else { known };
-            return Err(self.file.fault(name.span(), format!("{error}. Of [models] there are: {known}")));
+            return Err(self
+                .file
+                .fault(name.span(), format!("{error}. Of [models] there are: {known}")));
         }
         Ok(cellblock_models::ModelConfig::named(name.get_ref()))
     }

@@ -37,7 +37,10 @@ pub fn read(path: &Path) -> Result<File> {
             // The parser names a field that it does not know, but not one whose value is wrong.
             let field = field(&text, &at).filter(|field| !error.message().contains(field));
             let field = field.map(|field| format!("`{field}`: ")).unwrap_or_default();
-            Err(usage(format!("{name}, line {}: {field}{}", line(&text, &at), error.message()), HINT))
+            Err(usage(
+                format!("{name}, line {}: {field}{}", line(&text, &at), error.message()),
+                HINT,
+            ))
         }
     }
 }
