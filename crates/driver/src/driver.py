@@ -99,6 +99,8 @@ def start(config):
         # One thread for each processor of the host would exhaust the limit on processes.
         "OPENBLAS_NUM_THREADS": "1",
     }
+    if config["modules"]:
+        _cell.environment["PYTHONPATH"] = config["modules"]
     _cell.packages = None
     _cell.worker = None
     _cell.run = None
@@ -464,8 +466,13 @@ def _program_environment():
     if _cell.packages is not None:
         modules, programs = _cell.packages
         environment["PATH"] = programs + ":" + environment["PATH"]
-        environment["PYTHONPATH"] = modules
+        environment["PYTHONPATH"] = _python_path(modules)
     return environment
+
+
+def _python_path(packages):
+    modules = _cell.config["modules"]
+    return f"{modules}:{packages}" if modules else packages
 
 
 def _forward(run, descriptor):
@@ -630,6 +637,8 @@ def _be_worker(requests, status, begun, out, err, questions, answers):
     _open_standard_streams()
     import site
 
+    if _cell.config["modules"]:
+        sys.path.insert(0, _cell.config["modules"])
     site.main()
     import builtins
 
@@ -680,7 +689,7 @@ def _use_packages(modules, programs):
     new = [entry for entry in sys.path if entry not in before]
     sys.path[:] = [before[0], *new, *[entry for entry in before[1:] if entry != _old_packages]]
     os.environ["PATH"] = programs + ":" + _cell.environment["PATH"]
-    os.environ["PYTHONPATH"] = modules
+    os.environ["PYTHONPATH"] = _python_path(modules)
     _old_packages = modules
     importlib.invalidate_caches()
 

@@ -23,6 +23,7 @@ static PROGRAM: LazyLock<Program> = LazyLock::new(Program::new);
 static CAPABILITIES: LazyLock<Capabilities> = LazyLock::new(|| Capabilities {
     languages: languages(),
     isolation: Isolation::None,
+    watched: Vec::new(),
     limits: vec![Limit::Wall, Limit::Output],
     network: false,
     state: true,
