@@ -363,7 +363,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         calls: &["socketpair"],
         which: Which::Except { argument: 0, values: &[AF_UNIX] },
-        why: "the same, for pairs",
+        why: "pairs of sockets of any family but one",
         ..ANY
     },
     Rule {
@@ -441,7 +441,7 @@ pub const RULES: &[Rule] = &[
         calls: &["setpriority"],
         cells: Cells::SharedRoot,
         which: Which::Except { argument: 1, values: &[0] },
-        why: "the same",
+        why: "the priority of other processes of the same user",
         ..ANY
     },
     Rule {
@@ -461,7 +461,7 @@ pub const RULES: &[Rule] = &[
         calls: &["fcntl"],
         cells: Cells::SharedRoot,
         which: Which::With { argument: 1, mask: MASK, values: &[F_SETLEASE, F_NOTIFY] },
-        why: "the same events, and holding up whoever opens a file of the user's",
+        why: "events of directories, and leases, which hold up whoever opens a file of the user's",
         ..ANY
     },
     Rule {
@@ -517,7 +517,7 @@ pub const RULES: &[Rule] = &[
         calls: &["utimensat"],
         cells: Cells::SharedOwner,
         which: Which::NotZero { argument: 1 },
-        why: "the same; without a path it is a file that the program has open",
+        why: "times of files by a path; without one it is a file that the program has open",
         ..ANY
     },
     Rule {
@@ -541,7 +541,7 @@ pub const RULES: &[Rule] = &[
                 FS_IOC_ENABLE_VERITY,
             ],
         },
-        why: "the same, for flags of files",
+        why: "flags of files that are open for reading only",
         ..ANY
     },
     Rule {
@@ -561,14 +561,14 @@ pub const RULES: &[Rule] = &[
         calls: &["fcntl"],
         cells: Cells::UnscopedSignals,
         which: Which::With { argument: 1, mask: MASK, values: &[F_SETOWN, F_SETSIG, F_SETOWN_EX] },
-        why: "the kernel sends a signal of choice to a process of choice when a file is ready",
+        why: "signals that the kernel sends to a process of choice when a file is ready",
         ..ANY
     },
     Rule {
         calls: &["ioctl"],
         cells: Cells::UnscopedSignals,
         which: Which::With { argument: 1, mask: MASK, values: &[FIOSETOWN, SIOCSPGRP] },
-        why: "the same",
+        why: "signals that the kernel sends when a socket is ready",
         ..ANY
     },
 ];
