@@ -29,6 +29,9 @@ pub(crate) struct IndexedFile {
     /// Its path in the object, with `/`.
     pub(crate) name: String,
     blake3: String,
+    /// Its permissions; `None` in an index of an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mode: Option<u32>,
     /// The file as it was when its hash was last known to be right.
     stamp: Stamp,
 }
@@ -68,6 +71,28 @@ pub(crate) enum Use {
     Shared,
 }
 
+impl IndexedFile {
+    /// Gives a shared file its permissions back: a program that runs as the user may have changed
+    /// them by a link. Returns whether they were others.
+    fn repair_rights(&self, path: &Path, found: &fs::Metadata) -> Result<bool> {
+        if self.stamp.use_of() == Use::Private {
+            return Ok(false);
+        }
+        if found.uid() != nix::unistd::geteuid().as_raw() {
+            let why = io::Error::other("it belongs to another user");
+            return Err(storage("trust", path, why));
+        }
+        let mode = found.mode() & 0o7777;
+        let right = self.mode.unwrap_or(0o444 | mode & 0o111);
+        if mode == right {
+            return Ok(false);
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(right))
+            .map_err(|source| storage("protect", path, source))?;
+        Ok(true)
+    }
+}
+
 impl Index {
     /// Reads the index of the object at `object`.
     pub(crate) fn read(object: &Path) -> Result<Self> {
@@ -83,7 +108,8 @@ impl Index {
             let path = object.join(&file.name);
             let metadata = fs::metadata(&path).map_err(|source| storage("read", &path, source))?;
             let stamp = Stamp::of(&metadata, file.stamp.use_of());
-            if care == Care::Hashes || stamp != file.stamp {
+            let repaired = file.repair_rights(&path, &metadata)?;
+            if care == Care::Hashes || stamp != file.stamp || repaired {
                 let hash = hash_file(&path).map_err(|source| storage("read", &path, source))?;
                 if hash != file.blake3 {
                     return Err(storage(
@@ -120,7 +146,8 @@ pub(crate) fn seal(directory: &Path, use_of: Use) -> io::Result<()> {
             file.sync_all()?;
         }
         let stamp = Stamp::of(&file.metadata()?, use_of);
-        indexed.push(IndexedFile { name: name.to_owned(), blake3: hash_file(path)?, stamp });
+        let blake3 = hash_file(path)?;
+        indexed.push(IndexedFile { name: name.to_owned(), blake3, mode: Some(mode), stamp });
         if let Some(parent) =
             path.parent().filter(|parent| directories.last().is_none_or(|last| last != parent))
         {

@@ -73,6 +73,26 @@ impl Objects {
     /// # Errors
     /// [`cellblock_exec::Error::Storage`] when the object is not there or `into` cannot be written.
     pub fn link_into(&self, id: &str, into: &Path, but: &[&str]) -> Result<()> {
+        self.put_into(id, into, but, link)
+    }
+
+    /// As [`Objects::link_into`], with copies: for programs that run as the user and see the files
+    /// under a Landlock rule. As their owner they may change the permissions of a file that they
+    /// can only read, and through a link that of the cache.
+    ///
+    /// # Errors
+    /// As [`Objects::link_into`].
+    pub fn copy_into(&self, id: &str, into: &Path, but: &[&str]) -> Result<()> {
+        self.put_into(id, into, but, copy)
+    }
+
+    fn put_into(
+        &self,
+        id: &str,
+        into: &Path,
+        but: &[&str],
+        put: fn(&Path, &Path) -> io::Result<()>,
+    ) -> Result<()> {
         let object = self.path(id);
         let index = Index::read(&object)?;
         let mut made = PathBuf::new();
@@ -84,7 +104,7 @@ impl Objects {
                     directories(into, parent)?;
                     made = parent.to_owned();
                 }
-                give(&object.join(&file.name), &path)
+                put(&object.join(&file.name), &path)
             };
             give_one().map_err(|source| storage("write", &path, source))?;
         }
@@ -109,11 +129,16 @@ fn directories(top: &Path, directory: &Path) -> io::Result<()> {
     fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
 }
 
-fn give(from: &Path, to: &Path) -> io::Result<()> {
+fn link(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         // Another file system, one that has no links, or too many links to the file.
-        Err(_) => fs::copy(from, to).map(drop),
+        Err(_) => copy(from, to),
         Ok(()) => Ok(()),
     }
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    // What is there already stays, as with links.
+    if fs::symlink_metadata(to).is_ok() { Ok(()) } else { fs::copy(from, to).map(drop) }
 }

@@ -148,6 +148,9 @@ pub struct SessionArgs {
     /// Number of processes alive at once
     #[arg(long, value_name = "N", default_value_t = Limits::default().processes, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
     pub processes: u32,
+    /// Refuse to run where one of these limits can only be watched, not enforced
+    #[arg(long, help_heading = "Limits")]
+    pub strict_limits: bool,
     /// Bytes kept of each of standard output and standard error of a block
     #[arg(long, value_name = "SIZE", default_value = "1m", value_parser = units::size, help_heading = "Limits")]
     pub output_limit: u64,

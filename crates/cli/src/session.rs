@@ -137,7 +137,13 @@ pub fn spec(args: &SessionArgs) -> Result<SessionSpec> {
     for line in &inputs.left_out {
         crate::render::note(line);
     }
-    Ok(SessionSpec { limits, network, files: inputs.files, ..SessionSpec::default() })
+    Ok(SessionSpec {
+        limits,
+        strict_limits: args.strict_limits,
+        network,
+        files: inputs.files,
+        ..SessionSpec::default()
+    })
 }
 
 /// What the options let be installed.

@@ -80,6 +80,7 @@ impl DockerExecutor {
             languages: languages.into_iter().map(Language::new).collect(),
             isolation: Isolation::Container,
             limits: limits(&engine),
+            watched: Vec::new(),
             network: true,
             state: true,
             fork: false,
@@ -134,7 +135,7 @@ impl DockerExecutor {
 
     /// The kind of container that a session needs, and its grants.
     async fn kind(&self, spec: &SessionSpec) -> Result<(Kind, Relays)> {
-        self.check(&spec.limits)?;
+        self.capabilities.check(NAME, spec, LEAST_MEMORY)?;
         let relays = relays(&spec.network)?;
         if let Some(address) = relays.addresses.first() {
             return Err(Error::Unsupported(format!(
@@ -157,30 +158,6 @@ impl DockerExecutor {
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name.to_owned(), image.clone());
         Ok(image)
-    }
-
-    fn check(&self, limits: &Limits) -> Result<()> {
-        limits.check()?;
-        if limits.memory < LEAST_MEMORY {
-            let least = LEAST_MEMORY / (1024 * 1024);
-            let why = format!(
-                "{} bytes are less than an interpreter needs; give at least {least} MiB",
-                limits.memory
-            );
-            return Err(Error::Invalid { what: "memory limit", why });
-        }
-        let asked = [
-            (Limit::Memory, limits.memory != u64::MAX),
-            (Limit::Processes, limits.processes != u32::MAX),
-        ];
-        for (limit, asked) in asked {
-            if asked && !self.capabilities.limits.contains(&limit) {
-                return Err(Error::Unsupported(format!(
-                    "the engine cannot limit {limit}: its control groups do not let it; see `cellblock doctor`"
-                )));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -253,6 +230,7 @@ impl Executor for DockerExecutor {
             files: spec.files,
             relays: relays.relays,
             packages: None,
+            watched: Vec::new(),
             memory_is_refused: false,
             program: kind.image.program.clone(),
         };

@@ -1,8 +1,8 @@
 //! How a cell's container is made.
 //!
 //! Everything is denied unless it is needed or granted: no network, no capability, no way to gain privileges, no writable
-//! file but in three sized tmpfs, no host directory, no environment of the host. The engine's own system call filter stays
-//! in place.
+//! file but in three sized tmpfs, no host directory, no environment of the host. The filter of system calls is our own
+//! ([`seccomp`]).
 
 use std::collections::HashMap;
 
@@ -16,6 +16,7 @@ use cellblock_exec::Limits;
 use crate::{
     options::{Gpus, Options},
     owner::{OWNER, VERSION},
+    seccomp,
 };
 
 /// The user and group of everything in a cell: nobody.
@@ -117,8 +118,10 @@ pub(crate) fn hardened() -> HostConfig {
         readonly_rootfs: Some(true),
         privileged: Some(false),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        // Nothing about seccomp: the engine's default filter applies.
-        security_opt: Some(vec!["no-new-privileges:true".to_owned()]),
+        security_opt: Some(vec![
+            "no-new-privileges:true".to_owned(),
+            format!("seccomp={}", seccomp::profile()),
+        ]),
         // Our driver is process 1, and has to be. The kernel keeps signals from inside a process namespace away from its
         // first process, so a program's `kill(-1, SIGKILL)` spares the driver; with an init in front of it, the driver
         // would be an ordinary process and die. It collects orphans itself.

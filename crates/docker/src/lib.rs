@@ -38,6 +38,7 @@ mod pip;
 mod pool;
 mod recipe;
 mod removal;
+mod seccomp;
 mod stream;
 mod sweep;
 mod volume;

@@ -20,6 +20,9 @@ pub struct Config {
     pub temporary: String,
     /// `PATH` for programs, and where interpreters are looked for.
     pub path: String,
+    /// A directory of modules that every Python of the cell finds before all others, such as what
+    /// takes the place of something the cell lacks; `None` where nothing is lacking.
+    pub modules: Option<String>,
     /// Whether the driver is process 1 of a process namespace, so that all other processes it sees are programs of its
     /// own cell, which it may kill.
     pub alone: bool,
@@ -46,6 +49,7 @@ impl Config {
             workspace: "/workspace".to_owned(),
             temporary: "/tmp".to_owned(),
             path: "/usr/local/bin:/usr/bin:/bin".to_owned(),
+            modules: None,
             alone: true,
             disk: limits.disk,
             files: limits.files,

@@ -9,6 +9,7 @@
 //! backend, with the same limits and the same results.
 
 mod artifacts;
+pub mod calls;
 mod cell;
 mod config;
 mod connections;

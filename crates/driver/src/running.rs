@@ -209,6 +209,7 @@ impl<C: Cell> DriverSession<C> {
             usage: Usage { wall: started.elapsed(), cpu, memory, fuel: None },
             executor: session.setup.executor.to_owned(),
             isolation: session.setup.isolation,
+            watched: session.setup.watched.clone(),
             state_lost: lost,
             notes: if note.is_empty() { Vec::new() } else { vec![note] },
         })

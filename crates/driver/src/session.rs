@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, io, time::Duration};
 
 use async_trait::async_trait;
 use cellblock_exec::{
-    Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Limits, Outcome,
-    Requirement, Result, Session, filename,
+    Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Limit, Limits,
+    Outcome, Requirement, Result, Session, filename,
 };
 
 use crate::{
@@ -33,6 +33,8 @@ pub struct Setup {
     pub isolation: Isolation,
     /// The session's limits.
     pub limits: Limits,
+    /// Limits of the session that are only watched.
+    pub watched: Vec<Limit>,
     /// Environment variables for programs, besides those that the driver sets.
     pub environment: BTreeMap<String, String>,
     /// Files to put into the workspace.

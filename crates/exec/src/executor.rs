@@ -103,6 +103,12 @@ pub struct Capabilities {
     /// Limits it enforces; a session that asks for another is refused. Limits on things that cannot exist in it (such as
     /// processes) count as enforced.
     pub limits: Vec<Limit>,
+    /// Those of `limits` that are watched and not enforced: what a program uses is looked at many
+    /// times a second, and a program that exceeds the limit is stopped, but has had more until
+    /// then, and some ways to use more may not be seen. A session with
+    /// [`SessionSpec::strict_limits`] is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watched: Vec<Limit>,
     /// Whether it can allow chosen hosts.
     pub network: bool,
     /// Whether blocks of a session share variables and imports.
@@ -115,12 +121,53 @@ pub struct Capabilities {
     pub install: bool,
 }
 
+impl Capabilities {
+    /// Checks what a session asks for against what can be enforced here. `executor` is the name for
+    /// messages, `least_memory` what its interpreter needs, in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a limit that no session can have; [`Error::Unsupported`] for one that
+    /// cannot be enforced, or only be watched where the session wants more.
+    pub fn check(&self, executor: &str, spec: &SessionSpec, least_memory: u64) -> Result<()> {
+        spec.limits.check()?;
+        if spec.limits.memory < least_memory {
+            let least = least_memory.div_ceil(1024 * 1024);
+            let why = format!(
+                "{} bytes are less than the interpreter needs; give at least {least} MiB",
+                spec.limits.memory
+            );
+            return Err(Error::Invalid { what: "memory limit", why });
+        }
+        for limit in spec.limits.asked() {
+            if !self.limits.contains(&limit) {
+                return Err(Error::Unsupported(format!(
+                    "the {executor} executor cannot enforce a limit on {limit} here; ask for none"
+                )));
+            }
+            if spec.strict_limits && self.watched.contains(&limit) {
+                return Err(Error::Unsupported(format!(
+                    "the {executor} executor can only watch the limit on {limit} here, not \
+                     enforce it; take another executor, or do without strict limits"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The limits of a session that are only watched.
+    pub fn watched_of(&self, limits: &Limits) -> Vec<Limit> {
+        limits.asked().filter(|limit| self.watched.contains(limit)).collect()
+    }
+}
+
 /// What a new session is to be.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionSpec {
     /// What it may use.
     pub limits: Limits,
+    /// Refuses to open where one of the limits asked for can only be watched. Default `false`.
+    pub strict_limits: bool,
     /// What it may reach.
     pub network: Network,
     /// The image it starts from; `None` is the executor's default.

@@ -76,6 +76,22 @@ impl Limits {
     }
 }
 
+impl Limits {
+    /// The limits that are asked for. The greatest value of a field asks for none.
+    pub fn asked(&self) -> impl Iterator<Item = Limit> + use<> {
+        let asked = [
+            (Limit::Wall, self.wall != Duration::MAX),
+            (Limit::Cpu, self.cpu.is_some()),
+            (Limit::Memory, self.memory != u64::MAX),
+            (Limit::Output, self.output != u64::MAX),
+            (Limit::Disk, self.disk != u64::MAX),
+            (Limit::Files, self.files != u32::MAX),
+            (Limit::Processes, self.processes != u32::MAX),
+        ];
+        asked.into_iter().filter_map(|(limit, is_asked)| is_asked.then_some(limit))
+    }
+}
+
 /// The name of a limit, as results report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

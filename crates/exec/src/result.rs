@@ -25,6 +25,10 @@ pub struct ExecutionResult {
     pub executor: String,
     /// What stood between the program and the host.
     pub isolation: Isolation,
+    /// Limits of the session that were watched and not enforced: a program could have exceeded them
+    /// for a moment, see [`Capabilities::watched`](crate::Capabilities::watched).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watched: Vec<Limit>,
     /// Whether variables and imports were lost, as after a crash or a timeout. The next block of the session starts with a
     /// fresh interpreter; files of the workspace stay.
     pub state_lost: bool,
@@ -45,6 +49,7 @@ impl ExecutionResult {
             usage: Usage::default(),
             executor: executor.to_owned(),
             isolation,
+            watched: Vec::new(),
             state_lost: false,
             notes: Vec::new(),
         }

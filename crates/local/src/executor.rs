@@ -4,7 +4,6 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -13,16 +12,17 @@ use cellblock_driver::{
     Config, DriverSession, INTERPRETERS, Packages, Program, Relays, Setup, command, relays,
 };
 use cellblock_exec::{
-    Capabilities, Error, Executor, Isolation, Language, Limit, Limits, Network, Result, Session,
+    Capabilities, Error, Executor, Isolation, Language, Limit, Network, Result, Session,
     SessionSpec,
 };
 
 use crate::{
     cell::{Blueprint, LocalCell, temporary},
     groups::{Controller, counts},
+    inside::PROGRAMS,
     interpreter::{self, Environment, Python},
     launcher::{
-        Launcher,
+        Launcher, system,
         wire::{Facts, Kind, Request, Spec},
     },
     packages::{SessionPackages, Source},
@@ -116,9 +116,9 @@ impl LocalExecutor {
         let is_kept = options.environment.is_some();
         let source = match environment {
             Some(_) => None,
-            None => match cache
-                .and_then(|cache| Source::new(cache, python.program.clone(), options.environment))
-            {
+            None => match cache.and_then(|cache| {
+                Source::new(cache, python.program.clone(), options.environment, isolation)
+            }) {
                 Ok(source) => Some(Arc::new(source)),
                 // A user without a place for a cache can run programs all the same, but install nothing.
                 Err(Error::Storage { .. }) if !is_kept => None,
@@ -155,7 +155,11 @@ impl LocalExecutor {
         let environment = self.environment.iter().map(|environment| environment.directory.clone());
         // What is in `/usr` is seen by all.
         let prefix = Some(self.python.prefix.clone()).filter(|prefix| !prefix.starts_with("/usr"));
-        Kind { isolation: self.isolation, visible: prefix.into_iter().chain(environment).collect() }
+        Kind {
+            isolation: self.isolation,
+            visible: prefix.into_iter().chain(environment).collect(),
+            python: Some(self.python.program.clone()),
+        }
     }
 
     /// The launcher; a new one if the old one was killed.
@@ -170,7 +174,7 @@ impl LocalExecutor {
     }
 
     fn check(&self, spec: &SessionSpec) -> Result<Relays> {
-        check_limits(&spec.limits, &self.capabilities.limits)?;
+        self.capabilities.check(NAME, spec, LEAST_MEMORY)?;
         if let Some(image) = &spec.image {
             let why = format!(
                 "the local executor has no images, so there is no {image}; name a virtual environment"
@@ -202,12 +206,19 @@ impl LocalExecutor {
         let memory = bytes(limits.memory);
         let tasks = Some(u64::from(limits.processes) + OWN_TASKS).filter(|tasks| *tasks < NO_TASKS);
         let mut config = Config::new(limits);
-        config.path.clone_from(&self.path);
+        let programs = match &directory {
+            Some(directory) => system::programs(directory),
+            None => PROGRAMS.into(),
+        };
+        config.path = format!("{}:{}", self.path, programs.display());
         config.alone = in_namespaces;
         config.relays.clone_from(&needed.relays);
         if let Some(directory) = &directory {
             config.workspace = directory.join("workspace").display().to_string();
             config.temporary = directory.join("tmp").display().to_string();
+        }
+        if let (Some(directory), Isolation::Landlock) = (&directory, self.isolation) {
+            config.modules = Some(system::modules(directory).display().to_string());
         }
         // The driver sees control groups only in a root of its own.
         if !in_namespaces || !counts(&facts.groups, Controller::Cpu) {
@@ -223,7 +234,7 @@ impl LocalExecutor {
             program: Some(self.python.program.clone()),
             arguments: command(&config),
             environment: vec![
-                ("PATH".to_owned(), self.path.clone()),
+                ("PATH".to_owned(), config.path.clone()),
                 ("HOME".to_owned(), config.temporary.clone()),
                 ("LANG".to_owned(), "C.UTF-8".to_owned()),
             ],
@@ -289,6 +300,7 @@ impl Executor for LocalExecutor {
         let setup = Setup {
             executor: NAME,
             isolation: self.isolation,
+            watched: self.capabilities.watched_of(&spec.limits),
             limits: spec.limits,
             environment: spec.environment,
             files: spec.files,
@@ -352,56 +364,32 @@ fn capabilities(isolation: Isolation, facts: &Facts, path: &str) -> Capabilities
     };
     let others =
         INTERPRETERS.iter().filter(|interpreter| interpreter.programs.iter().any(is_there));
+    let counted = [
+        (Limit::Cpu, counts(&facts.groups, Controller::Cpu)),
+        (Limit::Memory, counts(&facts.groups, Controller::Memory)),
+        (Limit::Processes, counts(&facts.groups, Controller::Pids)),
+    ];
+    let can_watch = facts.lists_children;
+    let found = counted.into_iter().filter(|(_, counted)| *counted || can_watch);
     // Without one of its own the file system of a cell is watched, which needs nothing.
-    let mut limits = vec![Limit::Wall, Limit::Output, Limit::Disk, Limit::Files];
-    for (limit, controller) in [
-        (Limit::Cpu, Controller::Cpu),
-        (Limit::Memory, Controller::Memory),
-        (Limit::Processes, Controller::Pids),
-    ] {
-        if counts(&facts.groups, controller) || facts.lists_children {
-            limits.push(limit);
-        }
-    }
+    let own_files = isolation == Isolation::Namespaces;
+    let files = [(Limit::Disk, own_files), (Limit::Files, own_files)];
+    let always = [(Limit::Wall, true), (Limit::Output, true)];
+    let all: Vec<_> = always.into_iter().chain(files).chain(found).collect();
+    let watched = all.iter().filter(|(_, enforced)| !enforced).map(|(limit, _)| *limit).collect();
+    let limits = all.into_iter().map(|(limit, _)| limit).collect();
     let languages =
         [Language::PYTHON].into_iter().chain(others.map(|other| Language::new(other.language)));
     Capabilities {
         languages: languages.collect(),
         isolation,
         limits,
+        watched,
         network: isolation == Isolation::Namespaces,
         state: true,
         fork: false,
         freeze: false,
         install: false,
-    }
-}
-
-fn check_limits(limits: &Limits, enforced: &[Limit]) -> Result<()> {
-    limits.check()?;
-    if limits.memory < LEAST_MEMORY {
-        let least = LEAST_MEMORY / (1024 * 1024);
-        let why = format!(
-            "{} bytes are less than the interpreter needs; give at least {least} MiB",
-            limits.memory
-        );
-        return Err(Error::Invalid { what: "memory limit", why });
-    }
-    let asked = [
-        (Limit::Wall, limits.wall != Duration::MAX),
-        (Limit::Cpu, limits.cpu.is_some()),
-        (Limit::Memory, limits.memory != u64::MAX),
-        (Limit::Output, limits.output != u64::MAX),
-        (Limit::Disk, limits.disk != u64::MAX),
-        (Limit::Files, limits.files != u32::MAX),
-        (Limit::Processes, limits.processes != u32::MAX),
-    ];
-    match asked.into_iter().find(|(limit, asked)| *asked && !enforced.contains(limit)) {
-        None => Ok(()),
-        Some((limit, _)) => Err(Error::Unsupported(format!(
-            "a limit on {limit} cannot be enforced on this machine: no control group can be made, and the kernel does not \
-             list the children of a process; ask for none"
-        ))),
     }
 }
 

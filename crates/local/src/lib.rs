@@ -24,6 +24,7 @@
 //! ```
 #![cfg(target_os = "linux")]
 
+mod beneath;
 mod cell;
 mod checks;
 mod executor;

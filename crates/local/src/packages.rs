@@ -13,7 +13,7 @@ use std::{
 
 use cellblock_cache::{Interpreter, Objects, environments, storage, wheels};
 use cellblock_driver::{Installed, Packages};
-use cellblock_exec::{Error, InstallReport, Requirement, Result, Silent};
+use cellblock_exec::{Error, InstallReport, Isolation, Requirement, Result, Silent};
 use tokio::sync::OnceCell;
 
 /// Where the sessions of an executor get packages from.
@@ -26,6 +26,9 @@ pub(crate) struct Source {
     interpreter: OnceCell<Interpreter>,
     /// The environment that is kept, if the caller named one.
     environment: Option<String>,
+    /// Whether sessions get copies of files and not links to them: their programs run as the user
+    /// and see the host's root.
+    copies: bool,
 }
 
 impl Source {
@@ -37,12 +40,15 @@ impl Source {
         cache: PathBuf,
         program: PathBuf,
         environment: Option<String>,
+        isolation: Isolation,
     ) -> Result<Self> {
         let objects = Objects::at(cache)?;
         if let Some(name) = &environment {
             environments::read(&objects, name)?;
         }
-        Ok(Self { objects, program, interpreter: OnceCell::new(), environment })
+        let owner = !nix::unistd::Uid::effective().is_root();
+        let copies = owner && isolation != Isolation::Namespaces;
+        Ok(Self { objects, program, interpreter: OnceCell::new(), environment, copies })
     }
 
     /// Installs packages beside what is there: in the environment that is kept, or for one session.
@@ -120,9 +126,8 @@ impl SessionPackages {
         if known || set.packages.is_empty() {
             return Ok(Installed { report: InstallReport::default(), directory: None });
         }
-        let (objects, key, into) =
-            (source.objects.clone(), set.key.clone(), self.directory.join(&set.key));
-        let linked = tokio::task::spawn_blocking(move || link(&objects, &key, &into)).await;
+        let (source, key, into) = (source.clone(), set.key.clone(), self.directory.join(&set.key));
+        let linked = tokio::task::spawn_blocking(move || link(&source, &key, &into)).await;
         linked.map_err(|error| Error::Lost {
             what: "an installation".to_owned(),
             source: error.into(),
@@ -134,7 +139,7 @@ impl SessionPackages {
 }
 
 /// Links a set's files into a directory that all may read.
-fn link(objects: &Objects, key: &str, into: &Path) -> Result<()> {
+fn link(source: &Source, key: &str, into: &Path) -> Result<()> {
     let make = || {
         if let Some(parent) = into.parent() {
             DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
@@ -142,5 +147,8 @@ fn link(objects: &Objects, key: &str, into: &Path) -> Result<()> {
         fs::create_dir_all(into)
     };
     make().map_err(|source| storage("create", into, source))?;
-    objects.link_into(key, into, &[wheels::SET])
+    match source.copies {
+        true => source.objects.copy_into(key, into, &[wheels::SET]),
+        false => source.objects.link_into(key, into, &[wheels::SET]),
+    }
 }

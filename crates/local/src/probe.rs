@@ -78,7 +78,7 @@ async fn make(launcher: &Arc<Launcher>, isolation: Isolation) -> Result<Option<F
         addresses: Vec::new(),
         packages: None,
     };
-    let kind = Kind { isolation, visible: Vec::new() };
+    let kind = Kind { isolation, visible: Vec::new(), python: None };
     let blueprint = Blueprint { kind, spec, limits: Limits::default(), memory: None, tasks: None };
     let packages = SessionPackages::new(None, PathBuf::new(), PathBuf::new());
     let (cell, mut stream) = match LocalCell::start(launcher.clone(), number, blueprint, packages)

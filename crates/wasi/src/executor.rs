@@ -68,6 +68,7 @@ impl WasiExecutor {
                 Limit::Files,
                 Limit::Processes,
             ],
+            watched: Vec::new(),
             network: false,
             state: true,
             fork: true,
@@ -91,19 +92,9 @@ impl WasiExecutor {
         &self.shared.template
     }
 
-    fn check(&self, limits: &Limits) -> Result<()> {
-        limits.check()?;
+    fn check(&self, spec: &SessionSpec) -> Result<()> {
         let least = self.shared.loaded.image.bytes().len() as u64;
-        if limits.memory < least {
-            let why = format!(
-                "{} bytes are less than the interpreter of image {} needs; give at least {} MiB",
-                limits.memory,
-                self.image,
-                least.div_ceil(1024 * 1024)
-            );
-            return Err(Error::Invalid { what: "memory limit", why });
-        }
-        Ok(())
+        self.capabilities.check(NAME, spec, least)
     }
 }
 
@@ -118,7 +109,7 @@ impl Executor for WasiExecutor {
     }
 
     async fn open(&self, spec: SessionSpec) -> Result<Box<dyn Session>> {
-        self.check(&spec.limits)?;
+        self.check(&spec)?;
         if spec.network != Network::Denied {
             return Err(Error::Unsupported(
                 "the wasi executor has no network to allow; use another executor".to_owned(),
@@ -139,7 +130,7 @@ impl Executor for WasiExecutor {
     }
 
     async fn resume(&self, frozen: &Path, limits: Limits) -> Result<Box<dyn Session>> {
-        self.check(&limits)?;
+        self.check(&SessionSpec { limits: limits.clone(), ..SessionSpec::default() })?;
         let loaded = &self.shared.loaded;
         let image = stored::read(frozen, &loaded.guest_id, |key| loaded.layer(key))?;
         let installed = packages::read_list(frozen)?;

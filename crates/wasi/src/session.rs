@@ -275,6 +275,7 @@ impl Session for WasiSession {
             stdout: turn.stdout.finish(),
             stderr: turn.stderr.finish(),
             artifacts: collected.artifacts,
+            watched: Vec::new(),
             refused: collected.refused,
             usage: Usage { wall: ended.wall, cpu: ended.cpu, memory, fuel: ended.fuel },
             executor: NAME.to_owned(),

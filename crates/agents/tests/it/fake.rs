@@ -63,6 +63,7 @@ static CAPABILITIES: std::sync::LazyLock<Capabilities> =
         languages: vec![Language::PYTHON],
         isolation: Isolation::Wasm,
         limits: Limit::ALL.to_vec(),
+        watched: Vec::new(),
         network: false,
         state: true,
         fork: false,
@@ -227,6 +228,7 @@ impl Session for FakeSession {
             sink(cellblock_exec::Stream::Stdout, &given.stdout);
         }
         Ok(ExecutionResult {
+            watched: Vec::new(),
             state_lost: matches!(outcome, Outcome::LimitExceeded { .. }),
             outcome,
             stdout: Captured { bytes: given.stdout, dropped: 0 },

@@ -164,8 +164,13 @@ def _program_environment():
     if _cell.packages is not None:
         modules, programs = _cell.packages
         environment["PATH"] = programs + ":" + environment["PATH"]
-        environment["PYTHONPATH"] = modules
+        environment["PYTHONPATH"] = _python_path(modules)
     return environment
+
+
+def _python_path(packages):
+    modules = _cell.config["modules"]
+    return f"{modules}:{packages}" if modules else packages
 
 
 def _forward(run, descriptor):

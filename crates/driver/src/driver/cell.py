@@ -61,6 +61,8 @@ def _prepare(config):
         # One thread for each processor of the host would exhaust the limit on processes.
         "OPENBLAS_NUM_THREADS": "1",
     }
+    if config["modules"]:
+        _cell.environment["PYTHONPATH"] = config["modules"]
     _cell.packages = None
     _cell.run = None
     _cell.worker = None

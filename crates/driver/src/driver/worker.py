@@ -199,6 +199,8 @@ def _be_worker(out, err, requests, status, begun, questions, answers):
     _open_standard_streams()
     import site
 
+    if _cell.config["modules"]:
+        sys.path.insert(0, _cell.config["modules"])
     site.main()
     import builtins
 
@@ -262,7 +264,7 @@ def _use_packages(modules, programs):
     new = [entry for entry in sys.path if entry not in before]
     sys.path[:] = [before[0], *new, *[entry for entry in before[1:] if entry != _old_packages]]
     os.environ["PATH"] = programs + ":" + _cell.environment["PATH"]
-    os.environ["PYTHONPATH"] = modules
+    os.environ["PYTHONPATH"] = _python_path(modules)
     _old_packages = modules
     importlib.invalidate_caches()
 

@@ -24,6 +24,7 @@ static PROGRAM: LazyLock<Program> = LazyLock::new(Program::new);
 static CAPABILITIES: LazyLock<Capabilities> = LazyLock::new(|| Capabilities {
     languages: languages(),
     isolation: Isolation::None,
+    watched: Vec::new(),
     limits: vec![Limit::Wall, Limit::Output],
     network: false,
     state: true,
@@ -120,6 +121,7 @@ pub async fn open_as(spec: SessionSpec, wanted: Wanted) -> Result<Box<dyn Sessio
         files: spec.files,
         relays: wanted.relays,
         packages: None,
+        watched: Vec::new(),
         memory_is_refused: false,
         program: wanted.program,
     };

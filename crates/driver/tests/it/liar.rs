@@ -98,6 +98,7 @@ async fn session() -> (DriverSession<NoCell>, ReadHalf<DuplexStream>, WriteHalf<
         files: Vec::new(),
         relays: Vec::new(),
         packages: None,
+        watched: Vec::new(),
         memory_is_refused: false,
         program: Program::new(),
     };

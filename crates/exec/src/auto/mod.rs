@@ -56,6 +56,7 @@ impl Auto {
             isolation: strictest,
             // Each candidate refuses what it cannot enforce, and then the next one is asked.
             limits: Limit::ALL.to_vec(),
+            watched: Vec::new(),
             network: candidates.len() > 1 || strictest > Isolation::Wasm,
             state: true,
             fork: false,

@@ -299,6 +299,7 @@ fn take(report: &mut BlockReport, result: ExecutionResult, duration: Duration) {
     if !matches!(report.outcome, Outcome::Unsupported { .. } | Outcome::Denied { .. }) {
         report.executor = Some(result.executor);
         report.isolation = Some(result.isolation);
+        report.watched = result.watched;
     }
     for note in result.notes {
         if !report.notes.contains(&note) {

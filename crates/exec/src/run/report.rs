@@ -67,6 +67,9 @@ pub struct BlockReport {
     pub executor: Option<String>,
     /// What stood between it and the host; `None` when it did not run.
     pub isolation: Option<Isolation>,
+    /// Limits that were watched and not enforced, see [`Capabilities::watched`](crate::Capabilities::watched).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watched: Vec<Limit>,
     /// How it ended; the last attempt's.
     pub outcome: Outcome,
     /// What the last attempt wrote to standard output, with U+FFFD for what is not UTF-8.
@@ -103,6 +106,7 @@ impl BlockReport {
             line: block.line,
             executor: None,
             isolation: None,
+            watched: Vec::new(),
             outcome,
             stdout: String::new(),
             stderr: String::new(),

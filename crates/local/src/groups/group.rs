@@ -1,10 +1,11 @@
 //! One cell's groups: a directory of the same name in each hierarchy.
 
-use std::{fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io, os::fd::AsFd as _, path::Path};
 
-use nix::{errno::Errno, sys::signal::Signal, unistd::Pid};
+use nix::{errno::Errno, libc, unistd::Pid};
 
 use super::{Controller, Found};
+use crate::sys;
 
 /// Makes the groups called `name`. On failure none is left.
 pub(crate) fn make(found: &[Found], name: &str) -> io::Result<()> {
@@ -96,8 +97,13 @@ pub(crate) fn kill(found: &[Found], name: &str) {
         // Nothing forks any more while we go through them.
         let _ = write_existing(&directory.join("pids.max"), "0");
     }
-    for pid in members(found, name) {
-        let _ = nix::sys::signal::kill(Pid::from_raw(pid), Signal::SIGKILL);
+    let opened = members(found, name).into_iter();
+    let opened = opened.filter_map(|pid| Some((pid, sys::open_process(Pid::from_raw(pid)).ok()?)));
+    let opened: Vec<_> = opened.collect();
+    // A number may have passed to another process before it was opened, but not afterwards.
+    let members: BTreeSet<_> = members(found, name).into_iter().collect();
+    for (_, process) in opened.iter().filter(|(pid, _)| members.contains(pid)) {
+        let _ = sys::signal_process(process.as_fd(), libc::SIGKILL);
     }
 }
 
@@ -123,17 +129,9 @@ pub(crate) fn is_gone(pid: i32, started: u64) -> bool {
     }
 }
 
-/// Removes the empty groups of launchers that are gone. `owner` tells from a name which process made it.
-pub(crate) fn sweep(found: &[Found], owner: impl Fn(&str) -> Option<(i32, u64)>) {
-    for hierarchy in found {
-        for entry in fs::read_dir(&hierarchy.base).into_iter().flatten().flatten() {
-            let name = entry.file_name();
-            let dead =
-                name.to_str().and_then(&owner).is_some_and(|(pid, started)| is_gone(pid, started));
-            if dead {
-                // A group that still has a process refuses.
-                let _ = fs::remove_dir(entry.path());
-            }
-        }
-    }
+/// The names of all groups in these hierarchies.
+pub(crate) fn names(found: &[Found]) -> BTreeSet<String> {
+    let entries = |hierarchy: &Found| fs::read_dir(&hierarchy.base).into_iter().flatten().flatten();
+    let names = found.iter().flat_map(entries).map(|entry| entry.file_name().into_string());
+    names.filter_map(Result::ok).collect()
 }

@@ -9,7 +9,7 @@ mod group;
 use std::path::PathBuf;
 
 pub(crate) use find::find;
-pub(crate) use group::{enter, is_gone, kill, kills, kills_in, limit, make, remove, sweep};
+pub(crate) use group::{enter, is_gone, kill, kills, kills_in, limit, make, names, remove};
 use serde::{Deserialize, Serialize};
 
 /// What a control group can count.

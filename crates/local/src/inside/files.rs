@@ -23,13 +23,12 @@ pub(crate) fn restrict_root() -> Result<(), Failure> {
         let rules = ruleset(false)?;
         let rules = allow(rules, Path::new("/"), AccessFs::from_read(NEWEST))?;
         // Devices, and what a process may set of itself.
-        let writing = AccessFs::from_read(NEWEST)
-            | AccessFs::WriteFile
-            | AccessFs::Truncate
-            | AccessFs::IoctlDev;
-        let rules = allow(rules, Path::new("/dev"), writing)?;
-        let rules = allow(rules, Path::new("/proc"), writing)?;
-        let mut rules = rules;
+        let writing = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
+        let mut rules = allow(rules, Path::new("/proc"), AccessFs::from_read(NEWEST) | writing)?;
+        for device in DEVICES {
+            let access = AccessFs::from_read(NEWEST) | writing_of(device, writing);
+            rules = allow(rules, &Path::new("/dev").join(device), access)?;
+        }
         for path in ["/workspace", "/tmp", "/dev/shm"] {
             rules = allow(rules, Path::new(path), AccessFs::from_all(NEWEST))?;
         }
@@ -38,27 +37,26 @@ pub(crate) fn restrict_root() -> Result<(), Failure> {
     rules().map(drop).map_err(|error| failure(&error))
 }
 
-/// In a cell that shares the host's root: only the system's programs, what is `visible`, and its own `directory`.
-pub(crate) fn restrict_host(visible: &[PathBuf], directory: &Path) -> Result<(), Failure> {
+/// In a cell that shares the host's root: the system's programs and what is `visible` can be read,
+/// and only the directories `own` be written.
+pub(crate) fn restrict_host(visible: &[PathBuf], own: &[PathBuf]) -> Result<(), Failure> {
     let rules = || {
         let mut rules = ruleset(true)?;
         let system = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
-        let readable = system
-            .iter()
-            .chain(SETTINGS)
-            .map(Path::new)
-            .chain(visible.iter().map(PathBuf::as_path));
-        for path in readable {
+        let readable = system.iter().chain(SETTINGS).map(Path::new);
+        for path in readable.chain(visible.iter().map(PathBuf::as_path)) {
             rules = allow(rules, path, AccessFs::from_read(NEWEST))?;
         }
         for device in DEVICES {
-            let access = AccessFs::from_read(NEWEST) | AccessFs::WriteFile | AccessFs::Truncate;
+            let writing = AccessFs::WriteFile | AccessFs::Truncate;
+            let access = AccessFs::from_read(NEWEST) | writing_of(device, writing);
             rules = allow(rules, &Path::new("/dev").join(device), access)?;
         }
-        // Devices, sockets and pipes cannot be made: nothing outside could be reached by a name inside, and files are all
-        // that is counted.
+        // Devices and sockets cannot be made: nothing outside could be reached by a name inside.
         let special = AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeSock;
-        rules = allow(rules, directory, AccessFs::from_all(NEWEST) & !special)?;
+        for path in own {
+            rules = allow(rules, path, AccessFs::from_all(NEWEST) & !special)?;
+        }
         rules.restrict_self()
     };
     match rules().map_err(|error| failure(&error))?.ruleset {
@@ -69,6 +67,12 @@ pub(crate) fn restrict_host(visible: &[PathBuf], directory: &Path) -> Result<(),
         }),
         _ => Ok(()),
     }
+}
+
+/// What programs may do with a device besides reading. `/dev/zero` that is open for writing can be
+/// mapped as shared memory, which is counted nowhere but in a control group.
+fn writing_of(device: &str, writing: BitFlags<AccessFs>) -> BitFlags<AccessFs> {
+    if device == "zero" { BitFlags::empty() } else { writing }
 }
 
 fn ruleset(network: bool) -> Result<RulesetCreated, RulesetError> {

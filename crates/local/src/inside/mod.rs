@@ -19,10 +19,10 @@ use std::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt,
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
-pub(crate) use calls::{Variant, filters};
+pub(crate) use calls::filters;
 use cellblock_exec::Isolation;
 pub(crate) use files::SCOPES;
 use nix::{
@@ -33,13 +33,16 @@ use nix::{
     },
     unistd::{Gid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, sethostname, setsid},
 };
-pub(crate) use plan::{Plan, is_plain, plan};
+pub(crate) use plan::{PROGRAMS, Plan, is_plain, plan};
 pub(crate) use root::NOBODY;
 use seccompiler::BpfProgram;
 
 use crate::{
     groups::{self, Found},
-    launcher::wire::{Failure, Kind, Spec, Step},
+    launcher::{
+        directory, system,
+        wire::{Failure, Kind, Spec, Step},
+    },
     sys,
 };
 
@@ -156,8 +159,12 @@ fn finish(
         Isolation::Landlock => {
             let visible: Vec<_> =
                 first.kind.visible.iter().chain(&spec.packages).cloned().collect();
-            let directory = spec.directory.as_deref().unwrap_or(Path::new("/nonexistent"));
-            files::restrict_host(&visible, directory)?;
+            let parts = |names: &[&str]| -> Vec<PathBuf> {
+                let directories = spec.directory.iter();
+                directories.flat_map(|at| names.iter().map(|name| at.join(name))).collect()
+            };
+            let visible = [visible, parts(&[system::NAME])].concat();
+            files::restrict_host(&visible, &parts(&directory::OWN))?;
         }
         _ => {}
     }
@@ -170,12 +177,17 @@ fn finish(
     }
 }
 
-/// Gives this process, a fork of the launcher, no more rights than the programs of a cell with this directory have.
+/// Gives this process, a fork of the launcher, no more rights than the programs of a cell have, and
+/// of files only this directory.
 pub(crate) fn confine(isolation: Isolation, user: Uid, directory: &Path) -> Result<(), Failure> {
     chdir(directory).step(|| "enter a directory".to_owned())?;
     rights::give_up(user.is_root())?;
     set_no_new_privs().step(|| "give up new privileges".to_owned())?;
-    if isolation == Isolation::Landlock { files::restrict_host(&[], directory) } else { Ok(()) }
+    // Before its second version, Landlock denies all renaming between directories.
+    if isolation == Isolation::Landlock && sys::landlock_version() >= 2 {
+        return files::restrict_host(&[], &[directory.to_owned()]);
+    }
+    Ok(())
 }
 
 fn read(spec: OwnedFd) -> Result<Spec, Failure> {

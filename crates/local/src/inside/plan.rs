@@ -57,6 +57,9 @@ const HIDDEN: &[&str] = &[
 /// What of `/proc` is the kernel's settings: seen, and not changed.
 const FIXED: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
+/// Where a cell in namespaces has programs of ours, to be found after all others.
+pub(crate) const PROGRAMS: &str = "/cell/bin";
+
 /// One thing of the host in a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Seen {
@@ -83,9 +86,12 @@ pub(crate) struct Plan {
     pub fixed: Vec<&'static str>,
 }
 
-/// Works out what cells see that may also read the directories `visible`.
-pub(crate) fn plan(visible: &[PathBuf]) -> Plan {
+/// Works out what cells see that may also read the directories `visible`, and that have this
+/// interpreter by the name `python`.
+pub(crate) fn plan(visible: &[PathBuf], python: Option<&Path>) -> Plan {
     let mut plan = Plan::default();
+    let link = |python: &Path| Seen::Link(Path::new(PROGRAMS).join("python"), python.to_owned());
+    plan.seen.extend(python.map(link));
     for path in SYSTEM.iter().chain(SETTINGS) {
         plan.seen.extend(seen(Path::new(path)));
     }
@@ -137,7 +143,7 @@ fn seen(path: &Path) -> Option<Seen> {
 
 /// Whether a directory can be shown at its own path: places that the cell has its own of cannot.
 pub(crate) fn is_plain(path: &Path) -> bool {
-    const OWN: &[&str] = &["/proc", "/sys", "/dev", "/workspace", "/packages", "/etc"];
+    const OWN: &[&str] = &["/proc", "/sys", "/dev", "/workspace", "/packages", "/etc", "/cell"];
     path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
         && path.is_absolute()
         && path != Path::new("/")
@@ -161,7 +167,7 @@ mod tests {
             "/tmp",
             "/opt/../etc",
         ];
-        let plan = plan(&visible.map(PathBuf::from));
+        let plan = plan(&visible.map(PathBuf::from), None);
         let opt: Vec<_> = plan
             .seen
             .iter()

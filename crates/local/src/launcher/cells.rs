@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cellblock_driver::calls::Surroundings;
 use cellblock_exec::Isolation;
 use nix::{
     sys::{
@@ -23,7 +24,7 @@ use super::{
 };
 use crate::{
     groups,
-    inside::{self, First, Plan, Variant},
+    inside::{self, First, Plan},
     sys::{self, Forked},
 };
 
@@ -149,7 +150,7 @@ impl Cells {
         descriptors: [OwnedFd; 3],
     ) -> Result<Process, Failure> {
         if let Some(path) = start.directory.as_deref().filter(|path| !path.exists()) {
-            directory::make(path, self.user.0.is_root())
+            directory::make(path, self.user.0, start.kind.python.as_deref())
                 .step(|| format!("make {}", path.display()))?;
         }
         if let Some(path) = start.packages.as_deref().filter(|path| !path.exists()) {
@@ -246,21 +247,22 @@ impl Cells {
         if let Some(at) = self.plans.iter().position(|prepared| prepared.kind == *kind) {
             return Ok(at);
         }
-        let filters = |internet| {
-            let counted = groups::counts(&self.facts.groups, groups::Controller::Memory);
-            inside::filters(Variant {
-                internet,
-                shared: kind.isolation != Isolation::Namespaces,
+        let filters = |hosts| {
+            let groups = &self.facts.groups;
+            inside::filters(&Surroundings {
+                hosts,
+                counted_memory: groups::counts(groups, groups::Controller::Memory),
+                shared_root: kind.isolation != Isolation::Namespaces,
                 // As root, programs become another user, who owns nothing.
                 owner: !self.user.0.is_root(),
-                signals: self.facts.landlock >= inside::SCOPES,
-                watched: !counted,
+                readable: !kind.visible.is_empty(),
+                scoped_signals: self.facts.landlock >= inside::SCOPES,
             })
         };
         let filters = [filters(false)?, filters(true)?];
         self.plans.push(Prepared {
             kind: kind.clone(),
-            plan: inside::plan(&kind.visible),
+            plan: inside::plan(&kind.visible, kind.python.as_deref()),
             filters,
         });
         Ok(self.plans.len() - 1)

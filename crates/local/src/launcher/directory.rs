@@ -1,133 +1,217 @@
 //! The directory of a cell that has no file system of its own.
+//!
+//! ```text
+//! cellblock-cell-…/      ours: programs cannot make or move anything here
+//! ├── workspace/         theirs
+//! ├── tmp/               theirs
+//! └── system/            ours, to be read: what this level lacks (see `system.rs`)
+//! ```
 
 use std::{
-    fs::{self, Permissions},
+    cmp::Reverse,
     io,
-    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
 };
 
-use nix::unistd::{Gid, Uid, chown};
+use cellblock_exec::Isolation;
+use nix::{
+    errno::Errno,
+    fcntl::OFlag,
+    sched::CloneFlags,
+    sys::{
+        stat::{Mode, fchmod, fstat, mkdirat},
+        wait::{WaitStatus, waitpid},
+    },
+    unistd::{Gid, Uid, UnlinkatFlags, fchown, unlinkat},
+};
 
-use super::wire::Room;
-use crate::inside::NOBODY;
+use super::{
+    system,
+    wire::{Failure, Room, Step},
+};
+use crate::{
+    beneath,
+    inside::{self, NOBODY},
+    sys::{self, Forked},
+};
 
-/// Makes the directory with a workspace and a place for temporary files, for the user that programs run as.
-pub(crate) fn make(path: &Path, root: bool) -> io::Result<()> {
-    let private = |path: &Path| -> io::Result<()> {
-        fs::DirBuilder::new().mode(0o700).create(path)?;
-        if root {
-            chown(path, Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY)))?;
+/// The directories that belong to programs.
+pub(crate) const OWN: [&str; 2] = ["workspace", "tmp"];
+
+/// Makes the directory of a cell. `python` is what programs get by the name `python`.
+pub(crate) fn make(path: &Path, user: Uid, python: Option<&Path>) -> io::Result<()> {
+    let top = make_readable(path)?;
+    for name in OWN {
+        let part = make_in(top.as_fd(), name, 0o700)?;
+        if user.is_root() {
+            // As the last step, and by descriptor: from now on programs may change what is there.
+            fchown(&part, Some(Uid::from_raw(NOBODY)), Some(Gid::from_raw(NOBODY)))?;
         }
-        Ok(())
-    };
-    private(path)?;
-    private(&path.join("workspace"))?;
-    private(&path.join("tmp"))
+    }
+    system::fill(make_in(top.as_fd(), system::NAME, 0o755)?.as_fd(), python)
 }
 
 /// Makes a directory that all may read and only this user may fill.
-pub(crate) fn make_readable(path: &Path) -> io::Result<()> {
-    fs::DirBuilder::new().mode(0o755).create(path)?;
-    // Whatever the mask of this process is.
-    fs::set_permissions(path, Permissions::from_mode(0o755))
+pub(crate) fn make_readable(path: &Path) -> io::Result<OwnedFd> {
+    let (parent, name) = split(path)?;
+    make_in(parent.as_fd(), name, 0o755)
 }
 
-/// Removes the newest files and directories of a cell until the rest fits.
+/// Makes a directory with this mode, whatever the mask of this process is, and opens it.
+pub(super) fn make_in(parent: BorrowedFd<'_>, name: &str, mode: u32) -> io::Result<OwnedFd> {
+    mkdirat(parent, name, Mode::from_bits_truncate(0o700))?;
+    let made = beneath::open(parent, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+    fchmod(&made, Mode::from_bits_truncate(mode))?;
+    Ok(made)
+}
+
+/// A path's directory, opened, and its last part.
+fn split(path: &Path) -> io::Result<(OwnedFd, &str)> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let name = path.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // The directory for temporary files is the caller's choice: it may be reached by a link.
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok((nix::fcntl::open(parent, flags, Mode::empty())?, name))
+}
+
+/// Removes a cell's directory, or the one of its packages, whatever a program made of it.
+///
+/// Only for a process that does nothing else. What belongs to programs is emptied by a child of it
+/// that has no more rights than they had; this process removes the empty directories.
+pub(crate) fn remove(path: &Path, isolation: Isolation, user: Uid) -> Result<(), Failure> {
+    let step = || format!("remove {}", path.display());
+    let (parent, name) = split(path).step(step)?;
+    let top = match beneath::open(parent.as_fd(), name, OFlag::O_PATH | OFlag::O_DIRECTORY) {
+        Err(Errno::ENOENT) => return Ok(()),
+        top => top.step(step)?,
+    };
+    for name in OWN {
+        let part = beneath::open(top.as_fd(), name, OFlag::O_PATH | OFlag::O_DIRECTORY);
+        // A directory for packages has none of them.
+        let Ok(part) = part else { continue };
+        let theirs = user.is_root() && fstat(&part).step(step)?.st_uid == NOBODY;
+        let emptied = match theirs {
+            true => empty_as_a_program(part.as_fd(), &path.join(name), isolation, user),
+            false => beneath::empty(part.as_fd()).step(step),
+        };
+        emptied?;
+        unlinkat(&top, name, UnlinkatFlags::RemoveDir).step(step)?;
+    }
+    // The rest is ours; where programs run as this very user, it may be theirs, but so are we.
+    beneath::empty(top.as_fd()).step(step)?;
+    unlinkat(&parent, name, UnlinkatFlags::RemoveDir).step(step)
+}
+
+fn empty_as_a_program(
+    part: BorrowedFd<'_>,
+    path: &Path,
+    isolation: Isolation,
+    user: Uid,
+) -> Result<(), Failure> {
+    let step = || format!("empty {}", path.display());
+    match sys::fork_into(CloneFlags::empty()).step(step)? {
+        Forked::Child => {
+            let confined = inside::confine(isolation, user, path);
+            let emptied = confined.and_then(|()| beneath::empty(part).step(step));
+            sys::exit(emptied.map_or_else(|failure| failure.errno.clamp(1, 255), |()| 0))
+        }
+        Forked::Parent(pid) => loop {
+            match waitpid(pid, None) {
+                Ok(WaitStatus::Exited(_, 0)) => return Ok(()),
+                Ok(WaitStatus::Exited(_, errno)) => return Err(Errno::from_raw(errno)).step(step),
+                Err(Errno::EINTR) | Ok(WaitStatus::StillAlive) => {}
+                Ok(_) => return Err(Errno::EINTR).step(step),
+                Err(error) => return Err(error).step(step),
+            }
+        },
+    }
+}
+
+/// A file or directory of a cell.
+struct Entry {
+    /// When it was last changed, in seconds and nanoseconds.
+    changed: (i64, i64),
+    /// How many directories lie above it.
+    depth: usize,
+    path: std::path::PathBuf,
+    is_directory: bool,
+    size: u64,
+}
+
+/// Removes the newest files and directories of a cell until the rest fits. Only for a process that
+/// has no more rights than the cell's programs.
 pub(crate) fn trim(top: &Path, room: Room) -> io::Result<()> {
+    let top = beneath::open_top(top)?;
     // A directory that has lost a file counts as new, and cannot go before the rest of its files.
-    while trim_once(top, room)? {}
+    while trim_once(top.as_fd(), room)? {}
     Ok(())
 }
 
-/// Goes through all files once. Whether it has to be done again.
-fn trim_once(top: &Path, room: Room) -> io::Result<bool> {
-    let mut found = Vec::new();
-    let mut waiting = vec![top.join("workspace"), top.join("tmp")];
+/// Goes through all files once. Returns whether it has to be done again.
+fn trim_once(top: BorrowedFd<'_>, room: Room) -> io::Result<bool> {
+    let mut entries = Vec::new();
+    let mut waiting: Vec<_> = OWN.iter().map(std::path::PathBuf::from).collect();
     while let Some(directory) = waiting.pop() {
-        for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
-            let Ok(metadata) = entry.metadata() else { continue };
-            let size =
-                if metadata.is_dir() { 0 } else { metadata.len().max(metadata.blocks() * 512) };
-            found.push((
-                (metadata.ctime(), metadata.ctime_nsec()),
-                entry.path(),
-                metadata.is_dir(),
-                size,
-            ));
-            if metadata.is_dir() {
-                waiting.push(entry.path());
+        let Ok(opened) = beneath::open(top, &directory, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
+        else {
+            continue;
+        };
+        let names = beneath::names(opened.try_clone()?)?;
+        for name in names {
+            let Ok(found) = beneath::look(opened.as_fd(), &name) else { continue };
+            let path = directory.join(&name);
+            let is_directory = beneath::is_directory(&found);
+            if is_directory {
+                waiting.push(path.clone());
             }
+            entries.push(Entry {
+                changed: (found.st_ctime, found.st_ctime_nsec),
+                depth: path.components().count(),
+                path,
+                is_directory,
+                size: if is_directory { 0 } else { crate::watch::size(&found) },
+            });
         }
     }
-    let mut bytes: u64 = found.iter().map(|(_, _, _, size)| size).sum();
-    let mut count = found.len() as u64;
+    let mut bytes: u64 = entries.iter().map(|entry| entry.size).sum();
+    let mut count = entries.len() as u64;
     let before = count;
-    // The newest last; of equals the deeper one, which must go before what holds it.
-    found.sort_by_key(|(changed, path, _, _)| (*changed, path.components().count()));
-    while bytes > room.disk || count > room.files {
-        let Some((_, path, is_directory, size)) = found.pop() else { return Ok(count < before) };
-        if count <= room.files && size == 0 {
+    // The newest first; of equals the deeper one, which must go before what holds it.
+    entries.sort_by_key(|entry| Reverse((entry.changed, entry.depth)));
+    for entry in entries {
+        if bytes <= room.disk && count <= room.files {
+            return Ok(false);
+        }
+        if count <= room.files && entry.size == 0 {
             // It takes no room.
             continue;
         }
-        let removed = if is_directory { fs::remove_dir(&path) } else { fs::remove_file(&path) };
-        if removed.is_ok() {
-            bytes -= size;
+        if remove_one(top, &entry).is_ok() {
+            bytes -= entry.size;
             count -= 1;
         }
     }
-    Ok(false)
+    Ok(count < before && (bytes > room.disk || count > room.files))
 }
 
-/// Removes a directory whatever a program made of it.
-///
-/// A chain of directories may be deeper than a path can be long, or than there are descriptors. So each directory that is
-/// found is first moved to the top, and no path is ever longer than three parts.
-pub(crate) fn remove(top: &Path) -> io::Result<()> {
-    let mut next = 0u64;
-    let mut waiting: Vec<PathBuf> = Vec::new();
-    empty(top, top, &mut next, &mut waiting)?;
-    while let Some(directory) = waiting.pop() {
-        empty(&directory, top, &mut next, &mut waiting)?;
-        fs::remove_dir(&directory)?;
-    }
-    fs::remove_dir(top)
-}
-
-/// Removes the files of a directory and moves its directories to the top.
-fn empty(
-    directory: &Path,
-    top: &Path,
-    next: &mut u64,
-    waiting: &mut Vec<PathBuf>,
-) -> io::Result<()> {
-    fs::set_permissions(directory, Permissions::from_mode(0o700))?;
-    // Read to its end first: what is moved to the top would be met again there.
-    let entries: Vec<_> = fs::read_dir(directory)?.collect::<io::Result<_>>()?;
-    for entry in entries {
-        if !entry.file_type()?.is_dir() {
-            fs::remove_file(entry.path())?;
-            continue;
-        }
-        // Moving a directory changes it, so it must be writable.
-        fs::set_permissions(entry.path(), Permissions::from_mode(0o700))?;
-        let moved = loop {
-            *next += 1;
-            let moved = top.join(format!(".removing-{next}"));
-            // The name could be one of the program's; a rename onto an empty directory would succeed and lose nothing.
-            if fs::symlink_metadata(&moved).is_err() {
-                break moved;
-            }
-        };
-        fs::rename(entry.path(), &moved)?;
-        waiting.push(moved);
-    }
-    Ok(())
+fn remove_one(top: BorrowedFd<'_>, entry: &Entry) -> nix::Result<()> {
+    let (Some(parent), Some(name)) = (entry.path.parent(), entry.path.file_name()) else {
+        return Err(Errno::EINVAL);
+    };
+    let parent = beneath::open(top, parent, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+    let flag = match entry.is_directory {
+        true => UnlinkatFlags::RemoveDir,
+        false => UnlinkatFlags::NoRemoveDir,
+    };
+    unlinkat(&parent, name, flag)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -148,33 +232,27 @@ mod tests {
     }
 
     #[test]
-    fn deep_and_locked_directories_go() {
+    fn a_cells_directory_is_made_and_removed() {
         let outer = tempfile::tempdir().unwrap();
-        let kept = outer.path().join("kept");
-        fs::write(&kept, "kept").unwrap();
-        let top = outer.path().join("cell");
-        fs::create_dir(&top).unwrap();
-        let mut names = Vec::new();
-        let mut at = top.clone();
-        for _ in 0..50 {
-            at.push("d".repeat(60));
-            names.push(at.clone());
-        }
-        fs::create_dir_all(&at).unwrap();
-        // Deeper than a path can be long.
-        let deep = outer.path().join("deep");
-        for _ in 0..4 {
-            fs::rename(top.join("d".repeat(60)), &deep).unwrap();
-            fs::create_dir_all(&at).unwrap();
-            fs::rename(&deep, at.join("more")).unwrap();
-        }
-        std::os::unix::fs::symlink(&kept, top.join("link")).unwrap();
-        std::os::unix::fs::symlink(outer.path(), top.join("up")).unwrap();
-        fs::create_dir(top.join("locked")).unwrap();
-        fs::write(top.join("locked/file"), "x").unwrap();
-        fs::set_permissions(top.join("locked"), Permissions::from_mode(0o000)).unwrap();
-        remove(&top).unwrap();
-        assert!(!top.exists());
-        assert_eq!(fs::read_to_string(&kept).unwrap(), "kept");
+        let (cell, kept) = (outer.path().join("cell"), outer.path().join("kept"));
+        fs::create_dir(&kept).unwrap();
+        fs::write(kept.join("file"), "kept").unwrap();
+        // Without the change to another user, which this process could not take back.
+        let user = Uid::from_raw(1);
+        make(&cell, user, Some(Path::new("/usr/bin/python3"))).unwrap();
+        assert_eq!(
+            fs::read_link(cell.join("system/bin/python")).unwrap(),
+            Path::new("/usr/bin/python3")
+        );
+        fs::create_dir_all(cell.join("workspace/a/b")).unwrap();
+        std::os::unix::fs::symlink(&kept, cell.join("workspace/a/link")).unwrap();
+        remove(&cell, Isolation::None, user).unwrap();
+        assert!(!cell.exists());
+        assert_eq!(fs::read_to_string(kept.join("file")).unwrap(), "kept");
+        remove(&cell, Isolation::None, user).unwrap();
+        // A link in its place is not followed.
+        std::os::unix::fs::symlink(&kept, &cell).unwrap();
+        assert!(remove(&cell, Isolation::None, user).is_err());
+        assert!(kept.join("file").exists());
     }
 }

@@ -18,8 +18,8 @@ use nix::{
 
 use super::{
     cells::{Cells, Event},
-    directory, tree,
-    wire::{Facts, Failure, Room, Step},
+    directory, remains, tree,
+    wire::{Failure, Room},
 };
 use crate::{
     groups, inside,
@@ -243,7 +243,7 @@ impl Cells {
     pub fn sweep_remains(&mut self, temporary: &Path) {
         match sys::fork_into(CloneFlags::empty()) {
             Ok(Forked::Child) => {
-                remove_remains(&self.facts, temporary);
+                remains::remove(&self.facts, temporary);
                 sys::exit(0)
             }
             Ok(Forked::Parent(pid)) => {
@@ -255,44 +255,26 @@ impl Cells {
         }
     }
 
-    /// Removes a directory in a process of its own: it may hold many files, and other cells must not wait.
+    /// Removes a directory in a process of its own: it may hold many files, and other cells must
+    /// not wait.
     fn sweep(&mut self, number: u64, path: &Path) {
+        let isolation = self.cells.get(&number).and_then(|cell| cell.isolation);
+        let isolation = isolation.unwrap_or(Isolation::Landlock);
         match sys::fork_into(CloneFlags::empty()) {
-            Ok(Forked::Child) => sys::exit(i32::from(directory::remove(path).is_err())),
+            Ok(Forked::Child) => {
+                sys::exit(i32::from(directory::remove(path, isolation, self.user.0).is_err()))
+            }
             Ok(Forked::Parent(pid)) => {
                 self.sweepers.insert(pid, number);
             }
-            Err(_) => {
-                let removed = directory::remove(path).step(|| format!("remove {}", path.display()));
+            Err(error) => {
                 if let Some(cell) = self.cells.get_mut(&number) {
+                    let (step, reason) = (format!("remove {}", path.display()), error.to_string());
                     cell.directory = None;
                     cell.removing = false;
-                    cell.problem = removed.err();
+                    cell.problem = Some(Failure { step, errno: error as i32, reason });
                 }
             }
         }
     }
-}
-
-fn remove_remains(facts: &Facts, temporary: &Path) {
-    groups::sweep(&facts.groups, |name| owner(facts, name.strip_prefix("cellblock-")?));
-    for entry in fs::read_dir(temporary).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let Some(name) = name.to_str().and_then(|name| name.strip_prefix("cellblock-cell-")) else {
-            continue;
-        };
-        let ours = entry.metadata().is_ok_and(|found| found.is_dir());
-        if ours && owner(facts, name).is_some_and(|(pid, started)| groups::is_gone(pid, started)) {
-            let _ = directory::remove(&entry.path());
-        }
-    }
-}
-
-/// Which process made something with this name: `<process namespace>-<pid>-<started>-<number>`. Numbers of another
-/// process namespace mean nothing here.
-fn owner(facts: &Facts, name: &str) -> Option<(i32, u64)> {
-    let ours = facts.name.strip_prefix("cellblock-")?.split('-').next()?;
-    let mut parts = name.split('-');
-    (parts.next()? == ours).then_some(())?;
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }

@@ -6,11 +6,14 @@
 
 mod cells;
 mod client;
-mod directory;
+pub(crate) mod directory;
 mod ending;
+mod keep;
+mod remains;
 mod serve;
+pub(crate) mod system;
 pub(crate) mod tree;
 pub(crate) mod wire;
 
 pub(crate) use client::Launcher;
-pub(crate) use serve::main;
+pub(crate) use keep::main;

@@ -1,12 +1,8 @@
 //! The launcher's loop: requests of the host, and processes that end.
 
 use std::{
-    fs,
     io::stdin,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::MetadataExt,
-    },
+    os::fd::{AsFd, OwnedFd},
     path::Path,
     time::{Duration, Instant},
 };
@@ -17,16 +13,15 @@ use nix::{
         prctl::{set_child_subreaper, set_name},
         signal::{SigSet, Signal},
         signalfd::{SfdFlags, SignalFd},
-        stat::{Mode, umask},
     },
-    unistd::{Pid, chdir, setsid},
+    unistd::Pid,
 };
 
 use super::{
     cells::{Cells, Event},
     wire::{Facts, Reply, Request},
 };
-use crate::{groups, sys};
+use crate::sys;
 
 /// How long a launcher without a host goes on trying to clean up.
 const LAST_PATIENCE: Duration = Duration::from_secs(15);
@@ -34,24 +29,11 @@ const LAST_PATIENCE: Duration = Duration::from_secs(15);
 /// How soon something that waits for the kernel is looked at again, in milliseconds.
 const SOON: u16 = 2;
 
-/// What the launcher's process runs. Its standard input is the socket to the host, its argument the directory for
-/// temporary files. Gives the exit code.
-pub(crate) fn main() -> i32 {
-    match serve() {
-        Ok(()) => 0,
-        Err(_) => 1,
-    }
-}
-
-fn serve() -> nix::Result<()> {
-    // Signals of the host's terminal are not meant for us.
-    let _ = setsid();
+/// Serves the host on standard input until the host, or the keeper, has ended. `temporary` is the
+/// directory for the directories of cells.
+pub(super) fn serve(facts: Facts, temporary: &Path, keeper: &OwnedFd) -> nix::Result<()> {
     set_name(c"cellblock")?;
     set_child_subreaper(true)?;
-    chdir("/")?;
-    umask(Mode::from_bits_truncate(0o022));
-    sys::close_from(3, &[])?;
-    sys::reset_signals();
     let mut signals = SigSet::empty();
     let ends = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
     signals.add(Signal::SIGCHLD);
@@ -60,11 +42,8 @@ fn serve() -> nix::Result<()> {
     let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
 
     let host = stdin().as_fd().try_clone_to_owned().map_err(|_| nix::errno::Errno::EBADF)?;
-    let facts = facts();
     let mut cells = Cells::new(facts, sys::open_process(Pid::this())?);
-    if let Some(temporary) = std::env::args_os().nth(1) {
-        cells.sweep_remains(Path::new(&temporary));
-    }
+    cells.sweep_remains(temporary);
     let mut prepare = None;
     let mut deadline = None;
     loop {
@@ -78,18 +57,18 @@ fn serve() -> nix::Result<()> {
             (None, false) => PollTimeout::NONE,
         };
         let mut ready = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        // A socket without another side is ready at all times.
+        // Another side that is gone is ready at all times.
         if !gone {
             ready.push(PollFd::new(host.as_fd(), PollFlags::POLLIN));
+            ready.push(PollFd::new(keeper.as_fd(), PollFlags::POLLIN));
         }
         let count = match poll(&mut ready, wait) {
             Ok(count) => count,
             Err(nix::errno::Errno::EINTR) => continue,
             Err(error) => return Err(error),
         };
-        let [signalled, asked] =
-            [0, 1].map(|at: usize| ready.get(at).is_some_and(|fd| fd.any().unwrap_or(false)));
-        let mut ending = false;
+        let [signalled, asked, mut ending] =
+            [0, 1, 2].map(|at: usize| ready.get(at).is_some_and(|fd| fd.any().unwrap_or(false)));
         if signalled {
             while let Ok(Some(signal)) = signals.read_signal() {
                 ending |= signal.ssi_signo != Signal::SIGCHLD as u32;
@@ -161,19 +140,4 @@ fn tell(host: &OwnedFd, event: Event) {
 fn reply(host: &OwnedFd, reply: &Reply) {
     let text = serde_json::to_vec(reply).unwrap_or_default();
     let _ = sys::send(host.as_fd(), &text, &[]);
-}
-
-fn facts() -> Facts {
-    let pid = std::process::id();
-    let namespace = fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino());
-    let started = crate::watch::started(pid as i32).unwrap_or(0);
-    let name = format!("cellblock-{namespace}-{pid}-{started}");
-    let (groups, groups_missing) = groups::find(&format!("{name}-0"));
-    Facts {
-        groups,
-        groups_missing,
-        name,
-        landlock: sys::landlock_version(),
-        lists_children: fs::exists("/proc/thread-self/children").unwrap_or(false),
-    }
 }

@@ -74,6 +74,8 @@ pub(crate) struct Kind {
     pub isolation: Isolation,
     /// Directories that programs may read, at the same path, besides those of the system.
     pub visible: Vec<PathBuf>,
+    /// The interpreter that programs get by the name `python`.
+    pub python: Option<PathBuf>,
 }
 
 /// A cell to start.

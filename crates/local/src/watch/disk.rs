@@ -1,13 +1,18 @@
-//! Bytes and number of files in a cell's directory, and of files that only an open descriptor holds.
+//! Bytes and number of files in a cell's directory.
 
 use std::{
     collections::HashSet,
-    fs,
-    os::unix::fs::MetadataExt,
+    os::fd::{AsFd, BorrowedFd},
     path::{Path, PathBuf},
 };
 
 use cellblock_exec::Limits;
+use nix::{errno::Errno, fcntl::OFlag, sys::stat::FileStat};
+
+use crate::{
+    beneath,
+    launcher::{directory::OWN, system},
+};
 
 /// What files there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,112 +23,138 @@ pub(crate) struct Files {
     pub count: u64,
 }
 
-/// Longer paths are not followed: they count as more files than any limit allows. Linux takes no longer ones.
+impl Files {
+    /// More than any limit allows: what there is cannot be counted.
+    pub const UNCOUNTABLE: Files = Files { bytes: u64::MAX, count: u64::MAX };
+
+    /// Whether they are more than a limit allows.
+    pub fn exceed(&self, limits: &Limits) -> bool {
+        self.bytes > limits.disk || self.count > u64::from(limits.files)
+    }
+}
+
+/// Longer paths are not followed: they count as more files than any limit allows. Linux takes no
+/// longer ones.
 const LONGEST: usize = 4000;
 
-/// Looks through the files of a cell until a limit is exceeded. What processes hold of removed files takes longer to find,
-/// and is looked for if `held` is true.
-pub(crate) fn look(directory: &Path, processes: &[i32], limits: &Limits, held: bool) -> Files {
+/// Looks through the files of a cell until a limit is exceeded. `seen` collects the files that have
+/// been counted, by device and number.
+pub(crate) fn look(top: &Path, limits: &Limits, seen: &mut HashSet<(u64, u64)>) -> Files {
+    let Ok(top) = beneath::open_top(top) else { return Files::default() };
     let mut files = Files::default();
-    let mut linked = HashSet::new();
-    let over = |files: &Files| files.bytes > limits.disk || files.count > u64::from(limits.files);
-    let mut waiting: Vec<PathBuf> = vec![directory.join("workspace"), directory.join("tmp")];
-    while let Some(next) = waiting.pop() {
-        for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
-            let Ok(found) = entry.metadata() else { continue };
+    let mut waiting: Vec<PathBuf> = OWN.iter().map(PathBuf::from).collect();
+    // Where nothing keeps programs from it, they may have made something beside their directories.
+    let beside = names(top.as_fd(), Path::new("."));
+    for name in beside.unwrap_or_default() {
+        let own = OWN.iter().any(|own| name == Path::new(own)) || name == Path::new(system::NAME);
+        if !own {
             files.count += 1;
-            if found.is_dir() {
-                let path = entry.path();
-                if path.as_os_str().len() > LONGEST {
-                    return Files { count: u64::MAX, ..files };
-                }
-                waiting.push(path);
-            } else if found.nlink() == 1 || linked.insert((found.dev(), found.ino())) {
-                files.bytes += size(&found);
+            waiting.push(name);
+        }
+    }
+    while let Some(directory) = waiting.pop() {
+        if directory.as_os_str().len() > LONGEST {
+            return Files::UNCOUNTABLE;
+        }
+        let opened = beneath::open(top.as_fd(), &directory, OFlag::O_RDONLY | OFlag::O_DIRECTORY);
+        let opened = match opened {
+            Ok(opened) => opened,
+            // Files can be made in it, but not listed.
+            Err(Errno::EACCES) if can_be_filled(top.as_fd(), &directory) => {
+                return Files::UNCOUNTABLE;
             }
-            if over(&files) {
+            Err(_) => continue,
+        };
+        let Ok(copy) = opened.try_clone() else { continue };
+        for name in beneath::names(copy).unwrap_or_default() {
+            let Ok(found) = beneath::look(opened.as_fd(), &name) else { continue };
+            files.count += 1;
+            if beneath::is_directory(&found) {
+                waiting.push(directory.join(&name));
+            } else if found.st_nlink <= 1 || seen.insert((found.st_dev, found.st_ino)) {
+                files.bytes = files.bytes.saturating_add(size(&found));
+            }
+            if files.exceed(limits) {
                 return files;
             }
-        }
-    }
-    if !held {
-        return files;
-    }
-    let device = fs::metadata(directory).map_or(0, |found| found.dev());
-    for pid in processes {
-        let (open, mapped) = (removed_and_open(*pid, device), removed_and_mapped(*pid, directory));
-        for (number, bytes) in open.into_iter().chain(mapped) {
-            if linked.insert((device, number)) {
-                files.bytes += bytes;
-                files.count += 1;
-            }
-        }
-        if over(&files) {
-            return files;
         }
     }
     files
 }
 
-/// Removed files of a device that a process has open: their numbers and sizes.
-fn removed_and_open(pid: i32, device: u64) -> Vec<(u64, u64)> {
-    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    // This follows the descriptor to its file.
-    let open = descriptors.filter_map(|descriptor| fs::metadata(descriptor.path()).ok());
-    open.filter(|found| found.is_file() && found.nlink() == 0 && found.dev() == device)
-        .map(|found| (found.ino(), size(&found)))
-        .collect()
+fn names(top: BorrowedFd<'_>, path: &Path) -> nix::Result<Vec<PathBuf>> {
+    let directory = beneath::open(top, path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+    let names = beneath::names(directory)?;
+    Ok(names.into_iter().map(PathBuf::from).collect())
 }
 
-/// Removed files of a directory that a process has in its memory only: their numbers, and how much of them is mapped.
-fn removed_and_mapped(pid: i32, directory: &Path) -> Vec<(u64, u64)> {
-    // Lines: `start-end rights offset device number path (deleted)`.
-    let text = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
-    let inside = directory.to_string_lossy();
-    let removed =
-        text.lines().filter(|line| line.ends_with(" (deleted)") && line.contains(&*inside));
-    removed
-        .filter_map(|line| {
-            let mut fields = line.split_whitespace();
-            let (start, end) = fields.next()?.split_once('-')?;
-            let length = u64::from_str_radix(end, 16)
-                .ok()?
-                .checked_sub(u64::from_str_radix(start, 16).ok()?)?;
-            Some((fields.nth(3)?.parse().ok()?, length))
-        })
-        .collect()
+/// Whether the owner of a directory may make files in it.
+fn can_be_filled(top: BorrowedFd<'_>, directory: &Path) -> bool {
+    const WRITE_AND_SEARCH: u32 = 0o300;
+    let opened = beneath::open(top, directory, OFlag::O_PATH | OFlag::O_DIRECTORY);
+    let found = opened.and_then(nix::sys::stat::fstat);
+    found.is_ok_and(|found| found.st_mode & WRITE_AND_SEARCH == WRITE_AND_SEARCH)
 }
 
 /// What a file has taken, or will when its holes are filled.
-fn size(found: &fs::Metadata) -> u64 {
-    found.len().max(found.blocks() * 512)
+pub(crate) fn size(found: &FileStat) -> u64 {
+    let (length, blocks) = (found.st_size.max(0) as u64, found.st_blocks.max(0) as u64);
+    length.max(blocks * 512)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
     use super::*;
 
+    fn counted(top: &Path, limits: &Limits) -> Files {
+        look(top, limits, &mut HashSet::new())
+    }
+
     #[test]
-    fn files_links_and_removed_files_are_counted() {
+    fn files_and_links_are_counted_wherever_they_are() {
         let directory = tempfile::tempdir().unwrap();
-        let workspace = directory.path().join("workspace");
-        fs::create_dir_all(workspace.join("a/b")).unwrap();
-        fs::write(workspace.join("a/one"), vec![0; 5000]).unwrap();
-        fs::hard_link(workspace.join("a/one"), workspace.join("two")).unwrap();
-        fs::File::create(workspace.join("hole")).unwrap().set_len(1 << 20).unwrap();
-        let limits = Limits::default();
-        let own = [std::process::id() as i32];
-        let files = look(directory.path(), &own, &limits, true);
+        let (top, limits) = (directory.path(), Limits::default());
+        fs::create_dir_all(top.join("workspace/a/b")).unwrap();
+        fs::create_dir_all(top.join("system/bin")).unwrap();
+        fs::write(top.join("workspace/a/one"), vec![0; 5000]).unwrap();
+        fs::hard_link(top.join("workspace/a/one"), top.join("workspace/two")).unwrap();
+        fs::File::create(top.join("workspace/hole")).unwrap().set_len(1 << 20).unwrap();
+        let files = counted(top, &limits);
         assert_eq!(files.count, 5);
         assert!((5000 + (1 << 20)..(1 << 20) + 20_000).contains(&files.bytes), "{files:?}");
-        let held = fs::File::create(workspace.join("held")).unwrap();
-        held.set_len(1 << 21).unwrap();
-        fs::remove_file(workspace.join("held")).unwrap();
-        let with_held = look(directory.path(), &own, &limits, true);
-        assert_eq!(with_held.bytes - files.bytes, 1 << 21);
-        assert_eq!(look(directory.path(), &own, &limits, false), files);
-        drop(held);
-        assert_eq!(look(directory.path(), &own, &limits, true), files);
-        assert!(look(directory.path(), &own, &Limits { files: 2, ..limits }, true).count <= 3);
+        fs::create_dir(top.join("beside")).unwrap();
+        fs::write(top.join("beside/three"), vec![0; 1 << 16]).unwrap();
+        let more = counted(top, &limits);
+        assert_eq!((more.count, more.bytes - files.bytes), (7, 1 << 16));
+        assert!(counted(top, &Limits { files: 2, ..limits }).count <= 3);
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_listed_exceeds_every_limit() {
+        if nix::unistd::Uid::effective().is_root() {
+            println!("skipped: root can list every directory; it runs as an ordinary user, too");
+            return;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let place = directory.path().join("workspace/blind");
+        fs::create_dir_all(&place).unwrap();
+        let set = |mode| fs::set_permissions(&place, fs::Permissions::from_mode(mode)).unwrap();
+        set(0o300);
+        assert_eq!(counted(directory.path(), &Limits::default()), Files::UNCOUNTABLE);
+        // In one that is shut altogether nothing can be made: the control.
+        set(0o000);
+        assert_eq!(counted(directory.path(), &Limits::default()).count, 1);
+        set(0o700);
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("workspace")).unwrap();
+        std::os::unix::fs::symlink("/usr", directory.path().join("workspace/usr")).unwrap();
+        std::os::unix::fs::symlink("/usr", directory.path().join("tmp")).unwrap();
+        assert_eq!(counted(directory.path(), &Limits::default()).count, 1);
     }
 }

@@ -1,9 +1,11 @@
 //! What a cell uses, read from outside, where no control group counts it.
 
 mod disk;
+mod held;
 mod processes;
 
 use std::{
+    collections::HashSet,
     fs,
     path::PathBuf,
     time::{Duration, Instant},
@@ -11,6 +13,7 @@ use std::{
 
 use cellblock_driver::Reading;
 use cellblock_exec::{Isolation, Limits};
+pub(crate) use disk::size;
 pub(crate) use processes::{parent, started, tasks_of};
 
 use crate::{
@@ -27,7 +30,7 @@ const DISK_SHARE: u32 = 10;
 /// A walk through files that takes less is made at every look.
 const QUICK: Duration = Duration::from_millis(3);
 
-/// Removed files that processes hold are looked for at one look in so many.
+/// What processes hold by their descriptors is looked for at one look in so many.
 const HELD_EVERY: u32 = 4;
 
 /// Watches one cell.
@@ -39,10 +42,14 @@ pub(crate) struct Watch {
     directory: Option<PathBuf>,
     limits: Limits,
     cpu: processes::Cpu,
-    /// The last look at the files, when the next is due.
+    /// The last look at the files, and when the next is due.
     disk: disk::Files,
     due: Instant,
+    /// The last look at descriptors.
+    held: held::Held,
     looks: u32,
+    /// Whether processes of the cell can be looked into here at all: root in a container may not.
+    can_look: bool,
     kills: u64,
     refusals: u64,
 }
@@ -78,7 +85,9 @@ impl Watch {
             cpu: processes::Cpu::default(),
             disk: disk::Files::default(),
             due: Instant::now(),
+            held: held::Held::default(),
             looks: 0,
+            can_look: false,
             kills: 0,
             refusals: 0,
         })
@@ -96,10 +105,11 @@ impl Watch {
             .counted(Controller::Cpu)
             .map(Duration::from_nanos)
             .unwrap_or_else(|| self.cpu.total(&all));
-        let memory = self
-            .counted(Controller::Memory)
-            .unwrap_or_else(|| processes::memory(&all, self.limits.memory));
-        self.look_at_files(&all);
+        self.look_at_files(pid, &all);
+        let memory = match self.counted(Controller::Memory) {
+            Some(counted) => counted,
+            None => self.held.buffers + processes::memory(&all, self.limits.memory),
+        };
         // The kernel has refused a process; by now there may be fewer again.
         let refused = self.counted(Controller::Pids).is_some_and(|refusals| {
             let more = refusals > self.refusals;
@@ -125,16 +135,44 @@ impl Watch {
         self.due = Instant::now();
     }
 
-    fn look_at_files(&mut self, all: &[i32]) {
-        let Some(directory) = &self.directory else { return };
+    fn look_at_files(&mut self, driver: i32, all: &[i32]) {
         let begin = Instant::now();
-        if begin >= self.due {
-            self.looks += 1;
-            self.disk =
-                disk::look(directory, all, &self.limits, self.looks.is_multiple_of(HELD_EVERY));
-            let took = begin.elapsed();
-            self.due = begin + if took < QUICK { Duration::ZERO } else { took * DISK_SHARE };
+        if begin < self.due {
+            return;
         }
+        let mut seen = HashSet::new();
+        let directory = self.directory.as_deref();
+        let files = directory.map(|directory| disk::look(directory, &self.limits, &mut seen));
+        if self.looks.is_multiple_of(HELD_EVERY) {
+            self.held = self.look_at_descriptors(driver, all, &mut seen);
+        }
+        self.looks = self.looks.wrapping_add(1);
+        if let Some(files) = files {
+            self.disk = disk::Files {
+                bytes: files.bytes.saturating_add(self.held.bytes),
+                count: files.count.saturating_add(self.held.count),
+            };
+            if self.held.hidden {
+                self.disk = disk::Files::UNCOUNTABLE;
+            }
+        }
+        let took = begin.elapsed();
+        self.due = begin + if took < QUICK { Duration::ZERO } else { took * DISK_SHARE };
+    }
+
+    fn look_at_descriptors(
+        &mut self,
+        driver: i32,
+        all: &[i32],
+        seen: &mut HashSet<(u64, u64)>,
+    ) -> held::Held {
+        if self.looks == 0 {
+            // The driver has nothing to hide; if even it cannot be looked into, nobody can.
+            self.can_look = fs::read_dir(format!("/proc/{driver}/fd")).is_ok();
+        }
+        let programs: Vec<i32> = all.iter().copied().filter(|pid| *pid != driver).collect();
+        let held = held::look(&programs, self.directory.as_deref(), seen);
+        held::Held { hidden: held.hidden && self.can_look, ..held }
     }
 
     /// Whether there were more files than there may be at the last look; then the next look must not wait.

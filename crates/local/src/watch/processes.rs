@@ -80,21 +80,43 @@ impl Cpu {
     }
 }
 
-/// Memory of processes, in bytes. What they share is counted once, if it matters for `limit`: that takes longer.
+/// Memory of processes, in bytes. What they share is counted once, if it matters for `limit`: that
+/// takes longer.
 pub(crate) fn memory(processes: &[i32], limit: u64) -> u64 {
-    let sum: u64 = processes.iter().map(|pid| resident(*pid)).sum();
-    if sum <= limit {
-        return sum;
+    let all: Vec<_> = processes.iter().map(|pid| (*pid, Memory::of(*pid))).collect();
+    let besides: u64 = all.iter().map(|(_, memory)| memory.besides).sum();
+    let resident: u64 = all.iter().map(|(_, memory)| memory.resident).sum();
+    if besides + resident <= limit {
+        return besides + resident;
     }
-    processes.iter().map(|pid| proportional(*pid).unwrap_or_else(|| resident(*pid))).sum()
+    let shared = all.iter().map(|(pid, memory)| proportional(*pid).unwrap_or(memory.resident));
+    besides + shared.sum::<u64>()
 }
 
-fn resident(pid: i32) -> u64 {
-    // Pages: all, resident, shared with files...
-    let text = fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
-    let pages =
-        text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
-    pages * page()
+/// Memory of one process, in bytes.
+#[derive(Default)]
+struct Memory {
+    resident: u64,
+    /// The page tables for it, and what is swapped out.
+    besides: u64,
+}
+
+impl Memory {
+    fn of(pid: i32) -> Self {
+        let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let mut memory = Self::default();
+        for line in text.lines() {
+            let Some((name, value)) = line.split_once(':') else { continue };
+            let kibibytes = || value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok();
+            let bytes = || kibibytes().unwrap_or(0) * 1024;
+            match name {
+                "VmRSS" => memory.resident = bytes(),
+                "VmPTE" | "VmSwap" => memory.besides += bytes(),
+                _ => {}
+            }
+        }
+        memory
+    }
 }
 
 /// A process's memory in which a page that several share is divided among them.
@@ -102,11 +124,6 @@ fn proportional(pid: i32) -> Option<u64> {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
-}
-
-fn page() -> u64 {
-    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
-    size.ok().flatten().and_then(|size| u64::try_from(size).ok()).unwrap_or(4096)
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ impl Default for Double {
             languages: vec![Language::PYTHON],
             isolation: Isolation::Wasm,
             limits: vec![Limit::Wall],
+            watched: Vec::new(),
             network: false,
             state: true,
             fork: false,
@@ -150,6 +151,7 @@ impl Session for DoubleSession {
             sink(Stream::Stderr, given.stderr.as_bytes());
         }
         Ok(ExecutionResult {
+            watched: Vec::new(),
             state_lost: matches!(outcome, Outcome::LimitExceeded { .. }),
             outcome,
             stdout: Captured { bytes: given.stdout.into_bytes(), dropped: 0 },

@@ -1,0 +1,100 @@
+//! The system call filter of containers, as a profile for the engine.
+//!
+//! An engine's own profile depends on its age: older ones let programs use `AF_VSOCK`, which no
+//! namespace holds back, and `io_uring`. Ours is made of the rules that the local executor has. It
+//! names what is allowed, so a call that nobody has reviewed does not exist.
+
+use std::collections::BTreeMap;
+
+use cellblock_driver::calls::{Answer, CALLS, Cells, RULES, Rule, Which};
+use serde_json::{Value, json};
+
+const ALLOW: &str = "SCMP_ACT_ALLOW";
+const REFUSE: &str = "SCMP_ACT_ERRNO";
+
+/// The profile, as the engine takes it in a security option.
+///
+/// Rules of an engine are of the form "allow if", and several for one call add up. So a rule that
+/// cannot be said that way is left out: the one about typing into terminals, which containers do
+/// not have.
+pub(crate) fn profile() -> Value {
+    let rules = || RULES.iter().filter(|rule| rule.cells == Cells::All);
+    let of = |name: &str| rules().filter(|rule| rule.calls.contains(&name)).collect::<Vec<_>>();
+    let (mut allowed, mut denied, mut rest) = (Vec::new(), BTreeMap::new(), Vec::new());
+    for call in CALLS {
+        match of(call.name).as_slice() {
+            [] => allowed.push(call.name),
+            [rule] if rule.which == Which::Any => {
+                denied.entry(rule.answer.errno()).or_insert_with(Vec::new).push(call.name);
+            }
+            [rule] => match allowing(rule) {
+                Some(conditions) => rest.extend(conditions.into_iter().map(|condition| {
+                    json!({"names": [call.name], "action": ALLOW, "args": [condition]})
+                })),
+                None => allowed.push(call.name),
+            },
+            // Together they could allow what one of them denies.
+            _ => {}
+        }
+    }
+    let mut calls = vec![json!({"names": allowed, "action": ALLOW})];
+    calls.extend(denied.into_iter().map(|(errno, names)| {
+        json!({"names": names, "action": REFUSE, "errnoRet": errno})
+    }));
+    calls.extend(rest);
+    json!({
+        "defaultAction": REFUSE,
+        "defaultErrnoRet": Answer::Missing.errno(),
+        "archMap": [
+            {"architecture": "SCMP_ARCH_X86_64", "subArchitectures": []},
+            {"architecture": "SCMP_ARCH_AARCH64", "subArchitectures": []},
+        ],
+        "syscalls": calls,
+    })
+}
+
+/// The conditions of which one must hold for a call to be allowed; `None` if that cannot be said.
+fn allowing(rule: &Rule) -> Option<Vec<Value>> {
+    let equal = |index: u8, value: u64| {
+        json!({"index": index, "value": value, "op": "SCMP_CMP_EQ"})
+    };
+    match rule.which {
+        Which::Except { argument, values } => {
+            Some(values.iter().map(|value| equal(argument, u64::from(*value))).collect())
+        }
+        Which::WithBits { argument, bits } => Some(vec![
+            json!({"index": argument, "value": bits, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}),
+        ]),
+        Which::NotZero { argument } => Some(vec![equal(argument, 0)]),
+        Which::Any | Which::With { .. } | Which::WithAllBits { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_call_has_its_place() {
+        let profile = profile();
+        let calls = profile["syscalls"].as_array().unwrap();
+        let entries = |name: &str| -> Vec<&Value> {
+            let named = |entry: &&Value| {
+                entry["names"].as_array().unwrap().iter().any(|other| other == name)
+            };
+            calls.iter().filter(named).collect()
+        };
+        for call in CALLS {
+            assert!(!entries(call.name).is_empty(), "{} is forgotten", call.name);
+        }
+        for name in ["io_uring_setup", "mount", "bpf", "ptrace", "setns"] {
+            assert_eq!(entries(name)[0]["errnoRet"], 1, "{name}");
+        }
+        assert_eq!(entries("clone3")[0]["errnoRet"], 38);
+        assert_eq!(entries("read")[0]["action"], ALLOW);
+        let families: Vec<_> =
+            entries("socket").iter().map(|entry| entry["args"][0]["value"].clone()).collect();
+        assert_eq!(families, [1, 2, 10]);
+        assert_eq!(entries("clone")[0]["args"][0]["op"], "SCMP_CMP_MASKED_EQ");
+    }
+}
