@@ -116,6 +116,7 @@ mod tests {
     #[test]
     fn no_kind_is_written_as_a_letter() {
         let sources = [
+            include_str!("artifacts.rs"),
             include_str!("connections.rs"),
             include_str!("driver.rs"),
             include_str!("program.rs"),
