@@ -43,8 +43,8 @@ pub trait Cell: Debug + Send + 'static {
         None
     }
 
-    /// The end of what the driver has written to its standard error, if it can be had. Asked once the
-    /// stream has ended.
+    /// The end of what the driver has written to its standard error, if it can be had. Asked once
+    /// the stream has ended.
     fn last_words(&mut self) -> String {
         String::new()
     }

@@ -30,7 +30,8 @@ impl From<Loss> for Error {
 }
 
 impl<C: Cell> DriverSession<C> {
-    /// Ends a driver whose wire has failed. The next call gets a new one, where the files outlive it.
+    /// Ends a driver whose wire has failed. The next call gets a new one, where the files outlive
+    /// it.
     pub(crate) async fn replace(&mut self, error: io::Error) -> Loss {
         self.live = None;
         self.cell.kill();

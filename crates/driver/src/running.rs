@@ -126,9 +126,14 @@ impl<C: Cell> DriverSession<C> {
                 () = request.cancel.cancelled(), if stopped.is_none() => stop = Some(Outcome::Cancelled),
                 message = live.wire.next() => match message {
                     Ok(message) => match message.kind {
-                        protocol::ENDED if message.number(0) == Some(number) => break Ok(Ended::of(&message)),
+                        protocol::ENDED if message.number(0) == Some(number) => {
+                            break Ok(Ended::of(&message));
+                        }
                         protocol::STDOUT | protocol::STDERR => {
-                            let stream = if message.kind == protocol::STDOUT { Standard::Stdout } else { Standard::Stderr };
+                            let stream = match message.kind {
+                                protocol::STDOUT => Standard::Stdout,
+                                _ => Standard::Stderr,
+                            };
                             if seen.output(stream, message.field(0)) {
                                 stop = Some(Outcome::LimitExceeded { limit: Limit::Output });
                             }
@@ -138,7 +143,11 @@ impl<C: Cell> DriverSession<C> {
                             Some(_) => break Err(deaf()),
                             None => stop = Some(Outcome::LimitExceeded { limit: Limit::Wall }),
                         },
-                        protocol::QUESTION if message.number(0) == Some(number) && stopped.is_none() => question.ask(&message, &calls),
+                        protocol::QUESTION
+                            if message.number(0) == Some(number) && stopped.is_none() =>
+                        {
+                            question.ask(&message, &calls);
+                        }
                         _ => live.take(&message, &mut seen.files),
                     },
                     Err(error) => break Err(error),

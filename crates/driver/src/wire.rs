@@ -1,5 +1,5 @@
-//! Messages to and from a driver: whole ones out of a stream of bytes. [`protocol`](crate::protocol)
-//! has their kinds.
+//! Messages to and from a driver: whole ones out of a stream of bytes.
+//! [`protocol`](crate::protocol) has their kinds.
 
 use std::{
     io,

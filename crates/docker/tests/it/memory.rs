@@ -37,7 +37,8 @@ fn assert_out_of_memory(result: &ExecutionResult, what: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn input_that_does_not_fit_is_the_memory_limit() {
     let Some(executor) = executor().await else { return };
-    let read = "import sys\nn = 0\nwhile piece := sys.stdin.buffer.read(1 << 20): n += len(piece)\nprint(n)";
+    let read = "import sys\nn = 0\n\
+                while piece := sys.stdin.buffer.read(1 << 20): n += len(piece)\nprint(n)";
     let long = |mebibytes| format!("{}\nprint('ran')", "#\n".repeat(mebibytes * MIB / 2));
     let shell = |mebibytes| format!("{}\necho ran", ": \n".repeat(mebibytes * MIB / 3));
     for (what, fits, does_not, stdout) in [

@@ -201,14 +201,17 @@ def _open_meters():
 
 def _meter(name, key=None):
     """The value that a control group tells; 0 where it tells none."""
+    descriptor = _cell.meters.get(name)
+    if descriptor is None:
+        return 0
     try:
-        text = os.pread(_cell.meters[name], 4096, 0)
+        text = os.pread(descriptor, 4096, 0)
         if key is None or text[:1].isdigit():
             return int(text)
         for line in text.splitlines():
             if line.startswith(key):
                 return int(line[len(key) :])
-    except (KeyError, OSError, ValueError):
+    except (OSError, ValueError):
         pass
     return 0
 

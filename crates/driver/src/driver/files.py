@@ -125,12 +125,18 @@ def _hand_out_files():
     sent."""
     before, now = _cell.files, _look_at_files()
     _cell.files = now
-    changed = sorted(path for path, stamp in now.items() if before.get(path) != stamp)
+    changed = [path for path, stamp in now.items() if before.get(path) != stamp]
+    if changed:
+        changed.sort()
+        _send_files(changed, now)
+
+
+def _send_files(paths, stamps):
     sent, room = 0, _cell.config["disk"]
     parent = _Parent()
     try:
-        for path in changed:
-            _, _, size, kind = now[path]
+        for path in paths:
+            _, _, size, kind = stamps[path]
             try:
                 if kind == _LINK:
                     directory, name = parent.of(path)
@@ -160,7 +166,10 @@ def _look_at_files():
     found = {}
     # Directories whose own directories are still to be looked at: a descriptor, what paths in it
     # begin with, and the names of these.
-    levels = [(_cell.workspace, b"", _list(_cell.workspace, b"", found))]
+    names = _list(_cell.workspace, b"", found)
+    if not names:
+        return found
+    levels = [(_cell.workspace, b"", names)]
     try:
         while levels:
             descriptor, prefix, names = levels[-1]
@@ -190,8 +199,10 @@ def _look_at_files():
 def _list(descriptor, prefix, found):
     """Adds the files of a directory. Gives the names of the directories in it."""
     names = []
+    # The workspace is where we are. Its path costs less than its descriptor.
+    place = descriptor if prefix else b"."
     try:
-        with os.scandir(descriptor) as entries:
+        with os.scandir(place) as entries:
             for entry in entries:
                 if len(found) + len(names) >= _MOST_ENTRIES:
                     _refuse(prefix[:-1] or b".", "more files than are looked at")

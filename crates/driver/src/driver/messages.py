@@ -66,19 +66,19 @@ class _Garbage(Exception):
 
 
 def _encode(kind, *fields):
-    return b"".join(_pieces(kind, *fields))
+    body = b"".join([len(field).to_bytes(4, "little") + field for field in fields])
+    return kind + len(body).to_bytes(4, "little") + body
 
 
 def _pieces(kind, *fields):
     """A message, in pieces if it is long: nothing long need be held twice."""
-    pieces = [piece for field in fields for piece in (_length(field), field)]
-    length = sum(map(len, pieces))
-    pieces.insert(0, kind + length.to_bytes(4, "little"))
-    return pieces if length > _CHUNK else [b"".join(pieces)]
-
-
-def _length(content):
-    return len(content).to_bytes(4, "little")
+    length = sum(map(len, fields)) + 4 * len(fields)
+    if length <= _CHUNK:
+        return [_encode(kind, *fields)]
+    pieces = [kind + length.to_bytes(4, "little")]
+    for field in fields:
+        pieces += (len(field).to_bytes(4, "little"), field)
+    return pieces
 
 
 def _write(descriptor, data):
@@ -146,6 +146,8 @@ class _Inbox:
     def __init__(self, descriptor, most):
         os.set_blocking(descriptor, False)
         self.descriptor, self.most = descriptor, most
+        # Bytes that are read at once.
+        self.room = min(_CHUNK, 2 * (5 + most))
         self.arrived = bytearray()
         # Nothing more can be heard here: the other end is closed, or what comes is no message.
         self.is_over, self.is_garbage = False, False
@@ -155,13 +157,22 @@ class _Inbox:
         if self.is_over:
             return []
         try:
-            data = os.read(self.descriptor, _CHUNK)
+            data = os.read(self.descriptor, self.room)
         except BlockingIOError:
             return []
         except OSError:
             data = b""
         self.is_over = not data
         arrived, messages = self.arrived, []
+        if not arrived and len(data) >= 5:
+            end = 5 + int.from_bytes(data[1:5], "little")
+            if len(data) == end <= 5 + self.most:
+                # As almost always: one message, and all of it.
+                try:
+                    return [(data[:1], _fields(data[5:]))]
+                except _Garbage:
+                    self.is_over = self.is_garbage = True
+                    return []
         arrived += data
         while len(arrived) >= 5:
             end = 5 + int.from_bytes(arrived[1:5], "little")
@@ -192,7 +203,7 @@ class _Outbox:
 
     def put(self, *parts):
         """Puts bytes in line, and sends what the other end takes now."""
-        self.waiting.extend(parts)
+        self.waiting += parts
         self.send()
 
     def send(self):
@@ -200,9 +211,9 @@ class _Outbox:
         waiting = self.waiting
         try:
             while waiting:
-                rest = memoryview(waiting[0])[os.write(self.descriptor, waiting[0]) :]
-                if rest:
-                    waiting[0] = rest
+                sent = os.write(self.descriptor, waiting[0])
+                if sent < len(waiting[0]):
+                    waiting[0] = memoryview(waiting[0])[sent:]
                 else:
                     del waiting[0]
         except BlockingIOError:

@@ -138,8 +138,9 @@ def _to_worker(kind, *fields):
 
 
 def _hear_status(worker):
-    """Hears how blocks end."""
-    for kind, fields in worker.status.take():
+    """Hears how blocks end. Gives what it has heard."""
+    messages = worker.status.take()
+    for kind, fields in messages:
         run = _cell.run
         if kind != _ENDED or len(fields) != 4:
             worker.status.is_over = worker.status.is_garbage = True
@@ -150,7 +151,7 @@ def _hear_status(worker):
             run.exception, run.errno = exception, errno
             _finish(run, int(code) if code.isdigit() else 1, None)
     if worker.pid is None or not worker.status.is_over:
-        return
+        return messages
     if worker.status.is_garbage:
         _end_worker(worker, "it wrote into the pipe in which Python tells how blocks end")
     elif _is_ending(worker.pid):
@@ -158,17 +159,14 @@ def _hear_status(worker):
     else:
         # It can tell no end of a block any more.
         _end_worker(worker, "it closed the pipe in which Python tells how blocks end")
+    return messages
 
 
 def _hear_last_words(worker):
     """Hears what a worker that has ended still said."""
     # Others may hold the pipe and write on.
-    for _ in range(32):
-        if _cell.run is None or worker.status.is_over:
-            return
-        before = len(worker.status.arrived)
-        _hear_status(worker)
-        if len(worker.status.arrived) == before:
+    for _ in range(100):
+        if _cell.run is None or not _hear_status(worker):
             return
 
 

@@ -50,7 +50,8 @@ impl HostTools for Tools {
 }
 
 /// What programs below begin with: `raw` is the worker's own end of the line.
-const BEGIN: &str = "import os, sys, time\nfrom host import tools, ToolError\nown = sys.modules['_cellblock']\nraw = own._line\n\
+const BEGIN: &str = "import os, sys, time\nfrom host import tools, ToolError\n\
+                     own = sys.modules['_cellblock']\nraw = own._line\n\
                      def refused():\n    try:\n        return tools.echo(1)\n    except ToolError as error:\n        return str(error)\n";
 
 async fn run(

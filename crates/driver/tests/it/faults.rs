@@ -69,7 +69,8 @@ async fn a_fault_in_one_event_is_survived() {
 #[tokio::test]
 async fn a_driver_that_fails_tells_the_reason() {
     let fault = "_whole = _begin\ndef _begin(number, language, *more):\n    \
-                 if language == b'bash': raise LookupError('\\x1b[31mno idea\\n' + 'x' * 5000)\n    \
+                 why = '\\x1b[31mno idea\\n' + 'x' * 5000\n    \
+                 if language == b'bash': raise LookupError(why)\n    \
                  return _whole(number, language, *more)";
     let mut session = open(fault, false).await;
     assert!(run(&mut session, Language::PYTHON, "x = 1").await.unwrap().outcome.is_success());

@@ -48,7 +48,8 @@ fn file(path: &str, content: &str) -> InputFile {
 
 /// Puts a link to the driver's own output, or a FIFO, at every name that the driver has ever used.
 const TRAPS: &str = "import os\n\
-    names = ['.stdin'] + [f'.block-{n}.{e}' for n in range(9) for e in ('sh', 'bash', 'pl', 'js')]\n\
+    ends = ('sh', 'bash', 'pl', 'js')\n\
+    names = ['.stdin'] + [f'.block-{n}.{end}' for n in range(9) for end in ends]\n\
     for name in names:\n\
     \x20   path = os.path.join(os.environ['TMPDIR'], name)\n\
     \x20   os.symlink('/proc/self/fd/1', path) if KIND == 'link' else os.mkfifo(path)\n\
@@ -257,7 +258,8 @@ async fn late_ends_are_of_no_other_block() {
 #[tokio::test]
 async fn files_may_change_their_kind_while_they_are_handed_out() {
     let mut session = open().await;
-    let flip = "cat > flip.py <<'END'\nimport os\nfor i in range(10 ** 9):\n    for k in range(30):\n        \
+    let flip = "cat > flip.py <<'END'\nimport os\n\
+                for i in range(10 ** 9):\n    for k in range(30):\n        \
                 n = f'f{k}'\n        for act in (lambda: os.unlink(n), lambda: os.rmdir(n), \
                 (lambda: os.symlink('x', n), lambda: open(n, 'w').close(), lambda: os.mkfifo(n), \
                 lambda: os.mkdir(n))[i % 4]):\n            \

@@ -87,7 +87,8 @@ async fn run(session: &mut Box<dyn Session>, server: &Server, code: &str) -> Exe
     let place = ("127.77.0.1", server.address.port());
     let code = format!(
         "import socket, struct, time\ndef connect(): return socket.create_connection({place:?})\n\
-         def reset(s):\n    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))\n    \
+         def reset(s):\n    now = struct.pack('ii', 1, 0)\n    \
+         s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, now)\n    \
          s.close()\n{code}"
     );
     let wall = Some(Duration::from_secs(20));
@@ -172,7 +173,8 @@ async fn an_upload_before_a_close_arrives() {
 async fn a_flood_of_connections_leaves_room_for_blocks() {
     let server = Server::start(echo).await;
     let mut session = server.session().await;
-    let code = "kept = []\nfor _ in range(1500):\n    s = socket.socket()\n    s.setblocking(False)\n    \
+    let code = "kept = []\n\
+                for _ in range(1500):\n    s = socket.socket()\n    s.setblocking(False)\n    \
                 s.connect_ex(('127.77.0.1', PORT))\n    kept.append(s)\n    \
                 if len(kept) % 100 == 0: time.sleep(0.1)\nprint(len(kept))";
     let code = code.replace("PORT", &server.address.port().to_string());

@@ -120,8 +120,8 @@ pub async fn shell_blocks_keep_their_names(executor: &dyn Executor) {
     assert_eq!(result.stdout.text(), "I am tools/build.sh\n");
 }
 
-/// Nothing that a program leaves in the temporary directory stands in the way of later blocks: names
-/// of their files cannot be foreseen, neither to catch their text nor to hold them up.
+/// Nothing that a program leaves in the temporary directory stands in the way of later blocks:
+/// names of their files cannot be foreseen, neither to catch their text nor to hold them up.
 pub async fn traps_for_later_blocks_catch_nothing(executor: &dyn Executor) {
     if !claims(executor, "bash") {
         return;
@@ -129,7 +129,8 @@ pub async fn traps_for_later_blocks_catch_nothing(executor: &dyn Executor) {
     for trap in ["os.symlink('/proc/self/fd/1', path)", "os.mkfifo(path)"] {
         let mut session = open(executor).await;
         let code = format!(
-            "import os, tempfile\nfor name in ['.stdin'] + [f'.block-{{n}}.sh' for n in range(9)]:\n    \
+            "import os, tempfile\nnames = ['.stdin'] + [f'.block-{{n}}.sh' for n in range(9)]\n\
+             for name in names:\n    \
              path = os.path.join(tempfile.gettempdir(), name)\n    {trap}\n\
              print(len(os.listdir(tempfile.gettempdir())))"
         );

@@ -125,7 +125,8 @@ pub async fn cpu_holds_after_writing_to_all_descriptors(executor: &dyn Executor)
     ] {
         let start = Instant::now();
         let code = format!(
-            "import os\nfor fd in range(3, 40):\n    try:\n        n = os.write(fd, {garbage})\n    \
+            "import os\n\
+             for fd in range(3, 40):\n    try:\n        n = os.write(fd, {garbage})\n    \
              except OSError:\n        pass\nwhile True: pass"
         );
         let result = run(session.as_mut(), &code).await;

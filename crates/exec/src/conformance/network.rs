@@ -139,8 +139,8 @@ print(len(back), hashlib.sha256(back).digest() == hashlib.sha256(data).digest())
     assert!(matches!(echo.join(), Ok(Ok(3_000_000))));
 }
 
-/// A program may close a large download early, with data on its way or waiting to be read. That ends
-/// the connection, and neither the session nor the next connection.
+/// A program may close a large download early, with data on its way or waiting to be read. That
+/// ends the connection, and neither the session nor the next connection.
 pub async fn a_download_may_be_closed_early(executor: &dyn Executor) {
     if !executor.capabilities().network {
         return;

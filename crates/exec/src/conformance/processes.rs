@@ -123,8 +123,8 @@ pub async fn processes_are_limited(executor: &dyn Executor) {
     assert_eq!(control.stdout.text(), "24\n");
 }
 
-/// An interpreter that ends while its programs hold every process that there may be costs the session
-/// nothing but its variables: later blocks end in time and say what they lack.
+/// An interpreter that ends while its programs hold every process that there may be costs the
+/// session nothing but its variables: later blocks end in time and say what they lack.
 pub async fn a_full_cell_keeps_its_session(executor: &dyn Executor) {
     let small = Limits { processes: 8, ..limits(executor) };
     if !enforces(executor, Limit::Processes, &small).await {
