@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use cellblock_driver::{Cell, Driver, Installed, Stream};
-use cellblock_exec::{Error, InstallReport, Requirement, Result};
+use cellblock_exec::{Error, InstallReport, Limit, Requirement, Result};
 use tokio::sync::watch;
 
 use crate::{
-    container::{Container, State, last_words},
+    container::{Container, State, last_words, ran_out_of_memory},
     engine::Engine,
     flags,
     image::Image,
@@ -25,6 +25,8 @@ pub(crate) struct DockerCell {
     complaints: Complaints,
     source_builds: bool,
     installed: packages::Present,
+    /// Whether it has ended because its memory had run out.
+    out_of_memory: bool,
 }
 
 impl DockerCell {
@@ -41,7 +43,15 @@ impl DockerCell {
         let source_builds = cell.options.source_builds;
         let installed = packages::Present::default();
         let program = image.program.clone();
-        let cell = Self { engine, image, container, complaints, source_builds, installed };
+        let cell = Self {
+            engine,
+            image,
+            container,
+            complaints,
+            source_builds,
+            installed,
+            out_of_memory: false,
+        };
         match Driver::start(stream, &program).await {
             Ok(driver) => Ok((cell, driver)),
             Err(error) => {
@@ -79,10 +89,20 @@ impl Cell for DockerCell {
         self.container.kill();
     }
 
+    fn limit_hit(&mut self) -> Option<Limit> {
+        self.out_of_memory.then_some(Limit::Memory)
+    }
+
     async fn restart(&mut self) -> Result<Stream> {
+        let mut source = self.tell().await;
+        self.out_of_memory =
+            self.out_of_memory || ran_out_of_memory(&self.engine.docker, &self.container.id).await;
+        if self.out_of_memory {
+            source = "its programs, files and input needed more memory than its limit".to_owned();
+        }
         Err(Error::Lost {
             what: "its container has ended, and its files with it; open a new session".to_owned(),
-            source: self.tell().await.into(),
+            source: source.into(),
         })
     }
 

@@ -5,6 +5,7 @@
 //! closes the standard input of the container, its first process ends, and the engine removes it (`AutoRemove`).
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -18,7 +19,7 @@ use bollard::{
     errors::Error as ApiError,
     models::{ContainerCreateBody, ContainerStateStatusEnum, ContainerWaitResponse},
     query_parameters::{
-        AttachContainerOptions, CreateContainerOptions, InspectContainerOptions,
+        AttachContainerOptions, CreateContainerOptions, EventsOptions, InspectContainerOptions,
         StartContainerOptions, UploadToContainerOptions, WaitContainerOptions,
     },
 };
@@ -40,6 +41,11 @@ use crate::{
 const KILLED: i64 = 137;
 /// How long the engine may take to remove a container before it counts as failed.
 const REMOVAL: Duration = Duration::from_secs(60);
+
+/// How long the engine may take to tell what it has recorded of a container.
+const EVENTS: Duration = Duration::from_secs(1);
+/// How long before its end a container's memory may have run out to be the reason, in nanoseconds.
+const LAST_MOMENTS: i64 = 5_000_000_000;
 
 /// What is known about a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -229,6 +235,37 @@ pub(crate) async fn last_words(mut state: watch::Receiver<State>) -> String {
         Some(End::Unwanted) => "it did not answer, and was ended".to_owned(),
         None => "the connection to it broke".to_owned(),
     }
+}
+
+/// Whether a container ended because its memory had run out. The engine's record of events tells it
+/// also when the container, which goes with its end, cannot be looked at any more.
+pub(crate) async fn ran_out_of_memory(docker: &Docker, id: &str) -> bool {
+    let filters = [("container", vec![id]), ("event", vec!["oom", "die"])];
+    let filters = filters.map(|(name, values)| {
+        (name.to_owned(), values.into_iter().map(str::to_owned).collect::<Vec<_>>())
+    });
+    let options = EventsOptions {
+        since: Some("0".to_owned()),
+        until: None,
+        filters: Some(HashMap::from(filters)),
+    };
+    let mut events = std::pin::pin!(docker.events(Some(options)));
+    let both = async {
+        let (mut short, mut ended) = (None, None);
+        while let Some(Ok(event)) = events.next().await {
+            match event.action.as_deref() {
+                Some("oom") => short = event.time_nano,
+                Some("die") => ended = event.time_nano,
+                _ => {}
+            }
+            // A program that was killed for it long before says nothing about the end.
+            if let (Some(short), Some(ended)) = (short, ended) {
+                return ended.saturating_sub(short) < LAST_MOMENTS;
+            }
+        }
+        false
+    };
+    tokio::time::timeout(EVENTS, both).await.unwrap_or(false)
 }
 
 /// Waits for the end of a container, and removes it when it is not wanted any more.

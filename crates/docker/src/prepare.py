@@ -32,4 +32,7 @@ with open(work + "/requirements.txt", "w") as file:
 command = ["-m", "pip", "install", "--only-binary=:all:", "--require-hashes", "-r", work + "/requirements.txt"]
 ended = subprocess.run([sys.executable, *command], stdin=subprocess.DEVNULL, stdout=sys.stderr, env=environment)
 shutil.rmtree(work)
+# The commonest block of a shell is `python script.py`, and Debian calls it `python3` only.
+if shutil.which("python", path=environment["PATH"]) is None:
+    os.symlink("python3", os.path.join(os.path.dirname(sys.executable), "python"))
 sys.exit(ended.returncode)

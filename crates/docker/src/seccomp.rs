@@ -28,9 +28,9 @@ pub(crate) fn profile() -> Value {
                 denied.entry(rule.answer.errno()).or_insert_with(Vec::new).push(call.name);
             }
             [rule] => match allowing(rule) {
-                Some(conditions) => rest.extend(conditions.into_iter().map(|condition| {
-                    json!({"names": [call.name], "action": ALLOW, "args": [condition]})
-                })),
+                Some(conditions) => rest.extend(conditions.into_iter().map(
+                    |condition| json!({"names": [call.name], "action": ALLOW, "args": [condition]}),
+                )),
                 None => allowed.push(call.name),
             },
             // Together they could allow what one of them denies.
@@ -38,9 +38,11 @@ pub(crate) fn profile() -> Value {
         }
     }
     let mut calls = vec![json!({"names": allowed, "action": ALLOW})];
-    calls.extend(denied.into_iter().map(|(errno, names)| {
-        json!({"names": names, "action": REFUSE, "errnoRet": errno})
-    }));
+    calls.extend(
+        denied
+            .into_iter()
+            .map(|(errno, names)| json!({"names": names, "action": REFUSE, "errnoRet": errno})),
+    );
     calls.extend(rest);
     json!({
         "defaultAction": REFUSE,
@@ -55,9 +57,8 @@ pub(crate) fn profile() -> Value {
 
 /// The conditions of which one must hold for a call to be allowed; `None` if that cannot be said.
 fn allowing(rule: &Rule) -> Option<Vec<Value>> {
-    let equal = |index: u8, value: u64| {
-        json!({"index": index, "value": value, "op": "SCMP_CMP_EQ"})
-    };
+    let equal =
+        |index: u8, value: u64| json!({"index": index, "value": value, "op": "SCMP_CMP_EQ"});
     match rule.which {
         Which::Except { argument, values } => {
             Some(values.iter().map(|value| equal(argument, u64::from(*value))).collect())

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use bytes::Bytes;
 use cellblock_exec::{Artifact, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, RefusedFile, media_type};
 
-use crate::wire::Message;
+use crate::{protocol, wire::Message};
 
 /// The longest reason that is kept, in characters: that of a symbolic link names where it leads.
 const LONGEST_REASON: usize = 4200;
@@ -36,7 +36,7 @@ impl Arriving {
     /// Takes a message about files.
     pub(crate) fn take(&mut self, message: &Message) {
         match message.kind {
-            b'a' => {
+            protocol::ARTIFACT => {
                 self.complete();
                 let name = message.fields.first().cloned().unwrap_or_default();
                 match inside(&name) {
@@ -53,7 +53,7 @@ impl Arriving {
                     ),
                 }
             }
-            b'b' if self.path.is_some() => {
+            protocol::CONTENT if self.path.is_some() => {
                 let data = message.field(0);
                 let size = (self.content.len() + data.len()) as u64;
                 if size > MAX_ARTIFACT_BYTES || self.total + size > self.most {
@@ -64,7 +64,7 @@ impl Arriving {
                     self.content.extend_from_slice(data);
                 }
             }
-            b'f' => {
+            protocol::REFUSED => {
                 self.complete();
                 self.refuse(
                     lossy(message.fields.first().unwrap_or(&Bytes::new())),
@@ -122,10 +122,14 @@ mod tests {
 
     #[test]
     fn files_arrive_in_pieces() {
+        use protocol::{ARTIFACT, CONTENT};
         let mut arriving = Arriving::new(1 << 20, u32::MAX);
-        for (kind, field) in
-            [(b'a', b"a.txt".as_slice()), (b'b', b"one"), (b'b', b"two"), (b'a', b"d/empty")]
-        {
+        for (kind, field) in [
+            (ARTIFACT, b"a.txt".as_slice()),
+            (CONTENT, b"one"),
+            (CONTENT, b"two"),
+            (ARTIFACT, b"d/empty"),
+        ] {
             arriving.take(&message(kind, &[field]));
         }
         arriving.complete();
@@ -140,13 +144,13 @@ mod tests {
         let mut arriving = Arriving::new(10, u32::MAX);
         for name in ["/etc/passwd", "../up", "a/../../b", "", ".", "a//b", "nul\0", "same", "same"]
         {
-            arriving.take(&message(b'a', &[name.as_bytes()]));
+            arriving.take(&message(protocol::ARTIFACT, &[name.as_bytes()]));
         }
-        arriving.take(&message(b'a', &[b"\xff\xfe"]));
-        arriving.take(&message(b'b', &[b"belongs to none"]));
-        arriving.take(&message(b'a', &[b"large"]));
-        arriving.take(&message(b'b', &[b"more than ten bytes"]));
-        arriving.take(&message(b'b', &[b"and more"]));
+        arriving.take(&message(protocol::ARTIFACT, &[b"\xff\xfe"]));
+        arriving.take(&message(protocol::CONTENT, &[b"belongs to none"]));
+        arriving.take(&message(protocol::ARTIFACT, &[b"large"]));
+        arriving.take(&message(protocol::CONTENT, &[b"more than ten bytes"]));
+        arriving.take(&message(protocol::CONTENT, &[b"and more"]));
         arriving.complete();
         let paths: Vec<_> = arriving.artifacts.iter().map(|file| file.path.as_str()).collect();
         assert_eq!(paths, ["same"]);

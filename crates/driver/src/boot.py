@@ -2,6 +2,9 @@ import marshal
 import os
 import sys
 
+# Stands before a compiled program; `protocol.rs` has the same.
+_COMPILED = b"c"
+
 
 def read(length):
     parts = []
@@ -14,7 +17,7 @@ def read(length):
 
 
 magic = sys.modules["_frozen_importlib_external"].MAGIC_NUMBER
-compiled, length = read(1) == b"c", int.from_bytes(read(4), "little")
+compiled, length = read(1) == _COMPILED, int.from_bytes(read(4), "little")
 program = read(length)
 if compiled and not program.startswith(magic):
     os._exit(3)
@@ -24,5 +27,5 @@ driver = sys.modules["_cellblock"] = module("_cellblock")
 sys.modules["__main__"] = module("__main__")
 exec(code, driver.__dict__)
 if not compiled:
-    driver._tell(b"p", magic + marshal.dumps(code))
+    driver._tell(driver._PROGRAM, magic + marshal.dumps(code))
 driver.start(eval(sys.argv[1], {"true": True, "false": False, "null": None}))

@@ -37,9 +37,16 @@ pub trait Cell: Debug + Send + 'static {
     /// Kills everything in the cell, the driver too, without waiting.
     fn kill(&mut self);
 
-    /// The limit that ended the driver, if one did. Asked once the stream has ended.
+    /// The limit that ended the driver, if one did. Asked once the stream has ended, and again when
+    /// [`Cell::restart`] has failed.
     fn limit_hit(&mut self) -> Option<Limit> {
         None
+    }
+
+    /// The end of what the driver has written to its standard error, if it can be had. Asked once
+    /// the stream has ended.
+    fn last_words(&mut self) -> String {
+        String::new()
     }
 
     /// Starts a new driver on the files of the old one, which has ended.

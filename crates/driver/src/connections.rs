@@ -6,12 +6,12 @@ use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, oneshot},
     task::JoinSet,
 };
 
 use crate::{
-    Relay,
+    Relay, protocol,
     wire::{Message, Wire},
 };
 
@@ -44,6 +44,8 @@ struct Connection {
     waiting: usize,
     /// Bytes that the host may still send before the program has taken the others.
     room: Arc<Semaphore>,
+    /// Dropping it ends what receives from the host; what the program has sent is still passed on.
+    _receiving: oneshot::Sender<()>,
 }
 
 /// What a connection's task tells.
@@ -74,33 +76,36 @@ impl Connections {
     /// Tells the driver of an event.
     pub(crate) fn tell(&mut self, event: Event, wire: &mut Wire) {
         match event {
-            Event::Data(name, data) => wire.post(b'x', &[&name, &data]),
+            Event::Data(name, data) => wire.post(protocol::DATA, &[&name, &data]),
             Event::Passed(name, bytes) => {
                 if let Some(connection) = self.open.get_mut(&name) {
                     connection.waiting = connection.waiting.saturating_sub(bytes);
                 }
-                wire.post(b'v', &[&name, bytes.to_string().as_bytes()]);
+                wire.post(protocol::PASSED, &[&name, bytes.to_string().as_bytes()]);
             }
             Event::Closed(name) => {
                 self.open.remove(&name);
-                wire.post(b'z', &[&name]);
+                wire.post(protocol::CLOSED, &[&name]);
             }
         }
-        while self.tasks.try_join_next().is_some() {}
     }
 
     /// Takes a message about connections.
     pub(crate) fn take(&mut self, message: &Message, wire: &mut Wire) {
         let Some(name) = message.fields.first().cloned() else { return };
+        while self.tasks.try_join_next().is_some() {}
         match message.kind {
-            b'c' => match message.number(1).and_then(|index: usize| self.relays.get(index)) {
-                Some(relay) if self.open.len() < MOST => {
-                    let address = (relay.host.clone(), relay.port);
-                    self.connect(name, address);
+            protocol::CONNECT => {
+                match message.number(1).and_then(|index: usize| self.relays.get(index)) {
+                    // Tasks, not names: one that the program has closed may still send.
+                    Some(relay) if self.tasks.len() < MOST => {
+                        let address = (relay.host.clone(), relay.port);
+                        self.connect(name, address);
+                    }
+                    _ => wire.post(protocol::CLOSED, &[&name]),
                 }
-                _ => wire.post(b'z', &[&name]),
-            },
-            b'x' => {
+            }
+            protocol::DATA => {
                 let piece = message.fields.get(1).cloned().unwrap_or_default();
                 let Some(connection) = self.open.get_mut(&name) else { return };
                 connection.waiting += piece.len();
@@ -112,7 +117,7 @@ impl Connections {
                 // A task that has ended has said so.
                 let _ = connection.outgoing.send(piece);
             }
-            b'v' => {
+            protocol::PASSED => {
                 // A driver that acknowledges what it does not read would make the line grow without bound.
                 if let Some(connection) =
                     self.open.get(&name).filter(|_| wire.waiting() < MOST_WAITING)
@@ -123,7 +128,7 @@ impl Connections {
                     );
                 }
             }
-            b'z' => {
+            protocol::CLOSED => {
                 self.open.remove(&name);
             }
             _ => {}
@@ -133,13 +138,21 @@ impl Connections {
     fn connect(&mut self, name: Bytes, address: (String, u16)) {
         let (outgoing, pieces) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(WINDOW));
-        self.open.insert(name.clone(), Connection { outgoing, waiting: 0, room: room.clone() });
+        let (_receiving, ended) = oneshot::channel();
+        let connection = Connection { outgoing, waiting: 0, room: room.clone(), _receiving };
+        self.open.insert(name.clone(), connection);
         let events = self.events.clone();
         self.tasks.spawn(async move {
             let connected = tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await;
             if let Ok(Ok(stream)) = connected {
                 let (reader, writer) = stream.into_split();
                 let receiving = receive(reader, room, name.clone(), events.clone());
+                let receiving = async {
+                    tokio::select! {
+                        () = receiving => {}
+                        _ = ended => {}
+                    }
+                };
                 let sending = send(writer, pieces, name.clone(), events.clone());
                 tokio::join!(receiving, sending);
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cellblock_exec::{Error, Result};
 
-use crate::{Program, Stream, wire::Wire};
+use crate::{Program, Stream, protocol, wire::Wire};
 
 /// How long a driver may take to come up. A busy machine starts an interpreter in a second at most.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,8 +31,8 @@ impl Driver {
             loop {
                 let message = wire.next().await?;
                 match message.kind {
-                    b'p' => program.keep(message.field(0)),
-                    b'h' => return std::io::Result::Ok(message),
+                    protocol::PROGRAM => program.keep(message.field(0)),
+                    protocol::HELLO => return std::io::Result::Ok(message),
                     _ => {}
                 }
             }

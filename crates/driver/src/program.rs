@@ -9,8 +9,25 @@ use std::{
 use bytes::Bytes;
 use cellblock_exec::python::{HOST, NOTEBOOK};
 
-/// The driver's own part of its program; what it shares with other executors' stands before it.
-const DRIVER: &str = include_str!("driver.py");
+use crate::protocol;
+
+/// The driver's own part of its program, file after file; what it shares with other executors'
+/// stands before it.
+const DRIVER: &str = concat!(
+    include_str!("driver/messages.py"),
+    "\n\n",
+    include_str!("driver/cell.py"),
+    "\n\n",
+    include_str!("driver/blocks.py"),
+    "\n\n",
+    include_str!("driver/worker.py"),
+    "\n\n",
+    include_str!("driver/calls.py"),
+    "\n\n",
+    include_str!("driver/files.py"),
+    "\n\n",
+    include_str!("driver/relays.py"),
+);
 
 /// The driver's program for one interpreter. Clones share what was compiled.
 ///
@@ -44,8 +61,8 @@ impl Program {
     pub(crate) fn opening(&self) -> Vec<u8> {
         let compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (mark, program) = match compiled {
-            Some(code) => (b'c', code),
-            None => (b't', Self::text().into()),
+            Some(code) => (protocol::COMPILED, code),
+            None => (protocol::TEXT, Self::text().into()),
         };
         let mut opening = vec![mark];
         opening.extend_from_slice(&(program.len() as u32).to_le_bytes());

@@ -16,8 +16,9 @@ use crate::{
     Cell, DriverSession, Reading,
     artifacts::Arriving,
     connections::MOST_WAITING,
+    protocol,
     session::Live,
-    verdict::verdict,
+    verdict::{SIGKILL, verdict},
     wire::{Ended, Message},
 };
 
@@ -125,19 +126,28 @@ impl<C: Cell> DriverSession<C> {
                 () = request.cancel.cancelled(), if stopped.is_none() => stop = Some(Outcome::Cancelled),
                 message = live.wire.next() => match message {
                     Ok(message) => match message.kind {
-                        b'd' if message.number(0) == Some(number) => break Ok(Ended::of(&message)),
-                        b'o' | b'e' => {
-                            let stream = if message.kind == b'o' { Standard::Stdout } else { Standard::Stderr };
+                        protocol::ENDED if message.number(0) == Some(number) => {
+                            break Ok(Ended::of(&message));
+                        }
+                        protocol::STDOUT | protocol::STDERR => {
+                            let stream = match message.kind {
+                                protocol::STDOUT => Standard::Stdout,
+                                _ => Standard::Stderr,
+                            };
                             if seen.output(stream, message.field(0)) {
                                 stop = Some(Outcome::LimitExceeded { limit: Limit::Output });
                             }
                         }
                         // Questions without end must not keep the deadline from being seen.
-                        b'q' if Deadline::now() >= deadline => match &stopped {
+                        protocol::QUESTION if Deadline::now() >= deadline => match &stopped {
                             Some(_) => break Err(deaf()),
                             None => stop = Some(Outcome::LimitExceeded { limit: Limit::Wall }),
                         },
-                        b'q' if message.number(0) == Some(number) && stopped.is_none() => question.ask(&message, &calls),
+                        protocol::QUESTION
+                            if message.number(0) == Some(number) && stopped.is_none() =>
+                        {
+                            question.ask(&message, &calls);
+                        }
                         _ => live.take(&message, &mut seen.files),
                     },
                     Err(error) => break Err(error),
@@ -145,7 +155,7 @@ impl<C: Cell> DriverSession<C> {
                 (name, answer) = question.answered() => {
                     // A driver that asks without listening is not ours.
                     if live.wire.waiting() < MOST_WAITING {
-                        live.wire.post(b'q', &[&name, &answer]);
+                        live.wire.post(protocol::ANSWER, &[&name, &answer]);
                     }
                 }
                 event = live.connections.next() => live.connections.tell(event, &mut live.wire),
@@ -172,7 +182,7 @@ impl<C: Cell> DriverSession<C> {
         let session = &mut *running.session;
         seen.files.complete();
         let after = session.cell.reading(true);
-        let (outcome, lost, cpu, memory) = match ended {
+        let (outcome, lost, cpu, memory, note) = match ended {
             Ok(ended) => {
                 let mut outcome = verdict(&ended, stopped, session.memory_is_refused);
                 // A program can end between two looks. The files that it has left show what it did; that something was
@@ -191,9 +201,13 @@ impl<C: Cell> DriverSession<C> {
                 let outside =
                     before.zip(after).map(|(before, after)| after.cpu.saturating_sub(before.cpu));
                 let cpu = outside.unwrap_or(Duration::from_micros(ended.cpu_us));
-                (outcome, ended.lost, cpu, after.map_or(ended.memory, |reading| reading.memory))
+                let memory = after.map_or(ended.memory, |reading| reading.memory);
+                (outcome, ended.lost, cpu, memory, ended.note)
             }
-            Err(error) => (session.bury(stopped, error).await?, true, Duration::ZERO, 0),
+            Err(error) => {
+                let (outcome, note) = session.bury(stopped, error).await?;
+                (outcome, true, Duration::ZERO, 0, note)
+            }
         };
         Ok(ExecutionResult {
             outcome,
@@ -206,7 +220,7 @@ impl<C: Cell> DriverSession<C> {
             isolation: session.setup.isolation,
             watched: session.setup.watched.clone(),
             state_lost: lost,
-            notes: Vec::new(),
+            notes: if note.is_empty() { Vec::new() } else { vec![note] },
         })
     }
 
@@ -214,30 +228,23 @@ impl<C: Cell> DriverSession<C> {
     fn stop(&mut self, number: u64) {
         self.cell.stop_programs();
         if let Some(live) = &mut self.live {
-            live.wire.post(b'k', &[number.to_string().as_bytes()]);
+            live.wire.post(protocol::STOP, &[number.to_string().as_bytes()]);
         }
     }
 
-    /// What a block came to whose driver has ended, or had to be killed. The next block gets a new driver, where the files
-    /// outlive it.
-    async fn bury(&mut self, stopped: Option<Outcome>, error: std::io::Error) -> Result<Outcome> {
-        self.live = None;
-        self.cell.kill();
-        let limit = self.cell.limit_hit().map(|limit| Outcome::LimitExceeded { limit });
-        match self.cell.restart().await {
-            Ok(stream) => {
-                self.next = Some(stream);
-                // A program of the same user can kill its driver where it is not alone.
-                Ok(stopped.or(limit).unwrap_or(Outcome::Signaled { signal: 9 }))
-            }
-            Err(restart) => match stopped.or(limit) {
-                Some(outcome) => Ok(outcome),
-                None if error.kind() == std::io::ErrorKind::InvalidData => Err(Error::Lost {
-                    what: "what came from the cell is not from its driver".to_owned(),
-                    source: error.into(),
-                }),
-                None => Err(restart),
-            },
+    /// The outcome of a block whose driver is lost, and a note that says why.
+    async fn bury(
+        &mut self,
+        stopped: Option<Outcome>,
+        error: std::io::Error,
+    ) -> Result<(Outcome, String)> {
+        let loss = self.replace(error).await;
+        let known = stopped.or(loss.limit.map(|limit| Outcome::LimitExceeded { limit }));
+        match known {
+            Some(outcome) => Ok((outcome, loss.why)),
+            None if loss.end.is_some() => Err(loss.into()),
+            // What ended the driver has ended the block.
+            None => Ok((Outcome::Signaled { signal: SIGKILL }, loss.why)),
         }
     }
 }
@@ -246,8 +253,10 @@ impl Live {
     /// Takes a message that is not about the end of a block.
     pub(crate) fn take(&mut self, message: &Message, files: &mut Arriving) {
         match message.kind {
-            b'a' | b'b' | b'f' => files.take(message),
-            b'c' | b'x' | b'v' | b'z' => self.connections.take(message, &mut self.wire),
+            protocol::ARTIFACT | protocol::CONTENT | protocol::REFUSED => files.take(message),
+            protocol::CONNECT | protocol::DATA | protocol::PASSED | protocol::CLOSED => {
+                self.connections.take(message, &mut self.wire)
+            }
             _ => {}
         }
     }

@@ -1,6 +1,6 @@
 //! A session in a cell.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use async_trait::async_trait;
 use cellblock_exec::{
@@ -12,12 +12,17 @@ use crate::{
     Cell, Driver, Program, Relay, Stream,
     artifacts::Arriving,
     connections::Connections,
+    loss::Loss,
+    protocol,
     running::gone,
     wire::{Message, Wire},
 };
 
 /// How long a driver may take for what is no block: writing a file, stopping what a dropped call left.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many bytes a second are sent to a driver at least, also on a busy machine.
+const LEAST_SPEED: u64 = 4 << 20;
 
 /// What a session is told about its cell.
 #[derive(Debug, Clone)]
@@ -123,12 +128,15 @@ impl<C: Cell> DriverSession<C> {
                 .iter()
                 .flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()])
                 .collect();
-            wire.post(b's', &pairs);
+            wire.post(protocol::SET_ENVIRONMENT, &pairs);
         }
         self.owed = 0;
         self.running = None;
         if let Some(packages) = &self.setup.packages {
-            wire.post(b'u', &[packages.modules.as_bytes(), packages.programs.as_bytes()]);
+            wire.post(
+                protocol::USE_PACKAGES,
+                &[packages.modules.as_bytes(), packages.programs.as_bytes()],
+            );
             self.owed = 1;
         }
         let connections = Connections::new(self.setup.relays.clone());
@@ -157,8 +165,8 @@ impl<C: Cell> DriverSession<C> {
         while self.running.is_some() || self.owed > 0 {
             let message = self.message().await?;
             match message.kind {
-                b'd' if message.number(0) == self.running => self.running = None,
-                b'y' => self.owed = self.owed.saturating_sub(1),
+                protocol::ENDED if message.number(0) == self.running => self.running = None,
+                protocol::DONE => self.owed = self.owed.saturating_sub(1),
                 _ => {
                     if let Some(live) = &mut self.live {
                         live.take(&message, &mut ignored);
@@ -170,30 +178,32 @@ impl<C: Cell> DriverSession<C> {
     }
 
     /// The driver's next message, which must come soon. One that fails is given up.
-    async fn message(&mut self) -> Result<Message> {
-        let Some(live) = &mut self.live else { return Err(gone("there is no driver")) };
-        let source = match tokio::time::timeout(PATIENCE, live.wire.next()).await {
-            Ok(Ok(message)) => return Ok(message),
-            Ok(Err(error)) => error.into(),
-            Err(_) => format!("its driver did not answer for {} s", PATIENCE.as_secs()).into(),
+    async fn message(&mut self) -> Result<Message, Loss> {
+        let error = match &mut self.live {
+            Some(live) => {
+                let sending = live.wire.waiting() as u64 / LEAST_SPEED;
+                let patience = PATIENCE + Duration::from_secs(sending);
+                match tokio::time::timeout(patience, live.wire.next()).await {
+                    Ok(Ok(message)) => return Ok(message),
+                    Ok(Err(error)) => error,
+                    Err(_) => io::Error::new(
+                        io::ErrorKind::TimedOut,
+                        format!("its driver did not answer for {} s", patience.as_secs()),
+                    ),
+                }
+            }
+            None => io::Error::other("there is no driver"),
         };
-        self.live = None;
-        self.cell.kill();
-        match self.cell.restart().await {
-            Ok(stream) => self.next = Some(stream),
-            // It knows better what happened to the cell.
-            Err(error) => return Err(error),
-        }
-        Err(Error::Lost { what: "the driver of the cell".to_owned(), source })
+        Err(self.replace(error).await)
     }
 
     /// The answer to what was posted last.
-    async fn answer(&mut self) -> Result<Message> {
+    async fn answer(&mut self) -> Result<Message, Loss> {
         self.owed += 1;
         let mut ignored = Arriving::new(0, 0);
         loop {
             let message = self.message().await?;
-            if message.kind == b'y' {
+            if message.kind == protocol::DONE {
                 self.owed -= 1;
                 return Ok(message);
             }
@@ -201,6 +211,14 @@ impl<C: Cell> DriverSession<C> {
                 live.take(&message, &mut ignored);
             }
         }
+    }
+
+    /// Puts a file into the workspace, and gives the driver's answer.
+    async fn put(&mut self, path: &str, content: &[u8]) -> Result<Message, Loss> {
+        if let Some(live) = &mut self.live {
+            live.wire.post(protocol::WRITE, &[path.as_bytes(), content]);
+        }
+        self.answer().await
     }
 
     fn not_run(&self, outcome: Outcome) -> ExecutionResult {
@@ -234,16 +252,23 @@ impl<C: Cell> Session for DriverSession<C> {
         };
         let mut path = String::new();
         if let Some(name) = &request.filename {
-            let content = Arc::new(request.code.clone().into_bytes());
             path = workspace_path(name)?;
-            self.write_file(InputFile { path: path.clone(), content }).await?;
+            match self.put(&path, request.code.as_bytes()).await {
+                Ok(answer) => written(&path, &answer)?,
+                Err(Loss { limit: Some(limit), why, .. }) => {
+                    let outcome = Outcome::LimitExceeded { limit };
+                    let result = self.not_run(outcome);
+                    return Ok(ExecutionResult { state_lost: true, notes: vec![why], ..result });
+                }
+                Err(loss) => return Err(loss.into()),
+            }
         }
         self.blocks += 1;
         let number = self.blocks;
         let name = if path.is_empty() { format!("<block {number}>") } else { path.clone() };
         let live = self.live().await?;
         live.wire.post(
-            b'r',
+            protocol::RUN,
             &[
                 number.to_string().as_bytes(),
                 language.as_str().as_bytes(),
@@ -261,21 +286,9 @@ impl<C: Cell> Session for DriverSession<C> {
 
     async fn write_file(&mut self, file: InputFile) -> Result<()> {
         let path = workspace_path(&file.path)?;
-        self.live().await?.wire.post(b'w', &[path.as_bytes(), &file.content]);
-        let answer = self.answer().await?;
-        let Some(errno) = answer.number::<i32>(0) else { return Ok(()) };
-        let why = match (errno, answer.field(1)) {
-            (28, b"files") => format!(
-                "{path} is one file more than the session may have; raise its limit on files"
-            ),
-            (27 | 28 | 122, _) => {
-                format!("{path} does not fit into the session's disk limit; raise it")
-            }
-            _ => {
-                format!("{path} cannot be put there: {}", std::io::Error::from_raw_os_error(errno))
-            }
-        };
-        Err(Error::Invalid { what: "workspace file", why })
+        self.live().await?;
+        let answer = self.put(&path, &file.content).await?;
+        written(&path, &answer)
     }
 
     async fn install(&mut self, packages: &[Requirement]) -> Result<InstallReport> {
@@ -283,7 +296,10 @@ impl<C: Cell> Session for DriverSession<C> {
         if let Some(directory) = installed.directory {
             let packages = Packages { programs: format!("{directory}/bin"), modules: directory };
             let live = self.live().await?;
-            live.wire.post(b'u', &[packages.modules.as_bytes(), packages.programs.as_bytes()]);
+            live.wire.post(
+                protocol::USE_PACKAGES,
+                &[packages.modules.as_bytes(), packages.programs.as_bytes()],
+            );
             self.answer().await?;
             self.setup.packages = Some(packages);
         }
@@ -296,6 +312,21 @@ impl<C: Cell> Session for DriverSession<C> {
         drop((live, next));
         cell.close().await
     }
+}
+
+/// Whether a file was written, by the driver's answer.
+fn written(path: &str, answer: &Message) -> Result<()> {
+    let Some(errno) = answer.number::<i32>(0) else { return Ok(()) };
+    let why = match (errno, answer.field(1)) {
+        (28, b"files") => {
+            format!("{path} is one file more than the session may have; raise its limit on files")
+        }
+        (27 | 28 | 122, _) => {
+            format!("{path} does not fit into the session's disk limit; raise it")
+        }
+        _ => format!("{path} cannot be put there: {}", io::Error::from_raw_os_error(errno)),
+    };
+    Err(Error::Invalid { what: "workspace file", why })
 }
 
 fn workspace_path(path: &str) -> Result<String> {

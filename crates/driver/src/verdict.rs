@@ -9,7 +9,7 @@ const EAGAIN: i32 = 11;
 const EFBIG: i32 = 27;
 const ENOSPC: i32 = 28;
 const EDQUOT: i32 = 122;
-const SIGKILL: i32 = 9;
+pub(crate) const SIGKILL: i32 = 9;
 const SIGXFSZ: i32 = 25;
 
 /// How a block ended. `stopped` is why we stopped it; `memory_is_refused` says that a program that asks for too much memory

@@ -1,28 +1,5 @@
-//! Messages to and from a driver: see the head of `driver.py`.
-//!
-//! | to the driver | fields |
-//! |---|---|
-//! | `r` run | number, language, file name, name in tracebacks, code, standard input |
-//! | `w` write a file | path, content |
-//! | `k` kill | number of the block |
-//! | `s` set environment variables | name, value, name, value … |
-//! | `u` use packages | directory of modules, directory of programs |
-//! | `x` `v` `z` connections | name, then data, number of bytes passed on, nothing |
-//! | `q` answer of the host | number of the question, answer |
-//!
-//! | from the driver | fields |
-//! |---|---|
-//! | `p` program | the compiled program, for the next driver |
-//! | `h` hello | Python's version, languages … |
-//! | `o` `e` output | data |
-//! | `a` artifact, `b` its content | path; data |
-//! | `f` refused file | path, reason |
-//! | `y` done | error number or nothing, `files` if there were too many |
-//! | `d` block ended | see [`Ended`] |
-//! | `c` `x` `v` `z` connections | name, then number of the relay, data, number of bytes passed on, nothing |
-//! | `q` question to the host | number of the block, of the question, question |
-//!
-//! Questions and answers are those of [`cellblock_exec::python::HostCalls`].
+//! Messages to and from a driver: whole ones out of a stream of bytes.
+//! [`protocol`](crate::protocol) has their kinds.
 
 use std::{
     io,
@@ -34,7 +11,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use cellblock_exec::python::MAX_MESSAGE_BYTES;
 use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 
-use crate::Stream;
+use crate::{Stream, protocol};
 
 /// The longest message that a driver may send, in bytes: a question to the host, with its numbers. It sends output and files
 /// in pieces of 256 KiB and its own compiled program of some 100 KiB. What is longer is not from our driver.
@@ -56,6 +33,12 @@ impl Message {
     /// The field at `index` as text; what is not UTF-8 becomes U+FFFD.
     pub(crate) fn text(&self, index: usize) -> String {
         String::from_utf8_lossy(self.field(index)).into_owned()
+    }
+
+    /// The field at `index` as a text for people: of bounded length, and without what a terminal
+    /// would obey.
+    pub(crate) fn note(&self, index: usize) -> String {
+        visible(&self.text(index))
     }
 
     /// The field at `index` as a number; `None` when it is empty or none.
@@ -122,6 +105,7 @@ impl Wire {
             }
         }
     }
+
     /// How many bytes wait to be sent.
     pub(crate) fn waiting(&self) -> usize {
         self.outbox.len()
@@ -174,7 +158,11 @@ impl Wire {
             }
             fields.push(body.split_to(length));
         }
-        Ok(Some(Message { kind, fields }))
+        let message = Message { kind, fields };
+        match kind {
+            protocol::FAILED => Err(io::Error::other(Failed::of(&message))),
+            _ => Ok(Some(message)),
+        }
     }
 }
 
@@ -213,6 +201,43 @@ impl std::fmt::Debug for Wire {
     }
 }
 
+/// The longest text of a driver about itself or a block that is kept, in characters.
+const LONGEST_NOTE: usize = 1000;
+
+/// The beginning of a text from a cell, without what a terminal would obey.
+pub(crate) fn visible(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(LONGEST_NOTE).map(shown).collect()
+}
+
+/// The last message of a driver that cannot continue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failed {
+    /// Why, in its own words.
+    pub(crate) reason: String,
+    /// Whether there was too little memory for it.
+    pub(crate) out_of_memory: bool,
+}
+
+impl Failed {
+    fn of(message: &Message) -> Self {
+        Self { reason: message.note(0), out_of_memory: !message.field(1).is_empty() }
+    }
+
+    /// The message that an error of the wire stands for, if it does.
+    pub(crate) fn behind(error: &io::Error) -> Option<&Self> {
+        error.get_ref().and_then(|source| source.downcast_ref())
+    }
+}
+
+impl std::fmt::Display for Failed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the driver failed: {}", self.reason)
+    }
+}
+
+impl std::error::Error for Failed {}
+
 /// How a block ended, as the driver saw it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Ended {
@@ -238,6 +263,8 @@ pub(crate) struct Ended {
     pub(crate) cpu_us: u64,
     /// Memory of the cell at its end, in bytes.
     pub(crate) memory: u64,
+    /// What a person should know besides; empty if there is nothing.
+    pub(crate) note: String,
 }
 
 impl Ended {
@@ -254,6 +281,7 @@ impl Ended {
             full: message.text(9),
             cpu_us: message.number(10).unwrap_or_default(),
             memory: message.number(11).unwrap_or_default(),
+            note: message.note(12),
         }
     }
 }

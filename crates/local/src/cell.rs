@@ -174,6 +174,10 @@ impl Cell for LocalCell {
         self.launcher.tell(&Request::Halt(self.number));
     }
 
+    fn last_words(&mut self) -> String {
+        self.complaints.text()
+    }
+
     fn limit_hit(&mut self) -> Option<Limit> {
         self.launcher.ran_out_of_memory(self.number).then_some(Limit::Memory)
     }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use bollard::query_parameters::RemoveImageOptions;
 use cellblock_docker::{DEFAULT_IMAGE, Options, checks, images};
-use cellblock_exec::{Executor, SessionSpec, Silent};
+use cellblock_exec::{ExecutionRequest, Executor, Language, SessionSpec, Silent};
 
 use crate::engine::{client, engine, executor, executor_with, succeed, text};
 
@@ -19,6 +19,23 @@ async fn docker_python_has_its_libraries() {
     let listed = images().await.unwrap();
     let image = listed.iter().find(|image| image.name == DEFAULT_IMAGE).unwrap();
     assert!(image.current && image.bytes > 100 << 20 && image.recipe.is_some(), "{image:?}");
+}
+
+/// The commonest block of a shell.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shell_finds_python_under_both_names() {
+    let Some(executor) = executor().await else { return };
+    let mut session = executor.open(SessionSpec::default()).await.unwrap();
+    succeed(session.as_mut(), "n = open('script.py', 'w').write('print(6 * 7)')").await;
+    for python in ["python3", "python"] {
+        let request = ExecutionRequest {
+            language: Some(Language::BASH),
+            ..ExecutionRequest::python(format!("{python} script.py"))
+        };
+        let result = session.execute(request).await.unwrap();
+        assert_eq!(result.stdout.text(), "42\n", "{python}: {}", result.stderr.text());
+    }
+    session.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,8 @@ use std::{path::Path, process::Stdio, sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
 use cellblock_driver::{
-    Cell, Config, DriverSession, INTERPRETERS, Installed, Program, Reading, Setup, Stream, command,
+    Cell, Config, DriverSession, INTERPRETERS, Installed, Program, Reading, Relay, Setup, Stream,
+    command,
 };
 use cellblock_exec::{
     Capabilities, Error, Executor, Isolation, Language, Limit, Requirement, Result, Session,
@@ -46,9 +47,28 @@ fn languages() -> Vec<Language> {
         .collect()
 }
 
+/// What a test wants to be different.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Where the driver listens on behalf of hosts.
+    pub relays: Vec<Relay>,
+    /// The driver's program.
+    pub program: Program,
+    /// Whether a driver that is lost gets a successor on the same files.
+    pub restarts: bool,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { relays: Vec::new(), program: PROGRAM.clone(), restarts: false }
+    }
+}
+
 #[derive(Debug)]
 struct BareCell {
     child: Child,
+    config: Config,
+    restarts: bool,
     _directory: tempfile::TempDir,
 }
 
@@ -78,47 +98,49 @@ impl Executor for Bare {
         {
             return Err(Error::Unsupported("there are no walls".into()));
         }
-        let directory = tempfile::tempdir().unwrap();
-        for name in ["workspace", "tmp"] {
-            std::fs::create_dir(directory.path().join(name)).unwrap();
-        }
-        let mut config = Config::new(&spec.limits);
-        config.workspace = directory.path().join("workspace").display().to_string();
-        config.temporary = directory.path().join("tmp").display().to_string();
-        let mut child = Command::new("unshare")
-            .args([
-                "--map-root-user",
-                "--pid",
-                "--fork",
-                "--kill-child",
-                "--mount-proc",
-                "sh",
-                "-c",
-                BEFORE,
-                "sh",
-            ])
-            .args(command(&config))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let (reader, writer) = (child.stdout.take().unwrap(), child.stdin.take().unwrap());
-        let stream = Stream { reader: Box::new(reader), writer: Box::new(writer) };
-        let setup = Setup {
-            executor: "bare",
-            isolation: Isolation::None,
-            limits: spec.limits,
-            environment: spec.environment,
-            files: spec.files,
-            relays: Vec::new(),
-            packages: None,
-            memory_is_refused: false,
-            program: PROGRAM.clone(),
-        };
-        let cell = BareCell { child, _directory: directory };
-        Ok(Box::new(DriverSession::start(cell, stream, setup).await?))
+        open_as(spec, Wanted::default()).await
     }
+}
+
+/// Opens a session that differs from others.
+pub async fn open_as(spec: SessionSpec, wanted: Wanted) -> Result<Box<dyn Session>> {
+    let directory = tempfile::tempdir().unwrap();
+    let mut config = Config::new(&spec.limits);
+    config.workspace = directory.path().join("workspace").display().to_string();
+    config.temporary = directory.path().join("tmp").display().to_string();
+    for path in [&config.workspace, &config.temporary] {
+        std::fs::create_dir(path).unwrap();
+    }
+    config.relays = wanted.relays.clone();
+    let (child, stream) = start(&config);
+    let setup = Setup {
+        executor: "bare",
+        isolation: Isolation::None,
+        limits: spec.limits,
+        environment: spec.environment,
+        files: spec.files,
+        relays: wanted.relays,
+        packages: None,
+        watched: Vec::new(),
+        memory_is_refused: false,
+        program: wanted.program,
+    };
+    let cell = BareCell { child, config, restarts: wanted.restarts, _directory: directory };
+    Ok(Box::new(DriverSession::start(cell, stream, setup).await?))
+}
+
+fn start(config: &Config) -> (Child, Stream) {
+    let mut child = Command::new("unshare")
+        .args(["--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"])
+        .args(["sh", "-c", BEFORE, "sh"])
+        .args(command(config))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let (reader, writer) = (child.stdout.take().unwrap(), child.stdin.take().unwrap());
+    (child, Stream { reader: Box::new(reader), writer: Box::new(writer) })
 }
 
 /// What a process and all below it use.
@@ -149,6 +171,16 @@ impl Cell for BareCell {
 
     fn kill(&mut self) {
         let _ = self.child.start_kill();
+    }
+
+    async fn restart(&mut self) -> Result<Stream> {
+        if !self.restarts {
+            let source = "its first process is gone".into();
+            return Err(Error::Lost { what: "the cell has ended".to_owned(), source });
+        }
+        let (child, stream) = start(&self.config);
+        self.child = child;
+        Ok(stream)
     }
 
     async fn install(&mut self, _packages: &[Requirement]) -> Result<Installed> {

@@ -50,7 +50,8 @@ impl HostTools for Tools {
 }
 
 /// What programs below begin with: `raw` is the worker's own end of the line.
-const BEGIN: &str = "import os, sys, time\nfrom host import tools, ToolError\nraw = sys.modules['_cellblock']._line\n\
+const BEGIN: &str = "import os, sys, time\nfrom host import tools, ToolError\n\
+                     own = sys.modules['_cellblock']\nraw = own._line\n\
                      def refused():\n    try:\n        return tools.echo(1)\n    except ToolError as error:\n        return str(error)\n";
 
 async fn run(
@@ -111,7 +112,11 @@ async fn a_worker_that_breaks_its_line_has_none() {
     for code in [
         // Longer than anything, and the end of the line.
         "os.write(raw.questions, b'\\xff' * 8 + b'x' * 1000)",
-        "os.write(raw.questions, b'abcd' + (8 << 20).to_bytes(4, 'little')); os.close(raw.questions)",
+        "os.write(raw.questions, b'q' + (8 << 20).to_bytes(4, 'little')); os.close(raw.questions)",
+        // A message of another kind, one without its fields, and one whose fields do not fit.
+        "os.write(raw.questions, b'd' + bytes(4))",
+        "os.write(raw.questions, b'q' + bytes(4))",
+        "os.write(raw.questions, b'q' + (4).to_bytes(4, 'little') + b'\\xff' * 4)",
         "os.close(raw.answers)",
     ] {
         let mut session = open().await;
@@ -138,10 +143,10 @@ async fn a_worker_that_breaks_its_line_has_none() {
 #[tokio::test]
 async fn half_questions_and_floods_of_them_hold_up_nobody_else() {
     let tools = Arc::new(Tools::default());
-    let question = "b'abcd' + (13).to_bytes(4, 'little') + b'c[\"echo\",{}] '";
+    let question = "own._encode(own._QUESTION, b'abcd', b'c[\"echo\",{}]')";
     for code in [
         // The next question is taken for the rest of this one.
-        "os.write(raw.questions, b'abcd' + (8 << 20).to_bytes(4, 'little'))\nrefused()".to_owned(),
+        "os.write(raw.questions, b'q' + (8 << 20).to_bytes(4, 'little'))\nrefused()".to_owned(),
         format!("while True: os.write(raw.questions, {question})"),
         format!("data = 1000 * ({question})\nwhile True: os.write(raw.questions, data)"),
     ] {

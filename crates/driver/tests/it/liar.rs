@@ -55,6 +55,13 @@ impl HostTools for Counter {
     }
 }
 
+/// Kinds of messages, as `protocol.rs` has them.
+const RUN: u8 = b'r';
+const HELLO: u8 = b'h';
+const ENDED: u8 = b'd';
+const QUESTION: u8 = b'q';
+const ANSWER: u8 = b'n';
+
 fn message(kind: u8, fields: &[&[u8]]) -> Vec<u8> {
     let mut body = Vec::new();
     for field in fields {
@@ -91,6 +98,7 @@ async fn session() -> (DriverSession<NoCell>, ReadHalf<DuplexStream>, WriteHalf<
         files: Vec::new(),
         relays: Vec::new(),
         packages: None,
+        watched: Vec::new(),
         memory_is_refused: false,
         program: Program::new(),
     };
@@ -99,7 +107,7 @@ async fn session() -> (DriverSession<NoCell>, ReadHalf<DuplexStream>, WriteHalf<
         hears.read_u8().await.unwrap();
         let mut program = vec![0; hears.read_u32_le().await.unwrap() as usize];
         hears.read_exact(&mut program).await.unwrap();
-        says.write_all(&message(b'h', &[b"3.0"])).await.unwrap();
+        says.write_all(&message(HELLO, &[b"3.0"])).await.unwrap();
     };
     let stream = Stream { reader: Box::new(reader), writer: Box::new(writer) };
     let (session, ()) = tokio::join!(DriverSession::start(NoCell, stream, setup), up);
@@ -113,7 +121,7 @@ async fn questions_are_answered_for_the_block_that_runs() {
     let call = b"c[\"count\",{}]";
     let driver = async {
         let (kind, fields) = hear(&mut hears).await;
-        assert_eq!((kind, fields[0].as_slice()), (b'r', b"1".as_slice()));
+        assert_eq!((kind, fields[0].as_slice()), (RUN, b"1".as_slice()));
         // Of no block, of another one, without a question, of what is not offered; then one that is right.
         for fields in [
             &[b"".as_slice(), b"1", call][..],
@@ -123,19 +131,19 @@ async fn questions_are_answered_for_the_block_that_runs() {
             &[b"1", b"4", b"c[\"other\",{}]"],
             &[b"1", b"5", call],
         ] {
-            says.write_all(&message(b'q', fields)).await.unwrap();
+            says.write_all(&message(QUESTION, fields)).await.unwrap();
         }
         loop {
             let (kind, fields) = hear(&mut hears).await;
-            assert_eq!(kind, b'q');
+            assert_eq!(kind, ANSWER);
             if fields[0] == b"5" {
                 break assert_eq!(fields[1], b"v1");
             }
             assert_eq!(fields[1][0], b'e', "{fields:?}");
         }
         // A block that has ended asks nothing.
-        let ended = message(b'd', &[b"1", b"0"]);
-        says.write_all(&[ended, message(b'q', &[b"1", b"6", call])].concat()).await.unwrap();
+        let ended = message(ENDED, &[b"1", b"0"]);
+        says.write_all(&[ended, message(QUESTION, &[b"1", b"6", call])].concat()).await.unwrap();
     };
     let request =
         ExecutionRequest { host: Some(counter.clone()), ..ExecutionRequest::python("pass") };
@@ -143,14 +151,14 @@ async fn questions_are_answered_for_the_block_that_runs() {
     assert_eq!(result.unwrap().outcome, Outcome::Exited { code: 0 });
     let driver = async {
         hear(&mut hears).await;
-        says.write_all(&message(b'q', &[b"2", b"7", call])).await.unwrap();
+        says.write_all(&message(QUESTION, &[b"2", b"7", call])).await.unwrap();
         let (kind, fields) = hear(&mut hears).await;
         assert_eq!(
             (kind, fields[0].as_slice(), fields[1][0]),
-            (b'q', b"7".as_slice(), b'e'),
+            (ANSWER, b"7".as_slice(), b'e'),
             "this block has no grant"
         );
-        says.write_all(&message(b'd', &[b"2", b"0"])).await.unwrap();
+        says.write_all(&message(ENDED, &[b"2", b"0"])).await.unwrap();
     };
     let (result, ()) = tokio::join!(session.execute(ExecutionRequest::python("pass")), driver);
     assert!(result.unwrap().outcome.is_success());
@@ -162,7 +170,7 @@ async fn questions_are_answered_for_the_block_that_runs() {
 async fn questions_without_end_are_stopped() {
     let (mut session, hears, mut says) = session().await;
     let counter = Arc::new(Counter::default());
-    let flood = message(b'q', &[b"1", b"1", b"c[\"count\",{}]"]).repeat(1000);
+    let flood = message(QUESTION, &[b"1", b"1", b"c[\"count\",{}]"]).repeat(1000);
     // It never reads: `hears` is only kept.
     let driver = async { while says.write_all(&flood).await.is_ok() {} };
     let start = Instant::now();

@@ -4,7 +4,11 @@
 
 mod bare;
 mod calls;
+mod faults;
+mod fuzz;
+mod hostile;
 mod liar;
+mod relays;
 mod sessions;
 
 mod conformance {

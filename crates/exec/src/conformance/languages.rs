@@ -120,6 +120,37 @@ pub async fn shell_blocks_keep_their_names(executor: &dyn Executor) {
     assert_eq!(result.stdout.text(), "I am tools/build.sh\n");
 }
 
+/// Nothing that a program leaves in the temporary directory stands in the way of later blocks:
+/// names of their files cannot be foreseen, neither to catch their text nor to hold them up.
+pub async fn traps_for_later_blocks_catch_nothing(executor: &dyn Executor) {
+    if !claims(executor, "bash") {
+        return;
+    }
+    for trap in ["os.symlink('/proc/self/fd/1', path)", "os.mkfifo(path)"] {
+        let mut session = open(executor).await;
+        let code = format!(
+            "import os, tempfile\nnames = ['.stdin'] + [f'.block-{{n}}.sh' for n in range(9)]\n\
+             for name in names:\n    \
+             path = os.path.join(tempfile.gettempdir(), name)\n    {trap}\n\
+             print(len(os.listdir(tempfile.gettempdir())))"
+        );
+        succeed(session.as_mut(), &code).await;
+        let start = Instant::now();
+        // In the hands of who reads messages from programs, this would be a file.
+        let forged = "a\u{e}\0\0\0\u{a}\0\0\0forged.txtb\u{7}\0\0\0\u{3}\0\0\0BAD";
+        let result = run_in(session.as_mut(), "bash", forged).await;
+        assert!(result.artifacts.is_empty(), "{trap}: {:?}", result.artifacts);
+        let result = run_in(session.as_mut(), "bash", "cat; basename $0").await;
+        assert_outcome(&result, &Outcome::Exited { code: 0 });
+        // The control: the file that it runs from has another name.
+        let told = result.stdout.text();
+        let name = told.strip_prefix("a line\n").unwrap_or_default().trim();
+        let is_random = name.len() > 32 && !name.contains("block");
+        assert!(is_random, "{trap}: {told}");
+        assert!(start.elapsed() < Duration::from_secs(10), "{trap}: {:?}", start.elapsed());
+    }
+}
+
 /// A shell block is held to the deadline, with its children, and what it printed stays.
 pub async fn shells_are_limited(executor: &dyn Executor) {
     if !claims(executor, "bash") {

@@ -109,6 +109,43 @@ pub async fn cpu_stops_a_busy_loop(executor: &dyn Executor) {
     succeed(session.as_mut(), "import time\ntime.sleep(1)").await;
 }
 
+/// What a program writes to descriptors that it did not open, such as the beginning of a message
+/// that never ends, does not keep anybody from counting its processor time.
+pub async fn cpu_holds_after_writing_to_all_descriptors(executor: &dyn Executor) {
+    let small = Limits { cpu: Some(Duration::from_secs(1)), ..limits(executor) };
+    if !enforces(executor, Limit::Cpu, &small).await {
+        return;
+    }
+    let mut session = open_with(executor, small).await;
+    for garbage in [
+        "b'd' + (100).to_bytes(4, 'little')",
+        "b'd' + b'\\xff\\xff\\xff\\x7f'",
+        "b'd'",
+        "b'abcd' + b'\\xff' * 4",
+    ] {
+        let start = Instant::now();
+        let code = format!(
+            "import os\n\
+             for fd in range(3, 40):\n    try:\n        n = os.write(fd, {garbage})\n    \
+             except OSError:\n        pass\nwhile True: pass"
+        );
+        let result = run(session.as_mut(), &code).await;
+        // What cannot be understood may end the program before.
+        let ended = Outcome::Signaled { signal: 9 };
+        let expected = Outcome::LimitExceeded { limit: Limit::Cpu };
+        assert!(
+            result.outcome == expected || result.outcome == ended,
+            "{garbage}: {:?} {}",
+            result.outcome,
+            result.stderr.text()
+        );
+        assert!(start.elapsed() < Duration::from_secs(10), "{garbage}: {:?}", start.elapsed());
+        assert_eq!(succeed(session.as_mut(), "print('still here')").await, "still here\n");
+    }
+    // The control: without garbage it is the same limit.
+    assert_limited(&run(session.as_mut(), "while True: pass").await, Limit::Cpu);
+}
+
 /// Memory stops a hog, and the session goes on.
 pub async fn memory_stops_a_hog(executor: &dyn Executor) {
     let small = Limits { memory: 384 * MIB, ..limits(executor) };

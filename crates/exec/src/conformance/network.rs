@@ -139,6 +139,52 @@ print(len(back), hashlib.sha256(back).digest() == hashlib.sha256(data).digest())
     assert!(matches!(echo.join(), Ok(Ok(3_000_000))));
 }
 
+/// A program may close a large download early, with data on its way or waiting to be read. That
+/// ends the connection, and neither the session nor the next connection.
+pub async fn a_download_may_be_closed_early(executor: &dyn Executor) {
+    if !executor.capabilities().network {
+        return;
+    }
+    let (listener, _, port, _) = listen();
+    std::thread::spawn(move || -> std::io::Result<()> {
+        listener.set_nonblocking(false)?;
+        loop {
+            let (mut stream, _) = listener.accept()?;
+            std::thread::spawn(move || {
+                use std::io::Write as _;
+                let piece = vec![b'x'; 100_000];
+                // Fifty megabytes, unless the other end goes before.
+                (0..500).all(|_| stream.write_all(&piece).is_ok())
+            });
+        }
+    });
+    let rules = vec![HostRule { host: "localhost".into(), port: Some(port) }];
+    let spec = SessionSpec {
+        limits: limits(executor),
+        network: Network::Allow(rules),
+        ..SessionSpec::default()
+    };
+    let mut session = open_spec(executor, spec).await;
+    let code = format!(
+        "import socket, time\nx = 1\n\
+         for pause in (0.3, 0.0, 0.1, 0.01, 0.3):\n    \
+         connection = socket.create_connection(('localhost', {port}))\n    \
+         n = len(connection.recv(100))\n    time.sleep(pause)\n    connection.close()\n    \
+         time.sleep(pause)\nprint(n)"
+    );
+    let result = run(session.as_mut(), &code).await;
+    assert_outcome(&result, &Outcome::Exited { code: 0 });
+    assert_eq!(result.stdout.text(), "100\n");
+    // The control: the session lives, and one that is read to its end is whole.
+    let code = format!(
+        "connection = socket.create_connection(('localhost', {port}))\nn = 0\n\
+         while piece := connection.recv(1 << 16): n += len(piece)\nprint(x, n)"
+    );
+    let result = run(session.as_mut(), &code).await;
+    assert_outcome(&result, &Outcome::Exited { code: 0 });
+    assert_eq!(result.stdout.text(), "1 50000000\n");
+}
+
 /// A rule that cannot be kept to is refused when the session opens: all ports of a host, or no host at all.
 pub async fn odd_rules_are_refused(executor: &dyn Executor) {
     for (host, port) in [

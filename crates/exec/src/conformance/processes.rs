@@ -1,12 +1,15 @@
 //! Programs that start programs: what they start is held to the same limits and ends with them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio_util::sync::CancellationToken;
 
 use super::steps::{
-    assert_limited, assert_outcome, enforces, eventually, limits, marker, open, open_with, run,
-    run_request,
+    assert_limited, assert_outcome, assert_sound, enforces, eventually, limits, marker, open,
+    open_with, run, run_request,
 };
 use crate::{ExecutionRequest, Executor, Isolation, Limit, Limits, Outcome};
 
@@ -118,6 +121,37 @@ pub async fn processes_are_limited(executor: &dyn Executor) {
     let control = run(open(executor).await.as_mut(), code).await;
     assert_outcome(&control, &Outcome::Exited { code: 0 });
     assert_eq!(control.stdout.text(), "24\n");
+}
+
+/// An interpreter that ends while its programs hold every process that there may be costs the
+/// session nothing but its variables: later blocks end in time and say what they lack.
+pub async fn a_full_cell_keeps_its_session(executor: &dyn Executor) {
+    let small = Limits { processes: 8, ..limits(executor) };
+    if !enforces(executor, Limit::Processes, &small).await {
+        return;
+    }
+    let mut session = open_with(executor, small).await;
+    let code = "import os, time\ndef grow():\n    while True:\n        try:\n            \
+                if os.fork() == 0: time.sleep(600)\n        \
+                except (OSError, AttributeError): return\n\
+                try:\n    child = os.fork()\nexcept AttributeError:\n    child = 1\n\
+                if child == 0:\n    while True:\n        grow()\n        time.sleep(0.001)\n\
+                time.sleep(0.5)\nos._exit(5)";
+    let result = run(session.as_mut(), code).await;
+    let exited = Outcome::Exited { code: 5 };
+    let limited = Outcome::LimitExceeded { limit: Limit::Processes };
+    assert!(result.outcome == exited || result.outcome == limited, "{:?}", result.outcome);
+    let start = Instant::now();
+    let result = run(session.as_mut(), "print('fits')").await;
+    assert!(
+        result.outcome == limited || result.stdout.text() == "fits\n",
+        "{:?}: {:?}",
+        result.outcome,
+        result.notes
+    );
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    drop(session);
+    assert_sound(executor).await;
 }
 
 /// No process of the host is seen, least of all this one; only those of the cell.

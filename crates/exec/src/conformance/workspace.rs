@@ -5,8 +5,8 @@ use super::steps::{
     open_files, open_spec, run, run_request, succeed,
 };
 use crate::{
-    Error, ExecutionRequest, Executor, Isolation, Limit, Limits, MAX_ARTIFACT_BYTES, Outcome,
-    SessionSpec,
+    Error, ExecutionRequest, Executor, Isolation, Language, Limit, Limits, MAX_ARTIFACT_BYTES,
+    Outcome, SessionSpec,
 };
 
 /// Input files are in the workspace. Only a changed one is an artifact; one that is only read, or removed, is not.
@@ -275,6 +275,41 @@ pub async fn renamed_files_are_new(executor: &dyn Executor) {
     assert_outcome(&result, &Outcome::Exited { code: 0 });
     assert_eq!(artifact_paths(&result), ["after/inner.txt", "new.txt"]);
     assert_eq!(artifact_paths(&run(session.as_mut(), "print('nothing')").await), [""; 0]);
+}
+
+/// Files that a program removes, links and makes anew while others are handed out cost the session
+/// nothing.
+pub async fn files_may_change_while_they_are_handed_out(executor: &dyn Executor) {
+    if !executor.capabilities().languages.contains(&Language::BASH) {
+        return;
+    }
+    let mut session = open(executor).await;
+    let flip = "import os\n\
+                for i in range(10 ** 9):\n    for k in range(30):\n        n = f'f{k}'\n        \
+                for act in (lambda: os.unlink(n), lambda: os.rmdir(n), \
+                (lambda: os.symlink('x', n), lambda: open(n, 'w').close(), lambda: os.mkfifo(n), \
+                lambda: os.mkdir(n))[i % 4]):\n            \
+                try: act()\n            except OSError: pass\n";
+    let flipper = format!("with open('flip.py', 'w') as f: n = f.write({flip:?})");
+    succeed(session.as_mut(), &flipper).await;
+    let bash = |code: String| ExecutionRequest {
+        language: Some(Language::BASH),
+        ..ExecutionRequest::python(code)
+    };
+    let start = "python3 flip.py >/dev/null 2>&1 & sleep 0.2; echo started".to_owned();
+    let result = run_request(session.as_mut(), bash(start)).await;
+    assert_eq!(result.stdout.text(), "started\n");
+    for round in 0..10 {
+        let result = run_request(session.as_mut(), bash(format!("echo {round}"))).await;
+        assert_outcome(&result, &Outcome::Exited { code: 0 });
+        assert_eq!(result.stdout.text(), format!("{round}\n"));
+        assert_eq!(succeed(session.as_mut(), "print('too')").await, "too\n");
+    }
+    // The control: the files do change meanwhile.
+    let code = "import os\ndef kinds():\n    kinds = []\n    for k in range(30):\n        \
+                try: kinds.append(os.lstat(f'f{k}').st_mode)\n        except OSError: pass\n    \
+                return kinds\nseen = kinds()\nwhile kinds() == seen: pass\nprint('changed')";
+    assert_eq!(succeed(session.as_mut(), code).await, "changed\n");
 }
 
 /// A file over the size that a caller can be expected to hold is refused by name; one below is taken.
