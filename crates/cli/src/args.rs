@@ -98,6 +98,10 @@ pub struct SessionArgs {
     /// Directory that artifacts are written to; made when there are any
     #[arg(long, value_name = "DIR", default_value = "cellblock-out", help_heading = "Files")]
     pub out: PathBuf,
+    /// Replace files that were in the output directory before; without it, a new file whose name is
+    /// taken gets a number, as in `figure-1-2.png`
+    #[arg(long, help_heading = "Files")]
+    pub overwrite: bool,
     /// Where code runs: `wasi`, `docker`, `local`, or `auto` for the strictest of them that can run the block
     #[arg(long, value_name = "NAME", default_value = "auto", help_heading = "Sandbox")]
     pub executor: String,

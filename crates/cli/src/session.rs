@@ -16,7 +16,10 @@ use crate::{
     executors::{self, Choices},
     failure, input,
     interrupt::{cancel_on_ctrl_c, until_cancelled},
-    render::console::{Console, Style},
+    render::{
+        artifacts::Artifacts,
+        console::{Console, Style},
+    },
     workspace,
 };
 
@@ -31,9 +34,8 @@ pub async fn run(
 ) -> Result<u8> {
     let (json, name) = (streams.json, args.executor.clone());
     match (reached(args, streams, fresh, style, blocks).await, json) {
-        (Ok(report), _) => {
+        (Ok((report, hint)), _) => {
             if let Some(failure) = &report.error {
-                let hint = "what was reached is shown above; run it again, and if it stays so, please report it";
                 failure::print(&failure.message, failure.causes.iter().cloned(), Some(hint));
             }
             if json {
@@ -49,14 +51,14 @@ pub async fn run(
     }
 }
 
-/// Runs and gives the report.
+/// Runs and gives the report, with what can be done about the failure in it, if there is one.
 async fn reached(
     args: SessionArgs,
     streams: StreamArgs,
     fresh: bool,
     style: Style,
     blocks: impl FnOnce() -> Result<Vec<CodeBlock>>,
-) -> Result<RunReport> {
+) -> Result<(RunReport, &'static str)> {
     if args.executor != executors::AUTO {
         executors::find(&args.executor)?;
     }
@@ -68,15 +70,21 @@ async fn reached(
     let executor = until_cancelled(&cancel, executors::start(&args.executor, choices)).await?;
 
     let style = if streams.json { Style::Silent } else { style };
+    let artifacts = Artifacts::new(args.out, args.overwrite);
     let console =
-        Arc::new(Console::start(style, args.out, args.output_limit, blocks.len(), cancel));
+        Arc::new(Console::start(style, artifacts, args.output_limit, blocks.len(), cancel));
     let result = run_blocks(executor.as_ref(), &blocks, &options, console.clone()).await;
     let mut report = result?;
+    let mut hint = "partial results are shown above; run it again, and if it fails again, please \
+                    report it";
     if let Some(failure) = console.finish(&report) {
         report.exit_code = failure.code;
+        if report.error.is_none() {
+            hint = "make room there, or check its permissions";
+        }
         report.error = report.error.or(failure.error);
     }
-    Ok(report)
+    Ok((report, hint))
 }
 
 fn options(

@@ -3,7 +3,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
-use cellblock_exec::{Artifact, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, RefusedFile, media_type};
+use cellblock_exec::{
+    Artifact, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, RefusedFile, filename::artifact_path,
+};
 
 use crate::{protocol, wire::Message};
 
@@ -39,18 +41,15 @@ impl Arriving {
             protocol::ARTIFACT => {
                 self.complete();
                 let name = message.fields.first().cloned().unwrap_or_default();
-                match inside(&name) {
-                    Some(path)
+                match artifact_path(&name) {
+                    Ok(path)
                         if self.artifacts.len() < self.most_files
                             && !self.paths.contains(&path) =>
                     {
                         self.path = Some(path);
                     }
-                    Some(path) => self.refuse(path, "one artifact too many".to_owned()),
-                    None => self.refuse(
-                        lossy(&name),
-                        "its name is no UTF-8, or leads out of the workspace".to_owned(),
-                    ),
+                    Ok(path) => self.refuse(path, "one artifact too many".to_owned()),
+                    Err(refused) => self.refuse(refused.path, refused.reason),
                 }
             }
             protocol::CONTENT if self.path.is_some() => {
@@ -81,31 +80,20 @@ impl Arriving {
         let Some(path) = self.path.take() else { return };
         self.total += content.len() as u64;
         self.paths.insert(path.clone());
-        let bytes = content.len() as u64;
-        self.artifacts.push(Artifact {
-            media_type: media_type(&path),
-            path,
-            bytes,
-            content: Arc::new(content),
-        });
+        self.artifacts.push(Artifact::new(path, Arc::new(content)));
     }
 
     fn refuse(&mut self, path: String, reason: String) {
         // The list of refusals is bounded too; the first ones tell the story.
         if self.refused.len() < MAX_ARTIFACTS {
             let reason = reason.chars().take(LONGEST_REASON).collect();
-            self.refused.push(RefusedFile { path, reason });
+            let refused = RefusedFile { path, reason };
+            // A directory of version control is refused once, not for each file in it.
+            if !self.refused.contains(&refused) {
+                self.refused.push(refused);
+            }
         }
     }
-}
-
-/// A path that stays inside any directory.
-fn inside(name: &[u8]) -> Option<String> {
-    let path = std::str::from_utf8(name).ok()?;
-    let sound = path.len() <= 4096
-        && path.split('/').all(|part| !matches!(part, "" | "." | ".."))
-        && !path.contains('\0');
-    sound.then(|| path.to_owned())
 }
 
 fn lossy(name: &Bytes) -> String {
@@ -137,6 +125,22 @@ mod tests {
             arriving.artifacts.iter().map(|file| (file.path.as_str(), file.bytes)).collect();
         assert_eq!(paths, [("a.txt", 6), ("d/empty", 0)]);
         assert_eq!(*arriving.artifacts[0].content, b"onetwo");
+    }
+
+    #[test]
+    fn names_that_no_host_takes_are_refused_once_and_with_their_reasons() {
+        let mut arriving = Arriving::new(1 << 20, u32::MAX);
+        for name in [".git/config", ".git/objects/x", "a\\b", "a:b.csv", "tab\t", "HEAD"] {
+            arriving.take(&message(b'a', &[name.as_bytes()]));
+            arriving.take(&message(b'b', &[b"content"]));
+        }
+        arriving.complete();
+        let taken: Vec<_> = arriving.artifacts.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(taken, ["a:b.csv"]);
+        assert_eq!(*arriving.artifacts[0].content, b"content");
+        let refused: Vec<_> = arriving.refused.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(refused, [".git", "a\\b", "tab\t", "HEAD"]);
+        assert!(arriving.refused[1].reason.contains("backslash"), "{:?}", arriving.refused);
     }
 
     #[test]

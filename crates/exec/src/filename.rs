@@ -1,12 +1,19 @@
 //! File names that an answer gives to its blocks, and paths into a workspace.
 //!
-//! A name comes from a comment in the block's first line (`# filename: plot.py`) or from the info string of its fence
-//! (`python:plot.py`, `python filename=plot.py`). [`workspace_path`] is the gate that every path into a workspace goes
-//! through.
+//! A name comes from a comment in the block's first line (`# filename: plot.py`) or from the info
+//! string of its fence (`python:plot.py`, `python filename=plot.py`). [`workspace_path`] is the
+//! gate that every path into a workspace goes through, and [`artifact_path`] the one for every path
+//! out of it.
+
+mod obeyed;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use obeyed::obeyed_by;
+
+use crate::result::RefusedFile;
 
 /// The longest component of a path, in bytes: `NAME_MAX` of Linux.
 const MAX_COMPONENT: usize = 255;
@@ -34,7 +41,7 @@ pub struct PathRefused {
 pub enum PathFault {
     /// It names nothing, as the empty path and `.` do.
     Empty,
-    /// It starts with `/` or a drive letter.
+    /// It starts with `/`, or with a drive as in `C:/`.
     Absolute,
     /// It has a component `..`. So has `a/../b`: `a` may be a link to elsewhere.
     LeavesWorkspace,
@@ -69,8 +76,11 @@ impl fmt::Display for PathFault {
 /// [`PathRefused`] for a path that is not inside every workspace.
 pub fn workspace_path(path: &str) -> Result<String, PathRefused> {
     let refused = |fault| PathRefused { path: path.chars().take(SHOWN).collect(), fault };
-    let has_drive =
-        |path: &str| matches!(path.as_bytes(), [letter, b':', ..] if letter.is_ascii_alphabetic());
+    // `a:b.csv` is an ordinary name; only what follows the colon makes it a path on a drive.
+    let has_drive = |path: &str| {
+        let bytes = path.as_bytes();
+        matches!(bytes, [letter, b':', b'/' | b'\\', ..] if letter.is_ascii_alphabetic())
+    };
     if path.starts_with('/') || has_drive(path) {
         return Err(refused(PathFault::Absolute));
     }
@@ -101,6 +111,59 @@ pub fn workspace_path(path: &str) -> Result<String, PathRefused> {
         return Err(refused(PathFault::Directory));
     }
     Ok(normal)
+}
+
+/// Checks the path of a file that a program made, before the file becomes an artifact.
+///
+/// Programs may use any name that their file system takes. An artifact leaves the session: its path
+/// must name a file in every workspace ([`workspace_path`]), and no tool of the host may obey it
+/// just because it is there, as git obeys `.git/config` or a directory with a file `HEAD`. All
+/// executors hand out files through this gate, so that a name decides nothing but whether its file
+/// is taken.
+///
+/// ```
+/// use cellblock_exec::filename::artifact_path;
+/// assert_eq!(artifact_path(b"charts/a:b.png").as_deref(), Ok("charts/a:b.png"));
+/// assert!(artifact_path(b"a\\b").unwrap_err().reason.contains("backslash"));
+/// assert_eq!(artifact_path(b"sub/.git/config").unwrap_err().path, "sub/.git");
+/// ```
+///
+/// # Errors
+/// The file as it is to be reported, with the reason and what to rename. Of files of a version
+/// control system it is the directory, which needs to be reported only once.
+pub fn artifact_path(name: &[u8]) -> Result<String, RefusedFile> {
+    let refused = |reason: &str| {
+        let path = String::from_utf8_lossy(&name[..name.len().min(MAX_PATH)]).into_owned();
+        RefusedFile { path, reason: reason.to_owned() }
+    };
+    let Ok(path) = std::str::from_utf8(name) else {
+        return Err(refused("its name is not UTF-8; rename it"));
+    };
+    let normal = workspace_path(path).map_err(|why| refused(what_to_rename(why.fault)))?;
+    if normal != path {
+        return Err(refused(what_to_rename(PathFault::LeavesWorkspace)));
+    }
+    match obeyed::refusal(path) {
+        Some((part, reason)) => Err(RefusedFile { path: part.to_owned(), reason }),
+        None => Ok(normal),
+    }
+}
+
+/// The reason why a file with such a name is not taken.
+fn what_to_rename(fault: PathFault) -> &'static str {
+    match fault {
+        PathFault::Absolute => {
+            "its name is an absolute path; rename it, without a drive such as `C:`"
+        }
+        PathFault::Backslash => "its name has a backslash; rename it, with `/` between directories",
+        PathFault::ControlCharacter => {
+            "its name has a control character, or one that reorders text; rename it"
+        }
+        PathFault::TooLong => "its path is too long; shorten its name or those of its directories",
+        PathFault::Empty | PathFault::LeavesWorkspace | PathFault::Directory => {
+            "its name is not the path of a file in the workspace"
+        }
+    }
 }
 
 /// Characters that make a path look like another one in a log or a terminal: controls, line and paragraph separators,

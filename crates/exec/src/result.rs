@@ -147,6 +147,18 @@ pub struct Artifact {
     /// Its content. Not part of the JSON: a report names the file, the caller stores it.
     #[serde(skip)]
     pub content: Arc<Vec<u8>>,
+    /// The file that the caller stored it in; `None` while nobody has. The `cellblock` command sets
+    /// it, because the name in its output directory can be another one than in the workspace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+}
+
+impl Artifact {
+    /// An artifact whose media type follows from its name, and that nobody has stored.
+    pub fn new(path: String, content: Arc<Vec<u8>>) -> Self {
+        let (media_type, bytes) = (media_type(&path), content.len() as u64);
+        Self { path, media_type, bytes, content, file: None }
+    }
 }
 
 /// The largest artifact, in bytes: what a caller can be expected to hold in memory and show.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use cellblock_exec::Silent;
 use cellblock_exec::{
     Artifact, CodeBlock, Requirement, code_blocks,
-    filename::workspace_path,
+    filename::artifact_path,
     packages::{InstallMode, InstallPolicy},
     run::{Observer, RunOptions, run_blocks},
 };
@@ -89,10 +89,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes an artifact into a directory that nothing else has written to. The name comes from a program that nobody
-/// trusts, so it is checked. In a directory that may hold links, also open each parent without following them.
+/// Writes an artifact into a directory that nothing else has written to. The name comes from a program
+/// that nobody trusts, so it is checked. In a directory that may hold other files and links, also create
+/// each file anew and open each parent without following links.
 fn write(directory: &Path, artifact: &Artifact) -> Result<(), Box<dyn Error>> {
-    let path = directory.join(workspace_path(&artifact.path)?);
+    let path = artifact_path(artifact.path.as_bytes()).map_err(|refused| refused.reason)?;
+    let path = directory.join(path);
     fs::create_dir_all(path.parent().unwrap_or(directory))?;
     Ok(fs::write(path, &*artifact.content)?)
 }

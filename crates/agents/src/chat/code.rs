@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cellblock_exec::{
-    Artifact, CodeBlock, SessionSpec, code_blocks, media_type,
+    Artifact, CodeBlock, SessionSpec, code_blocks,
+    filename::artifact_path,
     run::{RunOptions, RunReport, run_blocks_in},
 };
 use tracing::Instrument as _;
@@ -158,7 +159,8 @@ impl Running<'_> {
     }
 }
 
-/// The blocks that were saved under names of their own, for a session to come. The model is not told: it named them.
+/// The blocks that were saved under names of their own, for a session to come, where the names are
+/// those of artifacts. The model is not told: it named them.
 fn saved_blocks(blocks: &[CodeBlock], report: &RunReport) -> Vec<Artifact> {
     let made = |path: &String| {
         report.blocks.iter().flat_map(|ran| &ran.artifacts).any(|made| made.path == *path)
@@ -167,13 +169,11 @@ fn saved_blocks(blocks: &[CodeBlock], report: &RunReport) -> Vec<Artifact> {
     let named = ran.filter_map(|(block, _)| {
         Some((block.filename.clone().filter(|path| !made(path))?, &block.code))
     });
-    let artifact = |(path, code): (String, &String)| Artifact {
-        media_type: media_type(&path),
-        bytes: code.len() as u64,
-        content: Arc::new(code.clone().into_bytes()),
-        path,
+    let artifact = |(path, code): (String, &String)| {
+        let path = artifact_path(path.as_bytes()).ok()?;
+        Some(Artifact::new(path, Arc::new(code.clone().into_bytes())))
     };
-    named.map(artifact).collect()
+    named.filter_map(artifact).collect()
 }
 
 fn append(content: crate::message::Content, text: &str) -> crate::message::Content {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cellblock_exec::{Artifact, InputFile};
+use cellblock_exec::{Artifact, InputFile, filename::artifact_path};
 
 use super::{log::Kept, running::Running};
 use crate::message::Message;
@@ -18,10 +18,14 @@ impl Running<'_> {
     }
 }
 
-/// The files that code of an agent made so far, in their latest versions; what is too large to be kept is not among them.
+/// The files that code of an agent made so far, in their latest versions. Files that are too large
+/// to be kept are not among them, nor those of a log from elsewhere whose names no workspace takes.
 pub(super) fn files_made(history: &[Message], agent: &str) -> Vec<InputFile> {
     let own = history.iter().filter(|message| message.name == agent);
-    let whole = |artifact: &&Artifact| artifact.content.len() as u64 == artifact.bytes;
+    let whole = |artifact: &&Artifact| {
+        artifact.content.len() as u64 == artifact.bytes
+            && artifact_path(artifact.path.as_bytes()).is_ok()
+    };
     let files: BTreeMap<_, _> = own
         .flat_map(|message| message.artifacts.iter().filter(whole))
         .map(|artifact| (artifact.path.clone(), artifact.content.clone()))

@@ -17,6 +17,7 @@ use cellblock_exec::{
 
 use crate::{
     message::{Content, Image, Message, Part},
+    sanitize::one_line,
     text::head_and_tail,
 };
 
@@ -161,7 +162,11 @@ fn notes(report: &RunReport, artifacts: &[Artifact], refusals: &[String]) -> Str
     );
     lines.extend(refusals.iter().map(|refusal| format!("note: {refusal}")));
     let refused = report.blocks.iter().flat_map(|block| &block.refused);
-    lines.extend(refused.map(|file| format!("note: {} was not taken: {}", file.path, file.reason)));
+    // A program chose the name: it must not look like a line of ours.
+    lines.extend(
+        refused
+            .map(|file| one_line(&format!("note: {} was not taken: {}", file.path, file.reason))),
+    );
     if report.blocks.iter().any(|block| block.state_lost) {
         lines.push(
             "note: variables and imports of earlier blocks are lost; files are kept".to_owned(),

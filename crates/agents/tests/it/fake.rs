@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use cellblock_exec::{
     Artifact, Capabilities, Captured, Error, ExecutionRequest, ExecutionResult, Executor,
     InputFile, InstallReport, Isolation, Language, Limit, Outcome, Requirement, Result, Session,
-    SessionSpec, Usage, media_type,
+    SessionSpec, Usage,
 };
 
 /// The bytes of a "picture".
@@ -130,12 +130,7 @@ impl FakeSession {
         let content = Arc::new(content.to_vec());
         self.files.insert(path.to_owned(), content.clone());
         given.artifacts.retain(|artifact| artifact.path != path);
-        given.artifacts.push(Artifact {
-            path: path.to_owned(),
-            media_type: media_type(path),
-            bytes: content.len() as u64,
-            content,
-        });
+        given.artifacts.push(Artifact::new(path.to_owned(), content));
     }
 
     /// One line; `Some` is how the program ends there.

@@ -2,58 +2,102 @@
 
 use std::{
     collections::BTreeSet,
+    io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use cellblock_exec::{Artifact, run::Failure};
+use cellblock_exec::{
+    Artifact, RefusedFile,
+    filename::obeyed_by,
+    run::{BlockReport, Failure},
+};
 
 use super::{BAD, GOOD, screen::Screen};
-use crate::{out, units};
+use crate::{
+    out::{Output, Stored},
+    units,
+};
 
-/// Where artifacts go, and what became of them.
+/// The artifacts of a run or a chat, on their way to the output directory.
 #[derive(Debug)]
 pub struct Artifacts {
     out: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    output: Output,
     /// Files that were written.
-    written: Mutex<BTreeSet<PathBuf>>,
+    written: BTreeSet<PathBuf>,
     /// The first artifact that could not be written, and why.
-    failed: Mutex<Option<(String, std::io::Error)>>,
+    failed: Option<(String, io::Error)>,
 }
 
 impl Artifacts {
-    /// Artifacts that go into a directory, which is made when there are any.
-    pub fn new(out: PathBuf) -> Self {
-        Self { out, written: Mutex::default(), failed: Mutex::default() }
+    /// Artifacts that go into a directory, which is made when there are any. Files that were there
+    /// before are replaced only with `overwrite`.
+    pub fn new(out: PathBuf, overwrite: bool) -> Self {
+        let output = Output::new(out.clone(), overwrite);
+        let state = State { output, written: BTreeSet::new(), failed: None };
+        Self { out, state: Mutex::new(state) }
     }
 
-    /// Writes an artifact and tells where it is, if there is somebody to tell.
-    pub fn store(&self, artifact: &Artifact, screen: Option<&Screen>) {
-        let tell = |colour, start: &str, rest: &str| {
-            screen.iter().for_each(|screen| screen.line(colour, start, rest))
-        };
-        match out::write(&self.out, artifact) {
-            Ok(path) => {
-                let size = units::bytes(artifact.bytes);
-                tell(
-                    GOOD,
-                    "wrote",
-                    &format!("{} ({}, {size})", path.display(), artifact.media_type),
-                );
-                self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(path);
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the artifacts of a block below `subdirectory` (empty for none) and tells where they
+    /// are, if there is somebody to tell. In the report each gets its file; those that cannot have
+    /// their names go to the refused ones. Returns notes about names that tools of this machine
+    /// obey.
+    pub fn store(
+        &self,
+        report: &mut BlockReport,
+        subdirectory: &str,
+        screen: Option<&Screen>,
+    ) -> Vec<String> {
+        let mut obeyed = Obeyed::default();
+        let mut refused = Vec::new();
+        report.artifacts.retain_mut(|artifact| {
+            let path = format!("{subdirectory}{}", artifact.path);
+            let placed = Artifact { path, ..artifact.clone() };
+            let mut state = self.state();
+            match state.output.write(&placed) {
+                Ok(Stored::File { file, path, is_numbered }) => {
+                    let before = if is_numbered { artifact.path.as_str() } else { "" };
+                    tell_written(screen, &file, artifact, before);
+                    artifact.file = Some(file.display().to_string());
+                    obeyed.take(&path, &file);
+                    state.written.insert(file);
+                    true
+                }
+                Ok(Stored::Refused(reason)) => {
+                    refused.push(RefusedFile { path: artifact.path.clone(), reason });
+                    false
+                }
+                Err(error) => {
+                    let rest = format!("{}: {error}", artifact.path);
+                    screen.iter().for_each(|screen| screen.line(BAD, "not written:", &rest));
+                    state.failed.get_or_insert((artifact.path.clone(), error));
+                    true
+                }
             }
-            Err(error) => {
-                tell(BAD, "not written:", &format!("{}: {error}", artifact.path));
-                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-                failed.get_or_insert((artifact.path.clone(), error));
-            }
-        }
+        });
+        report.refused.extend(refused);
+        obeyed.notes()
+    }
+
+    /// The file that the artifact of this path was written to.
+    pub fn file(&self, path: &str) -> Option<String> {
+        self.state().output.file(path).map(|file| file.display().to_string())
     }
 
     /// How many files there are and where, such as `2 files in out`; empty for none.
     pub fn summary(&self) -> String {
         let out: &Path = &self.out;
-        match self.written.lock().unwrap_or_else(PoisonError::into_inner).len() {
+        match self.state().written.len() {
             0 => String::new(),
             1 => format!("1 file in {}", out.display()),
             files => format!("{files} files in {}", out.display()),
@@ -62,8 +106,42 @@ impl Artifacts {
 
     /// The failure to write the first artifact that could not be.
     pub fn failure(&self) -> Option<Failure> {
-        let (path, error) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        let (path, error) = self.state().failed.take()?;
         let message = format!("cannot write the artifact {path} to {}", self.out.display());
         Some(Failure { message, causes: vec![error.to_string()] })
+    }
+}
+
+/// Tells where a file is, and which one keeps its name (`before`, empty for none).
+fn tell_written(screen: Option<&Screen>, file: &Path, artifact: &Artifact, before: &str) {
+    let Some(screen) = screen else { return };
+    let size = units::bytes(artifact.bytes);
+    let mut rest = format!("{} ({}, {size})", file.display(), artifact.media_type);
+    if !before.is_empty() {
+        rest.push_str(&format!("; {before} was there before, --overwrite replaces it"));
+    }
+    screen.line(GOOD, "wrote", &rest);
+}
+
+/// Files whose names tools of this machine obey, in groups with one note each: there may be a
+/// thousand.
+#[derive(Debug, Default)]
+struct Obeyed(Vec<(&'static str, PathBuf, usize)>);
+
+impl Obeyed {
+    fn take(&mut self, path: &str, file: &Path) {
+        let Some(by) = obeyed_by(path) else { return };
+        match self.0.iter_mut().find(|(known, ..)| *known == by) {
+            Some((_, _, more)) => *more += 1,
+            None => self.0.push((by, file.to_owned(), 0)),
+        }
+    }
+
+    fn notes(self) -> Vec<String> {
+        let note = |(by, file, more): (&str, PathBuf, usize)| match more {
+            0 => format!("{}: {by}; read it first", file.display()),
+            more => format!("{} and {more} more: {by}; read them first", file.display()),
+        };
+        self.0.into_iter().map(note).collect()
     }
 }

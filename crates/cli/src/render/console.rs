@@ -2,7 +2,7 @@
 //!
 //! The queue to the screen holds at most what the output limit lets through for one block.
 
-use std::{io::IsTerminal as _, path::PathBuf, time::Instant};
+use std::{io::IsTerminal as _, time::Instant};
 
 use anstyle::Style as Colour;
 use async_trait::async_trait;
@@ -55,7 +55,7 @@ impl Console {
     /// Starts the screen, which cancels the run when nobody reads any more.
     pub fn start(
         style: Style,
-        out: PathBuf,
+        artifacts: Artifacts,
         output_limit: u64,
         blocks: usize,
         cancel: CancellationToken,
@@ -66,7 +66,7 @@ impl Console {
             blocks,
             start: Instant::now(),
             screen: Screen::start(cancel),
-            artifacts: Artifacts::new(out),
+            artifacts,
         }
     }
 
@@ -97,8 +97,9 @@ impl Console {
     /// Writes the artifacts of a block, takes their contents out of its report, and tells where they are.
     fn store(&self, report: &mut BlockReport) {
         let screen = (self.style != Style::Silent).then_some(&self.screen);
+        let notes = self.artifacts.store(report, "", screen);
+        report.notes.extend(notes);
         for artifact in &mut report.artifacts {
-            self.artifacts.store(artifact, screen);
             artifact.content = Default::default();
         }
     }

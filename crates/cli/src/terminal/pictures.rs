@@ -101,13 +101,7 @@ mod tests {
         content.extend(width.to_be_bytes());
         content.extend(10u32.to_be_bytes());
         content.resize(bytes.max(24), 0);
-        let bytes = content.len() as u64;
-        Artifact {
-            path: "a.png".into(),
-            media_type: "image/png".into(),
-            bytes,
-            content: Arc::new(content),
-        }
+        Artifact::new("a.png".into(), Arc::new(content))
     }
 
     #[test]

@@ -19,7 +19,7 @@ print(x)
 
 /// Whether there is a Docker engine. Where one is required, its absence is a failure.
 #[allow(clippy::print_stdout)]
-fn has_docker() -> bool {
+pub fn has_docker() -> bool {
     let found = std::process::Command::new("docker")
         .arg("info")
         .output()

@@ -8,6 +8,7 @@ mod chat_config;
 mod chat_local;
 mod command;
 mod executors;
+mod names;
 mod runs;
 mod signals;
 mod terminal;

@@ -73,7 +73,9 @@ fn an_answer_as_json() {
     assert_eq!(blocks[1]["stderr"], "careful\n");
     assert_eq!((&blocks[1]["filename"], &blocks[1]["line"]), (&"work.py".into(), &7.into()));
     assert_eq!(blocks[1]["outcome"], serde_json::json!({"kind": "exited", "code": 0}));
-    let artifact = serde_json::json!([{"path": "sum.txt", "media_type": "text/plain", "bytes": 2}]);
+    let artifact = serde_json::json!([
+        {"path": "sum.txt", "media_type": "text/plain", "bytes": 2, "file": "charts/sum.txt"}
+    ]);
     assert_eq!(blocks[1]["artifacts"], artifact);
     assert_eq!(blocks[2]["stdout"], "10\nno line end");
     assert_eq!(place.read("charts/sum.txt"), "22");
@@ -193,10 +195,17 @@ fn fresh_blocks_share_nothing() {
 #[test]
 fn an_artifact_that_cannot_be_written_is_a_failure_of_ours() {
     let place = place("```python\nwith open('name', 'w') as f: n = f.write('x')\n```\n");
-    place.write("cellblock-out/name/kept", "old");
-    let gave = place.run(&["run", "answer.md", "--json"]);
+    place.write("occupied", "old");
+    let gave = place.run(&["run", "answer.md", "--json", "--out", "occupied"]);
     assert_eq!(gave.code, Some(125), "{gave}");
     assert!(gave.json()["error"]["message"].as_str().unwrap().contains("name"), "{gave}");
+    assert!(gave.stderr.contains("hint:") && !gave.stderr.contains("report it"), "{gave}");
+    assert_eq!(place.read("occupied"), "old");
+    // The control: what is in the way of a name is no failure.
+    place.write("cellblock-out/name/kept", "old");
+    let gave = place.run(&["run", "answer.md", "--overwrite"]);
+    assert_eq!(gave.code, Some(0), "{gave}");
+    assert!(gave.stderr.contains("not taken: name: a directory of that name"), "{gave}");
     assert_eq!(place.read("cellblock-out/name/kept"), "old");
 }
 

@@ -47,17 +47,48 @@ impl<E: crate::Executor> AsExecutor for E {
 macro_rules! conformance {
     ($executor:expr) => {
         $crate::conformance! { @cases $executor;
-            output: streams_are_apart, exit_codes, exceptions_exit_with_1, syntax_errors_exit_with_1, os_exit_ends_only_the_block, unicode, invalid_utf8, ansi_escapes, empty_code, very_long_line, standard_input, output_arrives_while_it_runs, unsupported_language;
-            state: state_across_blocks, an_exception_keeps_state, last_expression_is_echoed, file_names, sessions_are_isolated, randomness_differs, a_seed_is_kept, environment_is_fresh;
-            limits: wall_stops_a_busy_loop, wall_stops_a_sleep, wall_cannot_be_caught, a_request_shortens_the_deadline, a_session_survives_a_timeout, cpu_stops_a_busy_loop, cpu_holds_after_writing_to_all_descriptors, memory_stops_a_hog, an_absurd_allocation_fails, long_output_is_shortened, an_output_flood_is_stopped, a_gigabyte_of_output_is_stopped, disk_is_limited, temporary_files_are_limited, sparse_files_are_limited, files_are_limited, a_hundred_thousand_files, a_limit_is_enforced_or_refused, a_zero_deadline_is_invalid, tiny_memory_is_refused, an_unknown_image_is_refused, usage_is_told;
-            workspace: input_files, files_can_be_added_later, input_files_stay_inside, artifacts, artifacts_of_a_failure, host_files_are_out_of_reach, symlinks_are_no_artifacts, files_may_change_while_they_are_handed_out, oversized_artifacts, special_files_are_no_artifacts, unreadable_files, renamed_files_are_new, file_names_stay_inside, input_files_count_against_the_quota;
-            hostile: deep_recursion, a_crash_ends_only_the_block, a_fork_bomb_is_contained, descriptors_are_bounded, absurd_paths_fail, sabotage_ends_with_the_session, expensive_calls_are_bounded;
-            cancel: a_token_cancels, a_cancelled_token_runs_nothing, a_dropped_future_cancels, a_dropped_session_leaves_nothing, sessions_run_at_once;
-            network: network_is_denied, network_can_be_granted, granted_connections_carry_data, a_download_may_be_closed_early, odd_rules_are_refused;
-            languages: claimed_languages_run, languages_share_the_workspace, shell_blocks_keep_their_names, traps_for_later_blocks_catch_nothing, shells_are_limited;
-            processes: nothing_survives, nobody_waits_for_a_process_that_holds_the_output, processes_are_limited, a_full_cell_keeps_its_session, other_processes_are_invisible, no_rights_are_gained, unix_sockets_are_out_of_reach, parallel_children_are_collected;
-            host: functions_are_called, failures_are_raised, nothing_is_granted_by_default, state_stays, a_long_call_is_stopped, a_call_can_be_cancelled, calls_have_a_greatest_length, a_thousand_calls, threads_may_call, other_processes_may_not_call, sessions_do_not_mix, forged_calls_reach_nothing;
-            fork: forks, forks_report_their_own_files, freeze_and_resume, install_is_claimed_or_refused;
+            output: streams_are_apart, exit_codes, exceptions_exit_with_1,
+                syntax_errors_exit_with_1, os_exit_ends_only_the_block, unicode, invalid_utf8,
+                ansi_escapes, empty_code, very_long_line, standard_input,
+                output_arrives_while_it_runs, unsupported_language;
+            state: state_across_blocks, an_exception_keeps_state, last_expression_is_echoed,
+                file_names, sessions_are_isolated, randomness_differs, a_seed_is_kept,
+                environment_is_fresh;
+            limits: wall_stops_a_busy_loop, wall_stops_a_sleep, wall_cannot_be_caught,
+                a_request_shortens_the_deadline, a_session_survives_a_timeout,
+                cpu_stops_a_busy_loop, cpu_holds_after_writing_to_all_descriptors,
+                memory_stops_a_hog, an_absurd_allocation_fails, long_output_is_shortened,
+                an_output_flood_is_stopped, a_gigabyte_of_output_is_stopped, disk_is_limited,
+                temporary_files_are_limited, sparse_files_are_limited, files_are_limited,
+                a_hundred_thousand_files, a_limit_is_enforced_or_refused,
+                a_zero_deadline_is_invalid, tiny_memory_is_refused, an_unknown_image_is_refused,
+                usage_is_told;
+            workspace: input_files, files_can_be_added_later, input_files_stay_inside, artifacts,
+                artifacts_of_a_failure, host_files_are_out_of_reach, symlinks_are_no_artifacts,
+                files_may_change_while_they_are_handed_out, oversized_artifacts,
+                special_files_are_no_artifacts, unreadable_files, odd_names_are_refused,
+                version_control_is_no_artifact, renamed_files_are_new, file_names_stay_inside,
+                input_files_count_against_the_quota;
+            hostile: deep_recursion, a_crash_ends_only_the_block, a_fork_bomb_is_contained,
+                descriptors_are_bounded, absurd_paths_fail, sabotage_ends_with_the_session,
+                expensive_calls_are_bounded;
+            cancel: a_token_cancels, a_cancelled_token_runs_nothing, a_dropped_future_cancels,
+                a_dropped_session_leaves_nothing, sessions_run_at_once;
+            network: network_is_denied, network_can_be_granted, granted_connections_carry_data,
+                a_download_may_be_closed_early, odd_rules_are_refused;
+            languages: claimed_languages_run, languages_share_the_workspace,
+                shell_blocks_keep_their_names, traps_for_later_blocks_catch_nothing,
+                shells_are_limited;
+            processes: nothing_survives, nobody_waits_for_a_process_that_holds_the_output,
+                processes_are_limited, a_full_cell_keeps_its_session, other_processes_are_invisible,
+                no_rights_are_gained, unix_sockets_are_out_of_reach,
+                parallel_children_are_collected;
+            host: functions_are_called, failures_are_raised, nothing_is_granted_by_default,
+                state_stays, a_long_call_is_stopped, a_call_can_be_cancelled,
+                calls_have_a_greatest_length, a_thousand_calls, threads_may_call,
+                other_processes_may_not_call, sessions_do_not_mix, forged_calls_reach_nothing;
+            fork: forks, forks_report_their_own_files, freeze_and_resume,
+                install_is_claimed_or_refused;
             figures: shown_figures_are_files, open_figures_are_files, saved_figures_are_files;
         }
     };

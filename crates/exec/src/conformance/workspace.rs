@@ -266,6 +266,85 @@ pub async fn unreadable_files(executor: &dyn Executor) {
     assert_eq!(succeed(session.as_mut(), "print(open('plain.txt').read())").await, "plain.txt\n");
 }
 
+/// A name decides only whether its file is taken, never how the block ends: names that no host
+/// should get are refused with a reason, and the block succeeds. The controls are names that look
+/// odd and are not.
+pub async fn odd_names_are_refused(executor: &dyn Executor) {
+    let mut session = open(executor).await;
+    match session.write_file(file("in:put.csv", "1,2")).await {
+        Ok(()) => {}
+        Err(error) => panic!("a colon is no drive: {error:?}"),
+    }
+    let code = r"
+import os
+odd = [rb'a\b', rb'C:\x', b'C:/x', b'tab\t.txt', b'two\nlines.txt', b'\x1b[31m.txt', b'not\xffutf8',
+       'turned\u202egnp.exe'.encode(), 'line\u2028.txt'.encode(), b'd\x07/inner.txt']
+for name in odd:
+    try:
+        if os.path.dirname(name): os.makedirs(os.path.dirname(name))
+        with open(name, 'w') as f: n = f.write('x')
+    except (OSError, ValueError): continue
+    print(os.fsdecode(name).encode('utf-8', 'replace').hex())
+for name in ['a:b.csv', 'C:x', '-rf', 'ünï code.txt', '~', '$(id)', 'plain.txt']:
+    with open(name, 'w') as f: n = f.write(open('in:put.csv').read())
+";
+    let result = run(session.as_mut(), code).await;
+    assert_outcome(&result, &Outcome::Exited { code: 0 });
+    let expected = ["$(id)", "-rf", "C:x", "a:b.csv", "plain.txt", "~", "ünï code.txt"];
+    assert_eq!(artifact_paths(&result), expected);
+    assert_eq!(*artifact(&result, "a:b.csv").content, b"1,2");
+    let made = result.stdout.text().lines().count();
+    assert!(made >= 8, "only {made} odd names could be made:\n{}", result.stdout.text());
+    assert_eq!(result.refused.len(), made, "{:?}", result.refused);
+    for part in ["a\\b", "C:\\x", "C:/x", "tab\t", "two\nlines", "turned", "line", "inner"] {
+        let refused = result.refused.iter().find(|refused| refused.path.contains(part));
+        assert!(
+            refused.is_some_and(|refused| refused.reason.contains("rename")),
+            "{part:?}: {:?}",
+            result.refused
+        );
+    }
+    assert_eq!(succeed(session.as_mut(), "print(open('plain.txt').read())").await, "1,2\n");
+}
+
+/// Files that tools of a host obey just because they are there (version control, bare repositories)
+/// are no artifacts, in no disguise. They are reported once, when they change. The controls are
+/// files with names that are nearly the same.
+pub async fn version_control_is_no_artifact(executor: &dyn Executor) {
+    let mut session = open(executor).await;
+    let code = r"
+import os
+def write(path):
+    if os.path.dirname(path): os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, 'w') as f: n = f.write('x')
+for path in ['.git/config', '.git/objects/x', 'a/.GIT/config', 'b/git~1/config', '.hg/hgrc',
+             '.g\u200cit/config', '.git. /config', '.git::$INDEX_ALLOCATION/config', 'bare/HEAD',
+             'bare/config', 'bare/objects/x', '.gitignore', 'git/config', 'HEAD.txt']: write(path)
+";
+    let result = run(session.as_mut(), code).await;
+    assert_outcome(&result, &Outcome::Exited { code: 0 });
+    let expected = [".gitignore", "HEAD.txt", "bare/config", "bare/objects/x", "git/config"];
+    assert_eq!(artifact_paths(&result), expected);
+    let mut refused: Vec<_> = result.refused.iter().map(|refused| refused.path.as_str()).collect();
+    refused.sort_unstable();
+    let mut expected = [
+        ".git",
+        ".git. ",
+        ".git::$INDEX_ALLOCATION",
+        ".g\u{200c}it",
+        ".hg",
+        "a/.GIT",
+        "b/git~1",
+        "bare/HEAD",
+    ];
+    expected.sort_unstable();
+    assert_eq!(refused, expected);
+    // They stay in the session, where its programs can use them.
+    let result = run(session.as_mut(), "print(open('.git/config').read())").await;
+    assert_eq!(result.stdout.text(), "x\n");
+    assert!(result.refused.is_empty(), "nothing changed: {:?}", result.refused);
+}
+
 /// A file that gets another name, by itself or with its directory, is an artifact under the new one.
 pub async fn renamed_files_are_new(executor: &dyn Executor) {
     let files = vec![file("old.txt", "one"), file("before/inner.txt", "two")];

@@ -14,9 +14,9 @@ use super::{
 use crate::{
     Artifact, CodeBlock, Error, ExecutionRequest, ExecutionResult, InputFile, Language, Outcome,
     Result, Session,
+    filename::artifact_path,
     host::HostTools,
     packages::{Requirement, split_installs},
-    result::media_type,
 };
 
 /// Runs one block.
@@ -120,8 +120,10 @@ async fn save(
             report
                 .notes
                 .push(format!("{} is there to be read; it was saved as {path}", a_block(language)));
-            let (media_type, bytes) = (media_type(&path), content.len() as u64);
-            report.artifacts.push(Artifact { path, media_type, bytes, content });
+            match artifact_path(path.as_bytes()) {
+                Ok(path) => report.artifacts.push(Artifact::new(path, content)),
+                Err(refused) => report.refused.push(refused),
+            }
             Ok(())
         }
         // A path in the way of another, or no room: that is the answer's fault, not the sandbox's.

@@ -1,6 +1,8 @@
 //! What a program leaves in its workspace.
 
-use cellblock_exec::{Artifact, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, RefusedFile};
+use cellblock_exec::{
+    Artifact, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, RefusedFile, filename::artifact_path,
+};
 
 use super::{
     WORKSPACE,
@@ -69,12 +71,10 @@ impl Collected {
                 format!("more than {MAX_ARTIFACTS} artifacts in one block")
             }
             Kind::File { content } => {
-                self.artifacts.push(Artifact {
-                    media_type: cellblock_exec::media_type(&path),
-                    path,
-                    bytes: content.0.len() as u64,
-                    content: content.0.clone(),
-                });
+                match artifact_path(path.as_bytes()) {
+                    Ok(path) => self.artifacts.push(Artifact::new(path, content.0.clone())),
+                    Err(refused) => self.refuse(refused.path, refused.reason),
+                }
                 return;
             }
             Kind::Link { target } => format!("a symbolic link, to {target}"),
@@ -87,7 +87,11 @@ impl Collected {
     fn refuse(&mut self, path: String, reason: String) {
         // The list of refusals is bounded too; the first ones tell the story.
         if self.refused.len() < MAX_ARTIFACTS {
-            self.refused.push(RefusedFile { path, reason });
+            let refused = RefusedFile { path, reason };
+            // A directory of version control is refused once, not for each file in it.
+            if !self.refused.contains(&refused) {
+                self.refused.push(refused);
+            }
         }
     }
 }

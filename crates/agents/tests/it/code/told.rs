@@ -56,6 +56,27 @@ async fn a_thousand_files_with_long_names_are_bounded() {
     assert!(last(&result).len() < 5000, "{}", last(&result).len());
 }
 
+/// A name that no host should get is told with its reason, and the file is not part of the record.
+#[tokio::test]
+async fn names_of_version_control_are_told_and_not_kept() {
+    let of = |directory: &str| {
+        format!(
+            "```ini {directory}/config\n[core]\n```\n```python:{directory}/x.py\nprint ran\n```\n"
+        )
+    };
+    let code = || CodeExecution::new(Arc::new(Fake::default()));
+    let result = answer_with(code(), &of(".git")).await;
+    let told = last(&result);
+    assert!(told.starts_with("exitcode: 0") && told.contains("\nran\n"), "{told}");
+    assert!(told.contains("\nnote: .git was not taken: version control"), "{told}");
+    assert!(result.history[1].artifacts.is_empty(), "{result:?}");
+    // The control.
+    let kept = answer_with(code(), &of("git")).await;
+    let paths: Vec<_> =
+        kept.history[1].artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
+    assert_eq!(paths, ["git/config", "git/x.py"], "{kept:?}");
+}
+
 #[tokio::test]
 async fn a_thousand_fences() {
     let fake = Fake::default();

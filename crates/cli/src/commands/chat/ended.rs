@@ -36,7 +36,7 @@ enum Output<'o> {
 /// # Errors
 /// When standard output cannot be written.
 pub fn end(
-    results: &[ChatResult],
+    mut results: Vec<ChatResult>,
     not_run: usize,
     follower: &Follower,
     unrecorded: Option<ModelError>,
@@ -45,12 +45,12 @@ pub fn end(
     // The first chat that did not come to its end is why others did not run.
     let mut exit_code = results.iter().map(code).find(|code| *code != 0).unwrap_or(0);
     if follower.form == Form::Transcript {
-        let text = summaries(results);
+        let text = summaries(&results);
         if !text.is_empty() {
             follower.screen.send(Message::Text(text));
         }
         let colour = if exit_code == 0 { GOOD } else { BAD };
-        let (start, rest) = closing(results, not_run, &follower.artifacts.summary());
+        let (start, rest) = closing(&results, not_run, &follower.artifacts.summary());
         follower.screen.line(colour, &start, &rest);
     }
     follower.screen.finish()?;
@@ -58,7 +58,7 @@ pub fn end(
     let told = follower.form == Form::Transcript
         && std::io::stdout().is_terminal()
         && std::io::stderr().is_terminal();
-    for result in results {
+    for result in &results {
         if let (StopReason::Failed { message, causes, .. }, false) = (&result.stop, told) {
             failure::print(message, causes.iter().cloned(), None);
         }
@@ -72,12 +72,22 @@ pub fn end(
         exit_code = failure::FAILED;
     }
     if json {
-        print(&match results {
+        results.iter_mut().for_each(|result| name_files(result, follower));
+        print(&match results.as_slice() {
             [result] if not_run == 0 => Output::One { result, exit_code },
             chats => Output::Several { chats, exit_code },
         })?;
     }
     Ok(exit_code)
+}
+
+/// Puts the files that artifacts were written to into the result.
+fn name_files(result: &mut ChatResult, follower: &Follower) {
+    for message in &mut result.history {
+        for artifact in &mut message.artifacts {
+            artifact.file = follower.file(&result.id, &message.name, &artifact.path);
+        }
+    }
 }
 
 /// The exit status of a chat.

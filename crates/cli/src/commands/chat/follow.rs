@@ -2,12 +2,10 @@
 
 use std::{
     io::IsTerminal as _,
-    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use cellblock_agents::{Event, EventSink, Transcript};
-use cellblock_exec::Artifact;
 
 use crate::{
     render::{
@@ -44,8 +42,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// A follower whose artifacts go to `out`.
-    pub fn new(form: Form, screen: Arc<Screen>, out: PathBuf) -> Self {
+    /// A follower that stores the artifacts.
+    pub fn new(form: Form, screen: Arc<Screen>, artifacts: Artifacts) -> Self {
         let stdout = std::io::stdout();
         let colour = stdout.is_terminal()
             && anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
@@ -53,14 +51,7 @@ impl Follower {
             .then(Pictures::of_terminal)
             .flatten();
         let transcript = Mutex::new(Transcript::default().coloured(colour));
-        Self {
-            form,
-            screen,
-            artifacts: Artifacts::new(out),
-            transcript,
-            pictures,
-            sessions: Mutex::default(),
-        }
+        Self { form, screen, artifacts, transcript, pictures, sessions: Mutex::default() }
     }
 
     /// Where a chat's events go.
@@ -71,9 +62,10 @@ impl Follower {
 
     fn follow(&self, event: &Event) {
         match self.form {
-            Form::Silent => {}
+            Form::Silent => drop(self.store(event)),
             Form::Events => {
-                if let Ok(line) = serde_json::to_string(event) {
+                let stored = self.store(event);
+                if let Ok(line) = serde_json::to_string(stored.as_ref().unwrap_or(event)) {
                     self.screen.send(Message::Text(line + "\n"));
                 }
             }
@@ -84,37 +76,43 @@ impl Follower {
                 if !text.is_empty() {
                     self.screen.send(Message::Text(text));
                 }
-            }
-        }
-        if let Event::BlockFinished { chat, agent, report } = event {
-            for artifact in &report.artifacts {
-                self.store(chat, agent, artifact);
-            }
-            if self.form == Form::Transcript {
-                for refused in &report.refused {
-                    self.screen.line(
-                        NOTE,
-                        "not taken:",
-                        &format!("{}: {}", refused.path, refused.reason),
-                    );
-                }
+                drop(transcript);
+                self.store(event);
             }
         }
     }
 
-    fn store(&self, chat: &str, agent: &str, artifact: &Artifact) {
+    /// Stores the artifacts of a block that has ended. Returns the event with their files.
+    fn store(&self, event: &Event) -> Option<Event> {
+        let Event::BlockFinished { chat, agent, report } = event else { return None };
         let shown = (self.form == Form::Transcript).then_some(&*self.screen);
-        match self.session(chat, agent) {
-            0 => self.artifacts.store(artifact, shown),
-            number => {
-                // Two sessions may make files of one name.
-                let path = format!("session-{}/{}", number + 1, artifact.path);
-                self.artifacts.store(&Artifact { path, ..artifact.clone() }, shown);
+        let mut stored = report.clone();
+        let subdirectory = match stored.artifacts.as_slice() {
+            [] => String::new(),
+            _ => subdirectory(self.session(chat, agent)),
+        };
+        let notes = self.artifacts.store(&mut stored, &subdirectory, shown);
+        for artifact in &report.artifacts {
+            let picture = self.pictures.as_ref().and_then(|pictures| pictures.show(artifact));
+            picture.into_iter().for_each(|picture| self.screen.send(Message::Text(picture)));
+        }
+        if let Some(screen) = shown {
+            for refused in &stored.refused {
+                let rest = format!("{}: {}", refused.path, refused.reason);
+                screen.line(NOTE, "not taken:", &rest);
             }
+            notes.iter().for_each(|note| screen.line(NOTE, "note:", note));
         }
-        if let Some(picture) = self.pictures.as_ref().and_then(|pictures| pictures.show(artifact)) {
-            self.screen.send(Message::Text(picture));
-        }
+        stored.notes.extend(notes);
+        let (chat, agent) = (chat.clone(), agent.clone());
+        Some(Event::BlockFinished { chat, agent, report: stored })
+    }
+
+    /// The file that an artifact of an agent was written to.
+    pub fn file(&self, chat: &str, agent: &str, path: &str) -> Option<String> {
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = sessions.iter().position(|(of, by)| of == chat && by == agent)?;
+        self.artifacts.file(&format!("{}{path}", subdirectory(number)))
     }
 
     /// The number of a session among those that made files, from 0.
@@ -125,5 +123,13 @@ impl Follower {
             sessions.push((chat.to_owned(), agent.to_owned()));
             sessions.len() - 1
         })
+    }
+}
+
+/// Where the files of a session go, by its number: two sessions may make files of one name.
+fn subdirectory(session: usize) -> String {
+    match session {
+        0 => String::new(),
+        number => format!("session-{}/", number + 1),
     }
 }

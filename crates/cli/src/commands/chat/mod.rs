@@ -22,7 +22,7 @@ pub use args::ChatArgs;
 use crate::{
     failure::usage,
     interrupt::{cancel_on_ctrl_c, until_cancelled},
-    render::{self, screen::Screen},
+    render::{self, artifacts::Artifacts, screen::Screen},
     terminal::TerminalHuman,
 };
 use agents::Stage;
@@ -103,7 +103,8 @@ async fn held(args: ChatArgs) -> Result<u8> {
         (false, true) => Form::Events,
         (false, false) => Form::Transcript,
     };
-    let follower = Arc::new(Follower::new(form, screen, args.session.out.clone()));
+    let artifacts = Artifacts::new(args.session.out.clone(), args.session.overwrite);
+    let follower = Arc::new(Follower::new(form, screen, artifacts));
     let ran = run(plan, &args.bounds, &follower, &cancel).await;
     if ran.is_err() {
         // What was said before is shown before the failure.
@@ -111,7 +112,7 @@ async fn held(args: ChatArgs) -> Result<u8> {
     }
     let (results, not_run) = ran?;
     let failure = models.finish().err();
-    ended::end(&results, not_run, &follower, failure, args.json)
+    ended::end(results, not_run, &follower, failure, args.json)
 }
 
 /// The chats that the options, or the file, describe.

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use cellblock_exec::{
     Artifact, Capabilities, Captured, Error, ExecutionRequest, ExecutionResult, Executor,
     InputFile, InstallReport, Isolation, Language, Limit, Network, Outcome, Requirement, Result,
-    Session, SessionSpec, Stream, Usage, media_type,
+    Session, SessionSpec, Stream, Usage,
 };
 
 /// The executor. Tests set what its index has, and look at what was asked of it.
@@ -248,12 +248,7 @@ impl DoubleSession {
                 let (path, text) = rest.split_once(' ').unwrap();
                 let content = Arc::new(text.as_bytes().to_vec());
                 self.files.insert(path.into(), content.clone());
-                given.artifacts.push(Artifact {
-                    path: path.into(),
-                    media_type: media_type(path),
-                    bytes: text.len() as u64,
-                    content,
-                });
+                given.artifacts.push(Artifact::new(path.into(), content));
             }
             "pass" => {}
             "read" => match self.files.get(rest) {

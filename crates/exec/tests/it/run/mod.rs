@@ -182,6 +182,20 @@ async fn a_block_with_an_unsafe_name_is_denied() {
     assert_eq!((report.exit_code, report.blocks[0].stdout.as_str()), (126, ""));
 }
 
+/// Data for a name that tools of the host obey goes into the workspace, and no further.
+#[tokio::test]
+async fn data_with_the_name_of_version_control_is_no_artifact() {
+    let mut blocks = python(&["[core]", "read .git/config"]);
+    blocks[0].language = Some(Language::new("ini"));
+    blocks[0].filename = Some(".git/config".into());
+    let report = run(&Double::default(), &blocks, &RunOptions::default()).await;
+    assert_eq!(kinds(&report), ["skipped", "exited"]);
+    assert_eq!(report.exit_code, 0, "{report:?}");
+    assert!(report.blocks[0].artifacts.is_empty(), "{report:?}");
+    assert_eq!(report.blocks[0].refused[0].path, ".git");
+    assert_eq!(report.blocks[1].stdout, "[core]\n");
+}
+
 #[tokio::test]
 async fn data_is_saved_and_not_run() {
     let mut blocks = python(&["{\"a\": 1}", "print x", "import config"]);

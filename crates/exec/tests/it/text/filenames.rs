@@ -2,7 +2,7 @@
 
 use cellblock_exec::{
     CodeBlock, Language, code_blocks,
-    filename::{PathFault, workspace_path},
+    filename::{PathFault, artifact_path, workspace_path},
 };
 
 #[test]
@@ -18,6 +18,10 @@ fn paths_inside_are_normalised() {
         ("~/x", "~/x"),
         ("größe/データ.csv", "größe/データ.csv"),
         ("-rf", "-rf"),
+        // A colon makes a drive only before a directory.
+        ("a:b.csv", "a:b.csv"),
+        ("./c:x", "c:x"),
+        ("10:30.txt", "10:30.txt"),
         (&longest, &longest),
     ] {
         assert_eq!(workspace_path(path).as_deref(), Ok(normal), "{path}");
@@ -36,8 +40,8 @@ fn paths_outside_are_refused() {
         ("/etc/passwd", PathFault::Absolute),
         ("//host/share", PathFault::Absolute),
         ("C:\\x", PathFault::Absolute),
-        ("c:x", PathFault::Absolute),
-        ("./c:x", PathFault::Absolute),
+        ("c:/x", PathFault::Absolute),
+        ("./c:/x", PathFault::Absolute),
         ("..", PathFault::LeavesWorkspace),
         ("../x", PathFault::LeavesWorkspace),
         ("a/../b", PathFault::LeavesWorkspace),
@@ -63,6 +67,39 @@ fn a_refusal_shows_the_path_shortened_and_harmless() {
     assert_eq!(refused.path.chars().count(), 200);
     assert!(!refused.to_string().contains('\u{1b}'));
     assert!(workspace_path("../x").unwrap_err().to_string().contains("leaves the workspace"));
+}
+
+#[test]
+fn what_comes_out_of_a_workspace_has_a_sound_name_or_is_refused_with_a_reason() {
+    for name in ["plot.png", "a/b:c.csv", "größe/データ.csv", "-rf", "~/x", ".envrc", "a b"] {
+        assert_eq!(artifact_path(name.as_bytes()).as_deref(), Ok(name));
+    }
+    let long_name = "x".repeat(256);
+    for (name, word) in [
+        (b"a\\b".as_slice(), "backslash"),
+        (b"C:\\x", "absolute"),
+        (b"C:/x", "absolute"),
+        (b"tab\t.txt", "control character"),
+        (b"two\nlines", "control character"),
+        ("a\u{202e}yp.exe".as_bytes(), "control character"),
+        (b"\xff\xfe", "UTF-8"),
+        (long_name.as_bytes(), "too long"),
+        // Only a driver that was made to lie sends these.
+        (b"", "not the path"),
+        (b"../x", "not the path"),
+        (b"a//b", "not the path"),
+        (b"./a", "not the path"),
+        (b"a/", "not the path"),
+        (b"/etc/passwd", "absolute"),
+        (b"a/.git/config", "version control"),
+        (b"HEAD", "repository"),
+    ] {
+        let refused = artifact_path(name).unwrap_err();
+        assert!(refused.reason.contains(word), "{name:?}: {refused:?}");
+        assert!(String::from_utf8_lossy(name).starts_with(&refused.path), "{refused:?}");
+    }
+    let refused = artifact_path(&[b'/'; 10_000]).unwrap_err();
+    assert_eq!(refused.path.len(), 4096, "what is reported is bounded");
 }
 
 /// The only block of a fence with this info string and this code.

@@ -4,7 +4,7 @@ use std::path::{Component, Path};
 
 use cellblock_exec::{
     Language, Requirement, code_blocks,
-    filename::workspace_path,
+    filename::{artifact_path, workspace_path},
     language::infer,
     packages::{distribution, missing, split_installs},
 };
@@ -158,6 +158,22 @@ proptest! {
                     || path.chars().any(|c| ('\u{2028}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c)),
                 "refused without a reason: {:?}", path
             );
+        }
+    }
+
+    #[test]
+    fn artifacts_have_paths_that_go_back_into_a_workspace(
+        name in vec(prop_oneof![
+            select(b"./\\: ~\0\n.gitHEAD".to_vec()), any::<u8>(),
+        ], 0..12),
+    ) {
+        match artifact_path(&name) {
+            Ok(path) => {
+                prop_assert_eq!(path.as_bytes(), &name[..], "a name is taken as it is, or not");
+                prop_assert_eq!(workspace_path(&path), Ok(path.clone()));
+                prop_assert!(path.split('/').all(|part| !part.eq_ignore_ascii_case(".git")));
+            }
+            Err(refused) => prop_assert!(!refused.reason.is_empty()),
         }
     }
 

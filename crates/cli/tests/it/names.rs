@@ -1,0 +1,253 @@
+//! The names of artifacts: what they may do on this machine, which is nothing.
+
+use std::{fs, path::Path, process::Command};
+
+use serde_json::{Value, json};
+
+use crate::{
+    command::{Gave, Place, assert_files, need_image},
+    executors::has_docker,
+};
+
+/// Makes files with names that no host should get, then two that are fine.
+const ODD: &str = r"
+import os
+for name in [rb'a\b', rb'C:\x', b'tab\t.txt', b'two\nlines.txt', b'not\xffutf8',
+             '\u202egnp.exe'.encode(), b'.git/config', b'HEAD', b'a:b.csv', b'fine.txt']:
+    try:
+        if os.path.dirname(name): os.makedirs(os.path.dirname(name))
+        open(name, 'w').close()
+    except (OSError, ValueError): pass
+";
+
+/// Runs Python in a sandbox.
+fn exec(place: &Place, code: &str, more: &[&str]) -> Gave {
+    need_image();
+    place.run(&[&["exec", "-l", "python", "-c", code], more].concat())
+}
+
+/// The values of a field of the artifacts, or of the refused files, of the only block.
+fn fields(json: &Value, list: &str, field: &str) -> Vec<String> {
+    let files = json["blocks"][0][list].as_array().unwrap();
+    files.iter().map(|file| file[field].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_name_never_decides_the_exit_status() {
+    let mut executors = vec!["wasi", "local"];
+    if has_docker() {
+        executors.push("docker");
+    }
+    for executor in executors {
+        let place = Place::new();
+        let gave = exec(&place, ODD, &["--executor", executor]);
+        assert_eq!((gave.code, gave.stdout.as_str()), (Some(0), ""), "{executor}: {gave}");
+        assert!(gave.stderr.contains("not taken: a\\b: its name has a backslash"), "{gave}");
+        assert!(gave.stderr.contains("not taken: two\\u{a}lines.txt: "), "{gave}");
+        assert!(gave.stderr.contains("not taken: .git: version control"), "{gave}");
+        assert!(!gave.stderr.contains("report"), "{gave}");
+        assert_files(&place.path("cellblock-out"), &["a:b.csv", "fine.txt"]);
+
+        let json = exec(&place, ODD, &["--executor", executor, "--json", "--out", "o"]).json();
+        assert_eq!((&json["exit_code"], json.get("error")), (&0.into(), None), "{json}");
+        assert_eq!(fields(&json, "artifacts", "file"), ["o/a:b.csv", "o/fine.txt"]);
+        let refused = fields(&json, "refused", "path");
+        assert!(refused.len() >= 7 && refused.contains(&"two\nlines.txt".to_owned()), "{json}");
+    }
+}
+
+#[test]
+fn a_name_never_decides_how_a_chat_ends() {
+    need_image();
+    let content = format!("```ini .git/config\n[core]\n```\n```python\n{ODD}\n```");
+    let code = json!({"model": "m", "match": {}, "completion": {"content": content}});
+    let done = json!({"model": "m", "match": {}, "completion": {"content": "TERMINATE"}});
+    let run = |more: &[&str]| {
+        let place = Place::new();
+        let header = r#"{"cellblock_recording":1,"made":"by hand"}"#;
+        place.write("answers.jsonl", format!("{header}\n{code}\n{done}\n"));
+        let gave = place.run(&[&["chat", "x", "--replay", "answers.jsonl"], more].concat());
+        assert_eq!(gave.code, Some(0), "{gave}");
+        assert_files(&place.path("cellblock-out"), &["a:b.csv", "fine.txt"]);
+        gave
+    };
+    let shown = run(&[]);
+    assert!(shown.stderr.contains("not taken: a\\b: its name has a backslash"), "{shown}");
+    assert!(shown.stderr.contains("not taken: .git: version control"), "{shown}");
+
+    let json = run(&["--json"]).json();
+    let message = &json["chat_history"][2];
+    assert_eq!(message["artifacts"][0]["file"], "cellblock-out/a:b.csv", "{json}");
+    let told = message["content"].as_str().unwrap();
+    assert!(told.starts_with("exitcode: 0"), "{told}");
+    assert!(told.contains("\nnote: two\\u{a}lines.txt was not taken: "), "{told}");
+
+    let events = run(&["--events"]);
+    let is_finished = |event: &Value| event["event"] == "block_finished";
+    let events = events.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let finished: Vec<_> = events.filter(is_finished).collect();
+    assert_eq!(finished[1]["report"]["artifacts"][1]["file"], "cellblock-out/fine.txt");
+}
+
+/// The files that make `root` a repository for git, with a command that `git status` runs.
+fn repository(root: &Path, below: &str, ran: &Path) -> Vec<(String, String)> {
+    let config = format!(
+        "[core]\nrepositoryformatversion = 0\nbare = false\nworktree = {}\nfsmonitor = \"touch {}; \
+         false\"\n",
+        root.display(),
+        ran.display()
+    );
+    [
+        ("config", config.as_str()),
+        ("HEAD", "ref: refs/heads/main\n"),
+        ("objects/x", ""),
+        ("refs/x", ""),
+    ]
+    .map(|(name, content)| (format!("{below}{name}"), content.to_owned()))
+    .into()
+}
+
+/// Runs `git status`, as a person would who looks at the files. The settings are git's defaults.
+fn git_status(directory: &Path) {
+    let mut git = Command::new("git");
+    for variable in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_CONFIG_PARAMETERS"] {
+        git.env_remove(variable);
+    }
+    git.args(["-c", "safe.directory=*", "-c", "safe.bareRepository=all", "status"])
+        .env("GIT_CONFIG_NOSYSTEM", "1")
+        .env("GIT_CONFIG_GLOBAL", "/dev/null")
+        .current_dir(directory)
+        .output()
+        .unwrap();
+}
+
+/// Lets a block write a repository into the output directory, and a person look at it with git.
+#[allow(clippy::print_stdout)]
+fn a_repository_is_not_obeyed(below: &str, refused: &str) {
+    if Command::new("git").arg("--version").output().is_err() {
+        println!("skipped: no git");
+        return;
+    }
+    let place = Place::new();
+    let (out, ran) = (place.path("out"), place.path("ran"));
+    let files = repository(&out, below, &ran);
+    let code = format!(
+        "import os\nfor path, text in {}:\n    \
+         os.makedirs(os.path.dirname(path) or '.', exist_ok=True)\n    \
+         with open(path, 'w') as f: n = f.write(text)\nopen('fine.txt', 'w').close()",
+        json!(files)
+    );
+    for executor in ["wasi", "local"] {
+        for overwrite in [[].as_slice(), &["--overwrite"]] {
+            let options = [&["--executor", executor, "--out", "out"], overwrite].concat();
+            let gave = exec(&place, &code, &options);
+            assert_eq!(gave.code, Some(0), "{gave}");
+            assert!(gave.stderr.contains(&format!("not taken: {refused}: ")), "{gave}");
+            assert!(out.join("fine.txt").exists());
+            git_status(&out);
+            assert!(!ran.exists(), "{executor}: git has run the block's command");
+        }
+    }
+    // The control: the same files, written by hand.
+    for (path, content) in files {
+        place.write(&format!("out/{path}"), content);
+    }
+    git_status(&out);
+    assert!(ran.exists(), "git does not run the command of such a repository");
+}
+
+#[test]
+fn git_does_not_obey_a_repository_that_a_block_writes() {
+    a_repository_is_not_obeyed(".git/", ".git");
+}
+
+#[test]
+fn git_does_not_obey_a_bare_repository_that_a_block_writes() {
+    a_repository_is_not_obeyed("", "HEAD");
+}
+
+#[test]
+fn files_of_the_directory_that_is_written_to_stay() {
+    let place = Place::new();
+    for name in [".git/config", ".envrc", "prices.csv", "sub/notes.txt"] {
+        place.write(name, "mine");
+    }
+    let code = "import os\n\
+                for name in ['.git/config', '.envrc', 'prices.csv', 'sub/notes.txt']:\n    \
+                os.makedirs(os.path.dirname(name) or '.', exist_ok=True)\n    \
+                with open(name, 'w') as f: n = f.write('new')";
+    // As an ordinary directory, and as that of the input files, which the block changes.
+    for (number, more) in [(2, [].as_slice()), (3, &["--workspace", "."])] {
+        let gave = exec(&place, code, &[&["--out", "."], more].concat());
+        assert_eq!(gave.code, Some(0), "{gave}");
+        for name in [".git/config", ".envrc", "prices.csv", "sub/notes.txt"] {
+            assert_eq!(place.read(name), "mine", "{name}");
+        }
+        assert_eq!(place.read(&format!("prices-{number}.csv")), "new");
+        assert_eq!(place.read(&format!("sub/notes-{number}.txt")), "new");
+        assert_eq!(place.read(&format!(".envrc-{number}")), "new");
+        let wrote =
+            format!("wrote ./prices-{number}.csv (text/csv, 3 B); prices.csv was there before");
+        assert!(gave.stderr.contains(&wrote), "{gave}");
+        assert!(gave.stderr.contains("not taken: .git: version control"), "{gave}");
+    }
+    assert_files(&place.path(".git"), &["config"]);
+    // The control.
+    let gave = exec(&place, code, &["--out", ".", "--overwrite"]);
+    assert_eq!((gave.code, place.read("prices.csv").as_str()), (Some(0), "new"), "{gave}");
+    assert_eq!(
+        (place.read(".envrc").as_str(), place.read(".git/config").as_str()),
+        ("new", "mine")
+    );
+    assert!(gave.stderr.contains("note: ./.envrc: direnv or mise can run it"), "{gave}");
+}
+
+#[test]
+fn a_script_is_told_where_each_file_is() {
+    need_image();
+    let place = Place::new();
+    place.write("answer.md", "```python\nwith open('a.txt', 'w') as f: n = f.write('1')\n```\n");
+    let run = |more: &[&str]| {
+        let gave = place.run(&[&["run", "answer.md", "--json", "--out", "o"], more].concat());
+        assert_eq!(gave.code, Some(0), "{gave}");
+        let json = gave.json();
+        assert_eq!(fields(&json, "artifacts", "path"), ["a.txt"]);
+        fields(&json, "artifacts", "file").remove(0)
+    };
+    assert_eq!(run(&[]), "o/a.txt");
+    assert_eq!(run(&[]), "o/a-2.txt");
+    assert_eq!(run(&["--overwrite"]), "o/a.txt");
+    assert_files(&place.path("o"), &["a-2.txt", "a.txt"]);
+}
+
+#[test]
+fn a_later_block_replaces_the_file_of_an_earlier_one() {
+    need_image();
+    let place = Place::new();
+    place.write("cellblock-out/a.txt", "mine");
+    let block = |text: &str| {
+        format!("```python\nwith open('a.txt', 'w') as f: n = f.write('{text}')\n```\n")
+    };
+    place.write("answer.md", format!("{}{}", block("one"), block("two")));
+    let gave = place.run(&["run", "answer.md"]);
+    assert_eq!(gave.code, Some(0), "{gave}");
+    assert_files(&place.path("cellblock-out"), &["a-2.txt", "a.txt"]);
+    assert_eq!(place.read("cellblock-out/a-2.txt"), "two");
+    assert!(gave.stderr.contains("1 file in cellblock-out"), "{gave}");
+    assert_eq!(fs::read_to_string(place.path("cellblock-out/a.txt")).unwrap(), "mine");
+}
+
+#[test]
+fn names_that_tools_obey_are_noted_once_for_each_kind() {
+    let place = Place::new();
+    let code =
+        "for name in ['.envrc', 'a.pth', 'b.pth', 'c.pth', 'plot.py']: open(name, 'w').close()";
+    let gave = exec(&place, code, &[]);
+    assert_eq!(gave.code, Some(0), "{gave}");
+    let notes: Vec<_> = gave.stderr.lines().filter(|line| line.starts_with("note: ")).collect();
+    assert_eq!(notes.len(), 2, "{gave}");
+    assert!(notes[0].starts_with("note: cellblock-out/.envrc: direnv"), "{gave}");
+    assert!(notes[1].starts_with("note: cellblock-out/a.pth and 2 more: Python runs it"), "{gave}");
+    let json = exec(&place, code, &["--json", "--out", "o"]).json();
+    assert!(json["blocks"][0]["notes"][1].as_str().unwrap().contains("Python"), "{json}");
+}
