@@ -51,7 +51,10 @@ async fn everything_is_denied_by_default() {
     );
     assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
     assert_eq!(host.cap_add.unwrap_or_default(), Vec::<String>::new());
-    assert_eq!(host.security_opt, Some(vec!["no-new-privileges:true".to_owned()]));
+    let options = host.security_opt.unwrap();
+    assert_eq!(options.len(), 2, "{options:?}");
+    assert_eq!(options[0], "no-new-privileges:true");
+    assert!(options[1].starts_with("seccomp={"), "{options:?}");
     assert_eq!((host.memory, host.memory_swap), (Some(200 << 20), Some(200 << 20)));
     assert_eq!((host.pids_limit, host.shm_size), (Some(22), Some(10 << 20)));
     assert_eq!((host.init, host.oom_kill_disable.unwrap_or(false)), (Some(false), false));
@@ -216,4 +219,34 @@ async fn a_granted_host_has_a_name_and_a_low_port() {
         Err(Error::Unsupported(why)) => assert!(why.contains("192.0.2.1"), "{why}"),
         other => panic!("an address was granted: {other:?}"),
     }
+}
+
+/// Our own filter is in force, whatever the engine's would allow: this one's lets programs have
+/// sockets of virtual machines and io_uring.
+#[tokio::test(flavor = "multi_thread")]
+#[cfg(target_arch = "x86_64")]
+async fn calls_are_filtered_by_our_own_profile() {
+    let Some(executor) = executor().await else { return };
+    let mut session = executor.open(SessionSpec::default()).await.unwrap();
+    let code = "import ctypes, errno, os, socket, threading\n\
+        libc = ctypes.CDLL(None, use_errno=True)\n\
+        def call(*numbers):\n    ctypes.set_errno(0)\n    \
+        result = libc.syscall(*[ctypes.c_long(n) for n in numbers])\n    \
+        return 'ok' if result >= 0 else errno.errorcode[ctypes.get_errno()]\n\
+        print('vsock', call(41, 40, 1, 0))\n\
+        print('netlink', call(41, 16, 3, 0))\n\
+        print('io_uring', call(425, 1, 0))\n\
+        print('bpf', call(321, 99, 0, 0))\n\
+        print('new user', call(56, 0x10000000 | 17, 0, 0, 0, 0))\n\
+        print('clone3', call(435, 0, 0))\n\
+        print('newer', call(473, 0), call(600, 0))\n\
+        print('unix', call(41, 1, 1, 0), 'internet', call(41, 2, 1, 0), 'pair', bool(socket.socketpair()))\n\
+        thread = threading.Thread(target=print, args=('thread',)); thread.start(); thread.join()\n\
+        print('process', os.system('true'))";
+    let seen = succeed(session.as_mut(), code).await;
+    let expected = "vsock EPERM\nnetlink EPERM\nio_uring EPERM\nbpf EPERM\nnew user EPERM\n\
+                    clone3 ENOSYS\nnewer ENOSYS ENOSYS\nunix ok internet ok pair True\nthread\n\
+                    process 0\n";
+    assert_eq!(seen, expected);
+    session.close().await.unwrap();
 }
