@@ -36,6 +36,8 @@ fn fields(json: &Value, list: &str, field: &str) -> Vec<String> {
 fn a_name_never_decides_the_exit_status() {
     let mut executors = vec!["wasi", "local"];
     if has_docker() {
+        let pulled = Place::new().run(&["image", "pull", "docker-python"]);
+        assert_eq!(pulled.code, Some(0), "{pulled}");
         executors.push("docker");
     }
     for executor in executors {
