@@ -149,7 +149,7 @@ pub enum Event {
         /// The agent that ran it.
         agent: String,
         /// What became of it, files included.
-        report: BlockReport,
+        report: Box<BlockReport>,
     },
     /// A tool is called.
     ToolStarted {

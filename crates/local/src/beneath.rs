@@ -182,8 +182,8 @@ mod tests {
         symlink(&kept, top.join(".removing-1")).unwrap();
         fs::create_dir_all(top.join("locked/inner")).unwrap();
         fs::write(top.join("locked/inner/file"), "x").unwrap();
-        fs::set_permissions(top.join("locked/inner"), Permissions::from_mode(0)).unwrap();
-        fs::set_permissions(top.join("locked"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(top.join("locked/inner"), Permissions::from_mode(0o0)).unwrap();
+        fs::set_permissions(top.join("locked"), Permissions::from_mode(0o0)).unwrap();
         let opened = open_top(&top).unwrap();
         empty(opened.as_fd()).unwrap();
         assert_eq!(fs::read_dir(&top).unwrap().count(), 0);

@@ -114,7 +114,7 @@ impl Observer for Watch {
         self.context.emit(|chat| Event::BlockFinished {
             chat,
             agent: self.agent.clone(),
-            report: report.clone(),
+            report: Box::new(report.clone()),
         });
     }
 

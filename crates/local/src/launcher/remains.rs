@@ -24,7 +24,7 @@ const SOON: Duration = Duration::from_millis(5);
 
 /// Removes what launchers have left that are gone.
 pub(super) fn remove(facts: &Facts, temporary: &Path) {
-    remove_of(facts, temporary, |pid, started| groups::is_gone(pid, started));
+    remove_of(facts, temporary, groups::is_gone);
 }
 
 /// Removes what this process's own launcher has left, which is gone.

@@ -11,11 +11,10 @@ use super::checked;
 pub(crate) fn raise_loopback(socket: BorrowedFd<'_>) -> nix::Result<()> {
     let mut request = request("lo");
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    let socket = socket.as_raw_fd();
     // SAFETY: the call reads a request with flags.
-    checked(
-        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as _, &raw const request) }
-            .into(),
-    )?;
+    let raised = unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const request) };
+    checked(raised.into())?;
     Ok(())
 }
 

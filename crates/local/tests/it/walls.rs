@@ -12,9 +12,9 @@ use cellblock_exec::{
 };
 use cellblock_local::{LocalExecutor, Options};
 
-const WALLS: [Isolation; 2] = [Isolation::Namespaces, Isolation::Landlock];
+pub const WALLS: [Isolation; 2] = [Isolation::Namespaces, Isolation::Landlock];
 
-async fn run(isolation: Isolation, code: &str) -> ExecutionResult {
+pub async fn run(isolation: Isolation, code: &str) -> ExecutionResult {
     run_with(
         Options { isolation: Some(isolation), ..Options::default() },
         SessionSpec::default(),
@@ -23,7 +23,7 @@ async fn run(isolation: Isolation, code: &str) -> ExecutionResult {
     .await
 }
 
-async fn run_with(options: Options, spec: SessionSpec, code: &str) -> ExecutionResult {
+pub async fn run_with(options: Options, spec: SessionSpec, code: &str) -> ExecutionResult {
     let executor = LocalExecutor::start(options).await.unwrap();
     let mut session = executor.open(spec).await.unwrap();
     let result = session.execute(ExecutionRequest::python(code)).await.unwrap();
@@ -32,7 +32,7 @@ async fn run_with(options: Options, spec: SessionSpec, code: &str) -> ExecutionR
 }
 
 /// The output of a program that must succeed.
-async fn output(isolation: Isolation, code: &str) -> String {
+pub async fn output(isolation: Isolation, code: &str) -> String {
     let result = run(isolation, code).await;
     assert!(
         result.outcome.is_success(),
@@ -43,12 +43,12 @@ async fn output(isolation: Isolation, code: &str) -> String {
     result.stdout.text()
 }
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     nix::unistd::Uid::effective().is_root()
 }
 
 /// A directory that every user may read.
-fn open_directory() -> tempfile::TempDir {
+pub fn open_directory() -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     directory
@@ -162,6 +162,23 @@ async fn dangerous_calls_are_denied() {
     ] {
         assert!(control.split(' ').any(|other| other == name), "{name}: {control}");
     }
+}
+
+/// The kernel of this machine may know more calls than the newest that was reviewed: in a cell they
+/// do not exist, whatever the kernel says.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_nobody_reviewed_do_not_exist() {
+    let code = format!(
+        "import ctypes, errno, os\nlibc = ctypes.CDLL(None, use_errno=True)\nseen = set()\n\
+         for number in range({first}, 1000):\n    ctypes.set_errno(0)\n    \
+         result = libc.syscall(ctypes.c_long(number), -1, -1, -1, -1, -1, -1)\n    \
+         seen.add(errno.errorcode.get(ctypes.get_errno()) if result < 0 else result)\nprint(seen)",
+        first = cellblock_driver::calls::NEWEST + 1
+    );
+    for level in WALLS {
+        assert_eq!(output(level, &code).await, "{'ENOSYS'}\n", "{level}");
+    }
+    // The table of `inside::calls` shows that it is the filter that says so.
 }
 
 /// The calls of 32-bit programs have other numbers, which the list does not have: whoever makes one is killed.

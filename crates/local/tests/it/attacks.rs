@@ -1,0 +1,404 @@
+//! Attacks that succeeded once, and others like them. Each has its control: what the same program
+//! does where the wall is not, or the ordinary use that must go on working.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use cellblock_exec::{
+    Error, ExecutionRequest, ExecutionResult, Executor, Isolation, Language, Limit, Limits,
+    Outcome, SessionSpec,
+};
+use cellblock_local::{LocalExecutor, Options};
+
+use super::walls::{WALLS, is_root, open_directory, output, run, run_with};
+
+const LEVELS: [Isolation; 3] = [Isolation::Namespaces, Isolation::Landlock, Isolation::None];
+
+/// Makes raw system calls by their numbers, which are the same on all machines for new calls.
+const RAW: &str = r#"
+import ctypes, errno, os, struct
+libc = ctypes.CDLL(None, use_errno=True)
+def raw(number, *arguments):
+    ctypes.set_errno(0)
+    result = libc.syscall(ctypes.c_long(number), *arguments)
+    return 'done' if result >= 0 else errno.errorcode[ctypes.get_errno()]
+def attempt(act):
+    try:
+        act()
+        return 'done'
+    except OSError as error:
+        return errno.errorcode[error.errno]
+"#;
+
+/// A file of the user that programs run as, outside of any cell.
+fn file_of_the_user(directory: &Path) -> PathBuf {
+    let path = directory.join("key");
+    fs::write(&path, "secret").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    if is_root() {
+        std::os::unix::fs::chown(&path, Some(65534), Some(65534)).unwrap();
+    }
+    path
+}
+
+fn limited(limit: Limit) -> Outcome {
+    Outcome::LimitExceeded { limit }
+}
+
+fn at(isolation: Isolation) -> Options {
+    Options { isolation: Some(isolation), ..Options::default() }
+}
+
+/// Calls that came with Linux 6.13 and later change access lists and flags of files by a path.
+#[tokio::test]
+async fn new_calls_change_no_file_of_the_user() {
+    let directory = open_directory();
+    let key = file_of_the_user(directory.path());
+    let code = format!(
+        "{RAW}
+path, here = {key:?}.encode(), ctypes.c_int(-100)
+entries = [(1, 6, 0xffffffff), (4, 6, 0xffffffff), (32, 6, 0xffffffff)]
+access = struct.pack('<I', 2) + b''.join(struct.pack('<HHI', *entry) for entry in entries)
+buffer = ctypes.create_string_buffer(access, len(access))
+value = ctypes.create_string_buffer(struct.pack('<QII', ctypes.addressof(buffer), len(access), 0), 16)
+flags = ctypes.create_string_buffer(struct.pack('<Q', 0x40), 24)
+none = ctypes.c_uint(0)
+name = ctypes.c_char_p(b'system.posix_acl_access')
+print(raw(463, here, ctypes.c_char_p(path), none, name, value, ctypes.c_size_t(16)))
+print(raw(466, here, ctypes.c_char_p(path), none, name))
+print(raw(469, here, ctypes.c_char_p(path), flags, ctypes.c_size_t(24), none))
+"
+    );
+    for level in WALLS {
+        let seen = output(level, &code).await;
+        let refused = ["EOPNOTSUPP", "ENOENT", "ENOSYS"];
+        assert!(seen.lines().all(|line| refused.contains(&line)), "{level}: {seen}");
+        assert_eq!(fs::metadata(&key).unwrap().mode() & 0o7777, 0o600, "{level}");
+    }
+    let control = output(Isolation::None, &code).await;
+    if control.starts_with("ENOSYS") {
+        println!("skipped: the control needs Linux 6.13");
+        return;
+    }
+    assert_eq!(control.lines().next(), Some("done"), "{control}");
+    assert_eq!(fs::metadata(&key).unwrap().mode() & 0o7777, 0o666);
+}
+
+/// Events, attributes and leases of files that Landlock keeps closed.
+#[tokio::test]
+async fn what_happens_to_files_elsewhere_is_not_told() {
+    let directory = open_directory();
+    let key = file_of_the_user(directory.path());
+    let code = format!(
+        "{RAW}
+directory, path = {:?}.encode(), {key:?}
+watch = libc.inotify_init()
+print('events', libc.inotify_add_watch(watch, directory, 0x100) >= 0)
+print('attributes', attempt(lambda: os.getxattr(path, 'user.x')), attempt(lambda: os.listxattr(path)))
+with open('own.txt', 'w') as own:
+    print('own', attempt(lambda: os.fsync(own.fileno())))
+",
+        directory.path()
+    );
+    let landlock = output(Isolation::Landlock, &code).await;
+    let expected = "events False\nattributes EOPNOTSUPP EOPNOTSUPP\nown done\n";
+    assert_eq!(landlock, expected);
+    let control = output(Isolation::None, &code).await;
+    assert!(control.starts_with("events True\nattributes ENODATA done\n"), "{control}");
+}
+
+/// A program that can only read a file may change it all the same if it belongs to its user.
+#[tokio::test]
+async fn a_virtual_environment_keeps_its_modes_and_times() {
+    let directory = open_directory();
+    let venv = directory.path().join("venv");
+    let python = LocalExecutor::start(Options::default()).await.unwrap().python().clone();
+    let modules = venv.join(format!("lib/python{}/site-packages", python.version_text()));
+    fs::create_dir_all(&modules).unwrap();
+    fs::create_dir_all(venv.join("bin")).unwrap();
+    std::os::unix::fs::symlink(&python.program, venv.join("bin/python3")).unwrap();
+    let home = python.program.parent().unwrap();
+    fs::write(venv.join("pyvenv.cfg"), format!("home = {}\n", home.display())).unwrap();
+    let module = modules.join("mine.py");
+    fs::write(&module, "VALUE = 42\n").unwrap();
+    let code = format!(
+        "{RAW}
+import fcntl, mine
+print(mine.VALUE)
+path = {module:?}
+for where in (path, os.path.dirname(path)):
+    file = os.open(where, os.O_RDONLY)
+    for act in (lambda: os.fchmod(file, 0), lambda: os.utime(file, (1, 1)), lambda: os.utime(file),
+                lambda: os.setxattr(file, 'user.x', b'1'), lambda: os.fchown(file, -1, os.getgid()),
+                lambda: os.chmod(where, 0), lambda: os.utime(where, (1, 1)),
+                lambda: fcntl.ioctl(file, 0x40086602, struct.pack('<q', 0x80)),
+                lambda: fcntl.fcntl(file, 1024, fcntl.F_RDLCK)):
+        print(attempt(act))
+"
+    );
+    let marks = |path: &Path| {
+        let found = fs::metadata(path).unwrap();
+        (found.mode(), found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec())
+    };
+    let before = (marks(&module), marks(&modules));
+    for level in WALLS {
+        let options = Options { venv: Some(venv.clone()), ..at(level) };
+        let result = run_with(options, SessionSpec::default(), &code).await;
+        let seen = result.stdout.text();
+        assert!(seen.starts_with("42\n"), "{level}: {} {seen}", result.stderr.text());
+        let done = seen.lines().filter(|line| *line == "done").count();
+        // As root, programs are nobody, who may do none of it; a lease takes the file's owner.
+        assert_eq!(done, 0, "{level}: {seen}");
+        assert_eq!((marks(&module), marks(&modules)), before, "{level}");
+    }
+    if !is_root() {
+        let options = Options { venv: Some(venv.clone()), ..at(Isolation::None) };
+        let control = run_with(options, SessionSpec::default(), &code).await.stdout.text();
+        assert!(control.contains("done"), "{control}");
+        assert_ne!(marks(&module), before.0);
+    }
+}
+
+/// What a session does to its packages does not reach later ones; what has been done to the cache
+/// by other means is repaired.
+#[tokio::test]
+async fn packages_are_not_poisoned() {
+    let cache = tempfile::tempdir().unwrap();
+    let attack = format!(
+        "{RAW}
+import humanize
+for path in (humanize.__file__, os.path.dirname(humanize.__file__)):
+    file = os.open(path, os.O_RDONLY)
+    attempt(lambda: os.fchmod(file, 0))
+    attempt(lambda: os.utime(file, (1, 1)))
+print('attacked')
+"
+    );
+    let use_it = "import humanize; print(humanize.intcomma(1234567))";
+    let work = async |level: Isolation, environment: Option<&str>, code: &str| {
+        let options = Options {
+            cache: Some(cache.path().to_owned()),
+            environment: environment.map(str::to_owned),
+            ..at(level)
+        };
+        let executor = LocalExecutor::start(options).await.unwrap();
+        let mut session = executor.open(SessionSpec::default()).await.unwrap();
+        session.install(&["humanize".parse().unwrap()]).await.unwrap();
+        let result = session.execute(ExecutionRequest::python(code)).await.unwrap();
+        session.close().await.unwrap();
+        (result.stdout.text(), result.stderr.text())
+    };
+    for level in WALLS {
+        assert_eq!(work(level, None, &attack).await.0, "attacked\n", "{level}");
+        for later in WALLS {
+            let (seen, error) = work(later, None, use_it).await;
+            assert_eq!(seen, "1,234,567\n", "{later} after {level}: {error}");
+        }
+    }
+    // By other means, such as a program at the level `none`, or a person.
+    let objects = fs::read_dir(cache.path().join("objects")).unwrap().flatten();
+    let module = objects.map(|object| object.path().join("humanize/__init__.py"));
+    let module = module.into_iter().find(|path| path.exists()).unwrap();
+    fs::set_permissions(&module, fs::Permissions::from_mode(0o0)).unwrap();
+    let (seen, error) = work(Isolation::Landlock, None, use_it).await;
+    assert_eq!(seen, "1,234,567\n", "{error}");
+    assert_eq!(fs::metadata(&module).unwrap().mode() & 0o7777, 0o444);
+    assert_eq!(work(Isolation::Landlock, Some("kept"), &attack).await.0, "attacked\n");
+    assert_eq!(work(Isolation::Namespaces, Some("kept"), use_it).await.0, "1,234,567\n");
+}
+
+/// Room on the disk that no walk through the workspace finds.
+#[tokio::test]
+async fn the_limit_on_disk_cannot_be_evaded() {
+    let limits = Limits { disk: 16 << 20, ..Limits::default() };
+    let spec = || SessionSpec { limits: limits.clone(), ..SessionSpec::default() };
+    let at_landlock = async |code: &str| run_with(at(Isolation::Landlock), spec(), code).await;
+
+    let beside = format!("{RAW}\nprint(attempt(lambda: os.makedirs('../hidden')))");
+    assert_eq!(at_landlock(&beside).await.stdout.text(), "EACCES\n");
+
+    // Removed files on their way over a pair of sockets.
+    let in_flight = format!(
+        "{RAW}
+import socket
+one, other = socket.socketpair()
+file = os.open('f', os.O_RDWR | os.O_CREAT)
+print(attempt(lambda: socket.send_fds(one, [b'x'], [file])), one.send(b'plain'))"
+    );
+    assert_eq!(at_landlock(&in_flight).await.stdout.text(), "EPERM 5\n");
+
+    // Removed files that are open: the control of the walk through descriptors.
+    let held = "import os, time
+for number in range(40):
+    file = os.open('f', os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    os.unlink('f')
+    os.write(file, bytes(1 << 20))
+time.sleep(20)";
+    assert_eq!(at_landlock(held).await.outcome, limited(Limit::Disk));
+    let few = held.replace("range(40)", "range(4)").replace("sleep(20)", "sleep(0.5)");
+    assert!(at_landlock(&few).await.outcome.is_success(), "the control");
+
+    // Held by a process that lets nobody look into it: its program can be run and not read.
+    let hidden = "import os, subprocess, time
+program = open('/bin/sleep', 'rb').read()
+tool = os.open('tool', os.O_WRONLY | os.O_CREAT, MODE)
+os.write(tool, program)
+os.close(tool)
+files = []
+for number in range(4):
+    file = os.open('f', os.O_RDWR | os.O_CREAT | os.O_EXCL)
+    os.unlink('f')
+    os.write(file, bytes(1 << 20))
+    files.append(file)
+subprocess.run(['./tool', '1'], pass_fds=files, check=True)
+print('ran')";
+    let unreadable = at_landlock(&hidden.replace("MODE", "0o111")).await;
+    if is_root() {
+        // Root looks into every process.
+        assert_eq!(unreadable.stdout.text(), "ran\n", "{}", unreadable.stderr.text());
+    } else {
+        assert_eq!(unreadable.outcome, limited(Limit::Disk), "{}", unreadable.stderr.text());
+    }
+    let readable = at_landlock(&hidden.replace("MODE", "0o555")).await;
+    assert_eq!(readable.stdout.text(), "ran\n", "{}", readable.stderr.text());
+}
+
+/// Memory that is in no process: where it is watched it cannot be had, or is counted.
+#[tokio::test]
+async fn memory_that_no_process_has_counts() {
+    let limits = Limits { memory: 256 << 20, ..Limits::default() };
+    for level in WALLS {
+        let executor = LocalExecutor::start(at(level)).await.unwrap();
+        let watched = executor.capabilities().watched.contains(&Limit::Memory);
+        drop(executor);
+        let spec = || SessionSpec { limits: limits.clone(), ..SessionSpec::default() };
+        let shared = format!(
+            "{RAW}
+import mmap, time
+def given_back():
+    size, step = 3 << 30, 16 << 20
+    memory = mmap.mmap(-1, size)
+    for at in range(0, size, step):
+        memory[at:at + step] = bytes(step)
+        memory.madvise(mmap.MADV_DONTNEED, at, step)
+print(attempt(given_back))
+def zeroes():
+    file = os.open('/dev/zero', os.O_RDWR)
+print(attempt(zeroes), len(open('/dev/zero', 'rb').read(10)))"
+        );
+        let result = run_with(at(level), spec(), &shared).await;
+        if watched {
+            let seen = result.stdout.text();
+            assert_eq!(seen, "EPERM\nEACCES 10\n", "{level}: {}", result.stderr.text());
+        } else {
+            assert_eq!(result.outcome, limited(Limit::Memory), "{level}");
+        }
+        let sockets = "import socket
+pairs = []
+for number in range(COUNT):
+    for end in socket.socketpair():
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+        end.setblocking(False)
+        try:
+            while True: end.send(bytes(65536))
+        except BlockingIOError: pass
+        pairs.append(end)
+import time; time.sleep(SLEEP)
+print('made')";
+        let many = sockets.replace("COUNT", "1800").replace("SLEEP", "20");
+        let result = run_with(at(level), spec(), &many).await;
+        assert_eq!(result.outcome, limited(Limit::Memory), "{level}: {:?}", result.stderr.text());
+        let few = sockets.replace("COUNT", "20").replace("SLEEP", "0.3");
+        assert_eq!(run_with(at(level), spec(), &few).await.stdout.text(), "made\n", "{level}");
+    }
+}
+
+/// A caller who needs limits that hold can say so, and every result tells which were only watched.
+#[tokio::test]
+async fn limits_that_are_only_watched_are_told_and_can_be_refused() {
+    for level in LEVELS {
+        let executor = LocalExecutor::start(at(level)).await.unwrap();
+        let watched = executor.capabilities().watched.clone();
+        let files = watched.contains(&Limit::Disk) && watched.contains(&Limit::Files);
+        assert_eq!(files, level != Isolation::Namespaces, "{level}: {watched:?}");
+        assert!(!watched.contains(&Limit::Wall) && !watched.contains(&Limit::Output));
+        let strict = SessionSpec { strict_limits: true, ..SessionSpec::default() };
+        match executor.open(strict).await {
+            Ok(session) => {
+                assert!(watched.is_empty(), "{level}: {watched:?}");
+                session.close().await.unwrap();
+            }
+            Err(Error::Unsupported(why)) => assert!(!watched.is_empty(), "{level}: {why}"),
+            Err(error) => panic!("{level}: {error:?}"),
+        }
+        // What is not asked for need not be enforced.
+        let limits = Limits {
+            memory: u64::MAX,
+            disk: u64::MAX,
+            files: u32::MAX,
+            processes: u32::MAX,
+            ..Limits::default()
+        };
+        let unlimited = SessionSpec { limits, strict_limits: true, ..SessionSpec::default() };
+        executor.open(unlimited).await.unwrap().close().await.unwrap();
+        let result: ExecutionResult = run(level, "print(1)").await;
+        // Processor time is not limited by default.
+        let told: Vec<_> = watched.into_iter().filter(|limit| *limit != Limit::Cpu).collect();
+        assert_eq!(result.watched, told, "{level}");
+    }
+}
+
+/// `multiprocessing` keeps its semaphores and shared memory in `/dev/shm`; a level that closes it
+/// gives them another place.
+#[tokio::test(flavor = "multi_thread")]
+async fn multiprocessing_works_at_every_level() {
+    let code = "import multiprocessing as mp
+from multiprocessing import shared_memory
+def square(x): return x * x
+def add(lock, value, queue):
+    for _ in range(100):
+        with lock: value.value += 1
+    queue.put('added')
+def main():
+    with mp.Pool(2) as pool: print(sum(pool.map(square, range(10))))
+    lock, value, queue = mp.Lock(), mp.Value('i', 0), mp.Queue()
+    children = [mp.Process(target=add, args=(lock, value, queue)) for _ in range(3)]
+    for child in children: child.start()
+    print([queue.get() for _ in children])
+    for child in children: child.join()
+    print(value.value)
+    one = shared_memory.SharedMemory(create=True, size=1 << 16)
+    other = shared_memory.SharedMemory(name=one.name)
+    one.buf[3] = 7
+    print(other.buf[3])
+    other.close(); one.close(); one.unlink()
+    event, semaphore = mp.Event(), mp.BoundedSemaphore(1)
+    mp.Process(target=event.set).start()
+    print(event.wait(20), semaphore.acquire(), semaphore.acquire(timeout=0.1))
+if __name__ == '__main__': main()
+";
+    let expected = "285\n['added', 'added', 'added']\n300\n7\nTrue True False\n";
+    for level in LEVELS {
+        let executor = LocalExecutor::start(at(level)).await.unwrap();
+        let mut session = executor.open(SessionSpec::default()).await.unwrap();
+        let request = ExecutionRequest {
+            filename: Some("many.py".to_owned()),
+            ..ExecutionRequest::python(code)
+        };
+        let result = session.execute(request).await.unwrap();
+        assert_eq!(result.stdout.text(), expected, "{level}: {}", result.stderr.text());
+        // The commonest block of a shell: a script, by the name `python`.
+        let shell = ExecutionRequest {
+            code: "python many.py && python -c 'import sys; print(sys.version_info.major)'".into(),
+            language: Some(Language::from_static("bash")),
+            ..ExecutionRequest::default()
+        };
+        let result = session.execute(shell).await.unwrap();
+        let seen = result.stdout.text();
+        assert_eq!(seen, format!("{expected}3\n"), "{level}: {}", result.stderr.text());
+        session.close().await.unwrap();
+    }
+}
