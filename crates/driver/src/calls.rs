@@ -55,6 +55,8 @@ pub struct Rule {
 pub enum Cells {
     /// All of them.
     All,
+    /// Those of the local executor.
+    Local,
     /// Those without granted hosts.
     WithoutHosts,
     /// Those whose memory is watched because no control group counts it.
@@ -158,7 +160,7 @@ impl Cells {
     /// Whether a cell in these surroundings is one of them.
     pub fn include(self, cell: &Surroundings) -> bool {
         match self {
-            Cells::All => true,
+            Cells::All | Cells::Local => true,
             Cells::WithoutHosts => !cell.hosts,
             Cells::UncountedMemory => !cell.counted_memory,
             Cells::WatchedDescriptors => cell.shared_root || (!cell.counted_memory && !cell.hosts),
@@ -173,6 +175,7 @@ impl Cells {
     pub fn describe(self) -> &'static str {
         match self {
             Cells::All => "all, containers too",
+            Cells::Local => "local",
             Cells::WithoutHosts => "local, without granted hosts",
             Cells::UncountedMemory => "local, memory is watched",
             Cells::WatchedDescriptors => "`landlock`, or memory is watched and no host is granted",
@@ -459,9 +462,9 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         calls: &["fcntl"],
-        cells: Cells::SharedRoot,
+        cells: Cells::Local,
         which: Which::With { argument: 1, mask: MASK, values: &[F_SETLEASE, F_NOTIFY] },
-        why: "events of directories, and leases, which hold up whoever opens a file of the user's",
+        why: "leases, which hold up whoever opens a file of the user's, and events of directories",
         ..ANY
     },
     Rule {

@@ -223,7 +223,7 @@ mod tests {
             ("utimensat", &[3, 0, 0], eperm, 0),
             ("prctl", &[4, 0], eperm, 0),
             ("prctl", &[38, 1], 0, 0),
-            ("fcntl", &fcntl(1024), eperm, 0),
+            ("fcntl", &fcntl(1024), eperm, eperm),
             ("fcntl", &fcntl(10), eperm, 0),
             ("fcntl", &fcntl(3), 0, 0),
             ("kill", &[1, 9], eperm, 0),

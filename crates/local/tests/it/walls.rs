@@ -186,7 +186,7 @@ async fn calls_that_nobody_reviewed_do_not_exist() {
 #[cfg(target_arch = "x86_64")]
 async fn calls_of_another_architecture_kill() {
     // mov eax, 20 (getpid); int 0x80; ret
-    let code = "import ctypes, mmap\nm = mmap.mmap(-1, 4096, prot=7)\nm.write(bytes([0xb8, 20, 0, 0, 0, 0xcd, 0x80, 0xc3]))\n\
+    let code = "import ctypes, mmap\nm = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 7)\nm.write(bytes([0xb8, 20, 0, 0, 0, 0xcd, 0x80, 0xc3]))\n\
                 address = ctypes.addressof(ctypes.c_char.from_buffer(m))\nprint(ctypes.CFUNCTYPE(ctypes.c_int)(address)() > 0)";
     for level in WALLS {
         let result = run(level, code).await;
