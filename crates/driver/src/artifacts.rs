@@ -131,8 +131,8 @@ mod tests {
     fn names_that_no_host_takes_are_refused_once_and_with_their_reasons() {
         let mut arriving = Arriving::new(1 << 20, u32::MAX);
         for name in [".git/config", ".git/objects/x", "a\\b", "a:b.csv", "tab\t", "HEAD"] {
-            arriving.take(&message(b'a', &[name.as_bytes()]));
-            arriving.take(&message(b'b', &[b"content"]));
+            arriving.take(&message(protocol::ARTIFACT, &[name.as_bytes()]));
+            arriving.take(&message(protocol::CONTENT, &[b"content"]));
         }
         arriving.complete();
         let taken: Vec<_> = arriving.artifacts.iter().map(|file| file.path.as_str()).collect();
