@@ -14,6 +14,8 @@ mod config;
 mod connections;
 mod driver;
 mod interpreters;
+#[cfg(any(test, feature = "oracles"))]
+pub mod oracles;
 mod program;
 mod relay;
 mod running;
