@@ -10,6 +10,8 @@ mod keeping;
 mod log;
 mod model;
 mod opening;
+#[cfg(any(test, feature = "oracles"))]
+pub mod oracles;
 mod person;
 mod reply;
 mod result;

@@ -51,6 +51,8 @@ pub use agent::{
     ends_with_terminate, ends_with_word,
 };
 pub use budget::{Budget, Spent};
+#[cfg(feature = "oracles")]
+pub use chat::oracles;
 pub use chat::{
     AutoSelection, Chat, ChatResult, Opening, Speakers, StopReason, Summary, Transitions,
 };

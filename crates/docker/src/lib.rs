@@ -32,6 +32,8 @@ mod flags;
 mod image;
 mod job;
 mod options;
+#[cfg(any(test, feature = "oracles"))]
+pub mod oracles;
 mod owner;
 mod packages;
 mod pip;

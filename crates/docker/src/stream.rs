@@ -14,7 +14,7 @@ use futures_util::Stream as Frames;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 /// How much of its last words is kept, in bytes: enough for a traceback.
-const KEPT: usize = 4096;
+pub(crate) const KEPT: usize = 4096;
 
 /// The end of what a first process wrote to its standard error.
 #[derive(Debug, Clone, Default)]
@@ -59,9 +59,13 @@ impl AsyncRead for Output {
         while self.chunk.is_empty() {
             match ready!(self.frames.as_mut().poll_next(context)) {
                 Some(Ok(LogOutput::StdErr { message })) => self.complaints.push(&message),
-                Some(Ok(output)) => self.chunk = output.into_bytes(),
-                // However the connection ends, the container is out of reach. Why, the engine tells elsewhere.
-                Some(Err(_)) | None => return Poll::Ready(Ok(())),
+                Some(Ok(LogOutput::StdOut { message })) => self.chunk = message,
+                // However the connection ends, the container is out of reach. Why, the engine tells elsewhere. Bytes
+                // without a frame are what is left of a frame that was cut off: nobody's output.
+                Some(Ok(_) | Err(_)) | None => {
+                    self.frames = Box::pin(futures_util::stream::empty());
+                    return Poll::Ready(Ok(()));
+                }
             }
         }
         let count = self.chunk.len().min(into.remaining());

@@ -16,6 +16,8 @@ mod connections;
 mod driver;
 mod interpreters;
 mod loss;
+#[cfg(any(test, feature = "oracles"))]
+pub mod oracles;
 mod program;
 mod protocol;
 mod relay;

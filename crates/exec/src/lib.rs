@@ -16,6 +16,8 @@ mod host;
 pub mod language;
 mod limits;
 pub mod markdown;
+#[cfg(any(test, feature = "oracles"))]
+pub mod oracles;
 pub mod packages;
 mod pattern;
 mod progress;

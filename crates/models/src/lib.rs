@@ -28,5 +28,7 @@ pub use local::{Local, LocalModel, LocalOptions};
 pub use ollama::Ollama;
 pub use openai::{Names, OpenAi};
 pub use price::{Price, PriceTable, PriceTableError};
+#[cfg(feature = "oracles")]
+pub use replay::oracles;
 pub use replay::{Recording, RecordingFile, Replay};
 pub use scripted::{Answer, Scripted};

@@ -26,6 +26,8 @@ mod host;
 mod images;
 mod imports;
 mod memory;
+#[cfg(any(test, feature = "oracles"))]
+pub mod oracles;
 mod packages;
 mod python;
 mod session;

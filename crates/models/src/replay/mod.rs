@@ -13,6 +13,8 @@
 
 mod format;
 mod matching;
+#[cfg(any(test, feature = "oracles"))]
+pub mod oracles;
 mod player;
 mod recorder;
 

@@ -30,11 +30,11 @@ impl Replay {
     /// # Errors
     /// [`ModelError::Start`] when it cannot be read or is no recording that this version understands.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ModelError::Start {
+        let bytes = std::fs::read(path).map_err(|error| ModelError::Start {
             what: format!("cannot read the recording {}", path.display()),
             source: Some(error.into()),
         })?;
-        Self::parse(&text).map_err(|why| wrong(&path.display().to_string(), why))
+        Self::parse(&bytes).map_err(|why| wrong(&path.display().to_string(), why))
     }
 
     /// Reads a recording from its text.
@@ -42,11 +42,11 @@ impl Replay {
     /// # Errors
     /// [`ModelError::Start`] when it is no recording that this version understands.
     pub fn from_text(text: &str) -> Result<Self, ModelError> {
-        Self::parse(text).map_err(|why| wrong("given as text", why))
+        Self::parse(text.as_bytes()).map_err(|why| wrong("given as text", why))
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
-        let (header, exchanges) = parse(text)?;
+    fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let (header, exchanges) = parse(bytes)?;
         let first = exchanges.first();
         Ok(Self {
             header,
@@ -145,15 +145,21 @@ fn wrong(which: &str, why: String) -> ModelError {
 }
 
 /// Takes a recording apart. Any white space may stand between its values.
-fn parse(text: &str) -> Result<(Header, Vec<Exchange>), String> {
+pub(super) fn parse(bytes: &[u8]) -> Result<(Header, Vec<Exchange>), String> {
+    let text = text(bytes)?;
     let header = header(text)?;
     let mut exchanges = Vec::new();
     let mut values = serde_json::Deserializer::from_str(text).into_iter::<serde_json::Value>();
     // The header, which is known to be one.
     values.next();
     loop {
-        let line = line_at(text, values.byte_offset());
+        let place = values.byte_offset();
+        // Counted only for a message: counting for each exchange would take quadratic time.
+        let wrong = |why: &str| format!("line {}: {why}", line_at(text, place));
         let value = match values.next() {
+            None if text.len() < bytes.len() && header.made == Made::ByHand => {
+                return Err("it ends in the middle of a character".to_owned());
+            }
             None => return Ok((header, exchanges)),
             Some(Ok(value)) => value,
             Some(Err(error)) if error.is_eof() && header.made == Made::Recorded => {
@@ -165,17 +171,26 @@ fn parse(text: &str) -> Result<(Header, Vec<Exchange>), String> {
             Some(Err(error)) => return Err(error.to_string()),
         };
         let exchange: Exchange =
-            serde_json::from_value(value).map_err(|error| format!("line {line}: {error}"))?;
+            serde_json::from_value(value).map_err(|error| wrong(&error.to_string()))?;
         match (&exchange.request, &exchange.matching) {
             (Some(_), None) | (None, Some(_)) => {}
-            _ => return Err(format!("line {line}: give either request or match")),
+            _ => return Err(wrong("give either request or match")),
         }
         match (&exchange.completion, &exchange.error) {
             (Some(_), None) | (None, Some(_)) => {}
-            _ => return Err(format!("line {line}: give either completion or error")),
+            _ => return Err(wrong("give either completion or error")),
         }
         exchanges.push(exchange);
     }
+}
+
+/// The text of a recording. A character that was cut off at its end, as by a full disk, is left out.
+pub(super) fn text(bytes: &[u8]) -> Result<&str, String> {
+    let whole = match std::str::from_utf8(bytes) {
+        Err(error) if error.error_len().is_none() => &bytes[..error.valid_up_to()],
+        _ => bytes,
+    };
+    std::str::from_utf8(whole).map_err(|_| "it is not UTF-8".to_owned())
 }
 
 /// The header of a recording, if this version understands it.

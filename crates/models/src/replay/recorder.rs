@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{
     format::{Header, Made, VERSION},
-    player::header,
+    player::{header, text},
 };
 use crate::lock::locked;
 
@@ -86,13 +86,13 @@ impl RecordingFile {
             };
             write_line(&mut file, &header).map_err(failed)?;
         } else {
-            let text = std::str::from_utf8(&present).map_err(|_| refused("it is no recording"))?;
+            let text = text(&present).map_err(|why| refused(&why))?;
             if header(text).map_err(|why| refused(&why))?.made != Made::Recorded {
                 return Err(refused("it was written by hand"));
             }
             // What a killed process left unfinished.
             let whole = text.rfind('\n').map_or(0, |end| end + 1);
-            if whole < text.len() {
+            if whole < present.len() {
                 file.set_len(whole as u64).map_err(failed)?;
             }
             file.seek(SeekFrom::End(0)).map_err(failed)?;

@@ -12,6 +12,8 @@ mod artifacts;
 pub(crate) mod calls;
 mod descriptors;
 mod layer;
+#[cfg(any(test, feature = "oracles"))]
+pub(crate) mod oracles;
 mod path;
 #[cfg(test)]
 mod tests;

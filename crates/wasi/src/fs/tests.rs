@@ -2,7 +2,6 @@
 
 mod artifacts;
 mod differential;
-mod guest;
 mod layers;
 mod operations;
 mod properties;
@@ -13,6 +12,7 @@ use super::{
     Device, Errno, Fs, Quota,
     abi::{FDFLAG_APPEND, oflags, rights},
     descriptors::ROOT,
+    oracles::guest,
     path::{LONGEST_NAME, LONGEST_PATH},
 };
 

@@ -1,6 +1,6 @@
 //! The tree: inodes that the session owns, with read-only layers mounted into it.
 
-#[cfg(test)]
+#[cfg(any(test, feature = "oracles"))]
 mod audit;
 
 use std::{collections::BTreeMap, sync::Arc};

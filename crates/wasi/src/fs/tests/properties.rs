@@ -2,57 +2,18 @@
 
 use std::cell::Cell;
 
-use cellblock_exec::Limit;
-use proptest::{collection, test_runner::TestRunner};
+use proptest::{collection, prelude::*, test_runner::TestRunner};
 
-use super::{
-    guest::Guest,
-    operations::{Given, Operation, Ours, SLOTS, config, operation},
-};
-use crate::fs::{Errno, Fs, Quota, descriptors::ROOT};
-
-fn run(ours: &mut Ours, operations: &[Operation]) -> Vec<Result<Given, Errno>> {
-    operations.iter().map(|operation| ours.run(operation)).collect()
-}
-
-/// Removes all files and directories, the deepest first.
-fn remove_all(ours: &mut Ours) {
-    for (path, content) in ours.tree().iter().rev() {
-        if content == "directory" {
-            ours.guest.rmdir(ROOT, path).unwrap();
-        } else {
-            ours.guest.unlink(ROOT, path).unwrap();
-        }
-    }
-}
+use super::operations::{config, operation};
+use crate::fs::oracles::{copies_agree, file_system, within_quota};
 
 #[test]
 fn a_quota_is_never_exceeded_and_all_of_it_comes_back() {
     let hits = Cell::new((0, 0));
     TestRunner::new(config(2000))
         .run(&collection::vec(operation(), 1..80), |operations| {
-            let mut fs = Fs::new();
-            fs.set_quota(Quota { bytes: 40, files: 4 });
-            let mut ours = Ours::new(Guest::new(fs));
-            for operation in &operations {
-                let nospc = ours.run(operation) == Err(Errno::Nospc);
-                let fs = ours.guest.fs();
-                fs.audit();
-                let hit = fs.hit.take();
-                assert_eq!(hit.is_some(), nospc, "{operation:?}");
-                let (disk, files) = hits.get();
-                hits.set((
-                    disk + u32::from(hit == Some(Limit::Disk)),
-                    files + u32::from(hit == Some(Limit::Files)),
-                ));
-            }
-            // Some are closed before they are removed, some after.
-            (0..SLOTS / 2).for_each(|slot| drop(ours.run(&Operation::Close { slot })));
-            remove_all(&mut ours);
-            ours.guest.fs().audit();
-            (SLOTS / 2..SLOTS).for_each(|slot| drop(ours.run(&Operation::Close { slot })));
-            ours.guest.fs().audit();
-            assert_eq!(ours.guest.fs().used(), Quota::default());
+            let (disk, files) = within_quota(&operations);
+            hits.set((hits.get().0 + disk, hits.get().1 + files));
             Ok(())
         })
         .unwrap();
@@ -65,22 +26,17 @@ fn a_fork_and_a_frozen_copy_go_on_as_the_original_does() {
     let sequences = (collection::vec(operation(), 1..40), collection::vec(operation(), 1..40));
     TestRunner::new(config(500))
         .run(&sequences, |(before, after)| {
-            let mut original = Ours::new(Guest::new(Fs::new()));
-            run(&mut original, &before);
-            let slots = original.slots;
-            let fork = original.guest.fs().clone();
-            let frozen = postcard::to_allocvec(&fork).unwrap();
-            let expected = run(&mut original, &after);
-            let tree = original.tree();
-            // What the original did since is nowhere to be seen in its fork.
-            assert!(postcard::to_allocvec(&fork).unwrap() == frozen);
-            let thawed: Fs = postcard::from_bytes(&frozen).unwrap();
-            for copy in [fork, thawed] {
-                copy.audit();
-                let mut copy = Ours { guest: Guest::new(copy), slots };
-                assert_eq!(run(&mut copy, &after), expected);
-                assert_eq!(copy.tree(), tree);
-            }
+            copies_agree(&before, &after);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn operations_out_of_bytes_keep_to_the_same() {
+    TestRunner::new(config(500))
+        .run(&collection::vec(any::<u8>(), 0..400), |bytes| {
+            file_system(&bytes);
             Ok(())
         })
         .unwrap();

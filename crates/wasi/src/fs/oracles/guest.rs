@@ -37,16 +37,16 @@ const ERRNOS: [Errno; 19] = [
 ];
 
 /// Where things are in the guest's memory.
-pub(super) const OUT: u32 = 0;
-pub(super) const VECTOR: u32 = 256;
-pub(super) const FIRST_PATH: u32 = 0x1000;
-pub(super) const SECOND_PATH: u32 = 0x4000;
-pub(super) const BUFFER: u32 = 0x8000;
+pub(in crate::fs) const OUT: u32 = 0;
+pub(in crate::fs) const VECTOR: u32 = 256;
+pub(in crate::fs) const FIRST_PATH: u32 = 0x1000;
+pub(in crate::fs) const SECOND_PATH: u32 = 0x4000;
+pub(in crate::fs) const BUFFER: u32 = 0x8000;
 /// How long the buffer is, and where the memory ends.
-pub(super) const BUFFER_LEN: u32 = 0x8000;
+pub(in crate::fs) const BUFFER_LEN: u32 = 0x8000;
 
 /// A guest.
-pub(super) struct Guest {
+pub(in crate::fs) struct Guest {
     store: Store<Host>,
     memory: Memory,
     calls: BTreeMap<&'static str, Func>,
@@ -54,30 +54,31 @@ pub(super) struct Guest {
 
 /// How a file is opened.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct How {
-    pub(super) follow: bool,
-    pub(super) oflags: u32,
-    pub(super) rights: u64,
-    pub(super) fdflags: u32,
+pub(in crate::fs) struct How {
+    pub(in crate::fs) follow: bool,
+    pub(in crate::fs) oflags: u32,
+    pub(in crate::fs) rights: u64,
+    pub(in crate::fs) fdflags: u32,
 }
 
 impl How {
-    pub(super) const READ: Self =
+    pub(in crate::fs) const READ: Self =
         Self { follow: true, oflags: 0, rights: rights::FD_READ, fdflags: 0 };
-    pub(super) const WRITE: Self =
+    pub(in crate::fs) const WRITE: Self =
         Self { rights: rights::FD_READ | rights::FD_WRITE, ..Self::READ };
-    pub(super) const CREATE: Self = Self { oflags: crate::fs::abi::oflags::CREATE, ..Self::WRITE };
+    pub(in crate::fs) const CREATE: Self =
+        Self { oflags: crate::fs::abi::oflags::CREATE, ..Self::WRITE };
 }
 
 /// What a `filestat` record says of the kind and size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stat {
-    pub(super) kind: u8,
-    pub(super) size: u64,
+pub(in crate::fs) struct Stat {
+    pub(in crate::fs) kind: u8,
+    pub(in crate::fs) size: u64,
 }
 
 impl Guest {
-    pub(super) fn new(fs: Fs) -> Self {
+    pub(in crate::fs) fn new(fs: Fs) -> Self {
         static LINKER: OnceLock<(Engine, Linker<Host>)> = OnceLock::new();
         let (engine, linker) = LINKER.get_or_init(|| {
             let engine = Engine::new(&engine::config(false)).unwrap();
@@ -100,16 +101,16 @@ impl Guest {
         Self { store, memory, calls: calls.into_iter().collect() }
     }
 
-    pub(super) fn fs(&mut self) -> &mut Fs {
+    pub(in crate::fs) fn fs(&mut self) -> &mut Fs {
         &mut self.store.data_mut().fs
     }
 
-    pub(super) fn bytes(&mut self) -> &mut [u8] {
+    pub(in crate::fs) fn bytes(&mut self) -> &mut [u8] {
         self.memory.data_mut(&mut self.store)
     }
 
     /// Makes a call, with numbers as they are.
-    pub(super) fn call(&mut self, name: &str, arguments: &[u64]) -> Result<(), Errno> {
+    pub(in crate::fs) fn call(&mut self, name: &str, arguments: &[u64]) -> Result<(), Errno> {
         let call = self.calls[name];
         let parameters = call.ty(&self.store);
         assert_eq!(parameters.params().len(), arguments.len(), "{name}");
@@ -149,7 +150,7 @@ impl Guest {
         u64::from_le_bytes(self.bytes()[..8].try_into().unwrap())
     }
 
-    pub(super) fn open(&mut self, base: u32, path: &str, how: How) -> Result<u32, Errno> {
+    pub(in crate::fs) fn open(&mut self, base: u32, path: &str, how: How) -> Result<u32, Errno> {
         let (pointer, len) = self.path(FIRST_PATH, path);
         let (lookup, oflags, fdflags) =
             (u64::from(how.follow), u64::from(how.oflags), u64::from(how.fdflags));
@@ -162,11 +163,16 @@ impl Guest {
         Ok(self.u32())
     }
 
-    pub(super) fn close(&mut self, fd: u32) -> Result<(), Errno> {
+    pub(in crate::fs) fn close(&mut self, fd: u32) -> Result<(), Errno> {
         self.call("fd_close", &[fd.into()])
     }
 
-    pub(super) fn read(&mut self, fd: u32, len: u32, at: Option<u64>) -> Result<Vec<u8>, Errno> {
+    pub(in crate::fs) fn read(
+        &mut self,
+        fd: u32,
+        len: u32,
+        at: Option<u64>,
+    ) -> Result<Vec<u8>, Errno> {
         let vector = [BUFFER.to_le_bytes(), len.to_le_bytes()].concat();
         let vector = self.put(VECTOR, &vector);
         match at {
@@ -177,7 +183,12 @@ impl Guest {
         Ok(self.bytes()[BUFFER as usize..BUFFER as usize + count].to_vec())
     }
 
-    pub(super) fn write(&mut self, fd: u32, bytes: &[u8], at: Option<u64>) -> Result<u32, Errno> {
+    pub(in crate::fs) fn write(
+        &mut self,
+        fd: u32,
+        bytes: &[u8],
+        at: Option<u64>,
+    ) -> Result<u32, Errno> {
         self.put(BUFFER, bytes);
         let vector = [BUFFER.to_le_bytes(), (bytes.len() as u32).to_le_bytes()].concat();
         let vector = self.put(VECTOR, &vector);
@@ -188,12 +199,12 @@ impl Guest {
         Ok(self.u32())
     }
 
-    pub(super) fn seek(&mut self, fd: u32, offset: i64, whence: u32) -> Result<u64, Errno> {
+    pub(in crate::fs) fn seek(&mut self, fd: u32, offset: i64, whence: u32) -> Result<u64, Errno> {
         self.call("fd_seek", &[fd.into(), offset as u64, whence.into(), OUT.into()])?;
         Ok(self.u64())
     }
 
-    pub(super) fn set_len(&mut self, fd: u32, len: u64) -> Result<(), Errno> {
+    pub(in crate::fs) fn set_len(&mut self, fd: u32, len: u64) -> Result<(), Errno> {
         self.call("fd_filestat_set_size", &[fd.into(), len])
     }
 
@@ -202,12 +213,17 @@ impl Guest {
         Stat { kind: record[16], size: u64::from_le_bytes(record[32..40].try_into().unwrap()) }
     }
 
-    pub(super) fn stat(&mut self, fd: u32) -> Result<Stat, Errno> {
+    pub(in crate::fs) fn stat(&mut self, fd: u32) -> Result<Stat, Errno> {
         self.call("fd_filestat_get", &[fd.into(), OUT.into()])?;
         Ok(self.stat_record())
     }
 
-    pub(super) fn stat_path(&mut self, base: u32, path: &str, follow: bool) -> Result<Stat, Errno> {
+    pub(in crate::fs) fn stat_path(
+        &mut self,
+        base: u32,
+        path: &str,
+        follow: bool,
+    ) -> Result<Stat, Errno> {
         let (pointer, len) = self.path(FIRST_PATH, path);
         self.call(
             "path_filestat_get",
@@ -218,24 +234,33 @@ impl Guest {
 
     /// A call that takes a descriptor and a path: `path_create_directory`, `path_remove_directory` or
     /// `path_unlink_file`.
-    pub(super) fn on_path(&mut self, name: &str, base: u32, path: &str) -> Result<(), Errno> {
+    pub(in crate::fs) fn on_path(
+        &mut self,
+        name: &str,
+        base: u32,
+        path: &str,
+    ) -> Result<(), Errno> {
         let (pointer, len) = self.path(FIRST_PATH, path);
         self.call(name, &[base.into(), pointer, len])
     }
 
-    pub(super) fn mkdir(&mut self, base: u32, path: &str) -> Result<(), Errno> {
+    pub(in crate::fs) fn mkdir(&mut self, base: u32, path: &str) -> Result<(), Errno> {
         self.on_path("path_create_directory", base, path)
     }
 
-    pub(super) fn rmdir(&mut self, base: u32, path: &str) -> Result<(), Errno> {
+    pub(in crate::fs) fn rmdir(&mut self, base: u32, path: &str) -> Result<(), Errno> {
         self.on_path("path_remove_directory", base, path)
     }
 
-    pub(super) fn unlink(&mut self, base: u32, path: &str) -> Result<(), Errno> {
+    pub(in crate::fs) fn unlink(&mut self, base: u32, path: &str) -> Result<(), Errno> {
         self.on_path("path_unlink_file", base, path)
     }
 
-    pub(super) fn rename(&mut self, from: (u32, &str), to: (u32, &str)) -> Result<(), Errno> {
+    pub(in crate::fs) fn rename(
+        &mut self,
+        from: (u32, &str),
+        to: (u32, &str),
+    ) -> Result<(), Errno> {
         let (from_pointer, from_len) = self.path(FIRST_PATH, from.1);
         let (to_pointer, to_len) = self.path(SECOND_PATH, to.1);
         self.call(
@@ -244,13 +269,18 @@ impl Guest {
         )
     }
 
-    pub(super) fn symlink(&mut self, target: &str, base: u32, path: &str) -> Result<(), Errno> {
+    pub(in crate::fs) fn symlink(
+        &mut self,
+        target: &str,
+        base: u32,
+        path: &str,
+    ) -> Result<(), Errno> {
         let (target, target_len) = self.path(SECOND_PATH, target);
         let (pointer, len) = self.path(FIRST_PATH, path);
         self.call("path_symlink", &[target, target_len, base.into(), pointer, len])
     }
 
-    pub(super) fn readlink(&mut self, base: u32, path: &str) -> Result<String, Errno> {
+    pub(in crate::fs) fn readlink(&mut self, base: u32, path: &str) -> Result<String, Errno> {
         let (pointer, len) = self.path(FIRST_PATH, path);
         let (buffer, buffer_len) = (u64::from(BUFFER), u64::from(BUFFER_LEN));
         self.call("path_readlink", &[base.into(), pointer, len, buffer, buffer_len, OUT.into()])?;
@@ -261,7 +291,7 @@ impl Guest {
 
     /// One `fd_readdir`: the entries that fit whole into `len` bytes, each with the cookie to go on from, and whether
     /// there are more.
-    pub(super) fn list_some(
+    pub(in crate::fs) fn list_some(
         &mut self,
         fd: u32,
         cookie: u64,
@@ -286,7 +316,7 @@ impl Guest {
     }
 
     /// A whole directory, read as the C library reads it, with a buffer of this length.
-    pub(super) fn list(&mut self, fd: u32, len: u32) -> Result<Vec<Entry>, Errno> {
+    pub(in crate::fs) fn list(&mut self, fd: u32, len: u32) -> Result<Vec<Entry>, Errno> {
         let mut entries: Vec<Entry> = Vec::new();
         loop {
             let cookie = entries.last().map_or(0, |entry| entry.next);
@@ -303,13 +333,13 @@ impl Guest {
 
 /// A directory entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) next: u64,
-    pub(super) name: String,
-    pub(super) kind: u8,
+pub(in crate::fs) struct Entry {
+    pub(in crate::fs) next: u64,
+    pub(in crate::fs) name: String,
+    pub(in crate::fs) kind: u8,
 }
 
-pub(super) const DIRECTORY: u8 = FileType::Directory as u8;
-pub(super) const FILE: u8 = FileType::RegularFile as u8;
-pub(super) const LINK: u8 = FileType::SymbolicLink as u8;
-pub(super) const DEVICE: u8 = FileType::CharacterDevice as u8;
+pub(in crate::fs) const DIRECTORY: u8 = FileType::Directory as u8;
+pub(in crate::fs) const FILE: u8 = FileType::RegularFile as u8;
+pub(in crate::fs) const LINK: u8 = FileType::SymbolicLink as u8;
+pub(in crate::fs) const DEVICE: u8 = FileType::CharacterDevice as u8;

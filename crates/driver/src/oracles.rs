@@ -1,0 +1,272 @@
+//! Oracles: what holds of every byte that travels between a host and a driver.
+//!
+//! Each function takes any bytes and panics when an invariant is broken. The tests of this crate call them with bytes that
+//! proptest makes, the targets in `fuzz/` with bytes that libFuzzer makes. The wire is read and written here once more, in
+//! the simplest way: [`read`] is what `_receive` of `driver.py` does with what the host posts.
+#![allow(clippy::unwrap_used, reason = "an oracle panics when an invariant is broken")]
+
+use std::{
+    collections::BTreeSet,
+    io,
+    pin::{Pin, pin},
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+};
+
+use cellblock_exec::{MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, python::MAX_MESSAGE_BYTES};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{
+    Stream,
+    artifacts::Arriving,
+    wire::{Ended, Message, Wire},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// The longest message of a driver: a question to the host, with its numbers.
+const LONGEST: usize = MAX_MESSAGE_BYTES + 256;
+
+/// A message, by its kind and fields.
+type Plain = (u8, Vec<Vec<u8>>);
+
+/// How a stream of messages ends.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// The stream is over, perhaps within a message.
+    Closed,
+    /// A message is longer than any may be, or its fields do not fill it.
+    Invalid,
+}
+
+/// What a cell sends: the first byte says how the rest arrives.
+///
+/// - The messages are those that a simple reader sees, however the bytes are cut into pieces, also when futures are dropped
+///   between them; then the stream is closed or invalid, as the simple reader says.
+/// - The end of a block can be read out of any message.
+/// - Files stay inside and within their limits: see `files`.
+pub fn received(bytes: &[u8]) {
+    let Some((how, bytes)) = bytes.split_first() else { return };
+    let (expected, end) = read(bytes);
+    let (mut wire, _) = wire(Some(bytes), *how);
+    let mut messages = Vec::new();
+    let given = loop {
+        match next(&mut wire, how & 1 == 1) {
+            Ok(message) => messages.push(message),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break End::Closed,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => break End::Invalid,
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    assert_eq!(messages.iter().map(plain).collect::<Vec<_>>(), expected);
+    assert_eq!(given, end);
+    assert!(given == End::Invalid || how & 1 == 1 || !wire.is_open());
+    for message in &messages {
+        let _ = Ended::of(message);
+    }
+    files(&messages, *how);
+}
+
+/// What the host posts, as messages that are read out of the bytes: the first byte says how fast the other side reads.
+///
+/// The driver's reader sees what was posted, all of it in order, and nothing after it.
+pub fn posted(bytes: &[u8]) {
+    let Some((how, bytes)) = bytes.split_first() else { return };
+    let messages = messages_in(bytes);
+    let (mut wire, sent) = wire(None, *how);
+    for (at, (kind, fields)) in messages.iter().enumerate() {
+        let fields: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
+        wire.post(*kind, &fields);
+        if at % 3 == 2 {
+            wire.pump();
+        }
+    }
+    while wire.waiting() > 0 {
+        wire.pump();
+    }
+    assert_eq!(read(&sent.lock().unwrap()), (messages, End::Closed));
+}
+
+/// Files that a driver hands out, by messages of any kind in any order.
+///
+/// - Each path stays inside any directory, and is there once.
+/// - Files, their sizes and the sum of their sizes keep to their limits; refusals are limited as well.
+/// - A file is what came between its name and the next message about files, whole.
+fn files(messages: &[Message], how: u8) {
+    let (most, most_files) = [(0, 0), (10, 2), (100, 3), (1 << 20, u32::MAX)][usize::from(how % 4)];
+    let mut arriving = Arriving::new(most, most_files);
+    let mut announced: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    let mut open = false;
+    for message in messages {
+        arriving.take(message);
+        match message.kind {
+            b'a' => announced.push((message.field(0).to_vec(), Vec::new())),
+            b'b' if open => announced.last_mut().unwrap().1.extend_from_slice(message.field(0)),
+            _ => {}
+        }
+        open = open && message.kind != b'f' || message.kind == b'a';
+    }
+    arriving.complete();
+    check(&arriving, announced, most, most_files);
+}
+
+/// Checks files against what was sent: name and content of each, in order.
+fn check(arriving: &Arriving, sent: Vec<(Vec<u8>, Vec<u8>)>, most: u64, most_files: u32) {
+    let mut sent = sent.into_iter();
+    let mut paths = BTreeSet::new();
+    let mut total = 0;
+    for file in &arriving.artifacts {
+        assert!(file.path.split('/').all(|name| !matches!(name, "" | "." | "..")), "{}", file.path);
+        assert!(!file.path.contains('\0') && file.path.len() <= 4096, "{}", file.path);
+        assert!(paths.insert(&file.path), "{} twice", file.path);
+        assert_eq!(file.bytes, file.content.len() as u64);
+        assert!(file.bytes <= MAX_ARTIFACT_BYTES);
+        total += file.bytes;
+        let whole = |(path, content): (Vec<u8>, Vec<u8>)| {
+            path == file.path.as_bytes() && content == *file.content
+        };
+        assert!(sent.any(whole), "{} was not sent like this", file.path);
+    }
+    assert!(total <= most, "{total} bytes");
+    assert!(arriving.artifacts.len() <= MAX_ARTIFACTS.min(most_files as usize));
+    assert!(arriving.refused.len() <= MAX_ARTIFACTS);
+    assert!(arriving.refused.iter().all(|file| file.reason.len() + file.path.len() < 1 << 16));
+}
+
+fn plain(message: &Message) -> Plain {
+    (message.kind, message.fields.iter().map(|field| field.to_vec()).collect())
+}
+
+/// The messages of a stream in the simplest way, and how it ends.
+fn read(mut bytes: &[u8]) -> (Vec<Plain>, End) {
+    let mut messages = Vec::new();
+    while let Some((head, rest)) = bytes.split_first_chunk::<5>() {
+        let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]) as usize;
+        if length > LONGEST {
+            return (messages, End::Invalid);
+        }
+        let Some((mut body, rest)) = rest.split_at_checked(length) else { break };
+        let mut fields = Vec::new();
+        while !body.is_empty() {
+            let Some((length, after)) = body.split_first_chunk::<4>() else {
+                return (messages, End::Invalid);
+            };
+            let Some((field, after)) = after.split_at_checked(u32::from_le_bytes(*length) as usize)
+            else {
+                return (messages, End::Invalid);
+            };
+            fields.push(field.to_vec());
+            body = after;
+        }
+        messages.push((head[0], fields));
+        bytes = rest;
+    }
+    (messages, End::Closed)
+}
+
+/// Messages out of bytes: kind, number of fields, and for each its length and as much of it as there is.
+fn messages_in(bytes: &[u8]) -> Vec<Plain> {
+    let mut bytes = bytes.iter().copied();
+    let mut messages = Vec::new();
+    while let Some(kind) = bytes.next() {
+        let count = bytes.next().unwrap_or(0) % 5;
+        let mut field = || {
+            let length = usize::from(bytes.next().unwrap_or(0));
+            bytes.by_ref().take(length).collect()
+        };
+        messages.push((kind, (0..count).map(|_| field()).collect()));
+    }
+    messages
+}
+
+/// The next message. With `drops`, a future that has to wait is dropped and made anew.
+fn next(wire: &mut Wire, drops: bool) -> io::Result<Message> {
+    let mut context = Context::from_waker(Waker::noop());
+    if drops {
+        loop {
+            if let Poll::Ready(result) = pin!(wire.next()).poll(&mut context) {
+                return result;
+            }
+            wire.pump();
+        }
+    }
+    let mut next = pin!(wire.next());
+    loop {
+        if let Poll::Ready(result) = next.as_mut().poll(&mut context) {
+            return result;
+        }
+    }
+}
+
+/// A wire over which `bytes` come and then its end, or nothing and no end; and what it sends. `how` says in which pieces, and
+/// an odd one makes both sides wait in between.
+fn wire(bytes: Option<&[u8]>, how: u8) -> (Wire, Arc<Mutex<Vec<u8>>>) {
+    let piece = [1, 3, 7, 64, 1000, 4096, usize::MAX, 2][usize::from(how >> 1) % 8];
+    let waits = how & 1 == 1;
+    let rest = bytes.unwrap_or_default().to_vec();
+    let pieces = Pieces { rest, at: 0, ends: bytes.is_some(), piece, waits, waited: false };
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let writer = Slow { sent: sent.clone(), piece, waits, waited: false };
+    (Wire::new(Stream { reader: Box::new(pieces), writer: Box::new(writer) }), sent)
+}
+
+/// Bytes that arrive in pieces.
+struct Pieces {
+    rest: Vec<u8>,
+    at: usize,
+    ends: bool,
+    piece: usize,
+    waits: bool,
+    waited: bool,
+}
+
+impl AsyncRead for Pieces {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.waited = self.waits && !self.waited;
+        if self.waited || self.at == self.rest.len() && !self.ends {
+            return Poll::Pending;
+        }
+        let rest = &self.rest[self.at..];
+        let count = rest.len().min(self.piece).min(into.remaining());
+        into.put_slice(&rest[..count]);
+        self.at += count;
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Takes bytes in pieces.
+struct Slow {
+    sent: Arc<Mutex<Vec<u8>>>,
+    piece: usize,
+    waits: bool,
+    waited: bool,
+}
+
+impl AsyncWrite for Slow {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.waited = self.waits && !self.waited;
+        if self.waited {
+            return Poll::Pending;
+        }
+        let count = bytes.len().min(self.piece);
+        self.sent.lock().unwrap().extend_from_slice(&bytes[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,79 @@
+//! The oracles, on messages that are nearly right.
+
+use proptest::{collection::vec, prelude::*, sample::select};
+
+use super::*;
+
+/// A message as a driver sends it.
+fn encoded(kind: u8, fields: &[Vec<u8>]) -> Vec<u8> {
+    let body: Vec<u8> = fields
+        .iter()
+        .flat_map(|field| [&(field.len() as u32).to_le_bytes()[..], field.as_slice()].concat())
+        .collect();
+    [&[kind][..], &(body.len() as u32).to_le_bytes(), &body].concat()
+}
+
+/// A stream of messages, sometimes with other bytes among them or cut off.
+fn stream() -> impl Strategy<Value = Vec<u8>> {
+    let field = prop_oneof![
+        4 => select(vec!["a", "b/c", "../x", "/x", "a//b", "", "0", "137", "-1", "cpu", "files"])
+            .prop_map(|text| text.as_bytes().to_vec()),
+        1 => vec(any::<u8>(), 0..12),
+    ];
+    let kind = prop_oneof![3 => select(b"aaabbbf".to_vec()), 2 => select(b"dhoepyqcxvz".to_vec())];
+    let message = (kind, vec(field, 0..4)).prop_map(|(kind, fields)| encoded(kind, &fields));
+    let piece = prop_oneof![12 => message, 1 => vec(any::<u8>(), 0..6)];
+    (any::<u8>(), vec(piece, 0..20), 0..8_usize).prop_map(|(how, pieces, cut)| {
+        let mut bytes = pieces.concat();
+        bytes.truncate(bytes.len().saturating_sub(cut.saturating_sub(5)));
+        bytes.insert(0, how);
+        bytes
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 1000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn what_a_cell_sends_is_read_as_it_was_written(bytes in stream()) {
+        received(&bytes);
+    }
+
+    #[test]
+    fn what_the_host_posts_is_read_as_it_was_written(bytes in vec(any::<u8>(), 0..200)) {
+        posted(&bytes);
+    }
+}
+
+/// The control: the oracles see messages and files, not only streams that are refused.
+#[test]
+fn the_oracles_reach_what_they_check() {
+    let file = [encoded(b'a', &[b"a".to_vec()]), encoded(b'b', &[b"one".to_vec()])].concat();
+    let (messages, end) = read(&file);
+    assert_eq!((messages.len(), end), (2, End::Closed));
+    assert_eq!(read(b"a\xff\xff\xff\xff").1, End::Invalid);
+    assert_eq!(read(b"a\x05\0\0\0\x02\0\0\0x").1, End::Invalid);
+    let (mut wire, _) = wire(Some(&file), 0);
+    let arrived = [next(&mut wire, false).unwrap(), next(&mut wire, false).unwrap()];
+    let mut arriving = Arriving::new(10, 2);
+    arrived.iter().for_each(|message| arriving.take(message));
+    arriving.complete();
+    assert_eq!(arriving.artifacts.len(), 1);
+    assert_eq!(messages_in(b"r\x01\x02xyw").len(), 2);
+}
+
+/// What is checked would be seen: a file whose content was not sent breaks the oracle.
+#[test]
+#[should_panic(expected = "was not sent like this")]
+fn content_that_was_not_sent_is_seen() {
+    let named = |kind, field: &'static [u8]| Message { kind, fields: vec![field.into()] };
+    let messages = [named(b'a', b"a"), named(b'b', b"one")];
+    let mut arriving = Arriving::new(10, 2);
+    messages.iter().for_each(|message| arriving.take(message));
+    arriving.complete();
+    check(&arriving, vec![(b"a".to_vec(), b"two".to_vec())], 10, 2);
+}

@@ -1,0 +1,4 @@
+//! Saved chats, as they are read.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cellblock_agents::oracles::saved_chat(bytes));

@@ -1,0 +1,4 @@
+//! What the host posts to a cell.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cellblock_driver::oracles::posted(bytes));
