@@ -19,6 +19,9 @@ pub struct Engine {
     pub(crate) docker: Docker,
     pub(crate) endpoint: Endpoint,
     pub(crate) info: SystemInfo,
+    /// Whether it takes a profile of system calls with a container. Podman's API takes the path of
+    /// one on its own machine instead, so there its own profile applies.
+    pub(crate) takes_profiles: bool,
     /// Whom what we make there belongs to.
     pub(crate) owner: Owner,
 }
@@ -78,7 +81,11 @@ impl Engine {
             .await
             .map_err(failed)?;
         let info = docker.info().await.map_err(failed)?;
-        Ok(Self { docker, endpoint: endpoint.clone(), info, owner: Owner::here() })
+        let version = docker.version().await.map_err(failed)?;
+        let mut components = version.components.iter().flatten();
+        let takes_profiles = !components.any(|component| component.name.contains("Podman"));
+        let (endpoint, owner) = (endpoint.clone(), Owner::here());
+        Ok(Self { docker, endpoint, info, takes_profiles, owner })
     }
 
     /// A client that waits as long as it takes, for requests that answer when something has happened.

@@ -50,13 +50,17 @@ fn processes_with(text: &str) -> usize {
     arguments.filter(|arguments| String::from_utf8_lossy(arguments).contains(text)).count()
 }
 
-/// Control groups and directories that launchers of these processes have made.
-fn remains_of(launchers: &BTreeSet<u32>) -> Vec<PathBuf> {
+/// Control groups and directories that these keepers have made.
+fn remains_of(keepers: &BTreeSet<u32>) -> Vec<PathBuf> {
+    remains(|pid| keepers.contains(&pid))
+}
+
+/// Control groups and directories of the keepers that are meant.
+fn remains(is_meant: impl Fn(u32) -> bool) -> Vec<PathBuf> {
     let ours = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let rest = name.strip_prefix("cellblock-cell-").or_else(|| name.strip_prefix("cellblock-"));
-        rest.and_then(|rest| rest.split('-').nth(1)?.parse().ok())
-            .is_some_and(|pid| launchers.contains(&pid))
+        rest.and_then(|rest| rest.split('-').nth(1)?.parse().ok()).is_some_and(&is_meant)
     };
     let mut found = Vec::new();
     let mut waiting = vec![PathBuf::from("/sys/fs/cgroup")];
@@ -420,4 +424,103 @@ async fn as_a_host_of_fifty() {
         eventually("the launcher is gone", || launchers_of(own).is_empty());
         assert_eq!(remains_of(&launchers), Vec::<PathBuf>::new());
     }
+}
+
+/// Who is killed at a random moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Host,
+    Launcher,
+    Keeper,
+    Driver,
+}
+
+/// What the child of [`kills_at_random_moments_leave_nothing`] does: sessions without end, a few at
+/// once. Not a test of its own: without the variable it does nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_a_host_under_load() {
+    let Ok(text) = std::env::var("CELLBLOCK_TEST_LOAD") else { return };
+    let (level, marker) = text.split_once(' ').unwrap();
+    let level = LEVELS.into_iter().find(|other| other.to_string() == level).unwrap();
+    let executor = std::sync::Arc::new(executor(level).await);
+    for _ in 0..3 {
+        let (executor, code) = (executor.clone(), hydra(marker));
+        tokio::spawn(async move {
+            loop {
+                // Whatever fails was killed from outside.
+                if let Ok(mut session) = executor.open(SessionSpec::default()).await {
+                    let _ = session.execute(ExecutionRequest::python(&code)).await;
+                    let _ = session.close().await;
+                }
+            }
+        });
+    }
+    println!("\nREADY");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+}
+
+/// Groups and directories of keepers that are gone.
+fn remains_of_the_dead() -> Vec<PathBuf> {
+    let all = remains(|pid| !Path::new(&format!("/proc/{pid}")).exists());
+    // What is being removed just now may be half gone.
+    all.into_iter().filter(|path| path.exists()).collect()
+}
+
+/// Kills at random moments under load, of everything that could clean up. A variable sets how many
+/// of each; 50 take some minutes.
+#[test]
+fn kills_at_random_moments_leave_nothing() {
+    let count = std::env::var("CELLBLOCK_TEST_KILLS").ok().and_then(|text| text.parse().ok());
+    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
+    let (before, old) = (mounts(), remains_of_the_dead());
+    for level in LEVELS {
+        for target in [Target::Host, Target::Launcher, Target::Keeper, Target::Driver] {
+            for round in 0..count.unwrap_or(1) {
+                let marker = marker();
+                let mut host = Command::new(std::env::current_exe().unwrap())
+                    .args(["--exact", "remains::as_a_host_under_load", "--nocapture"])
+                    .env("CELLBLOCK_TEST_LOAD", format!("{level} {marker}"))
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .unwrap();
+                let lines = BufReader::new(host.stdout.take().unwrap()).lines();
+                let mut lines = lines.map_while(Result::ok);
+                assert!(lines.any(|line| line == "READY"), "the host did not come up");
+                std::thread::sleep(Duration::from_micros(random() % 700_000));
+                let keeper = *launchers_of(host.id()).first().unwrap();
+                match target {
+                    Target::Host => {}
+                    Target::Launcher => kill(Victims::Launcher, keeper),
+                    Target::Keeper => kill(Victims::Keeper, keeper),
+                    Target::Driver => {
+                        // Any child of the launcher: a driver, or a process made in advance.
+                        let launcher = *launchers_of(keeper).first().unwrap();
+                        let children = format!("/proc/{launcher}/task/{launcher}/children");
+                        let children = fs::read_to_string(children).unwrap_or_default();
+                        if let Some(driver) = children.split_whitespace().next() {
+                            let _ = Command::new("kill").args(["-KILL", driver]).status();
+                        }
+                    }
+                }
+                if target != Target::Host {
+                    std::thread::sleep(Duration::from_micros(random() % 200_000));
+                }
+                host.kill().unwrap();
+                host.wait().unwrap();
+                let what = format!("{target:?} at {level}, round {round}");
+                eventually(&format!("no process: {what}"), || processes_with(&marker) == 0);
+                eventually(&format!("no group and directory: {what}"), || {
+                    remains_of_the_dead().iter().all(|path| old.contains(path))
+                });
+            }
+        }
+    }
+    assert_eq!(mounts(), before);
+}
+
+/// A number that differs each time.
+fn random() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    RandomState::new().hash_one(0)
 }
