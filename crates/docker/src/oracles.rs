@@ -4,7 +4,7 @@
 //! with bytes that libFuzzer makes.
 #![allow(clippy::unwrap_used, reason = "an oracle panics when an invariant is broken")]
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use bollard::{API_DEFAULT_VERSION, Docker, query_parameters::AttachContainerOptions};
 use tempfile::TempDir;
@@ -86,12 +86,14 @@ impl Engine {
 /// - What is no frame of either ends both: half a frame and bytes without a frame are output of nobody.
 /// - Of the standard error only the end is kept.
 pub fn attached(bytes: &[u8]) {
-    static ENGINE: OnceLock<Engine> = OnceLock::new();
+    static ENGINE: OnceLock<Mutex<Engine>> = OnceLock::new();
     let Some((how, bytes)) = bytes.split_first() else { return };
     let piece = [1, 5, 8, 9, 100, 1 << 20][usize::from(how % 6)];
     // Half a gigabyte that is only announced would be waited for; that is the engine's to do.
     let (stdout, stderr) = frames(bytes);
-    let engine = ENGINE.get_or_init(Engine::start);
+    // It tells its connections apart by their order alone.
+    let engine = ENGINE.get_or_init(|| Mutex::new(Engine::start()));
+    let engine = engine.lock().unwrap_or_else(PoisonError::into_inner);
     let run = async { tokio::join!(engine.serve(bytes, piece), engine.attach(piece)).1 };
     let (output, complaints) = engine.runtime.block_on(run);
     assert_eq!(output, stdout);

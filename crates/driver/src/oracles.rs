@@ -2,7 +2,7 @@
 //!
 //! Each function takes any bytes and panics when an invariant is broken. The tests of this crate call them with bytes that
 //! proptest makes, the targets in `fuzz/` with bytes that libFuzzer makes. The wire is read and written here once more, in
-//! the simplest way: [`read`] is what `_receive` of `driver.py` does with what the host posts.
+//! the simplest way: [`read`] is what the driver does with what the host posts (`messages.py`).
 #![allow(clippy::unwrap_used, reason = "an oracle panics when an invariant is broken")]
 
 use std::{
@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::{
     Stream,
     artifacts::Arriving,
+    protocol,
     wire::{Ended, Message, Wire},
 };
 
@@ -101,11 +102,14 @@ fn files(messages: &[Message], how: u8) {
     for message in messages {
         arriving.take(message);
         match message.kind {
-            b'a' => announced.push((message.field(0).to_vec(), Vec::new())),
-            b'b' if open => announced.last_mut().unwrap().1.extend_from_slice(message.field(0)),
+            protocol::ARTIFACT => announced.push((message.field(0).to_vec(), Vec::new())),
+            protocol::CONTENT if open => {
+                announced.last_mut().unwrap().1.extend_from_slice(message.field(0))
+            }
             _ => {}
         }
-        open = open && message.kind != b'f' || message.kind == b'a';
+        let closes = message.kind == protocol::REFUSED;
+        open = open && !closes || message.kind == protocol::ARTIFACT;
     }
     arriving.complete();
     check(&arriving, announced, most, most_files);
@@ -227,8 +231,10 @@ impl AsyncRead for Pieces {
         _context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.waited = self.waits && !self.waited;
-        if self.waited || self.at == self.rest.len() && !self.ends {
+        // The end of a stream is there whenever somebody looks.
+        let is_over = self.at == self.rest.len();
+        self.waited = self.waits && !self.waited && !is_over;
+        if self.waited || is_over && !self.ends {
             return Poll::Pending;
         }
         let rest = &self.rest[self.at..];

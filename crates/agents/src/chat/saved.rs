@@ -96,7 +96,7 @@ pub(super) fn read(path: &Path, text: &[u8]) -> Result<Saved> {
         }
         saved.length += line.len() as u64;
     }
-    if saved.history.len() < header.before + usize::from(header.opened) {
+    if saved.history.len() < header.before.saturating_add(usize::from(header.opened)) {
         let why = "it ended before its first message: nothing was said; delete the file and run the chat anew";
         return Err(error("resume", path, why));
     }

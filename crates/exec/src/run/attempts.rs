@@ -295,9 +295,16 @@ fn take(report: &mut BlockReport, result: ExecutionResult, duration: Duration) {
     report.stderr = result.stderr.text();
     report.dropped = Dropped { stdout: result.stdout.dropped, stderr: result.stderr.dropped };
     report.artifacts.retain(|old| result.artifacts.iter().all(|new| new.path != old.path));
-    report.artifacts.extend(result.artifacts);
-    report.artifacts.sort_by(|one, other| one.path.cmp(&other.path));
     report.refused = result.refused;
+    for artifact in result.artifacts {
+        // Our executors have looked at names; one of somebody else's may not.
+        match artifact_path(artifact.path.as_bytes()) {
+            Ok(_) => report.artifacts.push(artifact),
+            Err(refused) if report.refused.contains(&refused) => {}
+            Err(refused) => report.refused.push(refused),
+        }
+    }
+    report.artifacts.sort_by(|one, other| one.path.cmp(&other.path));
     if !matches!(report.outcome, Outcome::Unsupported { .. } | Outcome::Denied { .. }) {
         report.executor = Some(result.executor);
         report.isolation = Some(result.isolation);
