@@ -30,6 +30,10 @@ use crate::sys;
 /// How long a launcher may take to answer. It answers within milliseconds; what is waited for is a machine under load.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long is waited for files that are too many to be removed, which on a slow file system are a
+/// hundred thousand: the next block must not find them.
+const TRIMMING: Duration = Duration::from_secs(10);
+
 /// How long something may hold a thread for which the launcher needs no more than a moment.
 const MOMENT: Duration = Duration::from_millis(500);
 
@@ -157,20 +161,21 @@ impl Launcher {
     /// Kills the programs of a cell, but not its driver, and waits a moment for that: the driver must not start others before.
     /// If there are too many files, these are removed.
     pub fn stop(&self, cell: u64, too_much: Option<Room>) {
-        self.work(cell, &Request::Stop(cell, too_much));
+        let most = if too_much.is_some() { TRIMMING } else { MOMENT };
+        self.work(cell, &Request::Stop(cell, too_much), most);
     }
 
     /// Removes files of a cell that has too many, and waits a moment for that: the next block must not find them, and must
     /// not find them vanish either.
     pub fn trim(&self, cell: u64, room: Room) {
-        self.work(cell, &Request::Trim(cell, room));
+        self.work(cell, &Request::Trim(cell, room), TRIMMING);
     }
 
-    fn work(&self, cell: u64, request: &Request) {
+    fn work(&self, cell: u64, request: &Request, most: Duration) {
         self.waiting.lock().working.insert(cell);
         self.tell(request);
         let busy = |waiting: &mut Waiting| !waiting.closed && waiting.working.contains(&cell);
-        drop(self.waiting.news.wait_timeout_while(self.waiting.lock(), MOMENT, busy));
+        drop(self.waiting.news.wait_timeout_while(self.waiting.lock(), most, busy));
     }
 
     /// Ends a cell. What is returned tells when nothing of it is left.

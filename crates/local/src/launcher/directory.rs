@@ -11,7 +11,7 @@ use std::{
     cmp::Reverse,
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use cellblock_exec::Isolation;
@@ -135,7 +135,7 @@ struct Entry {
     changed: (i64, i64),
     /// How many directories lie above it.
     depth: usize,
-    path: std::path::PathBuf,
+    path: PathBuf,
     is_directory: bool,
     size: u64,
 }
@@ -152,7 +152,7 @@ pub(crate) fn trim(top: &Path, room: Room) -> io::Result<()> {
 /// Goes through all files once. Returns whether it has to be done again.
 fn trim_once(top: BorrowedFd<'_>, room: Room) -> io::Result<bool> {
     let mut entries = Vec::new();
-    let mut waiting: Vec<_> = OWN.iter().map(std::path::PathBuf::from).collect();
+    let mut waiting: Vec<_> = OWN.iter().map(PathBuf::from).collect();
     while let Some(directory) = waiting.pop() {
         let Ok(opened) = beneath::open(top, &directory, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
         else {
@@ -180,6 +180,7 @@ fn trim_once(top: BorrowedFd<'_>, room: Room) -> io::Result<bool> {
     let before = count;
     // The newest first; of equals the deeper one, which must go before what holds it.
     entries.sort_by_key(|entry| Reverse((entry.changed, entry.depth)));
+    let mut parent = None;
     for entry in entries {
         if bytes <= room.disk && count <= room.files {
             return Ok(false);
@@ -188,7 +189,7 @@ fn trim_once(top: BorrowedFd<'_>, room: Room) -> io::Result<bool> {
             // It takes no room.
             continue;
         }
-        if remove_one(top, &entry).is_ok() {
+        if remove_one(top, &entry, &mut parent).is_ok() {
             bytes -= entry.size;
             count -= 1;
         }
@@ -196,16 +197,28 @@ fn trim_once(top: BorrowedFd<'_>, room: Room) -> io::Result<bool> {
     Ok(count < before && (bytes > room.disk || count > room.files))
 }
 
-fn remove_one(top: BorrowedFd<'_>, entry: &Entry) -> nix::Result<()> {
-    let (Some(parent), Some(name)) = (entry.path.parent(), entry.path.file_name()) else {
+/// Removes a file or an empty directory. `opened` keeps the directory of the one before, which is
+/// most often the same.
+fn remove_one(
+    top: BorrowedFd<'_>,
+    entry: &Entry,
+    opened: &mut Option<(PathBuf, OwnedFd)>,
+) -> nix::Result<()> {
+    let (Some(at), Some(name)) = (entry.path.parent(), entry.path.file_name()) else {
         return Err(Errno::EINVAL);
     };
-    let parent = beneath::open(top, parent, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+    let (_, parent) = match opened.take().filter(|(path, _)| path == at) {
+        Some(same) => opened.insert(same),
+        None => {
+            let new = beneath::open(top, at, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+            opened.insert((at.to_owned(), new))
+        }
+    };
     let flag = match entry.is_directory {
         true => UnlinkatFlags::RemoveDir,
         false => UnlinkatFlags::NoRemoveDir,
     };
-    unlinkat(&parent, name, flag)
+    unlinkat(&*parent, name, flag)
 }
 
 #[cfg(test)]

@@ -32,16 +32,17 @@ pub(crate) fn look(
     directory: Option<&Path>,
     seen: &mut HashSet<(u64, u64)>,
 ) -> Held {
-    let device = directory.and_then(|at| fs::metadata(at).ok()).map(|found| found.dev());
+    // As the kernel names files. Devices would not tell: an overlay has one for its directories and
+    // others for files.
+    let directory = directory.and_then(|at| at.canonicalize().ok());
     let mut held = Held::default();
     let mut buffers = HashSet::new();
     for task in processes.iter().flat_map(|pid| tasks(*pid)) {
         match fs::read_dir(task.join("fd")) {
             Ok(descriptors) => {
-                for descriptor in descriptors.flatten() {
-                    // This follows the descriptor to what it is open for.
-                    let Ok(found) = fs::metadata(descriptor.path()) else { continue };
-                    look_at(&found, device, seen, &mut buffers, &mut held);
+                let descriptors = descriptors.flatten().map(|descriptor| descriptor.path());
+                for descriptor in descriptors {
+                    look_at(&descriptor, directory.as_deref(), seen, &mut buffers, &mut held);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -49,9 +50,9 @@ pub(crate) fn look(
             }
             Err(_) => {}
         }
-        let Some((directory, device)) = directory.zip(device) else { continue };
-        for (number, bytes) in removed_and_mapped(&task, directory) {
-            if seen.insert((device, number)) {
+        let Some(directory) = &directory else { continue };
+        for (file, bytes) in removed_and_mapped(&task, directory) {
+            if seen.insert(file) {
                 held.bytes += bytes;
                 held.count += 1;
             }
@@ -72,25 +73,27 @@ fn has_memory(task: &Path) -> bool {
 }
 
 fn look_at(
-    found: &fs::Metadata,
-    device: Option<u64>,
+    descriptor: &Path,
+    directory: Option<&Path>,
     seen: &mut HashSet<(u64, u64)>,
     buffers: &mut HashSet<(u64, u64)>,
     held: &mut Held,
 ) {
     use std::os::unix::fs::FileTypeExt as _;
+    // This follows the descriptor to what it is open for.
+    let Ok(found) = fs::metadata(descriptor) else { return };
     let (key, kind) = ((found.dev(), found.ino()), found.file_type());
     if kind.is_socket() && buffers.insert(key) {
         held.buffers += socket_buffer();
     } else if kind.is_fifo() && buffers.insert(key) {
         held.buffers += PIPE;
-    } else if found.is_file()
-        && found.nlink() == 0
-        && Some(found.dev()) == device
-        && seen.insert(key)
-    {
-        held.bytes += found.len().max(found.blocks() * 512);
-        held.count += 1;
+    } else if let (true, 0, Some(directory)) = (found.is_file(), found.nlink(), directory) {
+        // The kernel still knows where the file was.
+        let inside = fs::read_link(descriptor).is_ok_and(|name| name.starts_with(directory));
+        if inside && seen.insert(key) {
+            held.bytes += found.len().max(found.blocks() * 512);
+            held.count += 1;
+        }
     }
 }
 
@@ -104,22 +107,25 @@ fn socket_buffer() -> u64 {
     })
 }
 
-/// Removed files of a directory that a process has in its memory only: their numbers, and how much
-/// of them is mapped.
-fn removed_and_mapped(task: &Path, directory: &Path) -> Vec<(u64, u64)> {
+/// Removed files of a directory that a process has in its memory: what tells them apart, and how
+/// much of them is mapped.
+fn removed_and_mapped(task: &Path, directory: &Path) -> Vec<((u64, u64), u64)> {
     // Lines: `start-end rights offset device number path (deleted)`.
     let text = fs::read_to_string(task.join("maps")).unwrap_or_default();
-    let inside = directory.to_string_lossy();
+    let inside = format!(" {}/", directory.display());
     let removed =
-        text.lines().filter(|line| line.ends_with(" (deleted)") && line.contains(&*inside));
+        text.lines().filter(|line| line.ends_with(" (deleted)") && line.contains(&inside));
     removed
         .filter_map(|line| {
             let mut fields = line.split_whitespace();
             let (start, end) = fields.next()?.split_once('-')?;
-            let length = u64::from_str_radix(end, 16)
-                .ok()?
-                .checked_sub(u64::from_str_radix(start, 16).ok()?)?;
-            Some((fields.nth(3)?.parse().ok()?, length))
+            let (start, end) = (u64::from_str_radix(start, 16), u64::from_str_radix(end, 16));
+            let (_, _, device) = (fields.next()?, fields.next()?, fields.next()?);
+            let (major, minor) = device.split_once(':')?;
+            let number = |text| u64::from_str_radix(text, 16).ok();
+            let device = nix::sys::stat::makedev(number(major)?, number(minor)?);
+            let file = (device, fields.next()?.parse().ok()?);
+            Some((file, end.ok()?.checked_sub(start.ok()?)?))
         })
         .collect()
 }

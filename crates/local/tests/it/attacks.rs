@@ -13,9 +13,7 @@ use cellblock_exec::{
 };
 use cellblock_local::{LocalExecutor, Options};
 
-use super::walls::{WALLS, is_root, open_directory, output, run, run_with};
-
-const LEVELS: [Isolation; 3] = [Isolation::Namespaces, Isolation::Landlock, Isolation::None];
+use super::walls::{is_root, levels, open_directory, output, run, run_with, walls};
 
 /// Makes raw system calls by their numbers, which are the same on all machines for new calls.
 const RAW: &str = r#"
@@ -72,7 +70,7 @@ print(raw(466, here, ctypes.c_char_p(path), none, name))
 print(raw(469, here, ctypes.c_char_p(path), flags, ctypes.c_size_t(24), none))
 "
     );
-    for level in WALLS {
+    for level in walls() {
         let seen = output(level, &code).await;
         let refused = ["ENOTSUP", "ENOENT", "ENOSYS"];
         assert!(seen.lines().all(|line| refused.contains(&line)), "{level}: {seen}");
@@ -144,7 +142,7 @@ for where in (path, os.path.dirname(path)):
         (found.mode(), found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec())
     };
     let before = (marks(&module), marks(&modules));
-    for level in WALLS {
+    for level in walls() {
         let options = Options { venv: Some(venv.clone()), ..at(level) };
         let result = run_with(options, SessionSpec::default(), &code).await;
         let seen = result.stdout.text();
@@ -193,9 +191,9 @@ print('attacked')
         session.close().await.unwrap();
         (result.stdout.text(), result.stderr.text())
     };
-    for level in WALLS {
+    for level in walls() {
         assert_eq!(work(level, None, &attack).await.0, "attacked\n", "{level}");
-        for later in WALLS {
+        for later in walls() {
             let (seen, error) = work(later, None, use_it).await;
             assert_eq!(seen, "1,234,567\n", "{later} after {level}: {error}");
         }
@@ -284,7 +282,7 @@ print('ran')";
 #[tokio::test]
 async fn memory_that_no_process_has_counts() {
     let limits = Limits { memory: 256 << 20, ..Limits::default() };
-    for level in WALLS {
+    for level in walls() {
         let executor = LocalExecutor::start(at(level)).await.unwrap();
         let watched = executor.capabilities().watched.contains(&Limit::Memory);
         drop(executor);
@@ -334,7 +332,7 @@ print('made')";
 /// A caller who needs limits that hold can say so, and every result tells which were only watched.
 #[tokio::test]
 async fn limits_that_are_only_watched_are_told_and_can_be_refused() {
-    for level in LEVELS {
+    for level in levels() {
         let executor = LocalExecutor::start(at(level)).await.unwrap();
         let watched = executor.capabilities().watched.clone();
         let files = watched.contains(&Limit::Disk) && watched.contains(&Limit::Files);
@@ -397,7 +395,7 @@ def main():
 if __name__ == '__main__': main()
 ";
     let expected = "285\n['added', 'added', 'added']\n300\n7\nTrue True False\n";
-    for level in LEVELS {
+    for level in levels() {
         let executor = LocalExecutor::start(at(level)).await.unwrap();
         let mut session = executor.open(SessionSpec::default()).await.unwrap();
         let request = ExecutionRequest {

@@ -36,7 +36,7 @@ async fn the_doctor_tells_what_an_executor_takes() {
 
 #[tokio::test]
 async fn a_level_is_taken_or_refused() {
-    for level in [Isolation::Namespaces, Isolation::Landlock, Isolation::None] {
+    for level in super::walls::levels() {
         let executor =
             LocalExecutor::start(Options { isolation: Some(level), ..Options::default() })
                 .await

@@ -12,6 +12,8 @@ use std::{
 use cellblock_exec::{ExecutionRequest, Executor, Isolation, Session, SessionSpec};
 use cellblock_local::{LocalExecutor, Options};
 
+use super::walls::levels;
+
 /// A program that leaves every kind of process behind that is hard to kill: deaf to signals, without a parent, in a session
 /// of its own, holding the output.
 const HYDRA: &str = r"
@@ -110,11 +112,9 @@ async fn run(session: &mut dyn Session, code: &str) -> String {
     result.stdout.text()
 }
 
-const LEVELS: [Isolation; 3] = [Isolation::Namespaces, Isolation::Landlock, Isolation::None];
-
 #[tokio::test(flavor = "multi_thread")]
 async fn closing_waits_until_all_is_gone() {
-    for level in LEVELS {
+    for level in levels() {
         let executor = executor(level).await;
         let marker = marker();
         let mut session = executor.open(SessionSpec::default()).await.unwrap();
@@ -127,7 +127,7 @@ async fn closing_waits_until_all_is_gone() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn dropping_leaves_nothing() {
-    for level in LEVELS {
+    for level in levels() {
         let executor = executor(level).await;
         let marker = marker();
         let mut session = executor.open(SessionSpec::default()).await.unwrap();
@@ -143,7 +143,7 @@ async fn dropping_leaves_nothing() {
 /// A program that never stops forking is caught all the same.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runaway_fork_bomb_is_caught() {
-    for level in LEVELS {
+    for level in levels() {
         let executor = executor(level).await;
         let marker = marker();
         // Each process replaces itself by a child all the time, so that whoever looks finds others.
@@ -167,7 +167,7 @@ async fn a_runaway_fork_bomb_is_caught() {
 async fn as_a_host_to_be_killed() {
     let Ok(marker) = std::env::var("CELLBLOCK_TEST_HOST") else { return };
     let mut kept: Vec<(LocalExecutor, Box<dyn Session>)> = Vec::new();
-    for level in LEVELS {
+    for level in levels() {
         let executor = executor(level).await;
         let mut session = executor.open(SessionSpec::default()).await.unwrap();
         run(session.as_mut(), &hydra(&marker)).await;
@@ -191,9 +191,9 @@ fn killing_the_host_leaves_nothing() {
     let lines = BufReader::new(host.stdout.take().unwrap()).lines();
     assert!(lines.map_while(Result::ok).any(|line| line == "READY"), "the host did not come up");
     let launchers = launchers_of(host.id());
-    assert_eq!(launchers.len(), LEVELS.len());
+    assert_eq!(launchers.len(), levels().len());
     // The controls: before it is killed, all of it is there.
-    assert!(processes_with(&marker) >= 3 * LEVELS.len());
+    assert!(processes_with(&marker) >= 3 * levels().len());
     assert!(!remains_of(&launchers).is_empty());
     host.kill().unwrap();
     host.wait().unwrap();
@@ -249,7 +249,7 @@ fn has_groups(keepers: &BTreeSet<u32>) -> bool {
 /// left, and the executor goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn programs_end_with_a_killed_launcher() {
-    for level in LEVELS {
+    for level in levels() {
         for victims in [Victims::Launcher, Victims::Keeper, Victims::Both] {
             let executor = executor(level).await;
             let marker = marker();
@@ -441,7 +441,7 @@ enum Target {
 async fn as_a_host_under_load() {
     let Ok(text) = std::env::var("CELLBLOCK_TEST_LOAD") else { return };
     let (level, marker) = text.split_once(' ').unwrap();
-    let level = LEVELS.into_iter().find(|other| other.to_string() == level).unwrap();
+    let level = levels().into_iter().find(|other| other.to_string() == level).unwrap();
     let executor = std::sync::Arc::new(executor(level).await);
     for _ in 0..3 {
         let (executor, code) = (executor.clone(), hydra(marker));
@@ -473,7 +473,7 @@ fn kills_at_random_moments_leave_nothing() {
     let count = std::env::var("CELLBLOCK_TEST_KILLS").ok().and_then(|text| text.parse().ok());
     let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
     let (before, old) = (mounts(), remains_of_the_dead());
-    for level in LEVELS {
+    for level in levels() {
         for target in [Target::Host, Target::Launcher, Target::Keeper, Target::Driver] {
             for round in 0..count.unwrap_or(1) {
                 let marker = marker();

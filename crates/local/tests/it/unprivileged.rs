@@ -1,4 +1,5 @@
-//! All of these tests once more as an ordinary user, in another process, when they run as root.
+//! All of these tests once more as an ordinary user, in another process, when they run as root; and
+//! those of the level `landlock` in a container without any rights.
 
 use std::{fs, os::unix::fs::PermissionsExt, os::unix::process::CommandExt, process::Command};
 
@@ -30,4 +31,51 @@ fn everything_as_an_ordinary_user() {
         .status()
         .unwrap();
     assert!(passed.success());
+}
+
+/// In a container without rights there are no namespaces, no control groups, and files lie on an
+/// overlay: the level `landlock` has to hold there, too.
+#[test]
+fn landlock_in_a_container_without_rights() {
+    let docker = |arguments: &[&str]| {
+        let output = Command::new("docker").args(arguments).output().ok();
+        output.filter(|output| output.status.success())
+    };
+    if docker(&["version"]).is_none() {
+        let required = std::env::var("CELLBLOCK_REQUIRE_DOCKER").is_ok_and(|value| value == "1");
+        assert!(!required, "there is no Docker engine, and CELLBLOCK_REQUIRE_DOCKER is 1");
+        println!("skipped: no Docker engine");
+        return;
+    }
+    // An image of nothing but places for this machine's `/usr`.
+    let root = tempfile::tempdir().unwrap();
+    for directory in ["usr", "etc", "proc", "dev", "sys", "tmp"] {
+        fs::create_dir(root.path().join(directory)).unwrap();
+    }
+    let shared = fs::Permissions::from_mode(0o1777);
+    fs::set_permissions(root.path().join("tmp"), shared).unwrap();
+    for name in ["bin", "sbin", "lib", "lib64"] {
+        std::os::unix::fs::symlink(format!("usr/{name}"), root.path().join(name)).unwrap();
+    }
+    let archive = root.path().with_extension("tar");
+    let mut pack = Command::new("tar");
+    pack.arg("-cf").arg(&archive).arg("-C").arg(root.path()).arg(".");
+    assert!(pack.status().unwrap().success());
+    let image = format!("cellblock-contained:{}", std::process::id());
+    let imported = docker(&["import", archive.to_str().unwrap(), &image]).is_some();
+    fs::remove_file(&archive).unwrap();
+    assert!(imported, "the image cannot be made");
+    let program = format!("{}:/it:ro", std::env::current_exe().unwrap().display());
+    let passed = Command::new("docker")
+        .args(["run", "--rm", "--network", "none", "--user", "54321:54321"])
+        .args(["--env", "HOME=/tmp", "--env", "CELLBLOCK_TEST_CONTAINED=1"])
+        .args(["--env", "CARGO_MANIFEST_DIR=/", "--volume", "/usr:/usr:ro"])
+        .args(["--volume", "/etc/ld.so.cache:/etc/ld.so.cache:ro", "--volume", &program])
+        .args([&image, "/it", "--test-threads", "2", "--skip", "packages_are_not_poisoned"])
+        .args(["attacks::", "conformance::landlock::limits", "conformance::landlock::workspace"])
+        .args(["conformance::landlock::processes", "ladder::", "remains::closing"])
+        .status();
+    let removed = docker(&["rmi", &image]).is_some();
+    assert!(passed.unwrap().success());
+    assert!(removed);
 }

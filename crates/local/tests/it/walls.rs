@@ -12,7 +12,17 @@ use cellblock_exec::{
 };
 use cellblock_local::{LocalExecutor, Options};
 
-pub const WALLS: [Isolation; 2] = [Isolation::Namespaces, Isolation::Landlock];
+/// The levels with walls; in a container without rights, only the one that can be had there.
+pub fn walls() -> Vec<Isolation> {
+    levels().into_iter().filter(|level| *level != Isolation::None).collect()
+}
+
+/// The levels that can be had where these tests run.
+pub fn levels() -> Vec<Isolation> {
+    let all = [Isolation::Namespaces, Isolation::Landlock, Isolation::None];
+    let contained = std::env::var_os("CELLBLOCK_TEST_CONTAINED").is_some();
+    all.into_iter().filter(|level| !contained || *level != Isolation::Namespaces).collect()
+}
 
 pub async fn run(isolation: Isolation, code: &str) -> ExecutionResult {
     run_with(
@@ -66,7 +76,7 @@ async fn files_of_the_host_cannot_be_read() {
          except OSError:\n        print(path, 'closed')",
         directory.path()
     );
-    for level in WALLS {
+    for level in walls() {
         let seen = output(level, &code).await;
         assert!(seen.contains(&format!("{} False\n", secret.display())), "{level}: {seen}");
         assert!(
@@ -95,7 +105,7 @@ async fn files_of_the_host_cannot_be_written() {
          '/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory.max'):\n    try:\n        \
          print(path, open(path, 'w').write('1'))\n    except OSError:\n        pass"
     );
-    for level in WALLS {
+    for level in walls() {
         assert_eq!(output(level, &code).await, "", "{level}");
         assert!(!place.exists());
     }
@@ -145,7 +155,7 @@ const CALLS: &str = "import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)
 #[tokio::test(flavor = "multi_thread")]
 #[cfg(target_arch = "x86_64")]
 async fn dangerous_calls_are_denied() {
-    for level in WALLS {
+    for level in walls() {
         assert_eq!(output(level, CALLS).await, "", "{level}: these calls were let through");
     }
     let control = output(Isolation::None, CALLS).await;
@@ -175,7 +185,7 @@ async fn calls_that_nobody_reviewed_do_not_exist() {
          seen.add(errno.errorcode.get(ctypes.get_errno()) if result < 0 else result)\nprint(seen)",
         first = cellblock_driver::calls::NEWEST + 1
     );
-    for level in WALLS {
+    for level in walls() {
         assert_eq!(output(level, &code).await, "{'ENOSYS'}\n", "{level}");
     }
     // The table of `inside::calls` shows that it is the filter that says so.
@@ -188,7 +198,7 @@ async fn calls_of_another_architecture_kill() {
     // mov eax, 20 (getpid); int 0x80; ret
     let code = "import ctypes, mmap\nm = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, 7)\nm.write(bytes([0xb8, 20, 0, 0, 0, 0xcd, 0x80, 0xc3]))\n\
                 address = ctypes.addressof(ctypes.c_char.from_buffer(m))\nprint(ctypes.CFUNCTYPE(ctypes.c_int)(address)() > 0)";
-    for level in WALLS {
+    for level in walls() {
         let result = run(level, code).await;
         assert_eq!(result.outcome, Outcome::Signaled { signal: 31 }, "{level}");
     }
@@ -279,7 +289,7 @@ async fn a_virtual_environment_can_be_used() {
         "import only_there\nprint(only_there.VALUE)\ntry:\n    open({:?}, 'w')\nexcept OSError:\n    print('kept')",
         modules.join("new")
     );
-    for level in WALLS {
+    for level in walls() {
         let with =
             Options { isolation: Some(level), venv: Some(venv.clone()), ..Options::default() };
         let result = run_with(with, SessionSpec::default(), &code).await;
