@@ -14,8 +14,7 @@ const REFUSE: &str = "SCMP_ACT_ERRNO";
 
 /// The profile, as the engine takes it in a security option.
 ///
-/// Rules of an engine are of the form "allow if", and several for one call add up. So a rule that
-/// cannot be said that way is left out: the one about typing into terminals, which containers do
+/// Rules of an engine are of the form "allow if". A rule that cannot be said that way is left out: the one about typing into terminals, which containers do
 /// not have.
 pub(crate) fn profile() -> Value {
     let rules = || RULES.iter().filter(|rule| rule.cells == Cells::All);
@@ -27,14 +26,13 @@ pub(crate) fn profile() -> Value {
             [rule] if rule.which == Which::Any => {
                 denied.entry(rule.answer.errno()).or_insert_with(Vec::new).push(call.name);
             }
-            [rule] => match allowing(rule) {
-                Some(conditions) => rest.extend(conditions.into_iter().map(
-                    |condition| json!({"names": [call.name], "action": ALLOW, "args": [condition]}),
-                )),
-                None => allowed.push(call.name),
+            rules => match together(rules).as_slice() {
+                [] => allowed.push(call.name),
+                ways => rest.extend(
+                    ways.iter()
+                        .map(|args| json!({"names": [call.name], "action": ALLOW, "args": args})),
+                ),
             },
-            // Together they could allow what one of them denies.
-            _ => {}
         }
     }
     let mut calls = vec![json!({"names": allowed, "action": ALLOW})];
@@ -53,6 +51,23 @@ pub(crate) fn profile() -> Value {
         ],
         "syscalls": calls,
     })
+}
+
+/// The ways in which a call satisfies all of its rules that can be said: in each, all conditions
+/// hold.
+fn together(rules: &[&Rule]) -> Vec<Vec<Value>> {
+    let mut ways = Vec::new();
+    for conditions in rules.iter().filter_map(|rule| allowing(rule)) {
+        if ways.is_empty() {
+            ways = vec![Vec::new()];
+        }
+        let with_each = |way: Vec<Value>| {
+            let longer = |condition: &Value| [way.as_slice(), &[condition.clone()]].concat();
+            conditions.iter().map(longer).collect::<Vec<_>>()
+        };
+        ways = ways.into_iter().flat_map(with_each).collect();
+    }
+    ways
 }
 
 /// The conditions of which one must hold for a call to be allowed; `None` if that cannot be said.
@@ -93,9 +108,14 @@ mod tests {
         }
         assert_eq!(entries("clone3")[0]["errnoRet"], 38);
         assert_eq!(entries("read")[0]["action"], ALLOW);
-        let families: Vec<_> =
-            entries("socket").iter().map(|entry| entry["args"][0]["value"].clone()).collect();
-        assert_eq!(families, [1, 2, 10]);
+        let sockets: Vec<_> = entries("socket")
+            .iter()
+            .map(|entry| [0, 1].map(|at| entry["args"][at]["value"].as_u64().unwrap()))
+            .collect();
+        assert_eq!(sockets.len(), 15, "{sockets:?}");
+        assert!(sockets.contains(&[10, 17]) && !sockets.contains(&[10, 132]));
+        assert!(sockets.iter().all(|[family, _]| [1, 2, 10].contains(family)));
+        assert_eq!(entries("mmap")[0]["args"][0]["value"], 0x4_0000);
         assert_eq!(entries("clone")[0]["args"][0]["op"], "SCMP_CMP_MASKED_EQ");
     }
 }

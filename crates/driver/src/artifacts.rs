@@ -56,19 +56,20 @@ impl Arriving {
                 let data = message.field(0);
                 let size = (self.content.len() + data.len()) as u64;
                 if size > MAX_ARTIFACT_BYTES || self.total + size > self.most {
-                    let path = self.path.take().unwrap_or_default();
-                    self.content = Vec::new();
+                    let path = self.drop_arriving().unwrap_or_default();
                     self.refuse(path, "it is larger than it may be".to_owned());
                 } else {
                     self.content.extend_from_slice(data);
                 }
             }
             protocol::REFUSED => {
+                let name = message.fields.first().cloned().unwrap_or_default();
+                if self.path.as_ref().is_some_and(|path| path.as_bytes() == &name[..]) {
+                    // It could not be read to its end.
+                    self.drop_arriving();
+                }
                 self.complete();
-                self.refuse(
-                    lossy(message.fields.first().unwrap_or(&Bytes::new())),
-                    message.text(1),
-                );
+                self.refuse(lossy(&name), message.text(1));
             }
             _ => {}
         }
@@ -81,6 +82,18 @@ impl Arriving {
         self.total += content.len() as u64;
         self.paths.insert(path.clone());
         self.artifacts.push(Artifact::new(path, Arc::new(content)));
+    }
+
+    /// Ends the files when no more can come: the one that is arriving has not come whole.
+    pub(crate) fn cut_off(&mut self) {
+        if let Some(path) = self.drop_arriving() {
+            self.refuse(path, "it did not arrive whole".to_owned());
+        }
+    }
+
+    fn drop_arriving(&mut self) -> Option<String> {
+        self.content = Vec::new();
+        self.path.take()
     }
 
     fn refuse(&mut self, path: String, reason: String) {
@@ -125,6 +138,31 @@ mod tests {
             arriving.artifacts.iter().map(|file| (file.path.as_str(), file.bytes)).collect();
         assert_eq!(paths, [("a.txt", 6), ("d/empty", 0)]);
         assert_eq!(*arriving.artifacts[0].content, b"onetwo");
+    }
+
+    #[test]
+    fn half_a_file_is_no_artifact() {
+        use protocol::{ARTIFACT, CONTENT, REFUSED};
+        let mut arriving = Arriving::new(1 << 20, u32::MAX);
+        for (kind, fields) in [
+            (ARTIFACT, [b"whole".as_slice(), b""]),
+            (CONTENT, [b"all".as_slice(), b""]),
+            (REFUSED, [b"another".as_slice(), b"a pipe"]),
+            (ARTIFACT, [b"half".as_slice(), b""]),
+            (CONTENT, [b"some".as_slice(), b""]),
+            (REFUSED, [b"half".as_slice(), b"cannot be read"]),
+            (ARTIFACT, [b"last".as_slice(), b""]),
+            (CONTENT, [b"some".as_slice(), b""]),
+        ] {
+            arriving.take(&message(kind, &fields));
+        }
+        // The driver has ended here.
+        arriving.cut_off();
+        arriving.complete();
+        let paths: Vec<_> = arriving.artifacts.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(paths, ["whole"]);
+        let refused: Vec<_> = arriving.refused.iter().map(|file| file.path.as_str()).collect();
+        assert_eq!(refused, ["another", "half", "last"]);
     }
 
     #[test]

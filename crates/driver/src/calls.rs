@@ -218,6 +218,11 @@ const FS_IOC_SETVERSION: u32 = 0x4008_7602;
 const FS_IOC_FSSETXATTR: u32 = 0x401c_5820;
 const FS_IOC_SET_ENCRYPTION_POLICY: u32 = 0x800c_6613;
 const FS_IOC_ENABLE_VERITY: u32 = 0x4080_6685;
+const EXT4_IOC_SETVERSION: u32 = 0x4008_6604;
+const EXT4_IOC32_SETVERSION: u32 = 0x4004_6604;
+// <linux/btrfs.h>: what all of its requests have in the second byte.
+const BTRFS_IOCTL_MAGIC: u32 = 0x9400;
+const IOCTL_MAGIC: u32 = 0xff00;
 // <asm-generic/fcntl.h> and <linux/fcntl.h>.
 const F_SETOWN: u32 = 8;
 const F_SETSIG: u32 = 10;
@@ -228,7 +233,14 @@ const F_NOTIFY: u32 = 1026;
 const PR_SET_DUMPABLE: u32 = 4;
 // <asm-generic/mman.h>.
 const MAP_SHARED_ANONYMOUS: u64 = 0x01 | 0x20;
-// <linux/personality.h>: Linux, 32 bits of address space, no randomisation, and asking.
+const MAP_HUGETLB: u64 = 0x4_0000;
+// <linux/memfd.h> and <linux/shm.h>.
+const MFD_HUGETLB: u64 = 0x4;
+const SHM_HUGETLB: u64 = 0o4000;
+// <linux/in.h>: any, ICMP, TCP, UDP, ICMP of version 6.
+const PROTOCOLS: &[u32] = &[0, 1, 6, 17, 58];
+// <linux/personality.h>: Linux, Linux on 32 bits, both also with the version number of Linux 2.6
+// (UNAME26), and asking. None of them changes what memory is like.
 const PERSONALITIES: &[u32] = &[0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 const MASK: u32 = u32::MAX;
 
@@ -364,6 +376,30 @@ pub const RULES: &[Rule] = &[
         ..ANY
     },
     Rule {
+        calls: &["socket"],
+        which: Which::Except { argument: 2, values: PROTOCOLS },
+        why: "all protocols but these: the kernel loads code for others when they are first used",
+        ..ANY
+    },
+    Rule {
+        calls: &["mmap"],
+        which: Which::WithBits { argument: 3, bits: MAP_HUGETLB },
+        why: "huge pages: the host has few, and no limit on memory counts them",
+        ..ANY
+    },
+    Rule {
+        calls: &["memfd_create"],
+        which: Which::WithBits { argument: 1, bits: MFD_HUGETLB },
+        why: "huge pages",
+        ..ANY
+    },
+    Rule {
+        calls: &["shmget"],
+        which: Which::WithBits { argument: 2, bits: SHM_HUGETLB },
+        why: "huge pages",
+        ..ANY
+    },
+    Rule {
         calls: &["socketpair"],
         which: Which::Except { argument: 0, values: &[AF_UNIX] },
         why: "pairs of sockets of any family but one",
@@ -387,6 +423,13 @@ pub const RULES: &[Rule] = &[
         cells: Cells::UncountedMemory,
         which: Which::WithAllBits { argument: 3, bits: MAP_SHARED_ANONYMOUS },
         why: "shared memory without a file: it is kept, and not seen, after a program gave it back",
+        ..ANY
+    },
+    Rule {
+        calls: &["splice", "tee", "vmsplice", "sendfile"],
+        cells: Cells::UncountedMemory,
+        answer: Answer::Missing,
+        why: "pages that wait in pipes: one byte can hold two megabytes; programs fall back to copies",
         ..ANY
     },
     Rule {
@@ -452,6 +495,13 @@ pub const RULES: &[Rule] = &[
         cells: Cells::SharedRoot,
         which: Which::With { argument: 0, mask: MASK, values: &[PR_SET_DUMPABLE] },
         why: "a process that cannot be looked into could hide files from those who watch",
+        ..ANY
+    },
+    Rule {
+        calls: &["prctl"],
+        cells: Cells::UncountedMemory,
+        which: Which::With { argument: 0, mask: MASK, values: &[PR_SET_DUMPABLE] },
+        why: "a process that cannot be looked into could hide sockets and pipes",
         ..ANY
     },
     Rule {
@@ -542,10 +592,20 @@ pub const RULES: &[Rule] = &[
                 FS_IOC_FSSETXATTR,
                 FS_IOC_SET_ENCRYPTION_POLICY,
                 FS_IOC_ENABLE_VERITY,
+                EXT4_IOC_SETVERSION,
+                EXT4_IOC32_SETVERSION,
             ],
         },
         why: "flags of files that are open for reading only",
         ..ANY
+    },
+    Rule {
+        calls: &["ioctl"],
+        cells: Cells::SharedOwner,
+        which: Which::With { argument: 1, mask: IOCTL_MAGIC, values: &[BTRFS_IOCTL_MAGIC] },
+        answer: Answer::NotSupported,
+        why: "new volumes in directories that are open for reading only; clones of files, too, for \
+              which tools fall back to copies",
     },
     Rule {
         calls: &[
@@ -623,6 +683,8 @@ mod tests {
         .iter()
         .find_map(|path| fs::read_to_string(path).ok());
         let Some(text) = text else {
+            let required = std::env::var("CELLBLOCK_REQUIRE_HEADERS").is_ok_and(|it| it == "1");
+            assert!(!required, "no kernel headers, and CELLBLOCK_REQUIRE_HEADERS is 1");
             println!("skipped: the kernel's headers are not installed (linux-libc-dev)");
             return;
         };

@@ -180,7 +180,10 @@ impl<C: Cell> DriverSession<C> {
         };
         running.ended = true;
         let session = &mut *running.session;
-        seen.files.complete();
+        match &ended {
+            Ok(_) => seen.files.complete(),
+            Err(_) => seen.files.cut_off(),
+        }
         let after = session.cell.reading(true);
         let (outcome, lost, cpu, memory, note) = match ended {
             Ok(ended) => {

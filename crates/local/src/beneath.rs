@@ -19,17 +19,19 @@ use nix::{
     errno::Errno,
     fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, openat2, renameat2},
     sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, fstatat},
-    unistd::{UnlinkatFlags, unlinkat},
+    unistd::{UnlinkatFlags, geteuid, unlinkat},
 };
 
 /// Opens what lies at `path` beneath the directory `at`. A link anywhere on the way is an error
-/// (`ELOOP`), and so is every other way out of the directory (`EXDEV`).
+/// (`ELOOP`), and so is every other way out of the directory, also into another file system
+/// (`EXDEV`).
 pub(crate) fn open<P: ?Sized + NixPath>(
     at: BorrowedFd<'_>,
     path: &P,
     flags: OFlag,
 ) -> nix::Result<OwnedFd> {
     let inside = ResolveFlag::RESOLVE_BENEATH
+        | ResolveFlag::RESOLVE_NO_XDEV
         | ResolveFlag::RESOLVE_NO_SYMLINKS
         | ResolveFlag::RESOLVE_NO_MAGICLINKS;
     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW).resolve(inside);
@@ -136,7 +138,7 @@ fn clear(directory: BorrowedFd<'_>, top: BorrowedFd<'_>, moved: &mut Moved) -> n
 }
 
 /// Opens a directory for reading that its owner may have locked.
-fn unlocked(directory: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+pub(crate) fn unlocked(directory: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
     unlock(directory)?;
     open(directory, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)
 }
@@ -146,14 +148,49 @@ fn unlock(directory: BorrowedFd<'_>) -> nix::Result<()> {
     if fstat(directory)?.st_mode & 0o700 == 0o700 {
         return Ok(());
     }
+    set_mode(directory, 0o700)
+}
+
+/// Sets the mode of a directory that may be open as a place only (`O_PATH`).
+fn set_mode(directory: BorrowedFd<'_>, mode: u32) -> nix::Result<()> {
     // The descriptor was opened without following anything, and this name leads to it alone.
     let itself = format!("/proc/self/fd/{}", directory.as_raw_fd());
-    fchmodat(
-        nix::fcntl::AT_FDCWD,
-        itself.as_str(),
-        Mode::from_bits_truncate(0o700),
-        FchmodatFlags::FollowSymlink,
-    )
+    let (mode, follow) = (Mode::from_bits_truncate(mode), FchmodatFlags::FollowSymlink);
+    fchmodat(nix::fcntl::AT_FDCWD, itself.as_str(), mode, follow)
+}
+
+/// A directory that its owner can read, as long as this lives. Then it has its mode again.
+pub(crate) struct OpenToOwner<'a> {
+    directory: BorrowedFd<'a>,
+    /// The mode that it had, if it could not be read.
+    closed: Option<u32>,
+}
+
+impl<'a> OpenToOwner<'a> {
+    /// Opens a directory to its owner if it is closed. Root needs no right to it.
+    pub fn open(directory: BorrowedFd<'a>) -> nix::Result<Self> {
+        const READ_AND_SEARCH: u32 = 0o500;
+        let mode = fstat(directory)?.st_mode & 0o7777;
+        let may = mode & READ_AND_SEARCH == READ_AND_SEARCH || geteuid().is_root();
+        if !may {
+            set_mode(directory, mode | READ_AND_SEARCH)?;
+        }
+        Ok(Self { directory, closed: (!may).then_some(mode) })
+    }
+
+    /// Whether it is closed otherwise.
+    pub fn was_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+}
+
+impl Drop for OpenToOwner<'_> {
+    fn drop(&mut self) {
+        if let Some(mode) = self.closed {
+            // It may have been removed.
+            let _ = set_mode(self.directory, mode);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -282,7 +282,7 @@ impl Executor for LocalExecutor {
         let needed = self.check(&spec)?;
         let launcher = self.launcher().await?;
         let number = launcher.number();
-        let name = format!("cellblock-cell-{}-{number}", probe::owner(&launcher));
+        let name = launcher.cell_name(number)?;
         let in_namespaces = self.isolation == Isolation::Namespaces;
         let directory = (!in_namespaces).then(|| self.temporary.join(&name));
         let host_packages = self.temporary.join(format!("{name}-packages"));

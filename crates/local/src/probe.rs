@@ -65,7 +65,8 @@ pub(crate) async fn try_rung(launcher: &Arc<Launcher>, isolation: Isolation) -> 
 async fn make(launcher: &Arc<Launcher>, isolation: Isolation) -> Result<Option<Failure>> {
     let number = launcher.number();
     let directory = (isolation != Isolation::Namespaces)
-        .then(|| temporary().join(format!("cellblock-cell-{}-{number}", owner(launcher))));
+        .then(|| launcher.cell_name(number).map(|name| temporary().join(name)))
+        .transpose()?;
     let spec = Spec {
         program: None,
         arguments: Vec::new(),
@@ -110,12 +111,6 @@ async fn make(launcher: &Arc<Launcher>, isolation: Isolation) -> Result<Option<F
             },
         })
     }))
-}
-
-/// The part of a launcher's name that tells who owns a directory.
-pub(crate) fn owner(launcher: &Launcher) -> &str {
-    let name = &launcher.facts().name;
-    name.strip_prefix("cellblock-").unwrap_or(name)
 }
 
 /// What a person could change.

@@ -9,6 +9,7 @@ mod connect;
 mod engine;
 mod flags;
 mod image;
+mod kills;
 mod memory;
 mod packages;
 mod pool;

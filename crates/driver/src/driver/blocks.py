@@ -188,13 +188,24 @@ def _forward(run, descriptor):
     return True
 
 
+def _drain(run, descriptor):
+    """Passes on what is left of the output: as much as a pipe holds, for who still writes belongs
+    to no block any more."""
+    for _ in range(32):
+        try:
+            if not _forward(run, descriptor):
+                break
+        except _Gone:
+            raise
+        except Exception as error:
+            # No known event leads here. The block has ended all the same.
+            run.note = run.note or f"some of its output may be missing: {_described(error)}"
+
+
 def _finish(run, code, signal):
     """Tells how a block ended, after all its output and files."""
     for descriptor in run.outputs:
-        # A pipe holds so much; who still writes belongs to no block any more.
-        for _ in range(32):
-            if not _forward(run, descriptor):
-                break
+        _drain(run, descriptor)
     for descriptor in run.outputs:
         _unregister(descriptor)
         if run.worker is None:

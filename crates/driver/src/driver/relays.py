@@ -154,5 +154,7 @@ def _forget(connection):
         _unregister(descriptor)
         _cell.connections.pop(descriptor, None)
         _cell.names.pop(connection.name, None)
+        if connection in _cell.listeners:
+            _cell.listeners.remove(connection)
         connection.socket.close()
         _resume_listening()

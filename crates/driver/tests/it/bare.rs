@@ -188,7 +188,15 @@ impl Cell for BareCell {
     }
 
     async fn close(mut self: Box<Self>) -> Result<()> {
+        let first = self.child.id().map(|pid| format!("/proc/{pid}/task/{pid}/children"));
+        let first = first.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
         let _ = self.child.kill().await;
+        // The first process of the namespace ends after its parent, and all others before it.
+        for pid in first.split_whitespace() {
+            while std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|text| !text.is_empty()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        }
         Ok(())
     }
 }

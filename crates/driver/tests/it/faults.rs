@@ -15,6 +15,10 @@ use crate::{
 
 /// A session whose driver has `fault` at the end of its program.
 async fn open(fault: &str, restarts: bool) -> Box<dyn Session> {
+    open_with(fault, Wanted { restarts, ..Wanted::default() }).await
+}
+
+async fn open_with(fault: &str, wanted: Wanted) -> Box<dyn Session> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("driver");
     let compile = "import importlib.util, marshal, sys\ntext = sys.stdin.read()\n\
@@ -30,7 +34,7 @@ async fn open(fault: &str, restarts: bool) -> Box<dyn Session> {
         .status()
         .unwrap();
     assert!(compiled.success());
-    let wanted = Wanted { program: Program::stored_at(path), restarts, ..Wanted::default() };
+    let wanted = Wanted { program: Program::stored_at(path), ..wanted };
     open_as(unlimited(), wanted).await.unwrap()
 }
 
@@ -45,7 +49,8 @@ async fn run(
     session.execute(request).await
 }
 
-/// A fault in handling one event, and one in handing out files, end neither driver nor block.
+/// A fault in reading output, before a block's end or at it, and one in handing out files, end
+/// neither driver nor block.
 #[tokio::test]
 async fn a_fault_in_one_event_is_survived() {
     let fault = "_faults = [1]\n_whole = _forward\ndef _forward(run, descriptor):\n    \
@@ -63,6 +68,41 @@ async fn a_fault_in_one_event_is_survived() {
     assert!(second.notes[0].contains("KeyError: 'worse'"), "{second:?}");
     let third = run(&mut session, Language::PYTHON, "print(x)").await.unwrap();
     assert_eq!((third.stdout.text().as_str(), third.state_lost), ("1\n", false));
+
+    let fault = "_faults = [1]\n_whole = _forward\ndef _forward(run, descriptor):\n    \
+                 if _faults and _faults.pop(): raise KeyError('at the end')\n    \
+                 return _whole(run, descriptor)\n\
+                 _event = _handle\ndef _handle(descriptor):\n    \
+                 if _cell.run is not None and descriptor in _cell.run.outputs: return False\n    \
+                 return _event(descriptor)";
+    let mut session = open(fault, false).await;
+    let first = run(&mut session, Language::BASH, "echo one").await.unwrap();
+    assert_eq!(first.stdout.text(), "one\n");
+    assert!(first.notes[0].contains("KeyError: 'at the end'"), "{first:?}");
+    let second = run(&mut session, Language::BASH, "echo two").await.unwrap();
+    assert_eq!((second.stdout.text(), second.notes.len()), ("two\n".to_owned(), 0));
+}
+
+/// A place where the driver listens for a host is given up alone, and not found again later.
+#[tokio::test]
+async fn a_fault_in_listening_is_survived() {
+    let fault = "def _accept(listener): raise KeyError('no connection')";
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let address = std::net::Ipv4Addr::new(127, 77, 0, 2);
+    let relay = cellblock_driver::Relay { address, port, host: "127.0.0.1".to_owned() };
+    let wanted = Wanted { relays: vec![relay], ..Wanted::default() };
+    let mut session = open_with(fault, wanted).await;
+    let code = format!(
+        "import socket\ntry: print(socket.create_connection(('{address}', {port})).recv(1))\n\
+         except ConnectionError: print('closed')"
+    );
+    let first = run(&mut session, Language::PYTHON, &code).await.unwrap();
+    assert!(["closed\n", "b''\n"].contains(&first.stdout.text().as_str()), "{first:?}");
+    for _ in 0..2 {
+        let next = run(&mut session, Language::PYTHON, "print('alive')").await.unwrap();
+        assert_eq!((next.stdout.text().as_str(), next.state_lost), ("alive\n", false));
+    }
 }
 
 /// A driver that cannot continue says why, whether or not another one takes its place.

@@ -117,7 +117,8 @@ pub async fn processes_are_limited(executor: &dyn Executor) {
         return;
     }
     assert_limited(&result, Limit::Processes);
-    assert_eq!(run(session.as_mut(), "print('next')").await.stdout.text(), "next\n");
+    let next = run(session.as_mut(), "print('next')").await;
+    assert_eq!(next.stdout.text(), "next\n", "{next:?}");
     let control = run(open(executor).await.as_mut(), code).await;
     assert_outcome(&control, &Outcome::Exited { code: 0 });
     assert_eq!(control.stdout.text(), "24\n");

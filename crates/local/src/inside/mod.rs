@@ -6,6 +6,7 @@
 mod calls;
 mod files;
 mod network;
+mod owned;
 mod plan;
 mod rights;
 mod root;
@@ -33,6 +34,7 @@ use nix::{
     },
     unistd::{Gid, Uid, chdir, dup2_stderr, dup2_stdin, dup2_stdout, execve, sethostname, setsid},
 };
+pub(crate) use owned::owns_system_directories;
 pub(crate) use plan::{PROGRAMS, Plan, is_plain, plan};
 pub(crate) use root::NOBODY;
 use seccompiler::BpfProgram;

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     os::fd::{AsFd, OwnedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -41,8 +41,8 @@ pub(crate) struct Cells {
     pub(super) spare: Option<Spare>,
     /// Processes that remove a directory, with the cell it was of.
     pub(super) sweepers: HashMap<Pid, u64>,
-    /// Processes that remove files which are too many, with the cell that has them, and the programs that are to be
-    /// killed then.
+    /// Processes that remove files which are too many, with the cell that has them, and the
+    /// programs below its driver that are to be killed then.
     pub(super) trimmers: HashMap<Pid, (u64, Vec<i32>)>,
     /// Groups of processes that were not needed.
     pub(super) unused: Vec<String>,
@@ -149,18 +149,7 @@ impl Cells {
         start: Start,
         descriptors: [OwnedFd; 3],
     ) -> Result<Process, Failure> {
-        if let Some(path) = start.directory.as_deref().filter(|path| !path.exists()) {
-            directory::make(path, self.user.0, start.kind.python.as_deref())
-                .step(|| format!("make {}", path.display()))?;
-        }
-        if let Some(path) = start.packages.as_deref().filter(|path| !path.exists()) {
-            directory::make_readable(path).step(|| format!("make {}", path.display()))?;
-        }
-        if let Some(cell) = self.cells.get_mut(&start.cell) {
-            cell.directory = start.directory.clone();
-            cell.packages = start.packages.clone();
-            cell.isolation = Some(start.kind.isolation);
-        }
+        self.make_directories(&start)?;
         let spare = match self.spare.take() {
             Some(spare) if spare.kind == start.kind && spare.made.elapsed() < FRESH => spare,
             other => {
@@ -191,6 +180,24 @@ impl Cells {
             return Err(failure);
         }
         Ok(Process { pid: pid.as_raw(), started, group })
+    }
+
+    /// Makes the directories of a cell that has none yet. One that is there already is somebody
+    /// else's, and an error.
+    fn make_directories(&mut self, start: &Start) -> Result<(), Failure> {
+        let cell = self.cells.entry(start.cell).or_default();
+        cell.isolation = Some(start.kind.isolation);
+        let step = |path: &Path| format!("make {}", path.display());
+        if let (Some(path), None) = (&start.directory, &cell.directory) {
+            let top = directory::make_readable(path).step(|| step(path))?;
+            cell.directory = Some(path.clone());
+            directory::fill(&top, self.user.0, start.kind.python.as_deref()).step(|| step(path))?;
+        }
+        if let (Some(path), None) = (&start.packages, &cell.packages) {
+            directory::make_for_packages(path).step(|| step(path))?;
+            cell.packages = Some(path.clone());
+        }
+        Ok(())
     }
 
     /// Forks a first process of this kind.
@@ -255,7 +262,9 @@ impl Cells {
                 shared_root: kind.isolation != Isolation::Namespaces,
                 // As root, programs become another user, who owns nothing.
                 owner: !self.user.0.is_root(),
-                readable: !kind.visible.is_empty(),
+                readable: !kind.visible.is_empty()
+                    || kind.isolation != Isolation::Namespaces
+                        && inside::owns_system_directories(self.user.0),
                 scoped_signals: self.facts.landlock >= inside::SCOPES,
             })
         };

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs::File,
-    io::Write,
+    io::{self, Write},
     os::{
         fd::{AsFd, AsRawFd, OwnedFd},
         unix::process::CommandExt,
@@ -111,6 +111,21 @@ impl Launcher {
     /// A number for a new cell.
     pub fn number(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The name of a directory for this cell: whose it is (`remains.rs` reads that), its number,
+    /// and 128 random bits, so that nobody else can make it first.
+    ///
+    /// # Errors
+    /// [`Error::Start`] when the system gives no random bits.
+    pub fn cell_name(&self, number: u64) -> Result<String> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|error| Error::Start {
+            what: "a cell".to_owned(),
+            source: io::Error::other(error.to_string()).into(),
+        })?;
+        let owner = self.facts.name.strip_prefix("cellblock-").unwrap_or(&self.facts.name);
+        Ok(format!("cellblock-cell-{owner}-{number}-{:032x}", u128::from_ne_bytes(random)))
     }
 
     /// Whether the launcher has ended.

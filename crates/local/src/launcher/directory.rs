@@ -39,9 +39,8 @@ use crate::{
 /// The directories that belong to programs.
 pub(crate) const OWN: [&str; 2] = ["workspace", "tmp"];
 
-/// Makes the directory of a cell. `python` is what programs get by the name `python`.
-pub(crate) fn make(path: &Path, user: Uid, python: Option<&Path>) -> io::Result<()> {
-    let top = make_readable(path)?;
+/// Makes what is in the directory of a cell. `python` is what programs get by the name `python`.
+pub(crate) fn fill(top: &OwnedFd, user: Uid, python: Option<&Path>) -> io::Result<()> {
     for name in OWN {
         let part = make_in(top.as_fd(), name, 0o700)?;
         if user.is_root() {
@@ -56,6 +55,21 @@ pub(crate) fn make(path: &Path, user: Uid, python: Option<&Path>) -> io::Result<
 pub(crate) fn make_readable(path: &Path) -> io::Result<OwnedFd> {
     let (parent, name) = split(path)?;
     make_in(parent.as_fd(), name, 0o755)
+}
+
+/// Makes the directory for a cell's packages, unless the host has made and filled it already.
+pub(crate) fn make_for_packages(path: &Path) -> io::Result<()> {
+    match make_readable(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && is_own(path)? => Ok(()),
+        made => made.map(drop),
+    }
+}
+
+/// Whether this is a directory of this user's, and no link.
+fn is_own(path: &Path) -> io::Result<bool> {
+    let (parent, name) = split(path)?;
+    let found = beneath::look(parent.as_fd(), name.as_ref())?;
+    Ok(beneath::is_directory(&found) && found.st_uid == Uid::effective().as_raw())
 }
 
 /// Makes a directory with this mode, whatever the mask of this process is, and opens it.
@@ -87,6 +101,10 @@ pub(crate) fn remove(path: &Path, isolation: Isolation, user: Uid) -> Result<(),
         Err(Errno::ENOENT) => return Ok(()),
         top => top.step(step)?,
     };
+    if fstat(&top).step(step)?.st_uid != Uid::effective().as_raw() {
+        // Anybody can make a directory of such a name where temporary files are.
+        return Err(Errno::EPERM).step(step);
+    }
     for name in OWN {
         let part = beneath::open(top.as_fd(), name, OFlag::O_PATH | OFlag::O_DIRECTORY);
         // A directory for packages has none of them.
@@ -154,10 +172,9 @@ fn trim_once(top: BorrowedFd<'_>, room: Room) -> io::Result<bool> {
     let mut entries = Vec::new();
     let mut waiting: Vec<_> = OWN.iter().map(PathBuf::from).collect();
     while let Some(directory) = waiting.pop() {
-        let Ok(opened) = beneath::open(top, &directory, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
-        else {
-            continue;
-        };
+        let opened = beneath::open(top, &directory, OFlag::O_PATH | OFlag::O_DIRECTORY)
+            .and_then(|opened| beneath::unlocked(opened.as_fd()));
+        let Ok(opened) = opened else { continue };
         let names = beneath::names(opened.try_clone()?)?;
         for name in names {
             let Ok(found) = beneath::look(opened.as_fd(), &name) else { continue };
@@ -252,7 +269,19 @@ mod tests {
         fs::write(kept.join("file"), "kept").unwrap();
         // Without the change to another user, which this process could not take back.
         let user = Uid::from_raw(1);
-        make(&cell, user, Some(Path::new("/usr/bin/python3"))).unwrap();
+        fill(&make_readable(&cell).unwrap(), user, Some(Path::new("/usr/bin/python3"))).unwrap();
+        assert!(make_readable(&cell).is_err(), "what is there already may be another's");
+        assert!(make_for_packages(&cell).is_ok(), "the host's own");
+        let link = outer.path().join("link");
+        std::os::unix::fs::symlink(&cell, &link).unwrap();
+        assert!(make_for_packages(&link).is_err());
+        if Uid::effective().is_root() {
+            let foreign = outer.path().join("foreign");
+            fs::create_dir(&foreign).unwrap();
+            std::os::unix::fs::chown(&foreign, Some(1), None).unwrap();
+            assert!(make_for_packages(&foreign).is_err());
+            assert!(remove(&foreign, Isolation::None, user).is_err());
+        }
         assert_eq!(
             fs::read_link(cell.join("system/bin/python")).unwrap(),
             Path::new("/usr/bin/python3")

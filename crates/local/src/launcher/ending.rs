@@ -41,7 +41,7 @@ impl Cells {
         if let Some(room) = too_much {
             return self.trim(number, room, held);
         }
-        tree::kill_held(&held);
+        tree::kill_held(driver.as_raw(), &held);
         Some(Event::Done(number))
     }
 
@@ -51,7 +51,7 @@ impl Cells {
         let cell = self.cells.get(&number).filter(|cell| !cell.ending && !cell.removing);
         let known = cell.and_then(|cell| cell.isolation.zip(cell.directory.as_ref()));
         let Some((isolation, path)) = known else {
-            tree::kill_held(&held);
+            self.kill_held(number, &held);
             return Some(Event::Done(number));
         };
         match sys::fork_into(CloneFlags::empty()) {
@@ -65,9 +65,16 @@ impl Cells {
             }
             // The next look will ask again.
             Err(_) => {
-                tree::kill_held(&held);
+                self.kill_held(number, &held);
                 Some(Event::Done(number))
             }
+        }
+    }
+
+    /// Kills programs of a cell that are held. Those whose driver has ended are killed as orphans.
+    fn kill_held(&self, number: u64, held: &[i32]) {
+        if let Some(driver) = self.cells.get(&number).and_then(|cell| cell.driver) {
+            tree::kill_held(driver.as_raw(), held);
         }
     }
 
@@ -122,7 +129,7 @@ impl Cells {
 
     fn ended(&mut self, pid: Pid, code: i32) -> Option<Event> {
         if let Some((number, held)) = self.trimmers.remove(&pid) {
-            tree::kill_held(&held);
+            self.kill_held(number, &held);
             return Some(Event::Done(number));
         }
         if let Some(number) = self.sweepers.remove(&pid) {
@@ -172,10 +179,11 @@ impl Cells {
         self.unused.retain(|group| !groups::remove(&self.facts.groups, group));
         let mut events = Vec::new();
         // Processes that lost their driver are killed, but may not have ended. They must not be at work on a directory that
-        // is being removed.
+        // is being removed, and nobody knows whose they are.
         self.busy =
             self.cells.values().any(|cell| cell.directory.is_some() && cell.driver.is_none())
-                && (!self.trimmers.is_empty() || !self.orphans().is_empty());
+                && !self.orphans().is_empty();
+        let trimmed: Vec<u64> = self.trimmers.values().map(|(number, _)| *number).collect();
         let numbers: Vec<_> =
             self.cells.iter().filter(|(_, cell)| cell.driver.is_none()).map(|(n, _)| *n).collect();
         for number in numbers {
@@ -191,6 +199,9 @@ impl Cells {
                     cell.problem = Some(Failure { step, errno: 0, reason });
                 }
                 cell.group = None;
+            }
+            if trimmed.contains(&number) {
+                continue;
             }
             if !cell.ending {
                 if self.busy && cell.next.is_some() {

@@ -45,41 +45,39 @@ pub(crate) fn hold_below(root: i32) -> Vec<i32> {
             break;
         }
         for pid in new {
-            signal(pid, libc::SIGSTOP);
+            signal(pid, root, libc::SIGSTOP);
             held.insert(pid);
         }
     }
     held.into_iter().collect()
 }
 
-/// Kills what was stopped.
-pub(crate) fn kill_held(held: &[i32]) {
-    held.iter().for_each(|pid| signal(*pid, libc::SIGKILL));
+/// Kills those of the processes that are still below `root`: what was stopped.
+pub(crate) fn kill_held(root: i32, held: &[i32]) {
+    held.iter().for_each(|pid| signal(*pid, root, libc::SIGKILL));
 }
 
 /// Kills everything below a process, but not itself.
 pub(crate) fn kill_below(root: i32) {
     hold_below(root);
-    kill_held(&descendants(root));
+    kill_held(root, &descendants(root));
 }
 
-/// Signals a process that was just seen in the tree. Its number may have passed to another meanwhile, so the process is
+/// Signals a process that was seen below `root`. Its number may have passed to another meanwhile, so the process is
 /// held before its parents are looked at once more.
-fn signal(pid: i32, signal: i32) {
+fn signal(pid: i32, root: i32, signal: i32) {
     let Ok(process) = sys::open_process(Pid::from_raw(pid)) else { return };
-    if is_ours(pid) {
+    if is_below(pid, root) {
         let _ = sys::signal_process(process.as_fd(), signal);
     }
 }
 
-/// Whether a process is below this one.
-fn is_ours(pid: i32) -> bool {
-    let ours = std::process::id() as i32;
+fn is_below(pid: i32, root: i32) -> bool {
     let mut at = pid;
     // A chain of parents is short; a changing one must not hold us.
     for _ in 0..4096 {
         match crate::watch::parent(at) {
-            Some(parent) if parent == ours => return true,
+            Some(parent) if parent == root => return true,
             Some(parent) if parent > 1 => at = parent,
             _ => return false,
         }

@@ -12,8 +12,8 @@ pub(crate) use message::{receive, send};
 pub(crate) use mount::{attach, clone_tree, new_mount, set_attributes};
 pub(crate) use network::{add_address, raise_loopback};
 pub(crate) use process::{
-    Forked, close_from, drop_bounding_set, drop_capabilities, exit, fork_into, landlock_version,
-    mark_close_on_exec_from, open_process, reset_signals, signal_process,
+    Forked, as_user, close_from, drop_bounding_set, drop_capabilities, exit, fork_into,
+    landlock_version, mark_close_on_exec_from, open_process, reset_signals, signal_process,
 };
 
 use nix::errno::Errno;

@@ -2,7 +2,10 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use nix::{sched::CloneFlags, unistd::Pid};
+use nix::{
+    sched::CloneFlags,
+    unistd::{Gid, Pid, Uid, setfsgid, setfsuid},
+};
 
 use super::checked;
 
@@ -73,6 +76,21 @@ fn close_range(first: libc::c_uint, last: libc::c_uint, flags: libc::c_uint) -> 
     // SAFETY: no pointers are passed. Whoever owned the descriptors does not run in this process.
     checked(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) })?;
     Ok(())
+}
+
+/// Does something with another user's right to files and to look into processes. Only this thread
+/// has it, and only meanwhile; a process that may not change its user keeps its own.
+pub(crate) fn as_user<T>(user: Uid, group: Gid, act: impl FnOnce() -> T) -> T {
+    struct Back(Uid, Gid);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            setfsuid(self.0);
+            setfsgid(self.1);
+        }
+    }
+    let own_group = setfsgid(group);
+    let _back = Back(setfsuid(user), own_group);
+    act()
 }
 
 /// Gives each signal its default action and blocks none: a program must not begin with its parent's choices.

@@ -1,10 +1,11 @@
-//! What processes hold by their descriptors, which neither their memory nor a walk through files
-//! shows: removed files, and what waits in sockets and pipes.
+//! What processes hold that neither their memory nor a walk through files shows: removed files that
+//! are open or mapped, and what waits in sockets and pipes.
 
 use std::{
     collections::HashSet,
-    fs, io,
-    os::unix::fs::MetadataExt,
+    fs,
+    io::{self, ErrorKind},
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -12,7 +13,10 @@ use std::{
 /// kernel for all pipes of a user together.
 const PIPE: u64 = 64 * 1024;
 
-/// What descriptors hold.
+/// What the kernel writes behind the path of a removed file.
+const REMOVED: &[u8] = b" (deleted)";
+
+/// What processes hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Held {
     /// Bytes of removed files.
@@ -23,42 +27,47 @@ pub(crate) struct Held {
     pub buffers: u64,
     /// Whether a process does not let itself be looked into.
     pub hidden: bool,
+    /// Whether there is a removed file of unknown size.
+    pub unknown: bool,
 }
 
-/// Looks at the descriptors of processes. Removed files are those of `directory`; the ones in
-/// `seen` have been counted already.
-pub(crate) fn look(
-    processes: &[i32],
-    directory: Option<&Path>,
-    seen: &mut HashSet<(u64, u64)>,
-) -> Held {
+/// Looks at what processes hold. Removed files are those of `directory`.
+pub(crate) fn look(processes: &[i32], directory: Option<&Path>) -> Held {
     // As the kernel names files. Devices would not tell: an overlay has one for its directories and
     // others for files.
     let directory = directory.and_then(|at| at.canonicalize().ok());
-    let mut held = Held::default();
-    let mut buffers = HashSet::new();
-    for task in processes.iter().flat_map(|pid| tasks(*pid)) {
-        match fs::read_dir(task.join("fd")) {
-            Ok(descriptors) => {
-                let descriptors = descriptors.flatten().map(|descriptor| descriptor.path());
-                for descriptor in descriptors {
-                    look_at(&descriptor, directory.as_deref(), seen, &mut buffers, &mut held);
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                held.hidden |= has_memory(&task);
-            }
-            Err(_) => {}
-        }
-        let Some(directory) = &directory else { continue };
-        for (file, bytes) in removed_and_mapped(&task, directory) {
-            if seen.insert(file) {
-                held.bytes += bytes;
-                held.count += 1;
-            }
-        }
+    let (mut held, mut unknown) = look_once(processes, directory.as_deref());
+    if !unknown.is_empty() {
+        // A file that was opened, removed and mapped meanwhile has a descriptor now.
+        let before = unknown;
+        (held, unknown) = look_once(processes, directory.as_deref());
+        held.unknown = !unknown.is_disjoint(&before);
     }
     held
+}
+
+/// Gives also the numbers of removed files that are mapped and whose size nobody tells.
+fn look_once(processes: &[i32], directory: Option<&Path>) -> (Held, HashSet<u64>) {
+    let mut look = Look { directory, held: Held::default(), seen: HashSet::new() };
+    for task in processes.iter().flat_map(|pid| tasks(*pid)) {
+        let looked = fs::read_dir(task.join("fd")).and_then(|descriptors| {
+            look.at(&task.join("exe"))?;
+            descriptors.flatten().try_for_each(|descriptor| look.at(&descriptor.path()))
+        });
+        let is_refused = looked.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
+        look.held.hidden |= is_refused && has_memory(&task);
+    }
+    let mut unknown = HashSet::new();
+    let mapped = directory.map(|directory| {
+        processes.iter().flat_map(|pid| removed_and_mapped(*pid, directory)).collect::<Vec<_>>()
+    });
+    for (number, mapping) in mapped.unwrap_or_default() {
+        // Only root may follow this link, and see how long the file is.
+        if !look.seen.iter().any(|(_, seen)| *seen == number) && look.at(&mapping).is_err() {
+            unknown.insert(number);
+        }
+    }
+    (look.held, unknown)
 }
 
 /// The threads of a process: each can have descriptors of its own.
@@ -72,27 +81,43 @@ fn has_memory(task: &Path) -> bool {
     fs::read_to_string(task.join("status")).is_ok_and(|status| status.contains("\nVmSize:"))
 }
 
-fn look_at(
-    descriptor: &Path,
-    directory: Option<&Path>,
-    seen: &mut HashSet<(u64, u64)>,
-    buffers: &mut HashSet<(u64, u64)>,
-    held: &mut Held,
-) {
-    use std::os::unix::fs::FileTypeExt as _;
-    // This follows the descriptor to what it is open for.
-    let Ok(found) = fs::metadata(descriptor) else { return };
-    let (key, kind) = ((found.dev(), found.ino()), found.file_type());
-    if kind.is_socket() && buffers.insert(key) {
-        held.buffers += socket_buffer();
-    } else if kind.is_fifo() && buffers.insert(key) {
-        held.buffers += PIPE;
-    } else if let (true, 0, Some(directory)) = (found.is_file(), found.nlink(), directory) {
-        // The kernel still knows where the file was.
-        let inside = fs::read_link(descriptor).is_ok_and(|name| name.starts_with(directory));
-        if inside && seen.insert(key) {
-            held.bytes += found.len().max(found.blocks() * 512);
-            held.count += 1;
+struct Look<'a> {
+    directory: Option<&'a Path>,
+    held: Held,
+    /// What has been counted, by device and number.
+    seen: HashSet<(u64, u64)>,
+}
+
+impl Look<'_> {
+    /// Looks at what a link of `/proc` leads to. What is gone is nothing.
+    fn at(&mut self, link: &Path) -> io::Result<()> {
+        use std::os::unix::fs::FileTypeExt as _;
+        let found = match fs::metadata(link) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            found => found?,
+        };
+        let (key, kind) = ((found.dev(), found.ino()), found.file_type());
+        if kind.is_socket() && self.seen.insert(key) {
+            self.held.buffers += socket_buffer();
+        } else if kind.is_fifo() && self.seen.insert(key) {
+            self.held.buffers += PIPE;
+        } else if found.is_file() && self.was_inside(link) && self.seen.insert(key) {
+            self.held.bytes += found.len().max(found.blocks() * 512);
+            self.held.count += 1;
+        }
+        Ok(())
+    }
+
+    /// Whether this leads to a removed file of the directory, by the path that the kernel still
+    /// knows; the number of names is not right on every file system. A path that is longer than it
+    /// can tell may be any.
+    fn was_inside(&self, link: &Path) -> bool {
+        let Some(directory) = self.directory else { return false };
+        match fs::read_link(link) {
+            Ok(path) => {
+                path.starts_with(directory) && path.as_os_str().as_bytes().ends_with(REMOVED)
+            }
+            Err(error) => error.raw_os_error() == Some(nix::libc::ENAMETOOLONG),
         }
     }
 }
@@ -107,25 +132,20 @@ fn socket_buffer() -> u64 {
     })
 }
 
-/// Removed files of a directory that a process has in its memory: what tells them apart, and how
-/// much of them is mapped.
-fn removed_and_mapped(task: &Path, directory: &Path) -> Vec<((u64, u64), u64)> {
+/// Removed files of a directory that a process has in its memory: their numbers, and where the
+/// kernel has a link to them.
+fn removed_and_mapped(pid: i32, directory: &Path) -> Vec<(u64, PathBuf)> {
     // Lines: `start-end rights offset device number path (deleted)`.
-    let text = fs::read_to_string(task.join("maps")).unwrap_or_default();
+    let text = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let inside = format!(" {}/", directory.display());
     let removed =
         text.lines().filter(|line| line.ends_with(" (deleted)") && line.contains(&inside));
     removed
         .filter_map(|line| {
             let mut fields = line.split_whitespace();
-            let (start, end) = fields.next()?.split_once('-')?;
-            let (start, end) = (u64::from_str_radix(start, 16), u64::from_str_radix(end, 16));
-            let (_, _, device) = (fields.next()?, fields.next()?, fields.next()?);
-            let (major, minor) = device.split_once(':')?;
-            let number = |text| u64::from_str_radix(text, 16).ok();
-            let device = nix::sys::stat::makedev(number(major)?, number(minor)?);
-            let file = (device, fields.next()?.parse().ok()?);
-            Some((file, end.ok()?.checked_sub(start.ok()?)?))
+            let range = fields.next()?;
+            let number = fields.nth(3)?.parse().ok()?;
+            Some((number, PathBuf::from(format!("/proc/{pid}/map_files/{range}"))))
         })
         .collect()
 }
@@ -140,7 +160,7 @@ mod tests {
     fn removed_files_and_buffers_are_counted() {
         let directory = tempfile::tempdir().unwrap();
         let own = [std::process::id() as i32];
-        let counted = || look(&own, Some(directory.path()), &mut HashSet::new());
+        let counted = || look(&own, Some(directory.path()));
         assert_eq!((counted().bytes, counted().hidden), (0, false));
         let file = fs::File::create(directory.path().join("held")).unwrap();
         file.set_len(1 << 21).unwrap();

@@ -5,7 +5,6 @@ mod held;
 mod processes;
 
 use std::{
-    collections::HashSet,
     fs,
     path::PathBuf,
     time::{Duration, Instant},
@@ -14,24 +13,25 @@ use std::{
 use cellblock_driver::Reading;
 use cellblock_exec::{Isolation, Limits};
 pub(crate) use disk::size;
+use nix::unistd::{Gid, Uid};
 pub(crate) use processes::{parent, started, tasks_of};
 
 use crate::{
     groups::{Controller, Found},
+    inside::NOBODY,
     launcher::{tree, wire::Process},
+    sys,
 };
 
 /// The driver and its worker.
 const OWN: u32 = 2;
 
-/// A walk through many files is not made again before it has taken no more than this fraction of the time.
-const DISK_SHARE: u32 = 10;
+/// A walk through files, and a look at what processes hold, are not made again before they have taken no more than
+/// this fraction of the time.
+const SHARE: u32 = 10;
 
 /// A walk through files that takes less is made at every look.
 const QUICK: Duration = Duration::from_millis(3);
-
-/// What processes hold by their descriptors is looked for at one look in so many.
-const HELD_EVERY: u32 = 4;
 
 /// Watches one cell.
 #[derive(Debug)]
@@ -43,13 +43,13 @@ pub(crate) struct Watch {
     limits: Limits,
     cpu: processes::Cpu,
     /// The last look at the files, and when the next is due.
-    disk: disk::Files,
-    due: Instant,
-    /// The last look at descriptors.
+    files: disk::Files,
+    files_due: Instant,
+    /// The last look at what processes hold, and when the next is due.
     held: held::Held,
-    looks: u32,
-    /// Whether processes of the cell can be looked into here at all: root in a container may not.
-    can_look: bool,
+    held_due: Instant,
+    /// Whether programs cannot keep others from looking into them, so that nobody does by accident.
+    is_open: bool,
     kills: u64,
     refusals: u64,
 }
@@ -83,11 +83,11 @@ impl Watch {
             directory,
             limits,
             cpu: processes::Cpu::default(),
-            disk: disk::Files::default(),
-            due: Instant::now(),
+            files: disk::Files::default(),
+            files_due: Instant::now(),
             held: held::Held::default(),
-            looks: 0,
-            can_look: false,
+            held_due: Instant::now(),
+            is_open: isolation != Isolation::None,
             kills: 0,
             refusals: 0,
         })
@@ -105,9 +105,12 @@ impl Watch {
             .counted(Controller::Cpu)
             .map(Duration::from_nanos)
             .unwrap_or_else(|| self.cpu.total(&all));
-        self.look_at_files(pid, &all);
+        self.look_at_held(pid, &all);
+        self.look_at_files();
+        let files = self.all_files();
         let memory = match self.counted(Controller::Memory) {
             Some(counted) => counted,
+            None if self.held.hidden && self.is_open => self.limits.memory.saturating_add(1),
             None => self.held.buffers + processes::memory(&all, self.limits.memory),
         };
         // The kernel has refused a process; by now there may be fewer again.
@@ -125,62 +128,57 @@ impl Watch {
             } else {
                 processes
             },
-            disk: self.disk.bytes,
-            files: self.disk.count,
+            disk: files.bytes,
+            files: files.count,
         }
     }
 
     /// Makes the next look a thorough one, however short a time ago the last was.
     pub fn look_now(&mut self) {
-        self.due = Instant::now();
+        (self.files_due, self.held_due) = (Instant::now(), Instant::now());
     }
 
-    fn look_at_files(&mut self, driver: i32, all: &[i32]) {
+    fn look_at_files(&mut self) {
         let begin = Instant::now();
-        if begin < self.due {
+        let Some(directory) = self.directory.as_deref().filter(|_| begin >= self.files_due) else {
+            return;
+        };
+        self.files = disk::look(directory, &self.limits);
+        let took = begin.elapsed();
+        self.files_due = begin + if took < QUICK { Duration::ZERO } else { took * SHARE };
+    }
+
+    fn look_at_held(&mut self, driver: i32, all: &[i32]) {
+        let begin = Instant::now();
+        if begin < self.held_due {
             return;
         }
-        let mut seen = HashSet::new();
-        let directory = self.directory.as_deref();
-        let files = directory.map(|directory| disk::look(directory, &self.limits, &mut seen));
-        if self.looks.is_multiple_of(HELD_EVERY) {
-            self.held = self.look_at_descriptors(driver, all, &mut seen);
-        }
-        self.looks = self.looks.wrapping_add(1);
-        if let Some(files) = files {
-            self.disk = disk::Files {
-                bytes: files.bytes.saturating_add(self.held.bytes),
-                count: files.count.saturating_add(self.held.count),
-            };
-            if self.held.hidden {
-                self.disk = disk::Files::UNCOUNTABLE;
-            }
-        }
-        let took = begin.elapsed();
-        self.due = begin + if took < QUICK { Duration::ZERO } else { took * DISK_SHARE };
+        let programs: Vec<i32> = all.iter().copied().filter(|pid| *pid != driver).collect();
+        let look = || held::look(&programs, self.directory.as_deref());
+        // Root in a container may not look into processes of others; the driver has nothing to hide.
+        let may_look = fs::metadata(format!("/proc/{driver}/fd/0")).is_ok();
+        let nobody = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+        self.held = if may_look { look() } else { sys::as_user(nobody.0, nobody.1, look) };
+        self.held_due = begin + begin.elapsed() * SHARE;
     }
 
-    fn look_at_descriptors(
-        &mut self,
-        driver: i32,
-        all: &[i32],
-        seen: &mut HashSet<(u64, u64)>,
-    ) -> held::Held {
-        if self.looks == 0 {
-            // The driver has nothing to hide; if even it cannot be looked into, nobody can.
-            self.can_look = fs::read_dir(format!("/proc/{driver}/fd")).is_ok();
+    /// The files of the cell and those that are removed and held.
+    fn all_files(&self) -> disk::Files {
+        let uncounted = self.held.hidden || self.held.unknown;
+        if uncounted && self.is_open && self.directory.is_some() {
+            return disk::Files::UNCOUNTABLE;
         }
-        let programs: Vec<i32> = all.iter().copied().filter(|pid| *pid != driver).collect();
-        let held = held::look(&programs, self.directory.as_deref(), seen);
-        held::Held { hidden: held.hidden && self.can_look, ..held }
+        disk::Files {
+            bytes: self.files.bytes.saturating_add(self.held.bytes),
+            count: self.files.count.saturating_add(self.held.count),
+        }
     }
 
     /// Whether there were more files than there may be at the last look; then the next look must not wait.
     pub fn has_too_many_files(&mut self) -> bool {
-        let over =
-            self.disk.bytes > self.limits.disk || self.disk.count > u64::from(self.limits.files);
+        let over = self.all_files().exceed(&self.limits);
         if over {
-            self.due = Instant::now();
+            self.look_now();
         }
         over
     }

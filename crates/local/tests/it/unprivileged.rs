@@ -1,5 +1,5 @@
 //! All of these tests once more as an ordinary user, in another process, when they run as root; and
-//! those of the level `landlock` in a container without any rights.
+//! those of the level `landlock` in a container that was given no rights.
 
 use std::{fs, os::unix::fs::PermissionsExt, os::unix::process::CommandExt, process::Command};
 
@@ -66,16 +66,22 @@ fn landlock_in_a_container_without_rights() {
     fs::remove_file(&archive).unwrap();
     assert!(imported, "the image cannot be made");
     let program = format!("{}:/it:ro", std::env::current_exe().unwrap().display());
-    let passed = Command::new("docker")
-        .args(["run", "--rm", "--network", "none", "--user", "54321:54321"])
-        .args(["--env", "HOME=/tmp", "--env", "CELLBLOCK_TEST_CONTAINED=1"])
-        .args(["--env", "CARGO_MANIFEST_DIR=/", "--volume", "/usr:/usr:ro"])
-        .args(["--volume", "/etc/ld.so.cache:/etc/ld.so.cache:ro", "--volume", &program])
-        .args([&image, "/it", "--test-threads", "2", "--skip", "packages_are_not_poisoned"])
-        .args(["attacks::", "conformance::landlock::limits", "conformance::landlock::workspace"])
-        .args(["conformance::landlock::processes", "ladder::", "remains::closing"])
-        .status();
+    // An ordinary user, and root with what an engine leaves it of its rights.
+    let passed = ["54321:54321", "0:0"].map(|user| {
+        let passed = Command::new("docker")
+            .args(["run", "--rm", "--network", "none", "--user", user])
+            .args(["--env", "HOME=/tmp", "--env", "CELLBLOCK_TEST_CONTAINED=1"])
+            .args(["--env", "CARGO_MANIFEST_DIR=/", "--volume", "/usr:/usr:ro"])
+            .args(["--volume", "/etc/ld.so.cache:/etc/ld.so.cache:ro", "--volume", &program])
+            .args([&image, "/it", "--test-threads", "2", "--skip", "packages_are_not_poisoned"])
+            // Where an overlay is a program of its own, this takes it too long.
+            .args(["--skip", "a_hundred_thousand_files"])
+            .args(["attacks::", "conformance::landlock::limits", "conformance::landlock::work"])
+            .args(["conformance::landlock::processes", "ladder::", "remains::closing"])
+            .status();
+        passed.is_ok_and(|status| status.success())
+    });
     let removed = docker(&["rmi", &image]).is_some();
-    assert!(passed.unwrap().success());
+    assert_eq!(passed, [true, true]);
     assert!(removed);
 }

@@ -33,26 +33,26 @@ impl Layer {
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         let content = Mapped::new(&file, file.metadata()?.len() as usize)?;
+        let damaged =
+            || io::Error::new(io::ErrorKind::InvalidData, "the layer's archive is damaged");
         let mut archive = zip::ZipArchive::new(io::Cursor::new(content.bytes()))?;
         let mut nodes = vec![LayerNode::default()];
         for index in 0..archive.len() {
             let member = archive.by_index_raw(index)?;
             if member.is_dir() {
-                let node = add_path(&mut nodes, member.name());
+                let node = add_path(&mut nodes, &member.name()?);
                 nodes[node as usize].hidden = false;
                 continue;
             }
-            let start = member.data_start() as usize;
-            let range = start..start + member.size() as usize;
+            let start = member.data_start().ok_or_else(damaged)? as usize;
+            let end = start.checked_add(member.size() as usize).ok_or_else(damaged)?;
+            let range = start..end;
             if member.compression() != zip::CompressionMethod::Stored
                 || content.bytes().get(range.clone()).is_none()
             {
-                return Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "the layer's archive is damaged",
-                ));
+                return Err(damaged());
             }
-            let node = add_path(&mut nodes, member.name());
+            let node = add_path(&mut nodes, &member.name()?);
             nodes[node as usize].content = Some(range);
             nodes[node as usize].hidden = false;
         }

@@ -187,7 +187,7 @@ fn write_library(path: &Path, library: &[u8], manifest: &Manifest) -> io::Result
             if member.is_file() {
                 let mut content = Vec::new();
                 member.read_to_end(&mut content)?;
-                layer.add(&format!("{name}/{directory}/{}", member.name()), &content)?;
+                layer.add(&format!("{name}/{directory}/{}", member.name()?), &content)?;
             }
         }
     }

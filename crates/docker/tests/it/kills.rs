@@ -1,0 +1,310 @@
+//! Kills at random moments under load: of the host's process, of a driver, of a container, and of an
+//! engine of the test's own. Afterwards nothing is left of the sessions.
+//!
+//! The variable `CELLBLOCK_TEST_KILLS` sets how many of each; 50 take some minutes. The engine is
+//! killed only when it is set, since starting one needs root and some seconds.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use bollard::{
+    Docker,
+    query_parameters::{
+        InspectContainerOptions, InspectContainerOptionsBuilder, KillContainerOptions,
+        ListVolumesOptions,
+    },
+};
+use cellblock_docker::{DEFAULT_IMAGE, DockerExecutor, Engine, Options, connect::Surroundings};
+use cellblock_exec::{ExecutionRequest, Executor, SessionSpec, Silent};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::engine::{client, containers, eventually, executor, executor_with};
+
+/// What tells the host's process its programs' marker.
+const LOAD: &str = "CELLBLOCK_TEST_LOAD";
+
+/// Who is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Target {
+    Host,
+    Driver,
+    Container,
+    Engine,
+}
+
+/// What the child of the tests below does: sessions without end, a few at once, from a pool. Not a
+/// test of its own: without the variable it does nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn as_a_host_under_load() {
+    let Ok(marker) = std::env::var(LOAD) else { return };
+    let executor = executor_with(Options { idle: 1, ..Options::default() }).await.unwrap();
+    let executor = Arc::new(executor);
+    // A program that leaves a process of its own behind.
+    let code = format!(
+        "import subprocess, sys, time\n\
+         subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', {marker:?}],\n    \
+         start_new_session=True)\n\
+         open('file', 'wb').write(bytes(1 << 20))\n\
+         time.sleep(0.2)"
+    );
+    for _ in 0..3 {
+        let (executor, code) = (executor.clone(), code.clone());
+        tokio::spawn(async move {
+            loop {
+                // Whatever fails was killed from outside.
+                if let Ok(mut session) = executor.open(SessionSpec::default()).await {
+                    let _ = session.execute(ExecutionRequest::python(&code)).await;
+                    let _ = session.close().await;
+                } else {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        });
+    }
+    println!("\nREADY");
+    tokio::time::sleep(Duration::from_secs(600)).await;
+}
+
+/// A process that opens sessions on the engine at this address; `None`: on the one of the tests.
+async fn host_under_load(marker: &str, engine: Option<&str>) -> tokio::process::Child {
+    let mut host = tokio::process::Command::new(std::env::current_exe().unwrap());
+    host.args(["--exact", "kills::as_a_host_under_load", "--nocapture"]).env(LOAD, marker);
+    host.stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    if let Some(engine) = engine {
+        host.env("DOCKER_HOST", engine);
+    }
+    let mut host = host.spawn().unwrap();
+    let mut lines = BufReader::new(host.stdout.take().unwrap()).lines();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        if line == "READY" {
+            return host;
+        }
+    }
+    panic!("the host did not come up");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_at_random_moments_leave_nothing() {
+    if executor().await.is_none() {
+        return;
+    }
+    let docker = client().await;
+    for target in [Target::Host, Target::Driver, Target::Container] {
+        for round in 0..rounds().unwrap_or(1) {
+            let what = format!("{target:?}, round {round}");
+            let marker = marker();
+            let mut host = host_under_load(&marker, None).await;
+            wait_at_most(1000).await;
+            let process = host.id().unwrap();
+            let (mut ids, mut volumes) = owned(&docker, process).await;
+            if target != Target::Host {
+                for id in &ids {
+                    kill(target, &docker, id).await;
+                }
+                wait_at_most(300).await;
+                let (more, more_volumes) = owned(&docker, process).await;
+                ids.extend(more);
+                volumes.extend(more_volumes);
+            }
+            assert!(!ids.is_empty() && !volumes.is_empty(), "the control: {what}");
+            host.kill().await.unwrap();
+            // What was made and not started is removed by the next start.
+            eventually(&format!("no container: {what}"), async || {
+                executor().await.is_some() && owned(&docker, process).await.0.is_empty()
+            })
+            .await;
+            eventually(&format!("no volume: {what}"), async || {
+                all_volumes(&docker).await.is_disjoint(&volumes)
+            })
+            .await;
+            eventually(&format!("no process: {what}"), async || processes_with(&marker) == 0).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_engine_leaves_nothing_once_it_is_back() {
+    let Some(rounds) = rounds() else {
+        println!("skipped: CELLBLOCK_TEST_KILLS is not set");
+        return;
+    };
+    let Some(shared) = executor().await else { return };
+    if !nix::unistd::Uid::effective().is_root() {
+        println!("skipped: only root can start an engine");
+        return;
+    }
+    drop(shared);
+    let docker = client().await;
+    let info = docker.info().await.unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let storage = info.driver.unwrap();
+    let address = format!("unix://{}/socket", directory.path().display());
+    let mut engine = start_engine(directory.path(), &storage, &address).await;
+    give_image(&address);
+    let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
+    let own = async || {
+        let surroundings = Surroundings { host: Some(address.clone()), ..Surroundings::default() };
+        let engine = Engine::connect_in(&surroundings).await.unwrap();
+        let options = Options { idle: 0, ..Options::default() };
+        // Its start removes what the dead left.
+        DockerExecutor::start_on(engine, options, &Silent).await.unwrap();
+        Docker::connect_with_unix(&address, 60, bollard::API_DEFAULT_VERSION)
+            .unwrap()
+            .negotiate_version()
+            .await
+            .unwrap()
+    };
+    own().await;
+    let before = mounts();
+    for round in 0..rounds {
+        let what = format!("{:?}, round {round}", Target::Engine);
+        let marker = marker();
+        let mut host = host_under_load(&marker, Some(&address)).await;
+        wait_at_most(1000).await;
+        let process = host.id().unwrap();
+        let (ids, _) = owned(&own().await, process).await;
+        assert!(!ids.is_empty(), "the control: {what}");
+        engine.kill().unwrap();
+        engine.wait().unwrap();
+        wait_at_most(300).await;
+        if round % 2 == 0 {
+            // The host dies, too, before the engine is back.
+            host.kill().await.unwrap();
+        }
+        engine = start_engine(directory.path(), &storage, &address).await;
+        host.kill().await.unwrap();
+        eventually(&format!("no container: {what}"), async || {
+            containers(&own().await, "cellblock.owner").await.is_empty()
+        })
+        .await;
+        eventually(&format!("no volume: {what}"), async || {
+            all_volumes(&own().await).await.is_empty()
+        })
+        .await;
+        eventually(&format!("no process: {what}"), async || processes_with(&marker) == 0).await;
+        eventually(&format!("no mount: {what}"), async || mounts() <= before).await;
+    }
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(i32::try_from(engine.id()).unwrap()),
+        nix::sys::signal::Signal::SIGTERM,
+    )
+    .unwrap();
+    engine.wait().unwrap();
+}
+
+/// An engine of its own below `directory`, without any network.
+async fn start_engine(directory: &Path, storage: &str, address: &str) -> Child {
+    // A killed one leaves both.
+    let _ = fs::remove_file(directory.join("pid"));
+    let log = fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
+    let mut engine = Command::new("dockerd")
+        .arg("--data-root")
+        .arg(directory.join("data"))
+        .arg("--exec-root")
+        .arg(directory.join("exec"))
+        .arg("--pidfile")
+        .arg(directory.join("pid"))
+        .args(["--host", address, "--storage-driver", storage])
+        .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    for _ in 0..600 {
+        if let Some(status) = engine.try_wait().unwrap() {
+            panic!("{status}: {}", fs::read_to_string(directory.join("log")).unwrap());
+        }
+        let version = Command::new("docker").args(["--host", address, "version"]).output().unwrap();
+        if version.status.success() {
+            return engine;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let _ = engine.kill();
+    panic!("no engine: {}", fs::read_to_string(directory.join("log")).unwrap());
+}
+
+/// Gives the engine at this address the image that the tests' engine has.
+fn give_image(address: &str) {
+    let mut from = Command::new("docker")
+        .args(["save", DEFAULT_IMAGE])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let loaded = Command::new("docker")
+        .args(["--host", address, "load"])
+        .stdin(from.stdout.take().unwrap())
+        .stdout(Stdio::null())
+        .status()
+        .unwrap();
+    assert!(loaded.success() && from.wait().unwrap().success());
+}
+
+/// The containers that this process has made, and their volumes.
+async fn owned(docker: &Docker, process: u32) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut ids, mut volumes) = (BTreeSet::new(), BTreeSet::new());
+    for container in containers(docker, "cellblock.owner").await {
+        let owner = container.labels.unwrap()["cellblock.owner"].clone();
+        if owner.split('/').nth(3) != Some(&process.to_string()) {
+            continue;
+        }
+        let mounts = container.mounts.into_iter().flatten();
+        volumes.extend(mounts.filter_map(|mount| mount.name));
+        ids.insert(container.id.unwrap());
+    }
+    (ids, volumes)
+}
+
+/// The names of all volumes of an engine.
+async fn all_volumes(docker: &Docker) -> BTreeSet<String> {
+    let volumes = docker.list_volumes(None::<ListVolumesOptions>).await.unwrap().volumes;
+    volumes.into_iter().flatten().map(|volume| volume.name).collect()
+}
+
+/// Kills a container, or its first process alone. It may be gone already.
+async fn kill(target: Target, docker: &Docker, id: &str) {
+    if target == Target::Container {
+        let _ = docker.kill_container(id, None::<KillContainerOptions>).await;
+        return;
+    }
+    let options: InspectContainerOptions = InspectContainerOptionsBuilder::default().build();
+    let Ok(container) = docker.inspect_container(id, Some(options)).await else { return };
+    let process = container.state.and_then(|state| state.pid).unwrap_or(0);
+    if process > 0 {
+        // Refused where the engine is another user's or on another machine: then nothing was killed.
+        let process = nix::unistd::Pid::from_raw(i32::try_from(process).unwrap());
+        let _ = nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// How many kills of each kind were asked for.
+fn rounds() -> Option<u32> {
+    std::env::var("CELLBLOCK_TEST_KILLS").ok().and_then(|text| text.parse().ok())
+}
+
+/// Text that only one round's programs have among their arguments.
+fn marker() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("cellblock-kills-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Processes of this machine with the text among their arguments.
+fn processes_with(text: &str) -> usize {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let arguments = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+    arguments.filter(|arguments| String::from_utf8_lossy(arguments).contains(text)).count()
+}
+
+/// Waits for a random time of so many milliseconds at most.
+async fn wait_at_most(milliseconds: u64) {
+    use std::hash::{BuildHasher as _, RandomState};
+    let random = RandomState::new().hash_one(0);
+    tokio::time::sleep(Duration::from_millis(random % milliseconds)).await;
+}
