@@ -170,8 +170,8 @@ async fn a_killed_engine_leaves_nothing_once_it_is_back() {
         let process = host.id().unwrap();
         let (ids, _) = owned(&own().await, process).await;
         assert!(!ids.is_empty(), "the control: {what}");
-        engine.kill().unwrap();
-        engine.wait().unwrap();
+        engine.0.kill().unwrap();
+        engine.0.wait().unwrap();
         wait_at_most(300).await;
         if round % 2 == 0 {
             // The host dies, too, before the engine is back.
@@ -190,20 +190,35 @@ async fn a_killed_engine_leaves_nothing_once_it_is_back() {
         eventually(&format!("no process: {what}"), async || processes_with(&marker) == 0).await;
         eventually(&format!("no mount: {what}"), async || mounts() <= before).await;
     }
-    nix::sys::signal::kill(
-        nix::unistd::Pid::from_raw(i32::try_from(engine.id()).unwrap()),
-        nix::sys::signal::Signal::SIGTERM,
-    )
-    .unwrap();
-    engine.wait().unwrap();
+}
+
+/// An engine of the test's own, and how it ends if nobody kills it.
+struct OwnEngine(Child);
+
+impl Drop for OwnEngine {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            // It ends its own helpers then.
+            let process = nix::unistd::Pid::from_raw(self.0.id() as i32);
+            let _ = nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM);
+            let _ = self.0.wait();
+        }
+    }
 }
 
 /// An engine of its own below `directory`, without any network.
-async fn start_engine(directory: &Path, storage: &str, address: &str) -> Child {
-    // A killed one leaves both.
-    let _ = fs::remove_file(directory.join("pid"));
+async fn start_engine(directory: &Path, storage: &str, address: &str) -> OwnEngine {
+    // A killed one leaves these. Its containerd has ended with it, but is taken for alive where the
+    // machine's first process collects nobody.
+    for name in ["pid", "exec/containerd/containerd.pid"] {
+        let _ = fs::remove_file(directory.join(name));
+    }
     let log = fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
-    let mut engine = Command::new("dockerd")
+    // Not the settings of the machine's engine.
+    fs::write(directory.join("settings"), "{}").unwrap();
+    let engine = Command::new("dockerd")
+        .arg("--config-file")
+        .arg(directory.join("settings"))
         .arg("--data-root")
         .arg(directory.join("data"))
         .arg("--exec-root")
@@ -214,10 +229,10 @@ async fn start_engine(directory: &Path, storage: &str, address: &str) -> Child {
         .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
         .stdout(Stdio::null())
         .stderr(log)
-        .spawn()
-        .unwrap();
+        .spawn();
+    let mut engine = OwnEngine(engine.unwrap());
     for _ in 0..600 {
-        if let Some(status) = engine.try_wait().unwrap() {
+        if let Some(status) = engine.0.try_wait().unwrap() {
             panic!("{status}: {}", fs::read_to_string(directory.join("log")).unwrap());
         }
         let version = Command::new("docker").args(["--host", address, "version"]).output().unwrap();
@@ -226,14 +241,13 @@ async fn start_engine(directory: &Path, storage: &str, address: &str) -> Child {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let _ = engine.kill();
     panic!("no engine: {}", fs::read_to_string(directory.join("log")).unwrap());
 }
 
 /// Gives the engine at this address the image that the tests' engine has.
 fn give_image(address: &str) {
     let mut from = Command::new("docker")
-        .args(["save", DEFAULT_IMAGE])
+        .args(["save", &cellblock_docker::image_reference(DEFAULT_IMAGE)])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
