@@ -113,9 +113,6 @@ impl Container {
     /// Makes a container that is not started. Only for use on a task that is not dropped halfway.
     async fn create(engine: &Engine, mut body: ContainerCreateBody) -> Result<Self> {
         let volume = volume::mark(&mut body, &engine.owner);
-        if !engine.takes_profiles {
-            without_profile(&mut body);
-        }
         let image = body.image.clone().unwrap_or_default();
         // By its name it can be removed even when nobody is there any more to hear its id.
         let name = name(engine);
@@ -207,12 +204,6 @@ impl Drop for Container {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-/// Takes the profile of system calls out of a request: the engine's own applies.
-fn without_profile(body: &mut ContainerCreateBody) {
-    let options = body.host_config.as_mut().and_then(|host| host.security_opt.as_mut());
-    options.into_iter().for_each(|options| options.retain(|one| !one.starts_with("seccomp=")));
 }
 
 /// A name that no other container has: the owner's, shortened, and a number.

@@ -19,9 +19,6 @@ pub struct Engine {
     pub(crate) docker: Docker,
     pub(crate) endpoint: Endpoint,
     pub(crate) info: SystemInfo,
-    /// Whether it takes a profile of system calls with a container. Podman's API takes the path of
-    /// one on its own machine instead, so there its own profile applies.
-    pub(crate) takes_profiles: bool,
     /// Whom what we make there belongs to.
     pub(crate) owner: Owner,
 }
@@ -30,7 +27,8 @@ impl Engine {
     /// Connects as the `docker` command does.
     ///
     /// # Errors
-    /// As [`endpoints`]; [`Error::Start`] when no engine answers, or it may not be used: the message says what to do.
+    /// As [`endpoints`]; [`Error::Start`] when no engine answers, or it may not be used: the message says what to do;
+    /// [`Error::Unsupported`] for Podman.
     pub async fn connect() -> Result<Self> {
         Self::connect_in(&Surroundings::here()).await
     }
@@ -58,7 +56,7 @@ impl Engine {
             unreachable(
                 "no Docker engine is running",
                 format!(
-                    "none of {} exists; install and start Docker or Podman, or set DOCKER_HOST",
+                    "none of {} exists; install and start Docker, or set DOCKER_HOST",
                     sockets.join(", ")
                 ),
             )
@@ -83,9 +81,19 @@ impl Engine {
         let info = docker.info().await.map_err(failed)?;
         let version = docker.version().await.map_err(failed)?;
         let mut components = version.components.iter().flatten();
-        let takes_profiles = !components.any(|component| component.name.contains("Podman"));
+        if components.any(|component| component.name.contains("Podman")) {
+            // Tried with 4.3.1.
+            return Err((
+                Error::Unsupported(format!(
+                    "the engine at {} is Podman, whose interface takes neither a limit on the number of files nor a \
+                     filter of system calls with a container; use a Docker engine",
+                    endpoint.address
+                )),
+                true,
+            ));
+        }
         let (endpoint, owner) = (endpoint.clone(), Owner::here());
-        Ok(Self { docker, endpoint, info, takes_profiles, owner })
+        Ok(Self { docker, endpoint, info, owner })
     }
 
     /// A client that waits as long as it takes, for requests that answer when something has happened.

@@ -1,4 +1,4 @@
-//! Runs code in containers, through the API of a Docker engine (or one that speaks it, as Podman does).
+//! Runs code in containers, through the API of a Docker engine.
 //!
 //! One container is one session. Our driver is its first process; blocks reach it over the container's standard input, which
 //! costs a fraction of a millisecond where starting a process in a container costs a hundred. Some containers are kept

@@ -237,3 +237,29 @@ async fn tls_that_is_not_built_in_is_told() {
     let error = text(&Engine::connect_in(&here).await.unwrap_err());
     assert!(error.contains("wants TLS") && error.contains("feature `tls`"), "{error}");
 }
+
+/// Podman speaks the same language, but cannot be told all that a session needs.
+#[tokio::test]
+async fn podman_is_refused_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let address = format!("unix://{}/socket", directory.path().display());
+    let service = tokio::process::Command::new("podman")
+        .args(["system", "service", "--time=0", &address])
+        .kill_on_drop(true)
+        .spawn();
+    let Ok(_service) = service else {
+        println!("skipped: podman is not installed");
+        return;
+    };
+    let surroundings = Surroundings { host: Some(address), ..Surroundings::default() };
+    let mut refusal = Engine::connect_in(&surroundings).await.map(drop).map_err(|it| text(&it));
+    for _ in 0..200 {
+        // It takes a moment to come up.
+        if refusal.as_ref().is_err_and(|text| text.contains("Podman")) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        refusal = Engine::connect_in(&surroundings).await.map(drop).map_err(|it| text(&it));
+    }
+    panic!("{refusal:?}");
+}
