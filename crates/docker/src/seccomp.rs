@@ -62,8 +62,8 @@ fn together(rules: &[&Rule]) -> Vec<Vec<Value>> {
             ways = vec![Vec::new()];
         }
         let with_each = |way: Vec<Value>| {
-            let longer = |condition: &Value| [way.as_slice(), &[condition.clone()]].concat();
-            conditions.iter().map(longer).collect::<Vec<_>>()
+            let longer = |one: &Value| way.iter().chain([one]).cloned().collect();
+            conditions.iter().map(longer).collect::<Vec<Vec<_>>>()
         };
         ways = ways.into_iter().flat_map(with_each).collect();
     }
