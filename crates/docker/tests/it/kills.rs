@@ -216,8 +216,9 @@ async fn start_engine(directory: &Path, storage: &str, address: &str) -> OwnEngi
     let log = fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
     // Not the settings of the machine's engine.
     fs::write(directory.join("settings"), "{}").unwrap();
-    let engine = Command::new("dockerd")
-        .arg("--config-file")
+    // In a network namespace of its own, for it removes the bridge that it is not to have.
+    let engine = Command::new("unshare")
+        .args(["--net", "dockerd", "--config-file"])
         .arg(directory.join("settings"))
         .arg("--data-root")
         .arg(directory.join("data"))
