@@ -100,19 +100,20 @@ async fn kills_at_random_moments_leave_nothing() {
             let what = format!("{target:?}, round {round}");
             let marker = marker();
             let mut host = host_under_load(&marker, None).await;
-            wait_at_most(1000).await;
             let process = host.id().unwrap();
-            let (mut ids, mut volumes) = owned(&docker, process).await;
+            eventually(&format!("the control, a volume: {what}"), async || {
+                !owned(&docker, process).await.1.is_empty()
+            })
+            .await;
+            wait_at_most(1000).await;
+            let (ids, mut volumes) = owned(&docker, process).await;
             if target != Target::Host {
                 for id in &ids {
                     kill(target, &docker, id).await;
                 }
                 wait_at_most(300).await;
-                let (more, more_volumes) = owned(&docker, process).await;
-                ids.extend(more);
-                volumes.extend(more_volumes);
+                volumes.extend(owned(&docker, process).await.1);
             }
-            assert!(!ids.is_empty() && !volumes.is_empty(), "the control: {what}");
             host.kill().await.unwrap();
             // What was made and not started is removed by the next start.
             eventually(&format!("no container: {what}"), async || {
@@ -166,10 +167,13 @@ async fn a_killed_engine_leaves_nothing_once_it_is_back() {
         let what = format!("{:?}, round {round}", Target::Engine);
         let marker = marker();
         let mut host = host_under_load(&marker, Some(&address)).await;
-        wait_at_most(1000).await;
         let process = host.id().unwrap();
-        let (ids, _) = owned(&own().await, process).await;
-        assert!(!ids.is_empty(), "the control: {what}");
+        let docker = own().await;
+        eventually(&format!("the control, a volume: {what}"), async || {
+            !owned(&docker, process).await.1.is_empty()
+        })
+        .await;
+        wait_at_most(1000).await;
         engine.0.kill().unwrap();
         engine.0.wait().unwrap();
         wait_at_most(300).await;

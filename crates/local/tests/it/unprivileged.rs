@@ -22,7 +22,7 @@ fn everything_as_an_ordinary_user() {
     fs::create_dir(&home).unwrap();
     std::os::unix::fs::chown(&home, Some(USER), Some(USER)).unwrap();
     let passed = Command::new(&program)
-        .args(["--skip", "unprivileged::", "--test-threads", "2"])
+        .args(["--skip", "unprivileged::", "--test-threads", "4"])
         .current_dir("/")
         .env("HOME", &home)
         .env_remove("XDG_CACHE_HOME")
@@ -73,7 +73,7 @@ fn landlock_in_a_container_without_rights() {
             .args(["--env", "HOME=/tmp", "--env", "CELLBLOCK_TEST_CONTAINED=1"])
             .args(["--env", "CARGO_MANIFEST_DIR=/", "--volume", "/usr:/usr:ro"])
             .args(["--volume", "/etc/ld.so.cache:/etc/ld.so.cache:ro", "--volume", &program])
-            .args([&image, "/it", "--test-threads", "2", "--skip", "packages_are_not_poisoned"])
+            .args([&image, "/it", "--test-threads", "4", "--skip", "packages_are_not_poisoned"])
             // Where an overlay is a program of its own, this takes it too long.
             .args(["--skip", "a_hundred_thousand_files"])
             .args(["attacks::", "conformance::landlock::limits", "conformance::landlock::work"])
