@@ -39,6 +39,8 @@ enum End {
     Closed,
     /// A message is longer than any may be, or its fields do not fill it.
     Invalid,
+    /// The driver says that it cannot continue.
+    Failed,
 }
 
 /// What a cell sends: the first byte says how the rest arrives.
@@ -49,7 +51,12 @@ enum End {
 /// - Files stay inside and within their limits: see `files`.
 pub fn received(bytes: &[u8]) {
     let Some((how, bytes)) = bytes.split_first() else { return };
-    let (expected, end) = read(bytes);
+    let (mut expected, mut end) = read(bytes);
+    if let Some(at) = expected.iter().position(|(kind, _)| *kind == protocol::FAILED) {
+        // The driver's last message.
+        expected.truncate(at);
+        end = End::Failed;
+    }
     let (mut wire, _) = wire(Some(bytes), *how);
     let mut messages = Vec::new();
     let given = loop {
@@ -57,12 +64,13 @@ pub fn received(bytes: &[u8]) {
             Ok(message) => messages.push(message),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break End::Closed,
             Err(error) if error.kind() == io::ErrorKind::InvalidData => break End::Invalid,
+            Err(error) if error.kind() == io::ErrorKind::Other => break End::Failed,
             Err(error) => panic!("{error:?}"),
         }
     };
     assert_eq!(messages.iter().map(plain).collect::<Vec<_>>(), expected);
     assert_eq!(given, end);
-    assert!(given == End::Invalid || how & 1 == 1 || !wire.is_open());
+    assert!(given != End::Closed || how & 1 == 1 || !wire.is_open());
     for message in &messages {
         let _ = Ended::of(message);
     }

@@ -77,3 +77,9 @@ fn content_that_was_not_sent_is_seen() {
     arriving.complete();
     check(&arriving, vec![(b"a".to_vec(), b"two".to_vec())], 10, 2);
 }
+
+/// Found by the target `wire`.
+#[test]
+fn a_driver_may_say_that_it_cannot_continue() {
+    received(b"\x01l\x07\0\0\0\x03\0\0\0d/ey\0\0\0\0");
+}

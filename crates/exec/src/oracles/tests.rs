@@ -179,3 +179,11 @@ fn the_oracles_reach_what_they_check() {
     assert_eq!(answer, Poll::Ready(b"v{\"a\":1}".to_vec()));
     assert_eq!(*tools.called.lock().unwrap(), ["echo"]);
 }
+
+/// Found by the target `requirements`: the normal form is longer than what was written.
+#[test]
+fn a_requirement_may_grow_into_its_normal_form() {
+    for count in 1..200 {
+        requirement(&format!("a>{}", vec!["1r1"; count].join(",>")));
+    }
+}

@@ -122,7 +122,12 @@ impl FromStr for Requirement {
                 .collect::<Vec<_>>()
                 .join(",")
         };
-        Ok(Self { name, extras, version })
+        let requirement = Self { name, extras, version };
+        // Its normal form can be longer: `1r1` is `1.post1`.
+        if requirement.to_string().len() > MAX_LENGTH {
+            return Err(refused("it is too long"));
+        }
+        Ok(requirement)
     }
 }
 
