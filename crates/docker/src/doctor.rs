@@ -14,7 +14,8 @@ pub async fn checks() -> Vec<Check> {
         Ok(engine) => checks_of(&engine).await,
         Err(error) => {
             let found = cellblock_exec::with_causes(&error);
-            let hint = "start Docker and make sure that you may use it, or name an engine with DOCKER_HOST";
+            let hint = "start Docker and make sure that you may use it, or name an engine with \
+                        DOCKER_HOST";
             vec![check("engine", false, found, Some(hint))]
         }
     }

@@ -27,8 +27,8 @@ impl Engine {
     /// Connects as the `docker` command does.
     ///
     /// # Errors
-    /// As [`endpoints`]; [`Error::Start`] when no engine answers, or it may not be used: the message says what to do;
-    /// [`Error::Unsupported`] for Podman.
+    /// As [`endpoints`]; [`Error::Start`] when no engine answers, or it may not be used: the message
+    /// says what to do; [`Error::Unsupported`] for Podman.
     pub async fn connect() -> Result<Self> {
         Self::connect_in(&Surroundings::here()).await
     }
@@ -85,8 +85,9 @@ impl Engine {
             // Tried with 4.3.1.
             return Err((
                 Error::Unsupported(format!(
-                    "the engine at {} is Podman, whose interface takes neither a limit on the number of files nor a \
-                     filter of system calls with a container; use a Docker engine",
+                    "the engine at {} is Podman, whose interface takes neither a limit on the \
+                     number of files nor a filter of system calls with a container; use a Docker \
+                     engine",
                     endpoint.address
                 )),
                 true,

@@ -14,8 +14,8 @@ const REFUSE: &str = "SCMP_ACT_ERRNO";
 
 /// The profile, as the engine takes it in a security option.
 ///
-/// Rules of an engine are of the form "allow if". A rule that cannot be said that way is left out: the one about typing into terminals, which containers do
-/// not have.
+/// Rules of an engine are of the form "allow if". A rule that cannot be said that way is left out:
+/// the one about typing into terminals, which containers do not have.
 pub(crate) fn profile() -> Value {
     let rules = || RULES.iter().filter(|rule| rule.cells == Cells::All);
     let of = |name: &str| rules().filter(|rule| rule.calls.contains(&name)).collect::<Vec<_>>();
@@ -26,13 +26,11 @@ pub(crate) fn profile() -> Value {
             [rule] if rule.which == Which::Any => {
                 denied.entry(rule.answer.errno()).or_insert_with(Vec::new).push(call.name);
             }
-            rules => match together(rules).as_slice() {
-                [] => allowed.push(call.name),
-                ways => rest.extend(
-                    ways.iter()
-                        .map(|args| json!({"names": [call.name], "action": ALLOW, "args": args})),
-                ),
-            },
+            rules => rest.extend(
+                together(rules)
+                    .iter()
+                    .map(|args| json!({"names": [call.name], "action": ALLOW, "args": args})),
+            ),
         }
     }
     let mut calls = vec![json!({"names": allowed, "action": ALLOW})];
@@ -54,13 +52,10 @@ pub(crate) fn profile() -> Value {
 }
 
 /// The ways in which a call satisfies all of its rules that can be said: in each, all conditions
-/// hold.
+/// hold. Without such a rule there is one way, without conditions.
 fn together(rules: &[&Rule]) -> Vec<Vec<Value>> {
-    let mut ways = Vec::new();
+    let mut ways = vec![Vec::new()];
     for conditions in rules.iter().filter_map(|rule| allowing(rule)) {
-        if ways.is_empty() {
-            ways = vec![Vec::new()];
-        }
         let with_each = |way: Vec<Value>| {
             let longer = |one: &Value| way.iter().chain([one]).cloned().collect();
             conditions.iter().map(longer).collect::<Vec<Vec<_>>>()

@@ -429,7 +429,8 @@ pub const RULES: &[Rule] = &[
         calls: &["splice", "tee", "vmsplice", "sendfile"],
         cells: Cells::UncountedMemory,
         answer: Answer::Missing,
-        why: "pages that wait in pipes: one byte can hold two megabytes; programs fall back to copies",
+        why: "pages that wait in pipes: one byte can hold two megabytes; programs fall back to \
+              copies",
         ..ANY
     },
     Rule {

@@ -178,7 +178,7 @@ impl<'a> OpenToOwner<'a> {
         Ok(Self { directory, closed: (!may).then_some(mode) })
     }
 
-    /// Whether it is closed otherwise.
+    /// Tells whether it is closed otherwise.
     pub fn was_closed(&self) -> bool {
         self.closed.is_some()
     }

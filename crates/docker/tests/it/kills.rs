@@ -1,5 +1,5 @@
-//! Kills at random moments under load: of the host's process, of a driver, of a container, and of an
-//! engine of the test's own. Afterwards nothing is left of the sessions.
+//! Kills at random moments under load: of the host's process, of a driver, of a container, and of
+//! an engine of the test's own. Afterwards nothing is left of the sessions.
 //!
 //! The variable `CELLBLOCK_TEST_KILLS` sets how many of each; 50 take some minutes. The engine is
 //! killed only when it is set, since starting one needs root and some seconds.
@@ -15,18 +15,17 @@ use std::{
 
 use bollard::{
     Docker,
-    query_parameters::{
-        InspectContainerOptions, InspectContainerOptionsBuilder, KillContainerOptions,
-        ListVolumesOptions,
-    },
+    query_parameters::{InspectContainerOptions, KillContainerOptions, ListVolumesOptions},
 };
 use cellblock_docker::{DEFAULT_IMAGE, DockerExecutor, Engine, Options, connect::Surroundings};
-use cellblock_exec::{ExecutionRequest, Executor, SessionSpec, Silent};
+use cellblock_exec::{
+    ExecutionRequest, Executor, SessionSpec, Silent, conformance::processes::processes_with,
+};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::engine::{client, containers, eventually, executor, executor_with};
 
-/// What tells the host's process its programs' marker.
+/// The variable that gives the host's process the marker of its programs.
 const LOAD: &str = "CELLBLOCK_TEST_LOAD";
 
 /// Who is killed.
@@ -38,7 +37,7 @@ enum Target {
     Engine,
 }
 
-/// What the child of the tests below does: sessions without end, a few at once, from a pool. Not a
+/// The work of the tests' child process: sessions without end, a few at once, from a pool. Not a
 /// test of its own: without the variable it does nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn as_a_host_under_load() {
@@ -135,12 +134,13 @@ async fn a_killed_engine_leaves_nothing_once_it_is_back() {
         println!("skipped: CELLBLOCK_TEST_KILLS is not set");
         return;
     };
-    let Some(shared) = executor().await else { return };
+    if executor().await.is_none() {
+        return;
+    }
     if !nix::unistd::Uid::effective().is_root() {
         println!("skipped: only root can start an engine");
         return;
     }
-    drop(shared);
     let docker = client().await;
     let info = docker.info().await.unwrap();
     let directory = tempfile::tempdir().unwrap();
@@ -292,17 +292,17 @@ async fn kill(target: Target, docker: &Docker, id: &str) {
         let _ = docker.kill_container(id, None::<KillContainerOptions>).await;
         return;
     }
-    let options: InspectContainerOptions = InspectContainerOptionsBuilder::default().build();
-    let Ok(container) = docker.inspect_container(id, Some(options)).await else { return };
+    let found = docker.inspect_container(id, None::<InspectContainerOptions>).await;
+    let Ok(container) = found else { return };
     let process = container.state.and_then(|state| state.pid).unwrap_or(0);
     if process > 0 {
-        // Refused where the engine is another user's or on another machine: then nothing was killed.
+        // An engine of another user or machine refuses it; then nothing was killed.
         let process = nix::unistd::Pid::from_raw(i32::try_from(process).unwrap());
         let _ = nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGKILL);
     }
 }
 
-/// How many kills of each kind were asked for.
+/// The number of kills of each kind that was asked for.
 fn rounds() -> Option<u32> {
     std::env::var("CELLBLOCK_TEST_KILLS").ok().and_then(|text| text.parse().ok())
 }
@@ -312,13 +312,6 @@ fn marker() -> String {
     use std::sync::atomic::{AtomicU32, Ordering};
     static NEXT: AtomicU32 = AtomicU32::new(0);
     format!("cellblock-kills-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// Processes of this machine with the text among their arguments.
-fn processes_with(text: &str) -> usize {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let arguments = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-    arguments.filter(|arguments| String::from_utf8_lossy(arguments).contains(text)).count()
 }
 
 /// Waits for a random time of so many milliseconds at most.

@@ -33,7 +33,7 @@ except (ImportError, OSError, AttributeError) as error:
 }
 
 /// The number of the host's processes with this text among their arguments.
-pub(super) fn processes_with(text: &str) -> usize {
+pub fn processes_with(text: &str) -> usize {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     processes
         .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())

@@ -1,13 +1,14 @@
-//! Whether parts of the system belong to the user whom programs run as.
+//! Parts of the system that belong to the user whom programs run as.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use nix::unistd::Uid;
 
-/// How many directories below `/usr` are looked at. `/usr/local/lib/python3/site-packages` is four.
+/// The depth to which directories below `/usr` are looked at.
+/// `/usr/local/lib/python3/site-packages` is four.
 const DEPTH: usize = 4;
 
-/// Whether this user owns a directory of the system, such as a `/usr/local` that was handed over
+/// Tells whether this user owns a directory of the system, such as a `/usr/local` that was handed over
 /// for an installer's sake. The owner of a single file in others' directories is not looked for.
 pub(crate) fn owns_system_directories(user: Uid) -> bool {
     owns_below(Path::new("/usr"), user, DEPTH)

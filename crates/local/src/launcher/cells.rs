@@ -1,6 +1,7 @@
 //! The cells of a launcher, and how they begin.
 
 use std::{
+    cell::OnceCell,
     collections::HashMap,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
@@ -36,6 +37,7 @@ pub(crate) struct Cells {
     pub(super) facts: Facts,
     pub(super) launcher: OwnedFd,
     pub(super) user: (Uid, Gid),
+    owns_system: OnceCell<bool>,
     pub(super) plans: Vec<Prepared>,
     pub(super) cells: HashMap<u64, Cell>,
     pub(super) spare: Option<Spare>,
@@ -103,6 +105,7 @@ impl Cells {
             facts,
             launcher,
             user: (Uid::effective(), Gid::effective()),
+            owns_system: OnceCell::new(),
             plans: Vec::new(),
             cells: HashMap::new(),
             spare: None,
@@ -263,8 +266,7 @@ impl Cells {
                 // As root, programs become another user, who owns nothing.
                 owner: !self.user.0.is_root(),
                 readable: !kind.visible.is_empty()
-                    || kind.isolation != Isolation::Namespaces
-                        && inside::owns_system_directories(self.user.0),
+                    || kind.isolation == Isolation::Landlock && self.owns_system(),
                 scoped_signals: self.facts.landlock >= inside::SCOPES,
             })
         };
@@ -275,6 +277,11 @@ impl Cells {
             filters,
         });
         Ok(self.plans.len() - 1)
+    }
+
+    /// Tells whether parts of the system are this user's. They are looked for once.
+    fn owns_system(&self) -> bool {
+        *self.owns_system.get_or_init(|| inside::owns_system_directories(self.user.0))
     }
 
     /// Ends a process that was made in advance.

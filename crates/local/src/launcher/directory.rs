@@ -65,7 +65,7 @@ pub(crate) fn make_for_packages(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Whether this is a directory of this user's, and no link.
+/// Tells whether this is a directory of this user's, and no link.
 fn is_own(path: &Path) -> io::Result<bool> {
     let (parent, name) = split(path)?;
     let found = beneath::look(parent.as_fd(), name.as_ref())?;

@@ -63,8 +63,8 @@ pub(crate) fn kill_below(root: i32) {
     kill_held(root, &descendants(root));
 }
 
-/// Signals a process that was seen below `root`. Its number may have passed to another meanwhile, so the process is
-/// held before its parents are looked at once more.
+/// Signals a process that was seen below `root`. Its number may have passed to another meanwhile,
+/// so the process is held before its parents are looked at once more.
 fn signal(pid: i32, root: i32, signal: i32) {
     let Ok(process) = sys::open_process(Pid::from_raw(pid)) else { return };
     if is_below(pid, root) {

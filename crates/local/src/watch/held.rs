@@ -13,10 +13,10 @@ use std::{
 /// kernel for all pipes of a user together.
 const PIPE: u64 = 64 * 1024;
 
-/// What the kernel writes behind the path of a removed file.
+/// The kernel's mark behind the path of a removed file.
 const REMOVED: &[u8] = b" (deleted)";
 
-/// What processes hold.
+/// Files and buffers that processes hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Held {
     /// Bytes of removed files.
@@ -25,9 +25,9 @@ pub(crate) struct Held {
     pub count: u64,
     /// Bytes that may wait in sockets and pipes.
     pub buffers: u64,
-    /// Whether a process does not let itself be looked into.
+    /// A process does not let itself be looked into.
     pub hidden: bool,
-    /// Whether there is a removed file of unknown size.
+    /// A removed file of unknown size is held.
     pub unknown: bool,
 }
 
@@ -49,21 +49,23 @@ pub(crate) fn look(processes: &[i32], directory: Option<&Path>) -> Held {
 /// Gives also the numbers of removed files that are mapped and whose size nobody tells.
 fn look_once(processes: &[i32], directory: Option<&Path>) -> (Held, HashSet<u64>) {
     let mut look = Look { directory, held: Held::default(), seen: HashSet::new() };
+    for pid in processes {
+        // Its program may have been removed. Who cannot see that cannot see its descriptors either.
+        let _ = look.at(&PathBuf::from(format!("/proc/{pid}/exe")));
+    }
     for task in processes.iter().flat_map(|pid| tasks(*pid)) {
-        let looked = fs::read_dir(task.join("fd")).and_then(|descriptors| {
-            look.at(&task.join("exe"))?;
-            descriptors.flatten().try_for_each(|descriptor| look.at(&descriptor.path()))
+        let looked = fs::read_dir(task.join("fd")).and_then(|mut descriptors| {
+            descriptors.try_for_each(|descriptor| look.at(&descriptor?.path()))
         });
         let is_refused = looked.is_err_and(|error| error.kind() == ErrorKind::PermissionDenied);
         look.held.hidden |= is_refused && has_memory(&task);
     }
     let mut unknown = HashSet::new();
-    let mapped = directory.map(|directory| {
-        processes.iter().flat_map(|pid| removed_and_mapped(*pid, directory)).collect::<Vec<_>>()
-    });
-    for (number, mapping) in mapped.unwrap_or_default() {
+    let Some(directory) = directory else { return (look.held, unknown) };
+    let mut known: HashSet<u64> = look.seen.iter().map(|(_, number)| *number).collect();
+    for (number, mapping) in processes.iter().flat_map(|pid| removed_and_mapped(*pid, directory)) {
         // Only root may follow this link, and see how long the file is.
-        if !look.seen.iter().any(|(_, seen)| *seen == number) && look.at(&mapping).is_err() {
+        if known.insert(number) && look.at(&mapping).is_err() {
             unknown.insert(number);
         }
     }
@@ -84,7 +86,7 @@ fn has_memory(task: &Path) -> bool {
 struct Look<'a> {
     directory: Option<&'a Path>,
     held: Held,
-    /// What has been counted, by device and number.
+    /// The files, sockets and pipes that have been counted, by device and number.
     seen: HashSet<(u64, u64)>,
 }
 
@@ -108,8 +110,8 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Whether this leads to a removed file of the directory, by the path that the kernel still
-    /// knows; the number of names is not right on every file system. A path that is longer than it
+    /// Tells whether this leads to a removed file of the directory, by the path that the kernel
+    /// still knows; the number of names is not right on every file system. A path that is longer than it
     /// can tell may be any.
     fn was_inside(&self, link: &Path) -> bool {
         let Some(directory) = self.directory else { return false };

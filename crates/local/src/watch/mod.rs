@@ -26,8 +26,8 @@ use crate::{
 /// The driver and its worker.
 const OWN: u32 = 2;
 
-/// A walk through files, and a look at what processes hold, are not made again before they have taken no more than
-/// this fraction of the time.
+/// A walk through files, and a look at what processes hold, are not made again before they have
+/// taken no more than this fraction of the time.
 const SHARE: u32 = 10;
 
 /// A walk through files that takes less is made at every look.
@@ -48,8 +48,9 @@ pub(crate) struct Watch {
     /// The last look at what processes hold, and when the next is due.
     held: held::Held,
     held_due: Instant,
-    /// Whether programs cannot keep others from looking into them, so that nobody does by accident.
-    is_open: bool,
+    /// A process that cannot be looked into breaks the limits. Not at the level `none`, where Python's
+    /// own processes can close themselves for a moment.
+    punishes_hiding: bool,
     kills: u64,
     refusals: u64,
 }
@@ -87,7 +88,7 @@ impl Watch {
             files_due: Instant::now(),
             held: held::Held::default(),
             held_due: Instant::now(),
-            is_open: isolation != Isolation::None,
+            punishes_hiding: isolation != Isolation::None,
             kills: 0,
             refusals: 0,
         })
@@ -110,7 +111,9 @@ impl Watch {
         let files = self.all_files();
         let memory = match self.counted(Controller::Memory) {
             Some(counted) => counted,
-            None if self.held.hidden && self.is_open => self.limits.memory.saturating_add(1),
+            None if self.held.hidden && self.punishes_hiding => {
+                self.limits.memory.saturating_add(1)
+            }
             None => self.held.buffers + processes::memory(&all, self.limits.memory),
         };
         // The kernel has refused a process; by now there may be fewer again.
@@ -155,7 +158,7 @@ impl Watch {
         }
         let programs: Vec<i32> = all.iter().copied().filter(|pid| *pid != driver).collect();
         let look = || held::look(&programs, self.directory.as_deref());
-        // Root in a container may not look into processes of others; the driver has nothing to hide.
+        // Root in a container may not look into processes of others. The driver hides nothing.
         let may_look = fs::metadata(format!("/proc/{driver}/fd/0")).is_ok();
         let nobody = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
         self.held = if may_look { look() } else { sys::as_user(nobody.0, nobody.1, look) };
@@ -165,7 +168,7 @@ impl Watch {
     /// The files of the cell and those that are removed and held.
     fn all_files(&self) -> disk::Files {
         let uncounted = self.held.hidden || self.held.unknown;
-        if uncounted && self.is_open && self.directory.is_some() {
+        if uncounted && self.punishes_hiding && self.directory.is_some() {
             return disk::Files::UNCOUNTABLE;
         }
         disk::Files {

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cellblock_exec::{ExecutionRequest, Executor, Isolation, Session, SessionSpec};
+use cellblock_exec::{
+    ExecutionRequest, Executor, Isolation, Session, SessionSpec,
+    conformance::processes::processes_with,
+};
 use cellblock_local::{LocalExecutor, Options};
 
 use super::walls::levels;
@@ -43,13 +46,6 @@ fn marker() -> String {
 
 fn hydra(marker: &str) -> String {
     HYDRA.replace("MARKER", &format!("{marker:?}"))
-}
-
-/// Processes of this machine with the text among their arguments.
-fn processes_with(text: &str) -> usize {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let arguments = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-    arguments.filter(|arguments| String::from_utf8_lossy(arguments).contains(text)).count()
 }
 
 /// Control groups and directories that these keepers have made.

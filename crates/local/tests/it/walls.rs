@@ -20,8 +20,13 @@ pub fn walls() -> Vec<Isolation> {
 /// The levels that can be had where these tests run.
 pub fn levels() -> Vec<Isolation> {
     let all = [Isolation::Namespaces, Isolation::Landlock, Isolation::None];
-    let contained = std::env::var_os("CELLBLOCK_TEST_CONTAINED").is_some();
+    let contained = is_contained();
     all.into_iter().filter(|level| !contained || *level != Isolation::Namespaces).collect()
+}
+
+/// Tells whether these tests run in a container without rights.
+pub fn is_contained() -> bool {
+    std::env::var_os("CELLBLOCK_TEST_CONTAINED").is_some()
 }
 
 pub async fn run(isolation: Isolation, code: &str) -> ExecutionResult {
