@@ -15,7 +15,7 @@ pub enum Error {
     #[error("{0}")]
     Invalid(String),
     /// A model failed.
-    #[error("the model of {agent} failed")]
+    #[error("the model of `{agent}` failed")]
     Model {
         /// The agent of the model.
         agent: String,
@@ -24,7 +24,7 @@ pub enum Error {
         source: ModelError,
     },
     /// A sandbox failed.
-    #[error("the executor of {agent} failed")]
+    #[error("the executor of `{agent}` failed")]
     Code {
         /// The agent that runs code.
         agent: String,
@@ -33,7 +33,7 @@ pub enum Error {
         source: cellblock_exec::Error,
     },
     /// A question to a person failed.
-    #[error("the person behind {agent} cannot be asked")]
+    #[error("the person behind `{agent}` cannot be asked")]
     Human {
         /// The agent that the person stands behind.
         agent: String,
@@ -42,7 +42,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A saved chat cannot be created, read or written.
-    #[error("cannot {doing} the saved chat {path}")]
+    #[error("cannot {doing} the saved chat `{path}`")]
     Log {
         /// The operation.
         doing: &'static str,

@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 use crate::{
     Agent, Chat, Completion, HumanInputMode, Message, ModelClient, ModelError, ModelRequest,
     TextSink, Usage,
-    record::{Line, read},
+    record::{LogLine, read},
 };
 
 #[cfg(test)]
@@ -35,9 +35,9 @@ pub fn saved_chat(bytes: &[u8]) {
     assert!(saved.history.len() >= saved.before + usize::from(saved.opened));
     assert!(saved.open_calls.iter().all(|open| saved.started_calls.contains(open)));
     for line in whole.split_inclusive(|byte| *byte == b'\n').skip(1) {
-        let parsed: Line = serde_json::from_slice(line).unwrap();
+        let parsed: LogLine = serde_json::from_slice(line).unwrap();
         let written = serde_json::to_vec(&parsed).unwrap();
-        let again: Line = serde_json::from_slice(&written).unwrap();
+        let again: LogLine = serde_json::from_slice(&written).unwrap();
         assert_eq!(format!("{again:?}"), format!("{parsed:?}"));
     }
 }

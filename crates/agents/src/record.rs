@@ -23,4 +23,4 @@ pub use result::{ChatResult, StopReason};
 pub use saved::SavedChat;
 
 #[cfg(any(test, feature = "oracles"))]
-pub use {format::Line, saved::read};
+pub use {format::LogLine, saved::read};

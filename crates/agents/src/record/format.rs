@@ -71,7 +71,7 @@ pub struct Checkpoint {
 
 /// The first line.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Header {
+pub struct HeaderLine {
     pub cellblock_chat: u32,
     pub id: String,
     pub agents: Vec<String>,
@@ -90,7 +90,7 @@ pub fn is_zero(number: &usize) -> bool {
 /// A line after the first. A list of a checkpoint that has only zeros is saved as an empty one.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Line {
+pub enum LogLine {
     Begun(PendingWork),
     Calling(PendingCall),
     Spent(Cost),

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{
     calls::{PendingCall, ToolRecord},
     cost::Cost,
-    format::{Checkpoint, Header, LOG_VERSION, Line, PendingWork, SavedFile, is_zero},
+    format::{Checkpoint, HeaderLine, LOG_VERSION, LogLine, PendingWork, SavedFile, is_zero},
     result::StopReason,
     saved::{self, SavedChat},
 };
@@ -68,7 +68,7 @@ impl Log {
             Self { file, path: path.to_owned(), spent: Cost::default(), human_input: Vec::new() };
         let LogHeader { id, agents, before, opened } = header;
         let header =
-            Header { cellblock_chat: LOG_VERSION, id: id.to_owned(), agents, before, opened };
+            HeaderLine { cellblock_chat: LOG_VERSION, id: id.to_owned(), agents, before, opened };
         log.write(&header)?;
         Ok(log)
     }
@@ -110,7 +110,7 @@ impl Log {
             sees_from.clear();
         }
         let human = std::mem::take(&mut self.human_input);
-        self.write(&Line::Message {
+        self.write(&LogLine::Message {
             message: message.clone(),
             auto_replies,
             sees_from,
@@ -125,7 +125,7 @@ impl Log {
         if *cost == self.spent {
             return Ok(());
         }
-        self.write(&Line::Spent(cost.clone()))?;
+        self.write(&LogLine::Spent(cost.clone()))?;
         self.spent.clone_from(cost);
         Ok(())
     }
@@ -137,26 +137,26 @@ impl Log {
 
     /// Saves human input of a nested chat.
     pub fn nested_human_input(&mut self, text: &str) -> Result<()> {
-        self.write(&Line::Human(text.to_owned()))
+        self.write(&LogLine::Human(text.to_owned()))
     }
 
     pub fn work_start(&mut self, work: PendingWork) -> Result<()> {
-        self.write(&Line::Begun(work))
+        self.write(&LogLine::Begun(work))
     }
 
     pub fn call_start(&mut self, call: &PendingCall) -> Result<()> {
-        self.write(&Line::Calling(call.clone()))
+        self.write(&LogLine::Calling(call.clone()))
     }
 
     pub fn tool_call(&mut self, record: &ToolRecord) -> Result<()> {
-        self.write(&Line::Tool(record.clone()))
+        self.write(&LogLine::Tool(record.clone()))
     }
 
     pub fn stop(&mut self, reason: &StopReason) -> Result<()> {
         for text in std::mem::take(&mut self.human_input) {
-            self.write(&Line::Human(text))?;
+            self.write(&LogLine::Human(text))?;
         }
-        self.write(&Line::Stopped(reason.clone()))
+        self.write(&LogLine::Stopped(reason.clone()))
     }
 }
 

@@ -7,7 +7,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use super::{
     calls::{PendingCall, ToolRecord},
     cost::Cost,
-    format::{Checkpoint, Header, LOG_VERSION, Line, PendingWork, SavedFile},
+    format::{Checkpoint, HeaderLine, LOG_VERSION, LogLine, PendingWork, SavedFile},
 };
 use crate::{
     error::{Error, Result},
@@ -63,9 +63,10 @@ pub fn read(path: &Path, text: &[u8]) -> Result<SavedChat> {
     Ok(saved)
 }
 
-fn header(line: &[u8]) -> Result<Header, String> {
-    let header: Header = serde_json::from_slice(line.strip_suffix(b"\n").unwrap_or_default())
-        .map_err(|_| "not a saved chat: the first line is not its header".to_owned())?;
+fn header(line: &[u8]) -> Result<HeaderLine, String> {
+    let header: HeaderLine =
+        serde_json::from_slice(line.strip_suffix(b"\n").unwrap_or_default())
+            .map_err(|_| "not a saved chat: the first line is not its header".to_owned())?;
     match header.cellblock_chat {
         LOG_VERSION => Ok(header),
         found => Err(format!(
@@ -76,7 +77,7 @@ fn header(line: &[u8]) -> Result<Header, String> {
 }
 
 impl SavedChat {
-    fn empty(header: Header) -> Self {
+    fn empty(header: HeaderLine) -> Self {
         Self {
             id: header.id,
             agents: header.agents,
@@ -94,24 +95,24 @@ impl SavedChat {
         }
     }
 
-    fn add(&mut self, line: Line) -> Result<(), String> {
+    fn add(&mut self, line: LogLine) -> Result<(), String> {
         match line {
-            Line::Begun(work) => self.pending_work = Some(work),
-            Line::Spent(cost) => self.cost = cost,
-            Line::Human(text) => self.human_input.push(text),
-            Line::Calling(call) => {
+            LogLine::Begun(work) => self.pending_work = Some(work),
+            LogLine::Spent(cost) => self.cost = cost,
+            LogLine::Human(text) => self.human_input.push(text),
+            LogLine::Calling(call) => {
                 self.started_calls.push(call.clone());
                 self.open_calls.push(call);
             }
-            Line::Tool(record) => {
+            LogLine::Tool(record) => {
                 let ends = |open: &PendingCall| record.from_code && open.matches(&record);
                 if let Some(place) = self.open_calls.iter().position(ends) {
                     self.open_calls.remove(place);
                 }
                 self.tool_calls.push(record);
             }
-            Line::Stopped(_) => {}
-            Line::Message { mut message, auto_replies, sees_from, code_done, human, files } => {
+            LogLine::Stopped(_) => {}
+            LogLine::Message { mut message, auto_replies, sees_from, code_done, human, files } => {
                 restore_files(&mut message, files)?;
                 self.history.push(message);
                 self.checkpoint = Checkpoint { auto_replies, sees_from, code_done };

@@ -41,7 +41,7 @@ pub async fn ask_model(view: View<'_>) -> Result<Option<AgentAnswer>> {
         _ => None,
     };
     if let Some(notice) = notice {
-        context.notice(format!("the answer of {} {notice}", agent.name));
+        context.notice(format!("the answer of `{}` {notice}", agent.name));
     }
     let message = Message {
         tool_calls: answer.tool_calls,

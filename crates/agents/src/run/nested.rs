@@ -56,7 +56,7 @@ async fn summary_of(view: View<'_>, nested: &NestedChats) -> Result<Option<Strin
         let result = chat.run_within(view.context, opening).await?;
         if let StopReason::Failed { message, causes, .. } = result.stop {
             let what =
-                format!("the chat of {} with {} failed: {message}", agent.name, one.with.name);
+                format!("the chat of `{}` with `{}` failed: {message}", agent.name, one.with.name);
             return Err(Error::Other { what, source: causes.join(": ").into() });
         }
         carryover.push(result.summary);

@@ -107,8 +107,8 @@ async fn checked_call(
     let answer = AssertUnwindSafe(tool.call(arguments, caller)).catch_unwind();
     match tokio::time::timeout(timeout, answer).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => Err(format!("the tool {} panicked", call.name)),
-        Err(_) => Err(format!("the tool {} gave no answer within {timeout:?}", call.name)),
+        Ok(Err(_)) => Err(format!("the tool `{}` panicked", call.name)),
+        Err(_) => Err(format!("the tool `{}` gave no answer within {timeout:?}", call.name)),
     }
 }
 

@@ -299,7 +299,7 @@ async fn a_person_who_is_gone_ends_the_chat() {
         let StopReason::Failed { message, causes, .. } = &result.stop else {
             panic!("{}", result.stop)
         };
-        assert_eq!(message, "the person behind user cannot be asked");
+        assert_eq!(message, "the person behind `user` cannot be asked");
         assert!(causes[0].contains("nobody answers"), "{causes:?}");
         assert_eq!(texts(&result), ["hi"]);
     }
@@ -317,7 +317,7 @@ async fn code_does_not_run_when_the_person_is_gone() {
     let user = Agent { code, human, human_input: HumanInputMode::Never, ..Agent::new("user") };
     let result = Chat::between(says("a", ""), user).run(python("print x")).await.unwrap();
     let StopReason::Failed { message, .. } = &result.stop else { panic!("{}", result.stop) };
-    assert!(message.contains("behind user"), "{}", result.stop);
+    assert!(message.contains("behind `user`"), "{}", result.stop);
     assert!(fake.ran().is_empty());
 }
 

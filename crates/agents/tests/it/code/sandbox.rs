@@ -92,7 +92,7 @@ async fn a_sandbox_that_does_not_open_ends_the_chat() {
     };
     assert_eq!(
         (message.as_str(), causes[0].as_str()),
-        ("the executor of user failed", "cannot start the sandbox")
+        ("the executor of `user` failed", "cannot start the sandbox")
     );
     assert_eq!(result.history.len(), 1);
 }

@@ -69,7 +69,7 @@ async fn a_nested_chat_that_fails_ends_the_outer_one() {
     let result = Chat::between(says("user", ""), agent).run("hi").await.unwrap();
     let StopReason::Failed { message, .. } = &result.stop else { panic!("{}", result.stop) };
     assert!(
-        message.contains("the chat of agent with inner failed: the model of inner failed"),
+        message.contains("the chat of `agent` with `inner` failed: the model of `inner` failed"),
         "{message}"
     );
     assert_eq!(texts(&result), ["hi"]);

@@ -103,7 +103,7 @@ async fn a_member_that_fails_is_told_to_the_director() {
     let result = chat.run("hi").await.unwrap();
     let told: Vec<_> =
         result.history[2].tool_results.iter().map(|result| result.content.as_str()).collect();
-    assert!(told[0].starts_with("Error: the model of broken failed"), "{told:?}");
+    assert!(told[0].starts_with("Error: the model of `broken` failed"), "{told:?}");
     // A member that says nothing has an empty answer.
     assert_eq!(told[1], "");
     assert_eq!(told[2], "Error: Function ask_nobody not found.");
@@ -251,7 +251,7 @@ async fn a_member_that_is_stopped_tells_what_it_has() {
         let result = with_member(Member { agent, code: code() }).run("hi").await.unwrap();
         let told = &result.history[2].tool_results[0];
         assert!(
-            told.is_error && told.content.starts_with("Error: the model of member failed"),
+            told.is_error && told.content.starts_with("Error: the model of `member` failed"),
             "{told:?}"
         );
         assert!(told.content.contains(&format!("\nWhat member said last:\n{words}")), "{told:?}");

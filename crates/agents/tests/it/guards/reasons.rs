@@ -138,12 +138,12 @@ async fn a_failed_model_ends_the_chat_and_keeps_it() {
     let StopReason::Failed { message, causes, partial } = &result.stop else {
         panic!("{}", result.stop)
     };
-    assert_eq!(message, "the model of assistant failed");
+    assert_eq!(message, "the model of `assistant` failed");
     assert_eq!(causes[0], "the answer of p broke off after 11 characters");
     assert_eq!(partial.as_deref(), Some("half an ans"));
     assert_eq!(
         result.stop.to_string(),
-        "the model of assistant failed: the answer of p broke off after 11 characters"
+        "the model of `assistant` failed: the answer of p broke off after 11 characters"
     );
 }
 

@@ -191,7 +191,7 @@ async fn a_call_has_its_time() {
     let (told, is_error) = answer(slow, "slow", "null").await;
     assert_eq!(
         (told.as_str(), is_error),
-        ("Error: the tool slow gave no answer within 50ms", true)
+        ("Error: the tool `slow` gave no answer within 50ms", true)
     );
     assert!(start.elapsed() < Duration::from_secs(30));
 }
@@ -208,7 +208,7 @@ async fn a_tool_that_fails_or_panics_ends_nothing() {
     });
     assert_eq!(
         answer(panics, "panics", "null").await,
-        ("Error: the tool panics panicked".to_owned(), true)
+        ("Error: the tool `panics` panicked".to_owned(), true)
     );
 }
 
