@@ -146,7 +146,8 @@ async fn pictures_go_to_models_that_see() {
 async fn only_so_many_pictures() {
     let lines: Vec<_> = (0..10).map(|number| format!("picture {number}.png")).collect();
     for (images, expected) in [(4, 4), (0, 0), (20, 10)] {
-        let code = CodeExecution { images, ..CodeExecution::new(Arc::new(Fake::default())) };
+        let code =
+            CodeExecution { max_images: images, ..CodeExecution::new(Arc::new(Fake::default())) };
         let result = answer_with(code, &python(&lines.join("\n"))).await;
         assert_eq!(result.history[1].content.images().count(), expected);
         assert_eq!(result.history[1].artifacts.len(), 10);
