@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io, time::Duration};
 use async_trait::async_trait;
 use cellblock_exec::{
     Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Limit, Limits,
-    Outcome, Requirement, Result, Session, filename,
+    Outcome, Requirement, Result, Session, workspace,
 };
 
 use crate::{
@@ -330,6 +330,6 @@ fn written(path: &str, answer: &Message) -> Result<()> {
 }
 
 fn workspace_path(path: &str) -> Result<String> {
-    filename::workspace_path(path)
+    workspace::workspace_path(path)
         .map_err(|why| Error::Invalid { what: "file name", why: why.to_string() })
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use cellblock_cache::{Fit, Installers, Job, Package, files, installed, object_id, storage};
-use cellblock_exec::{Requirement, Result, packages::PackageName};
+use cellblock_exec::{PackageName, Requirement, Result};
 use serde::{Deserialize, Serialize};
 use zip::{ZipWriter, write::SimpleFileOptions};
 

@@ -17,10 +17,9 @@ use bollard::{
     Docker,
     query_parameters::{InspectContainerOptions, KillContainerOptions, ListVolumesOptions},
 };
+use cellblock_conformance::traces::{marker, processes_with};
 use cellblock_docker::{DEFAULT_IMAGE, DockerExecutor, Engine, Options, connect::Surroundings};
-use cellblock_exec::{
-    ExecutionRequest, Executor, SessionSpec, Silent, conformance::processes::processes_with,
-};
+use cellblock_exec::{ExecutionRequest, Executor, SessionSpec, Silent};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::engine::{client, containers, eventually, executor, executor_with};
