@@ -3,7 +3,7 @@
 //! A backend's test file is one call, which makes one test of each case:
 //!
 //! ```ignore
-//! cellblock_conformance::suite!(make_executor().await);
+//! cellblock_conformance::conformance!(make_executor().await);
 //! ```
 //!
 //! The expression gives the executor, or an `Arc`, `Box` or reference to it; it is evaluated in each test. The backend's
@@ -16,7 +16,11 @@
 //! there and not on what the guest printed; a case for something that the executor's
 //! [`Capabilities`](cellblock_exec::Capabilities) do not claim asserts that it is refused. A limit at its greatest value
 //! (`u64::MAX`, `Duration::MAX`) asks for no limit. All programs are Python.
-#![allow(clippy::missing_panics_doc)] // Cases are assertions.
+#![allow(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "cases are assertions; the double panics at a program that it does not know"
+)]
 
 pub mod cancel;
 pub mod double;
@@ -48,9 +52,9 @@ impl<E: cellblock_exec::Executor> AsExecutor for E {
 
 /// Makes a test of each case of the suite, with the executor that the expression gives; see the [front page](crate).
 #[macro_export]
-macro_rules! suite {
+macro_rules! conformance {
     ($executor:expr) => {
-        $crate::suite! { @cases $executor;
+        $crate::conformance! { @cases $executor;
             output: streams_are_apart, exit_codes, exceptions_exit_with_1,
                 syntax_errors_exit_with_1, os_exit_ends_only_the_block, unicode, invalid_utf8,
                 ansi_escapes, empty_code, very_long_line, standard_input,
@@ -112,8 +116,6 @@ macro_rules! suite {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
     use std::path::Path;
 
     /// A case that the macro does not name would never run.

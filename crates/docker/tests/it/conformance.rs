@@ -14,4 +14,4 @@ macro_rules! executor {
     };
 }
 
-cellblock_conformance::suite!(executor!());
+cellblock_conformance::conformance!(executor!());

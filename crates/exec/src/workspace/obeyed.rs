@@ -159,7 +159,7 @@ const HIDDEN: &str = "it is hidden, and programs read their settings from such f
 /// `None` for a name that means nothing to tools.
 ///
 /// ```
-/// use cellblock_exec::filename::obeyed_by;
+/// use cellblock_exec::workspace::obeyed_by;
 /// assert!(obeyed_by("site-packages/x.pth").is_some_and(|by| by.starts_with("Python")));
 /// assert_eq!(obeyed_by("figure-1.png"), None);
 /// ```
