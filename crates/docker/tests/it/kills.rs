@@ -306,13 +306,6 @@ fn rounds() -> Option<u32> {
     std::env::var("CELLBLOCK_TEST_KILLS").ok().and_then(|text| text.parse().ok())
 }
 
-/// Text that only one round's programs have among their arguments.
-fn marker() -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("cellblock-kills-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
 /// Waits for a random time of so many milliseconds at most.
 async fn wait_at_most(milliseconds: u64) {
     use std::hash::{BuildHasher as _, RandomState};
