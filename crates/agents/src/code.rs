@@ -6,7 +6,8 @@ mod observer;
 
 use std::{fmt, sync::Arc};
 
-use cellblock_exec::{CodeBlock, Executor, SessionSpec, code_blocks, packages::InstallPolicy};
+use cellblock_answer::{CodeBlock, code_blocks, language::is_program, packages::InstallPolicy};
+use cellblock_exec::{Executor, SessionSpec};
 
 pub(crate) use answer::{edited_note, exit_status, not_run, report_message};
 pub(crate) use observer::RunObserver;
@@ -56,7 +57,7 @@ impl CodeExecution {
 /// True if a block is to be run, saved, or refused by name. Data without a file name is only to be
 /// read.
 pub(crate) fn is_work(block: &CodeBlock) -> bool {
-    let is_program = block.language.as_ref().is_none_or(|language| language.is_program());
+    let is_program = block.language.as_ref().is_none_or(is_program);
     is_program || block.filename.is_some() || block.refused_filename.is_some()
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, fmt, io, sync::Arc};
 
 use async_trait::async_trait;
-use cellblock_exec::CodeBlock;
+use cellblock_answer::CodeBlock;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};

@@ -11,10 +11,11 @@
 
 use std::{collections::HashSet, fmt::Write as _};
 
-use cellblock_exec::{
-    Artifact, CodeBlock, Limit, Outcome,
-    run::{BlockReport, RunReport, exit_code},
+use cellblock_answer::{
+    CodeBlock,
+    run::{BlockReport, RunReport},
 };
+use cellblock_exec::{Artifact, Limit, Outcome};
 
 use crate::{
     message::{Content, Image, Message, Part},
@@ -186,7 +187,7 @@ fn failure_code(block: &BlockReport) -> Option<i32> {
         Outcome::Exited { code: 0 } | Outcome::Skipped => None,
         Outcome::Exited { code } => Some(*code),
         Outcome::Denied { .. } | Outcome::Unsupported { .. } => Some(1),
-        outcome => Some(i32::from(exit_code(outcome))),
+        outcome => Some(i32::from(outcome.exit_code())),
     }
 }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cellblock_exec::{
-    CodeBlock, Requirement, Stream,
+use cellblock_answer::{
+    CodeBlock,
     run::{BlockReport, Observer},
 };
+use cellblock_exec::{Requirement, Stream};
 use parking_lot::Mutex;
 
 use crate::{

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use cellblock_exec::{
-    Artifact, CodeBlock, HostTools, InputFile, Session, code_blocks,
-    filename::artifact_path,
+use cellblock_answer::{
+    CodeBlock, code_blocks,
     run::{RunOptions, RunReport, run_blocks_in},
 };
+use cellblock_exec::{Artifact, HostTools, InputFile, Session, workspace::artifact_path};
 use tracing::Instrument as _;
 
 use super::turn::{AgentAnswer, View, WorkOutcome};

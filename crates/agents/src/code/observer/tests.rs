@@ -1,4 +1,5 @@
-use cellblock_exec::{Outcome, run::BlockReport};
+use cellblock_answer::run::BlockReport;
+use cellblock_exec::Outcome;
 
 use super::*;
 use crate::human::Nobody;
