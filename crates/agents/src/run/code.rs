@@ -86,18 +86,9 @@ async fn run_blocks(
     };
     // Not before: code that never started may run when the chat is resumed.
     context.journal.record_work_start(PendingWork::Code(agent.name.clone()))?;
-    let (approval, human) = (&code.approval, &agent.human);
-    let observer =
-        Arc::new(RunObserver::new(&agent.name, context.clone(), approval.clone(), human.clone()));
-    let tools = (!code.tools.is_empty()).then(|| {
-        let caller = Caller {
-            agent: agent.name.clone(),
-            context: context.clone(),
-            human: human.clone(),
-            from_code: true,
-        };
-        Arc::new(ToolsForCode::new(code.tools.clone(), approval.clone(), human.clone(), caller))
-    });
+    let (approval, human) = (code.approval.clone(), agent.human.clone());
+    let observer = Arc::new(RunObserver::new(&agent.name, context.clone(), approval, human));
+    let tools = tools_for_code(view, code);
     let options = RunOptions {
         session: code.session.clone(),
         install: code.install.clone(),
@@ -130,6 +121,21 @@ async fn run_blocks(
         message.content = append(message.content, &note);
     }
     Ok((message, work))
+}
+
+fn tools_for_code(view: View<'_>, code: &CodeExecution) -> Option<Arc<ToolsForCode>> {
+    if code.tools.is_empty() {
+        return None;
+    }
+    let human = &view.agent().human;
+    let caller = Caller {
+        agent: view.agent().name.clone(),
+        context: view.context.clone(),
+        human: human.clone(),
+        from_code: true,
+    };
+    let (tools, approval) = (code.tools.clone(), code.approval.clone());
+    Some(Arc::new(ToolsForCode::new(tools, approval, human.clone(), caller)))
 }
 
 /// Opens the agent's session. It has the files of an earlier session: the chat was resumed, or the

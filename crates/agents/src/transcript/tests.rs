@@ -1,3 +1,5 @@
+//! The transcript of events, compared with AutoGen's console.
+
 use super::Transcript;
 use crate::{
     event::Event,

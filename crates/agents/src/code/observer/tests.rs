@@ -1,3 +1,5 @@
+//! The output of blocks as text, with characters cut anywhere.
+
 use cellblock_answer::run::BlockReport;
 use cellblock_exec::Outcome;
 
