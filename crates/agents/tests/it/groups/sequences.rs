@@ -112,7 +112,7 @@ async fn all_chats_are_looked_at_before_the_first() {
     for (wrong, words) in [
         (
             vec![Step::new(Chat { agents: vec![], ..short("x") }, "2")],
-            "chat 1: a chat needs two agents",
+            "chat 1: a chat needs at least two agents",
         ),
         (vec![Step::new(short("x"), Opening::Nothing)], "chat 1: a chat without a first message"),
         (vec![Step::new(log("there"), "2")], "the file exists"),
