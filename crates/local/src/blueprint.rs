@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cellblock_driver::{Config, Relays, command};
+use cellblock_driver::{DriverConfig, Relays, command};
 use cellblock_exec::{Isolation, Limits, SessionSpec};
 use nix::unistd::Uid;
 
@@ -57,7 +57,7 @@ impl Blueprint {
         let memory = bytes(limits.memory);
         let tasks = u64::from(limits.processes) + u64::from(OWN_PROCESSES);
         let tasks = Some(tasks).filter(|tasks| *tasks < NO_TASK_LIMIT);
-        let mut config = Config::new(limits);
+        let mut config = DriverConfig::new(limits);
         let in_namespaces = kind.isolation == Isolation::Namespaces;
         config.alone = in_namespaces;
         config.relays.clone_from(&relays.relays);

@@ -8,7 +8,10 @@ use std::{
 
 use async_trait::async_trait;
 use cellblock_cache::user_directory;
-use cellblock_driver::{DriverSession, INTERPRETERS, Packages, Program, Relays, Setup, relays};
+use cellblock_driver::{
+    DriverProgram, DriverSession, INTERPRETERS, MIN_MEMORY, PackageDirectories, Relays, Setup,
+    relays,
+};
 use cellblock_exec::{
     BoxFuture, Capabilities, Error, Executor, Isolation, Language, Limit, Network, Result, Session,
     SessionSpec,
@@ -28,9 +31,6 @@ use crate::{
 
 /// The executor's name.
 pub const NAME: &str = "local";
-
-/// The minimum memory of a session, in bytes: an interpreter and its driver take about half.
-const MIN_MEMORY: u64 = 32 * 1024 * 1024;
 
 /// The directories of programs in every cell.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -64,7 +64,7 @@ pub struct LocalExecutor {
     isolation: Isolation,
     python: Python,
     venv: Option<VirtualEnvironment>,
-    program: Program,
+    program: DriverProgram,
     /// The source of packages; `None` where nothing can be installed.
     source: Option<Arc<PackageSource>>,
     path: String,
@@ -95,8 +95,10 @@ impl LocalExecutor {
         let (python, venv) = find_python(&options, isolation)?;
         let cache = options.cache.map_or_else(user_directory, Ok);
         let program = match &cache {
-            Ok(cache) => Program::stored_at(cache.join("drivers").join(compiled_name(&python))),
-            Err(_) => Program::new(),
+            Ok(cache) => {
+                DriverProgram::stored_at(cache.join("drivers").join(compiled_name(&python)))
+            }
+            Err(_) => DriverProgram::new(),
         };
         let source = match &venv {
             Some(_) => None,
@@ -202,7 +204,7 @@ impl Executor for LocalExecutor {
             !counts(&facts.groups, Controller::Memory) && blueprint.memory.is_some();
         let (cell, stream) = LocalCell::start(launcher, number, blueprint, packages).await?;
         let stderr = cell.stderr();
-        let of_venv = self.venv.as_ref().map(|venv| Packages {
+        let of_venv = self.venv.as_ref().map(|venv| PackageDirectories {
             modules: venv.modules.display().to_string(),
             programs: venv.programs.display().to_string(),
         });
@@ -309,7 +311,7 @@ fn capabilities(isolation: Isolation, facts: &HostFacts, path: &str) -> Capabili
 /// Returns the name of the file for the driver's program, compiled by this interpreter.
 fn compiled_name(python: &Python) -> PathBuf {
     let mut hasher = DefaultHasher::new();
-    Program::text().hash(&mut hasher);
+    DriverProgram::text().hash(&mut hasher);
     python.program.hash(&mut hasher);
     let modified = std::fs::metadata(&python.program).and_then(|found| found.modified());
     modified.ok().hash(&mut hasher);

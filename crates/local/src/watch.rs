@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cellblock_driver::Reading;
+use cellblock_driver::CellUsage;
 use cellblock_exec::{Isolation, Limits};
 use nix::unistd::{Gid, Uid};
 
@@ -105,10 +105,10 @@ impl Watch {
     }
 
     /// Returns what the cell uses now; zero once its first process has ended.
-    pub fn read(&mut self) -> Reading {
+    pub fn read(&mut self) -> CellUsage {
         let pid = self.process.pid;
         if procfs::started(pid) != Some(self.process.started) {
-            return Reading::default();
+            return CellUsage::default();
         }
         let mut all = procfs::descendants(pid);
         all.push(pid);
@@ -133,7 +133,7 @@ impl Watch {
             more
         });
         let processes = (all.len() as u32).saturating_sub(OWN_PROCESSES);
-        Reading {
+        CellUsage {
             cpu,
             memory,
             processes: if refused {

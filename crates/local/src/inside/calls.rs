@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cellblock_driver::calls::{Answer, Call, NEWEST, Rule, Surroundings, Which, rules};
+use cellblock_driver::calls::{Arguments, CellTraits, Denial, NEWEST, Rule, SystemCall, rules};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Op, SeccompCondition,
     SeccompFilter, SeccompRule, TargetArch, sock_filter,
@@ -12,10 +12,10 @@ use crate::failure::Failure;
 
 /// Returns the filters for a cell, in the order of their installation: one for each error that a
 /// denied call can return.
-pub fn filters(cell: &Surroundings) -> Result<Vec<BpfProgram>, Failure> {
-    let answers: BTreeSet<u32> = rules(cell).map(|rule| rule.answer.errno()).collect();
-    let filters = answers.into_iter().map(|errno| {
-        let rules: Vec<_> = rules(cell).filter(|rule| rule.answer.errno() == errno).collect();
+pub fn filters(cell: &CellTraits) -> Result<Vec<BpfProgram>, Failure> {
+    let errnos: BTreeSet<u32> = rules(cell).map(|rule| rule.denial.errno()).collect();
+    let filters = errnos.into_iter().map(|errno| {
+        let rules: Vec<_> = rules(cell).filter(|rule| rule.denial.errno() == errno).collect();
         filter(&rules, errno)
     });
     let mut filters: Vec<BpfProgram> = filters.collect::<Result<_, _>>()?;
@@ -29,10 +29,10 @@ fn filter(rules: &[&Rule], errno: u32) -> Result<BpfProgram, Failure> {
     let mut denied: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     // An empty list denies a call whatever its arguments, so such rules come last and replace
     // others.
-    let by_arguments = rules.iter().filter(|rule| rule.which != Which::Any);
-    let any = rules.iter().filter(|rule| rule.which == Which::Any);
+    let by_arguments = rules.iter().filter(|rule| rule.arguments != Arguments::Any);
+    let any = rules.iter().filter(|rule| rule.arguments == Arguments::Any);
     for (rule, number) in by_arguments.flat_map(|rule| numbers(rule).map(move |n| (rule, n))) {
-        for conditions in conditions(rule.which) {
+        for conditions in conditions(rule.arguments) {
             denied.entry(number).or_default().push(denial(conditions)?);
         }
     }
@@ -43,33 +43,33 @@ fn filter(rules: &[&Rule], errno: u32) -> Result<BpfProgram, Failure> {
 }
 
 fn numbers(rule: &Rule) -> impl Iterator<Item = i64> {
-    rule.calls.iter().filter_map(|name| Call::named(name)?.number())
+    rule.calls.iter().filter_map(|name| SystemCall::named(name)?.number())
 }
 
 /// A condition: argument, length, comparison, value.
 type Condition = (u8, Length, Op, u64);
 
 /// Returns the conditions of a rule. A call is denied if all conditions of one list hold.
-fn conditions(which: Which) -> Vec<Vec<Condition>> {
+fn conditions(arguments: Arguments) -> Vec<Vec<Condition>> {
     use Length::{Dword, Qword};
-    match which {
-        Which::Any => Vec::new(),
-        Which::Except { argument, values } => {
+    match arguments {
+        Arguments::Any => Vec::new(),
+        Arguments::NoneOf { argument, values } => {
             vec![values.iter().map(|value| (argument, Dword, Op::Ne, u64::from(*value))).collect()]
         }
-        Which::With { argument, mask, values } => {
+        Arguments::OneOf { argument, mask, values } => {
             let operation = Op::MaskedEq(u64::from(mask));
             let with = |value: &u32| vec![(argument, Dword, operation.clone(), u64::from(*value))];
             values.iter().map(with).collect()
         }
-        Which::WithBits { argument, bits } => {
+        Arguments::AnyBit { argument, bits } => {
             let bits = (0..u64::BITS).map(|bit| 1 << bit).filter(|bit| bits & bit != 0);
             bits.map(|bit| vec![(argument, Qword, Op::MaskedEq(bit), bit)]).collect()
         }
-        Which::WithAllBits { argument, bits } => {
+        Arguments::AllBits { argument, bits } => {
             vec![vec![(argument, Qword, Op::MaskedEq(bits), bits)]]
         }
-        Which::NotZero { argument } => vec![vec![(argument, Qword, Op::Ne, 0)]],
+        Arguments::NonZero { argument } => vec![vec![(argument, Qword, Op::Ne, 0)]],
     }
 }
 
@@ -106,7 +106,7 @@ fn not_reviewed() -> [sock_filter; 3] {
     [
         sock_filter { code: LOAD_WORD, jt: 0, jf: 0, k: NUMBER_AT },
         sock_filter { code: JUMP_IF_AT_LEAST, jt: 0, jf: 1, k: first },
-        sock_filter { code: RETURN, jt: 0, jf: 0, k: ERROR | Answer::Missing.errno() },
+        sock_filter { code: RETURN, jt: 0, jf: 0, k: ERROR | Denial::Missing.errno() },
     ]
 }
 

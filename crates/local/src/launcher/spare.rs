@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cellblock_driver::calls::Surroundings;
+use cellblock_driver::calls::CellTraits;
 use cellblock_exec::Isolation;
 use nix::{
     sys::{
@@ -185,7 +185,7 @@ impl Spares {
             return Ok(at);
         }
         let filters = |hosts| {
-            inside::filters(&Surroundings {
+            inside::filters(&CellTraits {
                 hosts,
                 counted_memory: groups::counts(&self.facts.groups, Controller::Memory),
                 shared_root: kind.isolation != Isolation::Namespaces,

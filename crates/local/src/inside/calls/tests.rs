@@ -4,7 +4,7 @@ use super::*;
 
 /// A cell that sees the host's root, as the host's user, on an old kernel, without control groups:
 /// all rules apply to it.
-const WEAKEST: Surroundings = Surroundings {
+const WEAKEST: CellTraits = CellTraits {
     hosts: false,
     counted_memory: false,
     shared_root: true,
@@ -13,7 +13,7 @@ const WEAKEST: Surroundings = Surroundings {
     scoped_signals: false,
 };
 
-const STRONGEST: Surroundings = Surroundings {
+const STRONGEST: CellTraits = CellTraits {
     hosts: true,
     counted_memory: true,
     shared_root: false,
@@ -24,7 +24,7 @@ const STRONGEST: Surroundings = Surroundings {
 
 /// Returns the error number that the kernel would return for a call under these filters, or 0 if
 /// the call passes.
-fn answer(cell: &Surroundings, number: i64, arguments: &[u64]) -> u32 {
+fn answer(cell: &CellTraits, number: i64, arguments: &[u64]) -> u32 {
     const X86_64: u32 = 0xc000_003e;
     let mut data = vec![0u8; 64];
     data[..4].copy_from_slice(&(number as u32).to_le_bytes());
@@ -105,13 +105,13 @@ fn a_table_of_calls() {
         ("setpriority", &[2, 0], eperm, 0),
         ("setpriority", &[0, 0], 0, 0),
     ] {
-        let number = Call::named(name).unwrap().number().unwrap();
+        let number = SystemCall::named(name).unwrap().number().unwrap();
         let seen = (answer(&WEAKEST, number, arguments), answer(&STRONGEST, number, arguments));
         assert_eq!(seen, (weakest, strongest), "{name} {arguments:x?}");
     }
     // A program may change its own files where it can read no other files of its user.
-    let without = Surroundings { readable: false, ..WEAKEST };
-    let utimensat = Call::named("utimensat").unwrap().number().unwrap();
+    let without = CellTraits { readable: false, ..WEAKEST };
+    let utimensat = SystemCall::named("utimensat").unwrap().number().unwrap();
     assert_eq!(answer(&without, utimensat, &[3, 0, 0]), 0);
     assert_eq!(answer(&without, utimensat, &[3, 1, 0]), eperm);
 }
