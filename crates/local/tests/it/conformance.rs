@@ -12,17 +12,17 @@ async fn executor(isolation: Isolation) -> Arc<LocalExecutor> {
 mod namespaces {
     use super::*;
 
-    cellblock_exec::conformance!(executor(Isolation::Namespaces).await);
+    cellblock_conformance::conformance!(executor(Isolation::Namespaces).await);
 }
 
 mod landlock {
     use super::*;
 
-    cellblock_exec::conformance!(executor(Isolation::Landlock).await);
+    cellblock_conformance::conformance!(executor(Isolation::Landlock).await);
 }
 
 mod none {
     use super::*;
 
-    cellblock_exec::conformance!(executor(Isolation::None).await);
+    cellblock_conformance::conformance!(executor(Isolation::None).await);
 }

@@ -9,10 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cellblock_exec::{
-    ExecutionRequest, Executor, Isolation, Session, SessionSpec,
-    conformance::processes::processes_with,
-};
+use cellblock_conformance::traces::{marker, processes_with};
+use cellblock_exec::{ExecutionRequest, Executor, Isolation, Session, SessionSpec};
 use cellblock_local::LocalExecutor;
 
 use super::cells::{executor, levels};
@@ -39,13 +37,6 @@ subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', MARKER])
 time.sleep(0.3)
 print('made', flush=True)
 ";
-
-/// Returns a text that appears nowhere else.
-fn marker() -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("cellblock-remains-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
 
 fn hydra(marker: &str) -> String {
     HYDRA.replace("MARKER", &format!("{marker:?}"))
