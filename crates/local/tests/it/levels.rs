@@ -1,12 +1,14 @@
-//! What is found on this machine, and what follows from it.
+//! Tests of the levels, checks and options.
 
 use std::path::PathBuf;
 
 use cellblock_exec::{Error, Executor, Isolation, Limits, SessionSpec};
 use cellblock_local::{LocalExecutor, Options};
 
+use super::cells::{at, executor, levels};
+
 #[tokio::test]
-async fn the_doctor_tells_what_an_executor_takes() {
+async fn checks_agree_with_the_executor() {
     let checks = cellblock_local::checks().await;
     let found = |name: &str| {
         checks.iter().find(|check| check.name == name).unwrap_or_else(|| panic!("{checks:?}"))
@@ -35,23 +37,19 @@ async fn the_doctor_tells_what_an_executor_takes() {
 }
 
 #[tokio::test]
-async fn a_level_is_taken_or_refused() {
-    for level in super::walls::levels() {
-        let executor =
-            LocalExecutor::start(Options { isolation: Some(level), ..Options::default() })
-                .await
-                .unwrap();
+async fn a_named_level_is_used_or_refused() {
+    for level in levels() {
+        let executor = executor(level).await;
         assert_eq!(executor.capabilities().isolation, level);
     }
     for level in [Isolation::Wasm, Isolation::Container] {
-        let refused =
-            LocalExecutor::start(Options { isolation: Some(level), ..Options::default() }).await;
+        let refused = LocalExecutor::start(at(level)).await;
         assert!(matches!(refused, Err(Error::Unsupported(_))), "{refused:?}");
     }
 }
 
 #[tokio::test]
-async fn what_makes_no_sense_is_invalid() {
+async fn invalid_options_are_refused() {
     let start = |options| async { LocalExecutor::start(options).await.map(drop) };
     let python = |path: &str| Options { python: Some(PathBuf::from(path)), ..Options::default() };
     for options in [
