@@ -172,6 +172,8 @@ fn is_idle_again(messages: &[Message], go_on: &str, runs_code: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use cellblock_agents::Reply;
+
     use super::*;
 
     const WITH_CODE: &str = "Here:\n```python\nprint(1)\n```\nTERMINATE";
