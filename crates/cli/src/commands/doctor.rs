@@ -73,7 +73,7 @@ fn models() -> Vec<Check> {
 fn installed() -> Option<(usize, u64)> {
     // Looking is not making: where there is no cache, there is nothing in it.
     let root = user_directory().ok().filter(|root| root.is_dir())?;
-    let objects = Objects::at(root).ok()?;
+    let objects = Objects::open(root).ok()?;
     let ids: Vec<String> =
         objects.ids().ok()?.into_iter().filter(|id| id.starts_with("model-")).collect();
     Some((ids.len(), ids.iter().map(|id| objects.size(id)).sum()))

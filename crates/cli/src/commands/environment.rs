@@ -3,7 +3,8 @@
 use std::io::Write as _;
 
 use anyhow::Result;
-use cellblock_cache::{Objects, environments, user_directory};
+use cellblock_cache::{Objects, user_directory};
+use cellblock_packages::environments;
 use clap::Subcommand;
 
 use crate::{
@@ -25,7 +26,7 @@ pub enum EnvironmentCommand {
 
 /// Runs the command.
 pub async fn environment(command: EnvironmentCommand) -> Result<u8> {
-    let objects = Objects::at(user_directory()?)?;
+    let objects = Objects::open(user_directory()?)?;
     let mut stdout = anstream::stdout().lock();
     match command {
         EnvironmentCommand::List => {

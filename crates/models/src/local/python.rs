@@ -6,7 +6,8 @@ use std::{
 };
 
 use cellblock_agents::ModelError;
-use cellblock_cache::{Interpreter, Objects};
+use cellblock_cache::Objects;
+use cellblock_packages::Interpreter;
 
 /// The minimum version that llama.cpp's wheel supports.
 const MIN_VERSION: (u32, u32) = (3, 10);
@@ -19,7 +20,7 @@ pub async fn find(objects: &Objects, given: Option<&Path>) -> Result<Interpreter
             source: Some(why),
         };
         let interpreter =
-            Interpreter::ask(objects, given).await.map_err(|error| failed(error.into()))?;
+            Interpreter::query(objects, given).await.map_err(|error| failed(error.into()))?;
         return match is_new_enough(&interpreter.version) {
             true => Ok(interpreter),
             false => Err(failed(format!("it is Python {}", interpreter.version).into())),
@@ -27,7 +28,7 @@ pub async fn find(objects: &Objects, given: Option<&Path>) -> Result<Interpreter
     }
     let mut seen = Vec::new();
     for program in candidates() {
-        if let Ok(interpreter) = Interpreter::ask(objects, &program).await {
+        if let Ok(interpreter) = Interpreter::query(objects, &program).await {
             if is_new_enough(&interpreter.version) {
                 return Ok(interpreter);
             }
@@ -84,7 +85,7 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_is_not_python_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let objects = Objects::at(directory.path().to_owned()).unwrap();
+        let objects = Objects::open(directory.path().to_owned()).unwrap();
         let error = find(&objects, Some(Path::new("/bin/true"))).await.unwrap_err();
         assert!(error.to_string().contains("cannot use `/bin/true`"), "{error}");
         assert!(find(&objects, None).await.is_ok());

@@ -7,8 +7,9 @@ use std::{
 };
 
 use cellblock_agents::ModelError;
-use cellblock_cache::{Held, Interpreter, Objects, user_directory};
+use cellblock_cache::{HeldObject, Objects, user_directory};
 use cellblock_exec::Progress;
+use cellblock_packages::Interpreter;
 use tokio::sync::Mutex;
 
 use super::{
@@ -45,9 +46,9 @@ pub async fn get(
 /// The parts that a server needs. They stay in the cache while this value lives.
 pub struct Installed {
     interpreter: Interpreter,
-    modules: Held,
+    modules: HeldObject,
     model: PathBuf,
-    weights: Option<Held>,
+    weights: Option<HeldObject>,
 }
 
 /// Installs the missing parts.
@@ -60,7 +61,7 @@ pub async fn install(
         source: Some(source.into()),
     };
     let root = options.cache.clone().map_or_else(user_directory, Ok).map_err(failed)?;
-    let objects = Objects::at(root).map_err(failed)?;
+    let objects = Objects::open(root).map_err(failed)?;
     let interpreter = python::find(&objects, options.python.as_deref()).await?;
     let modules = packages::install(&objects, &packages::SERVER, &interpreter, progress)
         .await

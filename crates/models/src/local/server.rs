@@ -11,7 +11,8 @@ use std::{
 };
 
 use cellblock_agents::ModelError;
-use cellblock_cache::{Held, Interpreter};
+use cellblock_cache::HeldObject;
+use cellblock_packages::Interpreter;
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -43,7 +44,7 @@ pub struct Server {
     pub process_id: u32,
     process: ServerProcess,
     /// The files that it reads; they stay in the cache as long as it lives.
-    _files: (Held, Option<Held>),
+    _files: (HeldObject, Option<HeldObject>),
 }
 
 /// A child process that is killed when this value is dropped.
@@ -73,9 +74,9 @@ impl Server {
     pub async fn start(
         options: &LocalOptions,
         interpreter: &Interpreter,
-        modules: Held,
+        modules: HeldObject,
         model: PathBuf,
-        weights: Option<Held>,
+        weights: Option<HeldObject>,
     ) -> Result<Self, ModelError> {
         let failed = |what: &str, source: io::Error| ModelError::Start {
             what: format!("the server of the local model {what}"),
