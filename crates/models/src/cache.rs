@@ -25,8 +25,8 @@ pub struct Cached {
     pub store: Arc<CacheStore>,
     /// Part of the key: with another number the model answers anew.
     pub namespace: u64,
-    /// Part of the key: everything that decides answers besides the request and the model's name and
-    /// provider. See [`Cacheable::scope`].
+    /// Part of the key: everything that decides answers besides the request and the model's name
+    /// and provider. See [`Cacheable::scope`].
     pub scope: String,
 }
 
@@ -40,8 +40,8 @@ impl Cached {
         Self::with_scope(inner, scope, store)
     }
 
-    /// Caches the answers of any other client. The caller names everything that decides its answers;
-    /// otherwise a client with other settings would return the earlier answers.
+    /// Caches the answers of any other client. The caller names everything that decides its
+    /// answers; otherwise a client with other settings would return the earlier answers.
     pub fn with_scope(
         inner: Arc<dyn ModelClient>,
         scope: impl Into<String>,
@@ -65,8 +65,8 @@ impl ModelClient for Cached {
         self.inner.sees_images()
     }
 
-    /// Passes a cached answer to `on_text` at once. It is marked as [cached](Completion::cached), and
-    /// its cost is the original one.
+    /// Passes a cached answer to `on_text` at once. It is marked as [cached](Completion::cached),
+    /// and its cost is the original one.
     async fn complete(
         &self,
         request: &ModelRequest,

@@ -2,9 +2,9 @@
 //!
 //! | Name | Model |
 //! |---|---|
-//! | `openai/gpt-4o-mini`, `anthropic/claude-…`, `openrouter/meta-llama/…` | a model of a provider ([`PROVIDERS`]) |
+//! | `openai/gpt-4o-mini`, `anthropic/claude-…` | a model of a provider ([`PROVIDERS`]) |
 //! | `gpt-4o-mini`, `claude-…` | a model of the provider whose names have this prefix |
-//! | `http://127.0.0.1:8080/v1#qwen2.5-coder` | a model of any server with OpenAI's chat completions |
+//! | `http://127.0.0.1:8080/v1#qwen2.5-coder` | a model of any server with OpenAI's API |
 //! | `local` | the small model that runs on this machine without a key |
 //! | `local:/models/qwen2.5-coder.gguf` | any other model that runs on this machine |
 //!

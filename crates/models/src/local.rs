@@ -128,7 +128,7 @@ impl Local {
     }
 
     /// Replaces the settings of calls. `parameters` precede the defaults, and `stream` is true to
-    /// stream answers when somebody listens.
+    /// stream answers if the caller listens.
     #[must_use]
     pub fn with_settings(
         self,

@@ -1,4 +1,5 @@
-//! Mutexes whose content is good after a panic of another thread too, because each change is one step.
+//! Mutexes whose content is good after a panic of another thread too, because each change is one
+//! step.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,18 +1,18 @@
-//! Text in pieces, as a model that streams would give it.
+//! Text in pieces, as a model that streams would send it.
 
 use cellblock_agents::TextSink;
 
-/// About how many bytes a piece has: a few words.
+/// The approximate size of a piece in bytes: a few words.
 const PIECE: usize = 12;
 
-/// Gives a text to whoever listens, a few words at a time.
+/// Passes a text to `on_text`, a few words at a time.
 pub(crate) fn give(text: &str, on_text: Option<&TextSink>) {
     if let Some(on_text) = on_text {
         pieces(text).for_each(|piece| on_text(piece));
     }
 }
 
-/// Splits a text behind white space, into pieces of a few words. Joined they are the text.
+/// Splits a text after white space into pieces of a few words. Joined, they are the text.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {

@@ -8,8 +8,8 @@
 //! {"model":"gpt-4","match":{"last":"joke"},"completion":{"content":"Why was 6 afraid of 7?"}}
 //! ```
 //!
-//! A recorded exchange holds the whole `request` and answers only an equal one. An exchange that was
-//! written by hand may have a `match` instead, which names texts that the request must contain
+//! A recorded exchange holds the whole `request` and answers only an equal one. An exchange that
+//! was written by hand may have a `match` instead, which names texts that the request must contain
 //! ([`RequestPattern`]). It may omit fields of the completion, give its content as a list of lines,
 //! and spread over several lines of the file.
 

@@ -119,7 +119,8 @@ impl TokenCounts {
         self.output_tokens = newer.output_tokens.or(self.output_tokens);
     }
 
-    /// Adds up the tokens: the count of the input omits those that the provider's cache wrote or read.
+    /// Adds up the tokens: the count of the input omits those that the provider's cache wrote or
+    /// read.
     fn usage(&self) -> Usage {
         let read =
             [self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens];

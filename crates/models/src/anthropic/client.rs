@@ -39,7 +39,7 @@ pub struct Anthropic {
     pub price: Option<Price>,
     /// The table to look the price up in; `None` for the embedded one.
     pub prices: Option<Arc<PriceTable>>,
-    /// True to stream answers when somebody listens. Default: true.
+    /// True to stream answers if the caller listens. Default: true.
     pub stream: bool,
     /// Defaults for the parameters that a request leaves open. The API requires `max_tokens`; if
     /// neither has it, it is 4096.

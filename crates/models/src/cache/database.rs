@@ -102,7 +102,8 @@ fn open_valid(path: &Path) -> Result<Connection, OpenError> {
             change.commit()?;
         }
     }
-    // With WAL, readers do not wait for a writer. Some network drives cannot have it, and work without.
+    // With WAL, readers do not wait for a writer. Some network drives cannot have it, and work
+    // without.
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // A crash of the machine may lose the last answers, but does not damage the database.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -125,7 +126,8 @@ fn create_private(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Renames a damaged database, so that it can be examined. It replaces one that was set aside before.
+/// Renames a damaged database, so that it can be examined. It replaces one that was set aside
+/// before.
 fn set_aside(path: &Path) -> io::Result<()> {
     for part in ["-wal", "-shm"] {
         match fs::remove_file(with_suffix(path, part)) {

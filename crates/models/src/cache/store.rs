@@ -59,7 +59,8 @@ impl CacheStore {
     /// one is renamed to `….damaged` and replaced.
     ///
     /// # Errors
-    /// [`ModelError::Start`] if the file cannot be written, or a later version of cellblock created it.
+    /// [`ModelError::Start`] if the file cannot be written, or a later version of cellblock created
+    /// it.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
         let connection = database::open(path).map_err(|error| ModelError::Start {
             what: format!("cannot use the cache of model answers `{}`", path.display()),
@@ -122,7 +123,7 @@ impl CacheStore {
     fn warn(&self, error: &impl fmt::Display) {
         if !self.warned.swap(true, Ordering::Relaxed) {
             let path = self.path.display();
-            tracing::warn!(%path, %error, "the cache of model answers fails; calls continue without it");
+            tracing::warn!(%path, %error, "the cache of model answers fails; models answer");
         }
     }
 }
@@ -145,7 +146,8 @@ fn get(connection: &Connection, key: &[u8], now: i64) -> rusqlite::Result<Option
         && now.saturating_sub(*used) > STALE_SECONDS
     {
         match connection.execute("UPDATE answers SET used = ?2 WHERE key = ?1", params![key, now]) {
-            // The answer is valid even if its use cannot be recorded, as on a full or read-only disk.
+            // The answer is valid even if its use cannot be recorded, as on a full or read-only
+            // disk.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
                 return Err(error);
             }

@@ -74,8 +74,8 @@ fn with_cache(entry: &ModelEntry<'_>, client: Arc<dyn Cacheable>) -> Arc<dyn Mod
     }
 }
 
-/// Opens the cache of a directory once per process. Returns `None`, after a warning, if it cannot be
-/// used.
+/// Opens the cache of a directory once per process. Returns `None`, after a warning, if it cannot
+/// be used.
 fn open_store(directory: Option<&Path>) -> Option<Arc<CacheStore>> {
     type OpenStores = Vec<(Option<PathBuf>, Option<Arc<CacheStore>>)>;
     static OPEN: Mutex<OpenStores> = Mutex::new(Vec::new());

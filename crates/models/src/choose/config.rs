@@ -43,9 +43,9 @@ pub struct ModelConfig {
     pub parameters: Parameters,
     /// The price in US dollars per million tokens. Default: from the table.
     pub price: Option<Price>,
-    /// A file of prices, a [`PriceTable`](crate::PriceTable) in TOML. Its lines replace those of the
-    /// embedded table. It also applies to the fallback models, unless they name their own. Default:
-    /// the file that the environment variable `CELLBLOCK_PRICES` names, if any.
+    /// A file of prices, a [`PriceTable`](crate::PriceTable) in TOML. Its lines replace those of
+    /// the embedded table. It also applies to the fallback models, unless they name their own.
+    /// Default: the file that the environment variable `CELLBLOCK_PRICES` names, if any.
     pub prices: Option<PathBuf>,
     /// The caching of answers. Default: on, in namespace 41.
     pub cache: CacheChoice,
@@ -57,7 +57,7 @@ pub struct ModelConfig {
     pub requests_per_minute: Option<NonZeroU32>,
     /// True if images may be sent. Default: true for models that are known to see.
     pub sees_images: Option<bool>,
-    /// True to stream answers when somebody listens. Default: true.
+    /// True to stream answers if the caller listens. Default: true.
     pub stream: Option<bool>,
     /// The maximum of tokens in a conversation of a local model. Default: 4096.
     pub context: Option<u32>,

@@ -6,12 +6,12 @@ use super::*;
 #[derive(Debug)]
 struct Fake {
     name: &'static str,
-    says: &'static str,
-    fails: Option<fn() -> ModelError>,
-    sees: bool,
+    text: &'static str,
+    error: Option<fn() -> ModelError>,
+    sees_images: bool,
 }
 
-const WELL: Fake = Fake { name: "well", says: "hello", fails: None, sees: true };
+const HEALTHY: Fake = Fake { name: "healthy", text: "hello", error: None, sees_images: true };
 
 #[async_trait]
 impl ModelClient for Fake {
@@ -24,7 +24,7 @@ impl ModelClient for Fake {
     }
 
     fn sees_images(&self) -> bool {
-        self.sees
+        self.sees_images
     }
 
     async fn complete(
@@ -32,10 +32,10 @@ impl ModelClient for Fake {
         _: &ModelRequest,
         on_text: Option<&TextSink>,
     ) -> Result<Completion, ModelError> {
-        if let Some(on_text) = on_text.filter(|_| !self.says.is_empty()) {
-            on_text(self.says);
+        if let Some(on_text) = on_text.filter(|_| !self.text.is_empty()) {
+            on_text(self.text);
         }
-        self.fails.map_or_else(|| Ok(Completion::text(self.name, self.says)), |fails| Err(fails()))
+        self.error.map_or_else(|| Ok(Completion::text(self.name, self.text)), |error| Err(error()))
     }
 }
 
@@ -47,8 +47,8 @@ fn too_long() -> ModelError {
     ModelError::TooLong { message: "9 tokens".into() }
 }
 
-fn failing(name: &'static str, fails: fn() -> ModelError) -> Fake {
-    Fake { name, says: "", fails: Some(fails), sees: true }
+fn failing(name: &'static str, error: fn() -> ModelError) -> Fake {
+    Fake { name, text: "", error: Some(error), sees_images: true }
 }
 
 fn list(fakes: Vec<Fake>) -> Fallback {
@@ -66,18 +66,18 @@ async fn asked(fakes: Vec<Fake>) -> (Result<Completion, ModelError>, String) {
 
 #[tokio::test]
 async fn the_next_model_answers_when_one_fails() {
-    let (result, heard) = asked(vec![failing("m1", busy), failing("m2", too_long), WELL]).await;
-    assert_eq!(result.unwrap().model, "well");
+    let (result, heard) = asked(vec![failing("m1", busy), failing("m2", too_long), HEALTHY]).await;
+    assert_eq!(result.unwrap().model, "healthy");
     assert_eq!(heard, "hello");
     // Control: the first model that answers is used.
-    let other = Fake { name: "first", ..WELL };
-    assert_eq!(asked(vec![other, WELL]).await.0.unwrap().model, "first");
+    let other = Fake { name: "first", ..HEALTHY };
+    assert_eq!(asked(vec![other, HEALTHY]).await.0.unwrap().model, "first");
 }
 
 #[tokio::test]
 async fn an_answer_that_was_begun_is_not_repeated() {
-    let begun = Fake { name: "m1", says: "hel", fails: Some(busy), sees: true };
-    let (result, heard) = asked(vec![begun, WELL]).await;
+    let begun = Fake { name: "m1", text: "hel", error: Some(busy), sees_images: true };
+    let (result, heard) = asked(vec![begun, HEALTHY]).await;
     assert!(matches!(result, Err(ModelError::Status { .. })));
     assert_eq!(heard, "hel");
 }
@@ -109,8 +109,8 @@ async fn errors_that_a_caller_can_act_on_are_not_hidden() {
 
 #[test]
 fn a_list_sees_images_if_all_its_models_do() {
-    assert!(list(vec![WELL, Fake { ..WELL }]).sees_images());
-    assert!(!list(vec![WELL, Fake { sees: false, ..WELL }]).sees_images());
+    assert!(list(vec![HEALTHY, Fake { ..HEALTHY }]).sees_images());
+    assert!(!list(vec![HEALTHY, Fake { sees_images: false, ..HEALTHY }]).sees_images());
     assert!(!list(vec![]).sees_images());
-    assert_eq!((list(vec![WELL]).name(), list(vec![WELL]).provider()), ("well", "fake"));
+    assert_eq!((list(vec![HEALTHY]).name(), list(vec![HEALTHY]).provider()), ("healthy", "fake"));
 }

@@ -24,7 +24,8 @@ pub struct PinnedPackage {
     bytes: u64,
 }
 
-/// llama.cpp with its HTTP server, as a Python module: for Linux on x86-64 and ARM, and macOS on ARM.
+/// llama.cpp with its HTTP server, as a Python module: for Linux on x86-64 and ARM, and macOS on
+/// ARM.
 pub const SERVER: PinnedPackage = PinnedPackage {
     description: "llama.cpp (34 MB)",
     package: "xllamacpp",

@@ -102,7 +102,8 @@ impl Server {
         let (process, stdout, stderr) =
             spawn(interpreter, &line).map_err(|source| failed("does not start", source))?;
         let process_id = process.0.lock().id();
-        // A thread and not a task: the server may outlive the runtime of the caller that started it.
+        // A thread and not a task: the server may outlive the runtime of the caller that started
+        // it.
         let reader = thread::spawn(move || read_tail(stderr));
         let mut output = String::new();
         let mut stdout = BufReader::new(stdout);

@@ -27,7 +27,7 @@ pub struct Ollama {
     pub sees_images: bool,
     /// The price. Default: free.
     pub price: Price,
-    /// True to stream answers when somebody listens. Default: true.
+    /// True to stream answers if the caller listens. Default: true.
     pub stream: bool,
     /// Defaults for the parameters that a request leaves open.
     pub parameters: Parameters,

@@ -54,7 +54,7 @@ pub struct OpenAi {
     pub price: Option<Price>,
     /// The table to look the price up in; `None` for the embedded one.
     pub prices: Option<Arc<PriceTable>>,
-    /// True to stream answers when somebody listens. Default: true. Servers that cannot stream
+    /// True to stream answers if the caller listens. Default: true. Servers that cannot stream
     /// together with tools need `false`.
     pub stream: bool,
     /// Defaults for the parameters that a request leaves open.

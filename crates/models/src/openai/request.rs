@@ -12,7 +12,8 @@ use crate::api::{
     self, Base64, FunctionTool, Settings, allowed_name, text_with_image_notes, with_speaker,
 };
 
-/// Fields that only this client sets: others in their place would change the meaning of the request.
+/// Fields that only this client sets: others in their place would change the meaning of the
+/// request.
 const RESERVED: &[&str] = &["messages", "stream"];
 
 #[derive(Serialize)]
@@ -118,7 +119,8 @@ pub fn body(client: &OpenAi, request: &ModelRequest, stream: bool) -> Result<Byt
     settings.check_extra(&client.provider, RESERVED)?;
     let extra = &*settings.extra;
     let is_extra = |field: &str| extra.contains_key(field);
-    // OpenAI has renamed the limit, and its newer models refuse the old name. Others know only that.
+    // OpenAI has renamed the limit, and its newer models refuse the old name. Others know only
+    // that.
     let limit = settings
         .max_tokens
         .filter(|_| !is_extra("max_tokens") && !is_extra("max_completion_tokens"));
@@ -161,7 +163,8 @@ fn messages<'a>(request: &'a ModelRequest, client: &OpenAi) -> Vec<Message<'a>> 
             }
         },
         ModelMessage::Assistant { content, tool_calls } => Message::Assistant {
-            // Servers require content or tool calls, and some refuse empty content beside tool calls.
+            // Servers require content or tool calls, and some refuse empty content beside tool
+            // calls.
             content: (tool_calls.is_empty() || !content.is_empty())
                 .then(|| content_of(content, sees, None)),
             tool_calls: tool_calls.iter().map(sent_call).collect(),

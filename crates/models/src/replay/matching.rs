@@ -28,7 +28,8 @@ pub fn matches(pattern: &RequestPattern, request: &ModelRequest) -> bool {
         && from.as_ref().is_none_or(|from| newest.is_some_and(|message| speaker(message) == from))
 }
 
-/// Describes a request that no exchange answers, and what the nearest of the remaining ones expects.
+/// Describes a request that no exchange answers, and what the nearest of the remaining ones
+/// expects.
 pub fn explain_mismatch(request: &ModelRequest, remaining: &[&Exchange], all: usize) -> String {
     let last = request.messages.last().map(text);
     let last = last.map_or_else(

@@ -23,8 +23,8 @@ mod tests;
 /// Checks a recording while it is parsed and while it answers.
 ///
 /// - An exchange that is serialized and parsed again is the same.
-/// - Each exchange answers once. The first request is answered, and a request without an answer uses
-///   no exchange.
+/// - Each exchange answers once. The first request is answered, and a request without an answer
+///   uses no exchange.
 /// - An answer or a failure that is recorded and parsed again is the same, as far as a recording
 ///   holds it.
 /// - A recording that is cut off anywhere after its first line has the exchanges before the cut.

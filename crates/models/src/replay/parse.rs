@@ -64,7 +64,7 @@ pub fn header(text: &str) -> Result<RecordingHeader, String> {
         Some(version) => {
             let version = version.map_or("unknown".to_owned(), |version| version.to_string());
             return Err(format!(
-                "its version is {version}, and this program reads version {VERSION}; record it again"
+                "its version is {version}, but this program reads version {VERSION}; record again"
             ));
         }
     }

@@ -30,7 +30,8 @@ impl Replay {
     /// Reads a recording from a file.
     ///
     /// # Errors
-    /// [`ModelError::Start`] if it cannot be read or is not a recording in this version of the format.
+    /// [`ModelError::Start`] if it cannot be read or is not a recording in this version of the
+    /// format.
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let bytes = std::fs::read(path).map_err(|error| ModelError::Start {
             what: format!("cannot read the recording `{}`", path.display()),

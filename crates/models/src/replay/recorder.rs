@@ -119,8 +119,8 @@ impl RecordingFile {
         })
     }
 
-    /// Adds an exchange. A failure is reported by [`finish`](Self::finish): an answer that was paid for
-    /// must not be lost because it cannot be recorded.
+    /// Adds an exchange. A failure is reported by [`finish`](Self::finish): an answer that was paid
+    /// for must not be lost because it cannot be recorded.
     fn add(&self, line: &ExchangeLine<'_>) {
         let mut state = self.state.lock();
         if let Err(error) = write_line(&mut state.file, line) {

@@ -155,7 +155,7 @@ async fn a_cancelled_answer_does_not_affect_the_server() {
     let sink: TextSink = Arc::new(move |text: &str| drop(sender.send(text.to_owned())));
     let request = asked("Tell me a very long story about a lighthouse keeper and the sea.");
     tokio::select! {
-        _ = model.complete(&request, Some(&sink)) => panic!("the whole story came before its first word"),
+        _ = model.complete(&request, Some(&sink)) => panic!("it ended before its first word"),
         word = first.recv() => assert!(word.is_some()),
     }
     let next =

@@ -53,8 +53,14 @@ fn reasons_to_stop_are_distinguished() {
 
 #[test]
 fn events_are_assembled() {
-    let start = |index: u64, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
-    let delta = |index: u64, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
+    let start = |index: u64, block: Value| {
+        let kind = "content_block_start";
+        json!({"type": kind, "index": index, "content_block": block})
+    };
+    let delta = |index: u64, delta: Value| {
+        let kind = "content_block_delta";
+        json!({"type": kind, "index": index, "delta": delta})
+    };
     let call =
         |id: &str, name: &str| json!({"type": "tool_use", "id": id, "name": name, "input": {}});
     let input = |json: &str| json!({"type": "input_json_delta", "partial_json": json});

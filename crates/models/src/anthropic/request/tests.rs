@@ -129,7 +129,8 @@ fn tool_calls_and_their_results_are_blocks_and_results_come_first() {
             text("user", &["add"]),
             {"role": "assistant", "content": [
                 {"type": "tool_use", "id": "c_1", "name": "add", "input": {"a": 1}},
-                {"type": "tool_use", "id": "c2", "name": "add", "input": {"arguments": "[broken"}}]},
+                {"type": "tool_use", "id": "c2", "name": "add",
+                    "input": {"arguments": "[broken"}}]},
             {"role": "user", "content": [
                 {"type": "tool_result", "tool_use_id": "c_1", "content": "2"},
                 {"type": "tool_result", "tool_use_id": "c2", "content": "2", "is_error": true},

@@ -43,7 +43,8 @@ fn invalid_answers_are_refused() {
     assert!(matches!(lines(&[line("he")]), Err(AnswerError::Unfinished)));
     let broken = lines(&[line("he"), json!({"error": "out of memory"})]);
     assert!(
-        matches!(&broken, Err(AnswerError::Refused(Refusal { message, .. })) if message == "out of memory"),
+        matches!(&broken, Err(AnswerError::Refused(Refusal { message, .. }))
+            if message == "out of memory"),
         "{broken:?}"
     );
     let whole = |json: Value| OllamaAnswer::default().add_whole(json.to_string().as_bytes());
