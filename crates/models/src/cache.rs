@@ -11,7 +11,7 @@ mod store;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cellblock_agents::{Completion, Finish, ModelClient, ModelError, ModelRequest, TextSink};
+use cellblock_agents::{Completion, FinishReason, ModelClient, ModelError, ModelRequest, TextSink};
 
 pub use scope::{Cacheable, scope_of};
 pub use store::CacheStore;
@@ -98,6 +98,6 @@ impl ModelClient for Cached {
 
 /// True if an answer may be repeated. A filtered or empty one may be an accident.
 fn is_cacheable(completion: &Completion) -> bool {
-    matches!(completion.finish, Finish::Stop | Finish::Length | Finish::ToolCalls)
+    matches!(completion.finish, FinishReason::Stop | FinishReason::Length | FinishReason::ToolCalls)
         && !(completion.content.is_empty() && completion.tool_calls.is_empty())
 }

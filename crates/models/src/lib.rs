@@ -11,13 +11,10 @@ pub mod choose;
 mod fallback;
 mod http;
 mod local;
-mod lock;
 mod ollama;
 mod openai;
-mod pieces;
 mod price;
 pub mod replay;
-mod scripted;
 mod vision;
 
 pub use anthropic::Anthropic;
@@ -32,4 +29,3 @@ pub use price::{Price, PriceTable, PriceTableError};
 #[cfg(feature = "oracles")]
 pub use replay::oracles;
 pub use replay::{Recording, RecordingFile, Replay};
-pub use scripted::{Answer, Scripted};

@@ -1,6 +1,6 @@
 //! The scope of a client: everything that decides its answers besides the request.
 
-use cellblock_agents::ModelClient;
+use cellblock_agents::{ModelClient, scripted::ScriptedModel};
 use serde_json::Value;
 
 use super::key::write_canonical;
@@ -13,6 +13,13 @@ pub trait Cacheable: ModelClient {
     /// Two clients have the same scope only if their answers are interchangeable. The scope holds
     /// nothing secret. So it omits headers: if yours change the answers, use another namespace.
     fn scope(&self) -> String;
+}
+
+/// A script cannot be compared, so scripts with the same name are the same model to a cache.
+impl Cacheable for ScriptedModel {
+    fn scope(&self) -> String {
+        String::new()
+    }
 }
 
 /// Writes a scope as canonical JSON, independent of the order of its fields.

@@ -1,6 +1,6 @@
 //! The answers of Ollama's API: one line of JSON, or several.
 
-use cellblock_agents::{Completion, Finish, Usage};
+use cellblock_agents::{Completion, FinishReason, Usage};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -114,10 +114,10 @@ impl Assemble for OllamaAnswer {
             })
             .collect();
         let finish = match self.finish.as_deref() {
-            Some("length") => Finish::Length,
-            _ if !tool_calls.is_empty() => Finish::ToolCalls,
-            Some("stop") | None => Finish::Stop,
-            Some(_) => Finish::Other,
+            Some("length") => FinishReason::Length,
+            _ if !tool_calls.is_empty() => FinishReason::ToolCalls,
+            Some("stop") | None => FinishReason::Stop,
+            Some(_) => FinishReason::Other,
         };
         Completion {
             content: self.text,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cellblock_agents::{Completion, Finish, ModelError, ModelRequest, ToolCall, Usage};
+use cellblock_agents::{Completion, FinishReason, ModelError, ModelRequest, ToolCall, Usage};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The version of the format. It is raised when older readers would misunderstand a file.
@@ -90,7 +90,7 @@ pub struct RecordedCompletion {
     /// The reason why the model stopped. Default: its tool calls if there are any, otherwise a
     /// regular end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finish: Option<Finish>,
+    pub finish: Option<FinishReason>,
     /// The model that the answer names. Default: the model of the exchange.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -161,7 +161,7 @@ impl RecordedCompletion {
     /// Returns the answer, with `model` as its model unless it names one.
     pub fn completion(&self, model: &str) -> Completion {
         let default_finish =
-            if self.tool_calls.is_empty() { Finish::Stop } else { Finish::ToolCalls };
+            if self.tool_calls.is_empty() { FinishReason::Stop } else { FinishReason::ToolCalls };
         Completion {
             content: self.content.clone(),
             tool_calls: self.tool_calls.clone(),

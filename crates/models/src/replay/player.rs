@@ -3,7 +3,9 @@
 use std::{fmt, path::Path};
 
 use async_trait::async_trait;
-use cellblock_agents::{Completion, ModelClient, ModelError, ModelRequest, TextSink};
+use cellblock_agents::{
+    Completion, ModelClient, ModelError, ModelRequest, TextSink, scripted::stream_text,
+};
 
 use parking_lot::Mutex;
 
@@ -11,7 +13,6 @@ use super::{
     format::{Exchange, RecordingHeader},
     matching, parse,
 };
-use crate::pieces;
 
 /// A recording that answers instead of a server. Nothing leaves the machine.
 ///
@@ -114,7 +115,7 @@ impl ModelClient for Replay {
         match (&exchange.completion, &exchange.error) {
             (Some(completion), _) => {
                 let completion = completion.completion(&exchange.model);
-                pieces::give(&completion.content, on_text);
+                stream_text(&completion.content, on_text);
                 Ok(completion)
             }
             (None, Some(error)) => {
@@ -124,7 +125,7 @@ impl ModelClient for Replay {
                     &exchange.provider
                 });
                 if let ModelError::Interrupted { received, .. } = &error {
-                    pieces::give(received, on_text);
+                    stream_text(received, on_text);
                 }
                 Err(error)
             }

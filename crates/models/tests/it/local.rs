@@ -10,7 +10,8 @@ use std::{
 };
 
 use cellblock_agents::{
-    Finish, ModelClient, ModelError, ModelMessage, ModelRequest, Parameters, TextSink, ToolSpec,
+    FinishReason, ModelClient, ModelError, ModelMessage, ModelRequest, Parameters, TextSink,
+    ToolSpec,
 };
 use cellblock_exec::{Progress, Silent, with_causes};
 use cellblock_models::{
@@ -97,7 +98,7 @@ async fn it_stops_at_limits_and_stop_words() {
         let answer = model.complete(&few, sink).await.unwrap();
         assert_eq!(
             (answer.finish, answer.usage.completion_tokens),
-            (Finish::Length, 5),
+            (FinishReason::Length, 5),
             "{answer:?}"
         );
     }
@@ -117,7 +118,7 @@ async fn it_stops_at_limits_and_stop_words() {
         "{}",
         answer.content
     );
-    assert_eq!(answer.finish, Finish::Stop);
+    assert_eq!(answer.finish, FinishReason::Stop);
 }
 
 #[tokio::test]
@@ -285,7 +286,7 @@ async fn its_name_is_enough() {
     let answer = model.complete(&request, None).await.unwrap();
     assert_eq!(
         (answer.finish, answer.usage.completion_tokens, answer.cached),
-        (Finish::Length, 3, false)
+        (FinishReason::Length, 3, false)
     );
     assert!(model.complete(&request, None).await.unwrap().cached);
 }

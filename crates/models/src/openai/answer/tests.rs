@@ -37,7 +37,7 @@ fn a_whole_answer_is_read() {
     .unwrap();
     assert_eq!(completion.content, "hello");
     assert_eq!(completion.model, "gpt-4-0613");
-    assert_eq!(completion.finish, Finish::Stop);
+    assert_eq!(completion.finish, FinishReason::Stop);
     assert_eq!(completion.usage, Usage { prompt_tokens: 100, completion_tokens: 10 });
 }
 
@@ -46,7 +46,7 @@ fn missing_fields_and_other_notations_are_understood() {
     let bare = whole(json!({"choices": [{"message": {"content": null}}]})).unwrap();
     assert_eq!(
         (bare.content.as_str(), bare.model.as_str(), bare.finish),
-        ("", "asked", Finish::Stop)
+        ("", "asked", FinishReason::Stop)
     );
     let parts =
         json!([{"type": "text", "text": "a"}, {"type": "other"}, {"type": "text", "text": "b"}]);
@@ -75,10 +75,10 @@ fn servers_may_send_pieces_and_the_whole_beside_each_other() {
 #[test]
 fn reasons_to_finish_are_distinguished() {
     for (reason, finish) in [
-        ("stop", Finish::Stop),
-        ("length", Finish::Length),
-        ("content_filter", Finish::Filtered),
-        ("something", Finish::Other),
+        ("stop", FinishReason::Stop),
+        ("length", FinishReason::Length),
+        ("content_filter", FinishReason::Filtered),
+        ("something", FinishReason::Other),
     ] {
         let body = json!({"choices": [{"message": {"content": "x"}, "finish_reason": reason}]});
         assert_eq!(whole(body).unwrap().finish, finish, "{reason}");
@@ -86,7 +86,7 @@ fn reasons_to_finish_are_distinguished() {
     let refusal =
         whole(json!({"choices": [{"message": {"refusal": "no"}, "finish_reason": "stop"}]}))
             .unwrap();
-    assert_eq!((refusal.content.as_str(), refusal.finish), ("no", Finish::Filtered));
+    assert_eq!((refusal.content.as_str(), refusal.finish), ("no", FinishReason::Filtered));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn tool_calls_are_assembled_from_their_pieces() {
         end("stop"),
     ])
     .unwrap();
-    assert_eq!(completion.finish, Finish::ToolCalls);
+    assert_eq!(completion.finish, FinishReason::ToolCalls);
     let calls: Vec<_> = completion
         .tool_calls
         .iter()
