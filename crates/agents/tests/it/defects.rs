@@ -7,11 +7,12 @@ use cellblock_agents::{
     Agent, AutoSelection, Chat, CodeExecution, HumanInputMode, Nested, NestedChat, Speakers,
     StopReason, Summary, Trigger,
 };
-use cellblock_exec::{
-    Language, Limits, Outcome, SessionSpec, code_blocks,
+use cellblock_answer::{
+    code_blocks,
     language::infer,
     run::{RunOptions, run_blocks},
 };
+use cellblock_exec::{Language, Limits, Outcome, SessionSpec};
 use cellblock_local::{LocalExecutor, Options};
 
 use crate::{

@@ -13,8 +13,7 @@ use cellblock_agents::{
     scripted::{ScriptedAnswer, ScriptedModel},
 };
 use cellblock_models::{
-    Answer, Anthropic, CacheStore, Cacheable, Cached, NamePlace, Ollama, OpenAi, Price,
-    ScriptedModel,
+    Anthropic, CacheStore, Cacheable, Cached, NamePlace, Ollama, OpenAi, Price,
 };
 
 fn asked(text: &str) -> ModelRequest {

@@ -120,7 +120,7 @@ fn told(log: &[u8]) -> (Vec<Message>, BTreeMap<String, usize>) {
         } else if let Some(begun) = line.get("begun") {
             let newest = messages.last().unwrap();
             let deed = match begun.as_object().unwrap().keys().next().unwrap().as_str() {
-                "code" => cellblock_exec::code_blocks(&newest.text())[0].code.clone(),
+                "code" => cellblock_answer::code_blocks(&newest.text())[0].code.clone(),
                 "tools" => {
                     let number: Number =
                         serde_json::from_str(&newest.tool_calls[0].arguments).unwrap();
