@@ -6,7 +6,8 @@ mod watch;
 
 use std::{fmt, sync::Arc};
 
-use cellblock_exec::{CodeBlock, Executor, SessionSpec, code_blocks, packages::InstallPolicy};
+use cellblock_answer::{CodeBlock, code_blocks, language::is_program, packages::InstallPolicy};
+use cellblock_exec::{Executor, SessionSpec};
 
 pub(crate) use answer::{answer, edited_note, exit_status, not_run};
 pub use approval::Approval;
@@ -55,7 +56,7 @@ impl CodeExecution {
 
 /// Whether a block is there to be run, or at least to be refused by name: data that is only there to be read is no code.
 pub(crate) fn can_run(block: &CodeBlock) -> bool {
-    let is_program = block.language.as_ref().is_none_or(|language| language.is_program());
+    let is_program = block.language.as_ref().is_none_or(is_program);
     is_program || block.filename.is_some() || block.refused_filename.is_some()
 }
 

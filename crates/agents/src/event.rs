@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cellblock_exec::{Stream, run::BlockReport};
+use cellblock_answer::run::BlockReport;
+use cellblock_exec::Stream;
 use serde::Serialize;
 use tokio::sync::mpsc;
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cellblock_exec::CodeBlock;
+use cellblock_answer::CodeBlock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 

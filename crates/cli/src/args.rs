@@ -2,11 +2,9 @@
 
 use std::path::PathBuf;
 
+use cellblock_answer::packages::InstallMode;
 use cellblock_docker::HostMount;
-use cellblock_exec::{
-    Isolation, Limits,
-    packages::{InstallMode, PackageName},
-};
+use cellblock_exec::{Isolation, Limits, PackageName};
 use clap::{Args, Parser, Subcommand, builder::Styles};
 
 use crate::{commands, units};

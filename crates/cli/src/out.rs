@@ -14,7 +14,7 @@ use cap_std::{
     fs::{Dir, MetadataExt as _, OpenOptions},
 };
 use cap_tempfile::TempFile;
-use cellblock_exec::{Artifact, filename::artifact_path};
+use cellblock_exec::{Artifact, workspace::artifact_path};
 
 /// The longest name of a file, in bytes: `NAME_MAX` of Linux.
 const MAX_NAME: usize = 255;

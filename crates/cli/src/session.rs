@@ -4,11 +4,12 @@
 use std::{io::Write as _, sync::Arc};
 
 use anyhow::Result;
-use cellblock_exec::{
-    CodeBlock, Limits, Network, SessionSpec,
+use cellblock_answer::{
+    CodeBlock,
     packages::InstallPolicy,
     run::{Failure, RunOptions, RunReport, run_blocks},
 };
+use cellblock_exec::{Limits, Network, SessionSpec};
 use tokio_util::sync::CancellationToken;
 
 use crate::{

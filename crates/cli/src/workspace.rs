@@ -3,7 +3,7 @@
 use std::{io::Read as _, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use cellblock_exec::{InputFile, Limits, filename::workspace_path};
+use cellblock_exec::{InputFile, Limits, workspace::workspace_path};
 use walkdir::WalkDir;
 
 use crate::{failure::usage, units};

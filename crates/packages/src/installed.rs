@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use cellblock_exec::packages::PackageName;
+use cellblock_exec::PackageName;
 use serde::{Deserialize, Serialize};
 
 /// An installed package.

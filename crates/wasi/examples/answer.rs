@@ -7,13 +7,13 @@
 use std::{error::Error, fs, path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use cellblock_exec::Silent;
-use cellblock_exec::{
-    Artifact, CodeBlock, Requirement, code_blocks,
-    filename::artifact_path,
+use cellblock_answer::{
+    CodeBlock, code_blocks,
     packages::{InstallMode, InstallPolicy},
     run::{Observer, RunOptions, run_blocks},
 };
+use cellblock_exec::Silent;
+use cellblock_exec::{Artifact, Requirement, workspace::artifact_path};
 use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
 const ANSWER: &str = "

@@ -108,5 +108,5 @@ async fn main() -> Result<()> {
 
 #[cfg(test)]
 mod conformance {
-    cellblock_exec::conformance!(crate::logged().await.unwrap());
+    cellblock_conformance::conformance!(crate::logged().await.unwrap());
 }

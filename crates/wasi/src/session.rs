@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use cellblock_cache::storage_error;
 use cellblock_exec::{
     Capture, Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation,
-    Language, Limits, Outcome, Requirement, Result, Session, Usage, filename, python::HostCalls,
+    Language, Limits, Outcome, Requirement, Result, Session, Usage, python::HostCalls, workspace,
 };
 
 use crate::{
@@ -295,7 +295,7 @@ impl Session for WasiSession {
     }
 
     async fn write_file(&mut self, file: InputFile) -> Result<()> {
-        let path = filename::workspace_path(&file.path)
+        let path = workspace::workspace_path(&file.path)
             .map_err(|why| Error::Invalid { what: "file name", why: why.to_string() })?;
         let put = self.fs().await?.put_file(&format!("{WORKSPACE}/{path}"), file.content);
         put.map_err(|errno| Error::Invalid {

@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cellblock_exec::{
-    Artifact, CodeBlock, SessionSpec, code_blocks,
-    filename::artifact_path,
+use cellblock_answer::{
+    CodeBlock, code_blocks,
     run::{RunOptions, RunReport, run_blocks_in},
 };
+use cellblock_exec::{Artifact, SessionSpec, workspace::artifact_path};
 use tracing::Instrument as _;
 
 use super::{

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cellblock_exec::{Artifact, InputFile, filename::artifact_path};
+use cellblock_exec::{Artifact, InputFile, workspace::artifact_path};
 
 use super::{log::Kept, running::Running};
 use crate::message::Message;

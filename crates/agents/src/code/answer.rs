@@ -10,10 +10,11 @@
 
 use std::{collections::HashSet, fmt::Write as _};
 
-use cellblock_exec::{
-    Artifact, CodeBlock, Limit, Outcome,
-    run::{BlockReport, RunReport, exit_code},
+use cellblock_answer::{
+    CodeBlock,
+    run::{BlockReport, RunReport},
 };
+use cellblock_exec::{Artifact, Limit, Outcome};
 
 use crate::{
     message::{Content, Image, Message, Part},
@@ -195,7 +196,7 @@ fn failed_with(block: &BlockReport) -> Option<i32> {
         Outcome::Exited { code: 0 } | Outcome::Skipped => None,
         Outcome::Exited { code } => Some(*code),
         Outcome::Denied { .. } | Outcome::Unsupported { .. } => Some(1),
-        outcome => Some(i32::from(exit_code(outcome))),
+        outcome => Some(i32::from(outcome.exit_code())),
     }
 }
 

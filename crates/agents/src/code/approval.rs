@@ -2,7 +2,7 @@
 
 use std::{fmt, io, sync::Arc};
 
-use cellblock_exec::CodeBlock;
+use cellblock_answer::CodeBlock;
 
 use crate::human::{Decision, Human, Proposal};
 

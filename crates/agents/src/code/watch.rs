@@ -3,10 +3,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use cellblock_exec::{
-    CodeBlock, Requirement, Stream,
+use cellblock_answer::{
+    CodeBlock,
     run::{BlockReport, Observer},
 };
+use cellblock_exec::{Requirement, Stream};
 
 use super::{Approval, Verdict};
 use crate::{
@@ -141,7 +142,8 @@ impl Observer for Watch {
 
 #[cfg(test)]
 mod tests {
-    use cellblock_exec::{Outcome, run::BlockReport};
+    use cellblock_answer::run::BlockReport;
+    use cellblock_exec::Outcome;
 
     use super::*;
     use crate::human::Nobody;

@@ -7,7 +7,8 @@ use cellblock_agents::{
     Agent, Approval, Asked, ChannelHuman, Chat, CodeExecution, Decision, Event, Human,
     HumanInputMode, Proposal, Question, ScriptedHuman, StopReason,
 };
-use cellblock_exec::{CodeBlock, Language, packages::InstallMode};
+use cellblock_answer::{CodeBlock, packages::InstallMode};
+use cellblock_exec::Language;
 
 use crate::{
     cast::{last, python, recites, runs, says, script, texts},
@@ -149,7 +150,7 @@ async fn code_is_approved_edited_skipped_or_corrected() {
         "exitcode: 0 (execution succeeded)\nCode output: edited\n\n\
          note: the person ran this in place of your code:\n| print edited"
     );
-    assert!(cellblock_exec::code_blocks(&answer).is_empty());
+    assert!(cellblock_answer::code_blocks(&answer).is_empty());
     assert_eq!(ran, ["print edited\n"]);
     let (answer, ran, _) =
         decided(Approval::Always, vec![Decision::Skip { why: "too slow".to_owned() }]).await;

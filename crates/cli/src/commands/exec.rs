@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use cellblock_exec::{CodeBlock, Language, filename::workspace_path, language};
+use cellblock_answer::{CodeBlock, language};
+use cellblock_exec::{Language, workspace::workspace_path};
 use clap::Args;
 
 use crate::{
@@ -56,9 +57,9 @@ fn block(file: PathBuf, code: Option<String>, tag: Option<String>) -> Result<Cod
             (input::text(&file)?, name.and_then(|name| workspace_path(name).ok()))
         }
     };
-    let tagged = tag.as_deref().and_then(Language::from_tag);
+    let tagged = tag.as_deref().and_then(language::from_tag);
     let inferred = tagged.is_none();
-    let by_name = || filename.as_deref().and_then(Language::from_filename);
+    let by_name = || filename.as_deref().and_then(language::from_filename);
     // Unlike a block of an answer, this was given to be run: what cannot be told is taken for Python.
     let language =
         tagged.or_else(by_name).or_else(|| language::infer(&code)).or(Some(Language::PYTHON));

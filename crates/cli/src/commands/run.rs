@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use cellblock_exec::{CodeBlock, code_blocks};
+use cellblock_answer::{CodeBlock, code_blocks, language::is_program};
 use clap::Args;
 
 use crate::{
@@ -54,7 +54,7 @@ fn runnable(file: &Path) -> Result<Vec<CodeBlock>> {
     // A block without a language may be anything; it is told apart when its turn comes.
     if blocks
         .iter()
-        .all(|block| block.language.as_ref().is_some_and(|language| !language.is_program()))
+        .all(|block| block.language.as_ref().is_some_and(|language| !is_program(language)))
     {
         return Err(usage(
             format!("{} has no code block that can be run, only data or output", input::name(file)),

@@ -7,11 +7,8 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use cellblock_exec::{
-    Artifact, RefusedFile,
-    filename::obeyed_by,
-    run::{BlockReport, Failure},
-};
+use cellblock_answer::run::{BlockReport, Failure};
+use cellblock_exec::{Artifact, RefusedFile, workspace::obeyed_by};
 
 use super::{BAD, GOOD, screen::Screen};
 use crate::{

@@ -6,10 +6,11 @@ use std::{io::IsTerminal as _, time::Instant};
 
 use anstyle::Style as Colour;
 use async_trait::async_trait;
-use cellblock_exec::{
-    CodeBlock, Outcome, Requirement, Stream,
+use cellblock_answer::{
+    CodeBlock,
     run::{BlockReport, Failure, Observer, RunReport},
 };
+use cellblock_exec::{Outcome, Requirement, Stream};
 use tokio_util::sync::CancellationToken;
 
 use super::{

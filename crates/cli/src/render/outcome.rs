@@ -1,9 +1,8 @@
 //! Outcomes in words.
 
-use cellblock_exec::{
-    Limit, Outcome,
-    run::{BlockReport, RunReport},
-};
+use cellblock_answer::language::is_program;
+use cellblock_answer::run::{BlockReport, RunReport};
+use cellblock_exec::{Limit, Outcome};
 
 /// What became of a block, and what could be done about it; `None` for success.
 pub fn words(outcome: &Outcome) -> Option<String> {
@@ -49,7 +48,7 @@ fn signal_name(signal: i32) -> String {
 
 /// Whether a block is there to be read and not to be run.
 pub fn is_data(block: &BlockReport) -> bool {
-    block.language.as_ref().is_some_and(|language| !language.is_program())
+    block.language.as_ref().is_some_and(|language| !is_program(language))
 }
 
 /// How many blocks came to which end, such as `3 blocks: 1 succeeded, 1 failed, 1 skipped`.

@@ -14,4 +14,4 @@ macro_rules! executor {
     };
 }
 
-cellblock_exec::conformance!(executor!());
+cellblock_conformance::conformance!(executor!());

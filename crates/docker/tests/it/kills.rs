@@ -17,10 +17,9 @@ use bollard::{
     Docker,
     query_parameters::{InspectContainerOptions, KillContainerOptions, ListVolumesOptions},
 };
+use cellblock_conformance::traces::{marker, processes_with};
 use cellblock_docker::{DEFAULT_IMAGE, DockerExecutor, Engine, Options, connect::Surroundings};
-use cellblock_exec::{
-    ExecutionRequest, Executor, SessionSpec, Silent, conformance::processes::processes_with,
-};
+use cellblock_exec::{ExecutionRequest, Executor, SessionSpec, Silent};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::engine::{client, containers, eventually, executor, executor_with};
@@ -305,13 +304,6 @@ async fn kill(target: Target, docker: &Docker, id: &str) {
 /// The number of kills of each kind that was asked for.
 fn rounds() -> Option<u32> {
     std::env::var("CELLBLOCK_TEST_KILLS").ok().and_then(|text| text.parse().ok())
-}
-
-/// Text that only one round's programs have among their arguments.
-fn marker() -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("cellblock-kills-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Waits for a random time of so many milliseconds at most.

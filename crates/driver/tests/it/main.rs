@@ -12,5 +12,5 @@ mod relays;
 mod sessions;
 
 mod conformance {
-    cellblock_exec::conformance!(crate::bare::Bare);
+    cellblock_conformance::conformance!(crate::bare::Bare);
 }

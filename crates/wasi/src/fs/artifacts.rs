@@ -1,7 +1,7 @@
 //! Artifacts: the files that a program has created or changed in its workspace.
 
 use cellblock_exec::{
-    Artifact, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, RefusedFile, filename::artifact_path,
+    Artifact, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, RefusedFile, workspace::artifact_path,
 };
 
 use super::{

@@ -29,5 +29,5 @@ async fn output(session: &mut Box<dyn Session>, code: &str) -> String {
 }
 
 mod conformance {
-    cellblock_exec::conformance!(crate::executor().await);
+    cellblock_conformance::conformance!(crate::executor().await);
 }

@@ -1,7 +1,8 @@
 //! Cases 1 to 9: code blocks out of messages.
 
 use cellblock_agents::{Chat, Content, Image, Message, Part};
-use cellblock_exec::{Language, code_blocks, language::infer};
+use cellblock_answer::{code_blocks, language::infer};
+use cellblock_exec::Language;
 
 use crate::{
     cast::{runs, says},

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use cellblock_agents::{Agent, Chat, CodeExecution, Event, HumanInputMode, Opening, StopReason};
-use cellblock_exec::{InputFile, SessionSpec, packages::InstallMode};
+use cellblock_answer::packages::InstallMode;
+use cellblock_exec::{InputFile, SessionSpec};
 
 use super::*;
 use crate::{

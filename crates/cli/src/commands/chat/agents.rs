@@ -36,7 +36,7 @@ struct SessionOptions {
     choices: executors::Choices,
     code: Option<(
         cellblock_exec::SessionSpec,
-        cellblock_exec::packages::InstallPolicy,
+        cellblock_answer::packages::InstallPolicy,
         u32,
         Approval,
     )>,
