@@ -186,7 +186,7 @@ fn with_human_a_person_takes_the_place_of_the_script() {
     // Standard input is empty.
     let (success, _, stderr) = ask(b"");
     assert!(!success);
-    assert!(stderr.contains("the person behind user cannot be asked"), "{stderr}");
+    assert!(stderr.contains("the person behind `user` cannot be asked"), "{stderr}");
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn recordings_say_that_they_were_written_by_hand() {
         let replay = cellblock_models::Replay::read(&file).unwrap();
         assert_eq!(
             replay.header.made,
-            cellblock_models::replay::Made::ByHand,
+            cellblock_models::replay::RecordingOrigin::ByHand,
             "{}",
             file.display()
         );
