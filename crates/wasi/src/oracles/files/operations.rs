@@ -1,20 +1,20 @@
-//! Operations on a file system, and what they give.
+//! Operations on a file system, and their results.
 
-use super::guest::{BUFFER_LEN, DIRECTORY, Entry, Guest, How, LINK};
+use super::guest::{BUFFER_LEN, DIRECTORY, Entry, Guest, LINK, OpenHow};
 use crate::fs::{
     Errno,
     abi::{FDFLAG_APPEND, oflags, rights},
     descriptors::ROOT,
 };
 
-/// How many descriptors a sequence uses at once, besides the root directory.
-pub(in crate::fs) const SLOTS: usize = 4;
+/// The number of descriptors that a sequence uses at once, besides the root directory.
+pub const SLOTS: usize = 4;
 
-/// Names in paths: few, so that they often meet, with everything that paths can have.
-pub(in crate::fs) const NAMES: [&str; 10] = ["a", "a", "a", "b", "b", "c", "d", ".", "..", ""];
+/// The names in paths: few, so that they often meet.
+pub const NAMES: [&str; 10] = ["a", "a", "a", "b", "b", "c", "d", ".", "..", ""];
 
-/// How files are opened.
-pub(in crate::fs) const FLAGS: [u32; 7] = [
+/// The flags that files are opened with.
+pub const FLAGS: [u32; 7] = [
     0,
     oflags::CREATE,
     oflags::CREATE,
@@ -24,24 +24,24 @@ pub(in crate::fs) const FLAGS: [u32; 7] = [
     oflags::DIRECTORY,
 ];
 
-/// What files are opened for.
-pub(in crate::fs) const ACCESS: [u64; 4] = [
+/// The access that files are opened for.
+pub const ACCESS: [u64; 4] = [
     rights::FD_READ,
     rights::FD_WRITE,
     rights::FD_READ | rights::FD_WRITE,
     rights::FD_READ | rights::FD_WRITE,
 ];
 
-/// A path and what it is relative to: the descriptor in a slot, or the root if that is closed.
+/// A path, relative to the descriptor in a slot, or to the root if that is closed.
 #[derive(Debug, Clone)]
-pub(in crate::fs) struct At {
-    pub(in crate::fs) base: Option<usize>,
-    pub(in crate::fs) path: String,
+pub struct PathAt {
+    pub base: Option<usize>,
+    pub path: String,
 }
 
 #[derive(Debug, Clone)]
-pub(in crate::fs) enum Operation {
-    Open { slot: usize, at: At, how: How },
+pub enum Operation {
+    Open { slot: usize, at: PathAt, how: OpenHow },
     Close { slot: usize },
     Read { slot: usize, len: u32, offset: Option<u64> },
     Write { slot: usize, bytes: Vec<u8>, offset: Option<u64> },
@@ -49,44 +49,44 @@ pub(in crate::fs) enum Operation {
     SetLen { slot: usize, len: u64 },
     Stat { slot: usize },
     List { slot: usize },
-    MakeDirectory { at: At },
-    RemoveDirectory { at: At },
-    Unlink { at: At },
-    Rename { from: At, to: At },
-    Link { target: String, at: At },
-    ReadLink { at: At },
-    StatPath { at: At, follow: bool },
+    MakeDirectory { at: PathAt },
+    RemoveDirectory { at: PathAt },
+    Unlink { at: PathAt },
+    Rename { from: PathAt, to: PathAt },
+    Link { target: String, at: PathAt },
+    ReadLink { at: PathAt },
+    StatPath { at: PathAt, follow: bool },
 }
 
-/// What an operation gives when it succeeds.
+/// The result of a successful operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::fs) enum Given {
+pub enum OperationResult {
     Nothing,
     Number(u64),
     Bytes(Vec<u8>),
     Text(String),
-    /// Kind, and the size of what is not a directory.
+    /// The kind, and the size unless it is a directory.
     Stat(u8, u64),
-    /// Names in order.
+    /// Names, sorted.
     Names(Vec<String>),
-    /// It did not apply, for a reason that both sides see.
+    /// The operation does not apply, on either side.
     Skipped,
 }
 
-/// Operations out of bytes, a byte for each choice.
-pub(in crate::fs) fn operations_in(bytes: &[u8]) -> Vec<Operation> {
+/// Reads operations from bytes, a byte for each choice.
+pub fn operations_in(bytes: &[u8]) -> Vec<Operation> {
     let mut choices = Choices(bytes);
     let mut operations = Vec::new();
-    while !choices.0.is_empty() && operations.len() < MOST {
+    while !choices.0.is_empty() && operations.len() < MAX_OPERATIONS {
         operations.push(choices.operation());
     }
     operations
 }
 
-/// The most operations that are read out of bytes.
-const MOST: usize = 100;
+/// The maximum number of operations that are read from bytes.
+const MAX_OPERATIONS: usize = 100;
 
-/// Bytes that decide; when there are none left, all is the first choice.
+/// Bytes that choose. After the last byte, every choice is the first one.
 struct Choices<'b>(&'b [u8]);
 
 impl Choices<'_> {
@@ -104,7 +104,7 @@ impl Choices<'_> {
         usize::from(self.byte()) % SLOTS
     }
 
-    /// An offset, or none.
+    /// Reads an offset, or none.
     fn offset(&mut self) -> Option<u64> {
         Some(u64::from(self.byte())).filter(|offset| *offset < 120)
     }
@@ -116,15 +116,15 @@ impl Choices<'_> {
         format!("{}{}{}", slash(64), names.join("/"), slash(128))
     }
 
-    fn at(&mut self) -> At {
+    fn at(&mut self) -> PathAt {
         let base = Some(usize::from(self.byte())).filter(|slot| *slot < SLOTS);
-        At { base, path: self.path() }
+        PathAt { base, path: self.path() }
     }
 
-    fn how(&mut self) -> How {
+    fn how(&mut self) -> OpenHow {
         let (oflags, rights, how) = (self.of(&FLAGS), self.of(&ACCESS), self.byte());
         let fdflags = if how & 2 == 0 { 0 } else { FDFLAG_APPEND };
-        How { follow: how & 1 == 0, oflags, rights, fdflags }
+        OpenHow { follow: how & 1 == 0, oflags, rights, fdflags }
     }
 
     fn operation(&mut self) -> Operation {
@@ -157,23 +157,23 @@ impl Choices<'_> {
     }
 }
 
-/// A guest, with descriptors in slots.
-pub(in crate::fs) struct Ours {
-    pub(in crate::fs) guest: Guest,
-    pub(in crate::fs) slots: [Option<u32>; SLOTS],
+/// A guest with descriptors in slots.
+pub struct GuestFs {
+    pub guest: Guest,
+    pub slots: [Option<u32>; SLOTS],
 }
 
-impl Ours {
-    pub(in crate::fs) fn new(guest: Guest) -> Self {
+impl GuestFs {
+    pub fn new(guest: Guest) -> Self {
         Self { guest, slots: [None; SLOTS] }
     }
 
-    /// Every path, with what is there.
-    pub(in crate::fs) fn tree(&mut self) -> Vec<(String, String)> {
+    /// Returns all paths, each with a text for its content.
+    pub fn tree(&mut self) -> Vec<(String, String)> {
         let mut tree = Vec::new();
         let mut directories = vec![String::new()];
         while let Some(directory) = directories.pop() {
-            let fd = self.guest.open(ROOT, &format!("{directory}/"), How::READ).unwrap();
+            let fd = self.guest.open(ROOT, &format!("{directory}/"), OpenHow::READ).unwrap();
             let entries = self.guest.list(fd, 300).unwrap();
             self.guest.close(fd).unwrap();
             for Entry { name, kind, .. } in entries {
@@ -186,7 +186,7 @@ impl Ours {
                     }
                     LINK => format!("link to {}", self.guest.readlink(ROOT, &path).unwrap()),
                     _ => {
-                        let fd = self.guest.open(ROOT, &path, How::READ).unwrap();
+                        let fd = self.guest.open(ROOT, &path, OpenHow::READ).unwrap();
                         let content = self.guest.read(fd, BUFFER_LEN, None).unwrap();
                         self.guest.close(fd).unwrap();
                         format!("{content:?}")
@@ -199,11 +199,11 @@ impl Ours {
         tree
     }
 
-    fn base(&self, at: &At) -> u32 {
+    fn base(&self, at: &PathAt) -> u32 {
         at.base.and_then(|slot| self.slots[slot]).unwrap_or(ROOT)
     }
 
-    pub(in crate::fs) fn run(&mut self, operation: &Operation) -> Result<Given, Errno> {
+    pub fn run(&mut self, operation: &Operation) -> Result<OperationResult, Errno> {
         let slot = match operation {
             Operation::Open { .. } => None,
             Operation::Close { slot }
@@ -217,7 +217,7 @@ impl Ours {
         };
         let fd = match slot.map(|slot| self.slots[slot]) {
             None => 0,
-            Some(None) => return Ok(Given::Skipped),
+            Some(None) => return Ok(OperationResult::Skipped),
             Some(Some(fd)) => fd,
         };
         let guest = &mut self.guest;
@@ -228,23 +228,25 @@ impl Ours {
                 }
                 let base = self.base(at);
                 self.slots[*slot] = Some(self.guest.open(base, &at.path, *how)?);
-                Given::Nothing
+                OperationResult::Nothing
             }
             Operation::Close { slot } => {
                 self.slots[*slot] = None;
                 guest.close(fd)?;
-                Given::Nothing
+                OperationResult::Nothing
             }
-            Operation::Read { len, offset, .. } => Given::Bytes(guest.read(fd, *len, *offset)?),
+            Operation::Read { len, offset, .. } => {
+                OperationResult::Bytes(guest.read(fd, *len, *offset)?)
+            }
             Operation::Write { bytes, offset, .. } => {
-                Given::Number(guest.write(fd, bytes, *offset)?.into())
+                OperationResult::Number(guest.write(fd, bytes, *offset)?.into())
             }
             Operation::Seek { offset, whence, .. } => {
-                Given::Number(guest.seek(fd, *offset, *whence)?)
+                OperationResult::Number(guest.seek(fd, *offset, *whence)?)
             }
             Operation::SetLen { len, .. } => {
                 guest.set_len(fd, *len)?;
-                Given::Nothing
+                OperationResult::Nothing
             }
             Operation::Stat { .. } => stat(guest.stat(fd)?),
             Operation::List { .. } => {
@@ -252,13 +254,13 @@ impl Ours {
                 let mut names: Vec<String> =
                     names.filter(|name| name != "." && name != "..").collect();
                 names.sort();
-                Given::Names(names)
+                OperationResult::Names(names)
             }
             _ => return self.run_on_path(operation),
         })
     }
 
-    fn run_on_path(&mut self, operation: &Operation) -> Result<Given, Errno> {
+    fn run_on_path(&mut self, operation: &Operation) -> Result<OperationResult, Errno> {
         match operation {
             Operation::MakeDirectory { at } => self.guest.mkdir(self.base(at), &at.path)?,
             Operation::RemoveDirectory { at } => self.guest.rmdir(self.base(at), &at.path)?,
@@ -270,17 +272,17 @@ impl Ours {
                 self.guest.symlink(target, self.base(at), &at.path)?
             }
             Operation::ReadLink { at } => {
-                return self.guest.readlink(self.base(at), &at.path).map(Given::Text);
+                return self.guest.readlink(self.base(at), &at.path).map(OperationResult::Text);
             }
             Operation::StatPath { at, follow } => {
                 return self.guest.stat_path(self.base(at), &at.path, *follow).map(stat);
             }
             _ => unreachable!("{operation:?}"),
         }
-        Ok(Given::Nothing)
+        Ok(OperationResult::Nothing)
     }
 }
 
-fn stat(stat: super::guest::Stat) -> Given {
-    Given::Stat(stat.kind, if stat.kind == DIRECTORY { 0 } else { stat.size })
+fn stat(stat: super::guest::GuestStat) -> OperationResult {
+    OperationResult::Stat(stat.kind, if stat.kind == DIRECTORY { 0 } else { stat.size })
 }

@@ -1,23 +1,22 @@
-//! Oracles: what holds of the file system after any operations.
+//! Oracles of the file system: its invariants after any operations.
 //!
-//! Operations are data ([`operations`]), made by proptest in the tests and out of libFuzzer's bytes in `fuzz/`.
-#![allow(clippy::unwrap_used, reason = "an oracle panics when an invariant is broken")]
+//! [Operations](operations) are data; the tests get them from proptest, `fuzz/` from libFuzzer's
+//! bytes.
 
-pub(in crate::fs) mod guest;
-pub(in crate::fs) mod linux;
-pub(in crate::fs) mod operations;
+pub mod guest;
+pub mod linux;
+pub mod operations;
 
 use cellblock_exec::Limit;
 
 use self::{
     guest::Guest,
-    operations::{Given, Operation, Ours, SLOTS, operations_in},
+    operations::{GuestFs, Operation, OperationResult, SLOTS, operations_in},
 };
-use super::{Errno, Fs, Quota, descriptors::ROOT};
+use crate::fs::{Errno, Fs, Quota, descriptors::ROOT};
 
-/// Any operations on a file system: the first byte says how many of them come before it is copied.
-///
-/// See [`within_quota`] and [`copies_agree`].
+/// Checks quotas and copies of a file system with any operations. The first byte is the number of
+/// operations before it is copied.
 pub fn file_system(bytes: &[u8]) {
     let Some((before, bytes)) = bytes.split_first() else { return };
     let operations = operations_in(bytes);
@@ -26,24 +25,27 @@ pub fn file_system(bytes: &[u8]) {
     copies_agree(before, after);
 }
 
-/// Any operations give what Linux gives, with the exceptions that `oracles/linux.rs` lists.
+/// Checks that any operations have the same results as on Linux, with the exceptions that
+/// `oracles/files/linux.rs` lists.
 ///
-/// It takes the right to have a root directory of its own.
+/// The caller needs the right to change its root directory.
 pub fn file_system_as_linux(bytes: &[u8]) {
     let operations = operations_in(bytes);
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().to_owned();
-    // A thread for each sequence: it cannot leave its root again.
+    // Each sequence has a thread, because a thread cannot leave its root again.
     let result = std::thread::spawn(move || linux::compare(&root, &operations)).join().unwrap();
     result.unwrap_or_else(|difference| panic!("{difference}"));
 }
 
-/// Checks that a quota is never exceeded, that exactly what it refuses names a limit, that the tree is sound after every
-/// operation, and that nothing is used when all is removed and closed. Returns how often each limit was met: disk, files.
-pub(in crate::fs) fn within_quota(operations: &[Operation]) -> (u32, u32) {
+/// Checks that a quota is never exceeded, that exactly the operations that it refuses set
+/// `Fs::hit`, that the tree is consistent after every operation, and that nothing counts against
+/// the quota after all files are removed and closed. Returns the number of refusals by each limit:
+/// disk and files.
+pub fn within_quota(operations: &[Operation]) -> (u32, u32) {
     let mut fs = Fs::new();
     fs.set_quota(Quota { bytes: 40, files: 4 });
-    let mut ours = Ours::new(Guest::new(fs));
+    let mut ours = GuestFs::new(Guest::new(fs));
     let (mut disk, mut files) = (0, 0);
     for operation in operations {
         let nospc = ours.run(operation) == Err(Errno::Nospc);
@@ -54,43 +56,43 @@ pub(in crate::fs) fn within_quota(operations: &[Operation]) -> (u32, u32) {
         disk += u32::from(hit == Some(Limit::Disk));
         files += u32::from(hit == Some(Limit::Files));
     }
-    // Some are closed before they are removed, some after.
+    // Some files are closed before they are removed, some after.
     (0..SLOTS / 2).for_each(|slot| drop(ours.run(&Operation::Close { slot })));
     remove_all(&mut ours);
     ours.guest.fs().audit();
     (SLOTS / 2..SLOTS).for_each(|slot| drop(ours.run(&Operation::Close { slot })));
     ours.guest.fs().audit();
-    assert_eq!(ours.guest.fs().used(), Quota::default());
+    assert_eq!(ours.guest.fs().used, Quota::default());
     (disk, files)
 }
 
-/// Checks that a fork and a frozen copy, made between two sequences, do in the second one what the original does, and see
-/// nothing of what it did.
-pub(in crate::fs) fn copies_agree(before: &[Operation], after: &[Operation]) {
-    let mut original = Ours::new(Guest::new(Fs::new()));
+/// Checks that a fork and a frozen copy, made between two sequences, behave in the second one like
+/// the original, and do not see its changes.
+pub fn copies_agree(before: &[Operation], after: &[Operation]) {
+    let mut original = GuestFs::new(Guest::new(Fs::new()));
     run(&mut original, before);
     let slots = original.slots;
     let fork = original.guest.fs().clone();
     let frozen = postcard::to_allocvec(&fork).unwrap();
     let expected = run(&mut original, after);
     let tree = original.tree();
-    // What the original did since is nowhere to be seen in its fork.
+    // The fork has none of the original's later changes.
     assert!(postcard::to_allocvec(&fork).unwrap() == frozen);
     let thawed: Fs = postcard::from_bytes(&frozen).unwrap();
     for copy in [fork, thawed] {
         copy.audit();
-        let mut copy = Ours { guest: Guest::new(copy), slots };
+        let mut copy = GuestFs { guest: Guest::new(copy), slots };
         assert_eq!(run(&mut copy, after), expected);
         assert_eq!(copy.tree(), tree);
     }
 }
 
-fn run(ours: &mut Ours, operations: &[Operation]) -> Vec<Result<Given, Errno>> {
+fn run(ours: &mut GuestFs, operations: &[Operation]) -> Vec<Result<OperationResult, Errno>> {
     operations.iter().map(|operation| ours.run(operation)).collect()
 }
 
 /// Removes all files and directories, the deepest first.
-fn remove_all(ours: &mut Ours) {
+fn remove_all(ours: &mut GuestFs) {
     for (path, content) in ours.tree().iter().rev() {
         if content == "directory" {
             ours.guest.rmdir(ROOT, path).unwrap();

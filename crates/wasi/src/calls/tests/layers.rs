@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::guest::{DIRECTORY, FILE, Guest, How};
 use crate::{
     fs::{Errno, Fs, Layer, Quota, abi::oflags, descriptors::ROOT},
     images::layers::LayerWriter,
+    oracles::files::guest::{DIRECTORY, FILE, Guest, OpenHow},
 };
 
-/// A library with an archive that is a file and has children, and an ordinary directory.
+/// Returns a layer with an archive that is a file and has children, and with an ordinary directory.
 fn layer() -> Arc<Layer> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("layer.zip");
@@ -46,7 +46,7 @@ fn a_layer_can_be_read() {
         ("lib/layer/plain/module.py/..", Err(Errno::Notdir)),
         ("lib/layer/library.zip", Ok((FILE, 10))),
         ("lib/layer/library.zip/", Err(Errno::Notdir)),
-        // Only passed through.
+        // Paths only pass through it.
         ("lib/layer/library.zip/package", Err(Errno::Noent)),
         ("lib/layer/library.zip/package/data", Ok((DIRECTORY, 0))),
         ("lib/layer/library.zip/package/data/numbers.csv", Ok((FILE, 4))),
@@ -58,7 +58,7 @@ fn a_layer_can_be_read() {
         let stat = guest.stat_path(ROOT, path, true).map(|stat| (stat.kind, stat.size));
         assert_eq!(stat, expected, "{path}");
     }
-    let fd = guest.open(ROOT, "lib/layer/plain/module.py", How::READ).unwrap();
+    let fd = guest.open(ROOT, "lib/layer/plain/module.py", OpenHow::READ).unwrap();
     assert_eq!(guest.read(fd, 4, None), Ok(b"x = ".to_vec()));
     assert_eq!(guest.read(fd, 4, None), Ok(b"1\n".to_vec()));
     assert_eq!(guest.read(fd, 4, None), Ok(vec![]));
@@ -70,13 +70,13 @@ fn a_layer_can_be_read() {
 #[test]
 fn a_layer_is_listed() {
     let mut guest = guest();
-    let fd = guest.open(ROOT, "lib/layer/plain", How::READ).unwrap();
+    let fd = guest.open(ROOT, "lib/layer/plain", OpenHow::READ).unwrap();
     for buffer in [40, 1000] {
         let names: Vec<String> =
             guest.list(fd, buffer).unwrap().into_iter().map(|entry| entry.name).collect();
         assert_eq!(names, [".", "..", "empty.py", "module.py"]);
     }
-    let fd = guest.open(ROOT, "lib/layer", How::READ).unwrap();
+    let fd = guest.open(ROOT, "lib/layer", OpenHow::READ).unwrap();
     let kinds: Vec<(String, u8)> =
         guest.list(fd, 1000).unwrap().into_iter().map(|entry| (entry.name, entry.kind)).collect();
     assert_eq!(kinds[2..], [("library.zip".to_owned(), FILE), ("plain".to_owned(), DIRECTORY)]);
@@ -86,15 +86,18 @@ fn a_layer_is_listed() {
 fn a_layer_cannot_be_changed() {
     let mut guest = guest();
     let (file, directory) = ("lib/layer/plain/module.py", "lib/layer/plain");
-    assert_eq!(guest.open(ROOT, file, How::WRITE), Err(Errno::Rofs));
+    assert_eq!(guest.open(ROOT, file, OpenHow::WRITE), Err(Errno::Rofs));
     assert_eq!(
-        guest.open(ROOT, file, How { oflags: oflags::TRUNCATE, ..How::READ }),
+        guest.open(ROOT, file, OpenHow { oflags: oflags::TRUNCATE, ..OpenHow::READ }),
         Err(Errno::Rofs)
     );
-    assert_eq!(guest.open(ROOT, "lib/layer/plain/new.py", How::CREATE), Err(Errno::Rofs));
-    assert_eq!(guest.open(ROOT, "lib/layer/library.zip/package", How::CREATE), Err(Errno::Notdir));
+    assert_eq!(guest.open(ROOT, "lib/layer/plain/new.py", OpenHow::CREATE), Err(Errno::Rofs));
     assert_eq!(
-        guest.open(ROOT, "lib/layer/library.zip/package/data/x", How::CREATE),
+        guest.open(ROOT, "lib/layer/library.zip/package", OpenHow::CREATE),
+        Err(Errno::Notdir)
+    );
+    assert_eq!(
+        guest.open(ROOT, "lib/layer/library.zip/package/data/x", OpenHow::CREATE),
         Err(Errno::Rofs)
     );
     assert_eq!(guest.mkdir(ROOT, "lib/layer/new"), Err(Errno::Rofs));
@@ -109,7 +112,7 @@ fn a_layer_cannot_be_changed() {
     {
         assert_eq!(guest.rename((ROOT, from), (ROOT, to)), Err(Errno::Rofs), "{from} to {to}");
     }
-    let fd = guest.open(ROOT, file, How::READ).unwrap();
+    let fd = guest.open(ROOT, file, OpenHow::READ).unwrap();
     assert_eq!(guest.write(fd, b"x", None), Err(Errno::Badf));
     assert_eq!(guest.set_len(fd, 0), Err(Errno::Inval));
     assert_eq!(guest.call("fd_filestat_set_times", &[fd.into(), 1, 1, 5]), Err(Errno::Rofs));
@@ -117,25 +120,25 @@ fn a_layer_cannot_be_changed() {
         guest.fs().put_file("/lib/layer/plain/module.py", Default::default()),
         Err(Errno::Rofs)
     );
-    assert_eq!(guest.fs().used(), Quota { bytes: 0, files: 1 }, "only `own`");
+    assert_eq!(guest.fs().used, Quota { bytes: 0, files: 1 }, "only `own`");
     // The control.
     assert_eq!(guest.read(fd, 100, None), Ok(b"x = 1\n".to_vec()));
-    guest.open(ROOT, "own/x", How::CREATE).unwrap();
+    guest.open(ROOT, "own/x", OpenHow::CREATE).unwrap();
 }
 
 #[test]
 fn a_frozen_file_system_needs_its_layers_back() {
     let mut guest = guest();
-    let fd = guest.open(ROOT, "lib/layer/plain/module.py", How::READ).unwrap();
+    let fd = guest.open(ROOT, "lib/layer/plain/module.py", OpenHow::READ).unwrap();
     guest.read(fd, 4, None).unwrap();
     let frozen = postcard::to_allocvec(guest.fs()).unwrap();
     let thawed: Fs = postcard::from_bytes(&frozen).unwrap();
-    // Without them, every use is an error and nothing more.
+    // Without them, every use is an error.
     let mut bare = Guest::new(thawed.clone());
     assert!(bare.read(fd, 4, None).is_err());
     assert!(bare.stat_path(ROOT, "lib/layer/plain", true).is_err());
     let mut thawed = thawed;
-    for mount in thawed.mounts_mut() {
+    for mount in &mut thawed.mounts {
         assert_eq!(mount.key, "layer");
         mount.layer = Some(layer());
     }
@@ -160,7 +163,7 @@ fn a_damaged_archive_is_refused() {
         std::fs::write(&path, &whole[..len]).unwrap();
         assert!(Layer::open(&path).is_err(), "cut to {len} bytes");
     }
-    // Any bit: an error, or a layer that can be read to its end.
+    // With any bit flipped: an error, or a layer whose files can be read.
     for bit in 0..whole.len() * 8 {
         let mut flipped = whole.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);

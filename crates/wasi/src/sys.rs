@@ -1,7 +1,7 @@
-//! The system calls under memory images, and all `unsafe` code of this crate.
+//! The system calls under memory images and layers, and all `unsafe` code of this crate.
 //!
-//! Nothing here knows of WebAssembly's rules beyond this: the memory of an instance is one range of host memory that
-//! stays where it is (the engine is configured so that memories never move).
+//! This module relies on one property of WebAssembly memory: the memory of an instance is one range
+//! of host memory that never moves (see [`config`](crate::engine::config)).
 #![allow(unsafe_code)]
 
 use std::{
@@ -18,62 +18,67 @@ use std::{
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use wasmtime::{AsContext, AsContextMut, Engine, Memory, Module};
 
-/// A page of x86-64, in bytes. Only a unit for finding zeros: what is mapped are whole WebAssembly pages, which are
-/// multiples of the pages of every Linux host.
-pub(crate) const PAGE: usize = 4096;
+/// The size of a page of x86-64, in bytes. It is only the unit for finding zeros. Mappings consist
+/// of whole WebAssembly pages, which are multiples of the pages of every Linux host.
+pub const PAGE: usize = 4096;
 
 /// A file of whole pages, mapped for reading.
 #[derive(Debug)]
-pub(crate) struct Mapped {
+pub struct MappedFile {
     base: NonNull<u8>,
     len: usize,
 }
 
-// SAFETY: the mapping is read-only, and this value owns it: it is unmapped when it is dropped and not before.
-unsafe impl Send for Mapped {}
-// SAFETY: as above; shared reads of memory that nobody writes.
-unsafe impl Sync for Mapped {}
+// SAFETY: the mapping is read-only, and this value owns it: it is unmapped when the value is
+// dropped, and not before.
+unsafe impl Send for MappedFile {}
+// SAFETY: as above; shared reads of memory that no thread writes.
+unsafe impl Sync for MappedFile {}
 
-impl Mapped {
+impl MappedFile {
     /// Maps the first `len` bytes of `file`. An empty mapping is allowed.
     ///
-    /// The caller keeps the file as it is while it is mapped: files come from the user's own cache directory (0700), are
-    /// only ever replaced by renaming, or are sealed in memory.
-    pub(crate) fn new(file: &File, len: usize) -> io::Result<Self> {
+    /// The caller keeps the file unchanged while it is mapped: it is a file of the user's own cache
+    /// directory (0700), where files are only replaced by renaming, or an anonymous one that no
+    /// other code has open.
+    pub fn new(file: &File, len: usize) -> io::Result<Self> {
         let Some(size) = NonZeroUsize::new(len) else {
             return Ok(Self { base: NonNull::dangling(), len: 0 });
         };
         if file.metadata()?.len() < len as u64 {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
-                "the file is shorter than its index says",
+                "the file is too short to be mapped",
             ));
         }
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that is in use.
+        // SAFETY: a new mapping at an address that the kernel chooses touches no memory that is in
+        // use.
         let base = unsafe {
             mmap(None, size, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, file.as_fd(), 0)
         }?;
         Ok(Self { base: base.cast(), len })
     }
 
-    /// Its content.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// Returns the content.
+    pub fn bytes(&self) -> &[u8] {
         // SAFETY: `base` is the start of `len` mapped, readable bytes that live as long as `self`.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
 }
 
-impl Drop for Mapped {
+impl Drop for MappedFile {
     fn drop(&mut self) {
         if self.len > 0 {
-            // SAFETY: the range is the mapping that `new` made, and no reference to it outlives `self`.
+            // SAFETY: the range is the mapping that `new` made, and no reference to it outlives
+            // `self`.
             let _ = unsafe { munmap(self.base.cast(), self.len) };
         }
     }
 }
 
-/// Makes the memory of an instance a private mapping of `file`, which has to be as long as the memory.
-pub(crate) fn map_over(store: impl AsContextMut, memory: Memory, file: &File) -> io::Result<()> {
+/// Makes the memory of an instance a private mapping of `file`, which has to be as long as the
+/// memory.
+pub fn map_over(store: impl AsContextMut, memory: Memory, file: &File) -> io::Result<()> {
     let len = memory.data_size(&store);
     let base = memory.data_ptr(&store);
     let (Some(address), Some(size)) = (NonZeroUsize::new(base as usize), NonZeroUsize::new(len))
@@ -88,38 +93,45 @@ pub(crate) fn map_over(store: impl AsContextMut, memory: Memory, file: &File) ->
     }
     let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
     let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_FIXED | MapFlags::MAP_NORESERVE;
-    // SAFETY: the range is exactly the accessible part of this instance's memory. It belongs to the store, which the
-    // caller borrows mutably, so no reference into it exists. Wasmtime got it from an anonymous mapping that it keeps as
-    // one reservation, never moves (`memory_may_move(false)`), and later unmaps as a whole; replacing pages inside it
-    // changes their content only, and any content is a valid linear memory.
+    // SAFETY: the range is exactly the accessible part of this instance's memory. It belongs to the
+    // store, which the caller borrows mutably, so no reference into it exists. Wasmtime allocated
+    // it as an anonymous mapping that it keeps as one reservation, never moves
+    // (`memory_may_move(false)`), and later unmaps as a whole. Replacing pages inside it changes
+    // only their content, and any content is a valid linear memory.
     unsafe { mmap(Some(address), size, protection, flags, file.as_fd(), 0) }?;
     Ok(())
 }
 
 /// Loads native code that [`wasmtime::Engine::precompile_module`] made.
 ///
-/// The caller vouches for the file: it comes from the user's own cache directory (0700) and its hash was checked.
-pub(crate) fn load_code(engine: &Engine, path: &Path) -> wasmtime::Result<Module> {
-    // SAFETY: the file was written by this program (or one running as the same user, who could as well replace the
-    // program), and `crate::images::object` checked that it is what was written. Wasmtime checks version and settings.
+/// The caller vouches for the file: it is in the user's own cache directory (0700), and
+/// [`Objects::get_or_make`](cellblock_cache::Objects::get_or_make) returned its object.
+pub fn load_code(engine: &Engine, path: &Path) -> wasmtime::Result<Module> {
+    // SAFETY: the file is what `precompile_module` returned. `images::code` wrote it into an object
+    // of the cache, whose index keeps the file's hash and stamp; before `Objects::get_or_make`
+    // returns an object, it makes sure that the stamp (size, inode, modification and change time)
+    // is unchanged, or hashes the file again, and makes the object anew if the hash differs. Only
+    // the user can write to the cache, and could as well replace this program. The object's name
+    // contains the engine's compatibility hash, and wasmtime checks its version and settings in the
+    // file's header.
     unsafe { Module::deserialize_file(engine, path) }
 }
 
-/// What [`written_pages`] found.
-pub(crate) enum Written {
+/// The result of [`written_pages`].
+pub enum WrittenPages {
     /// The byte ranges that were written, ascending.
     Ranges(Vec<Range<usize>>),
-    /// More than the caller wanted to know of, or this kernel cannot tell.
+    /// There are too many ranges, or this kernel cannot list them.
     Unknown,
 }
 
-/// Which pages of an instance's memory were written since it was mapped.
+/// Finds the pages of an instance's memory that were written since it was mapped.
 ///
-/// In a private mapping of a file, a written page is anonymous: present or swapped out, and not the file's. The
-/// `PAGEMAP_SCAN` request (Linux 6.7) lists them. A scan that fails, or that finds more than `most` ranges, is
-/// [`Written::Unknown`].
-pub(crate) fn written_pages(store: impl AsContext, memory: Memory, most: usize) -> Written {
-    let Some(pagemap) = pagemap() else { return Written::Unknown };
+/// In a private mapping of a file, a written page is anonymous: present or swapped out, and not a
+/// page of the file. The `PAGEMAP_SCAN` request (Linux 6.7) lists them. If the scan fails or finds
+/// more than `max` ranges, the result is [`WrittenPages::Unknown`].
+pub fn written_pages(store: impl AsContext, memory: Memory, max: usize) -> WrittenPages {
+    let Some(pagemap) = pagemap() else { return WrittenPages::Unknown };
     let base = memory.data_ptr(&store) as u64;
     let mut scan = ScanArguments {
         size: size_of::<ScanArguments>() as u64,
@@ -129,7 +141,7 @@ pub(crate) fn written_pages(store: impl AsContext, memory: Memory, most: usize) 
         category_inverted: PAGE_IS_FILE,
         category_mask: PAGE_IS_FILE,
         category_anyof_mask: PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
-        // Pages that differ in nothing that is returned come as one region.
+        // Neighbouring pages that do not differ in these bits are returned as one region.
         return_mask: PAGE_IS_FILE,
         ..ScanArguments::default()
     };
@@ -137,31 +149,32 @@ pub(crate) fn written_pages(store: impl AsContext, memory: Memory, most: usize) 
     let mut regions = [PageRegion::default(); REGIONS_AT_ONCE];
     while scan.start < scan.end {
         scan.regions = regions.as_mut_ptr() as u64;
-        // SAFETY: the argument is the structure that this request takes, with its own size in it; `regions` has room for
-        // `regions_len` entries and outlives the call. The scan only reads page tables of this process.
+        // SAFETY: the argument is the structure that this request takes, with its own size in it;
+        // `regions` has room for `regions_len` entries and outlives the call. The scan only reads
+        // page tables of this process.
         let found = match unsafe { pagemap_scan(pagemap.as_raw_fd(), &raw mut scan) } {
-            // It says where it stopped, which is where the next call goes on.
+            // The next call continues where this one stopped.
             Ok(found) if scan.walk_end > scan.start && scan.walk_end <= scan.end => found as usize,
-            _ => return Written::Unknown,
+            _ => return WrittenPages::Unknown,
         };
         let found = regions.iter().take(found);
         ranges.extend(
             found.map(|region| (region.start - base) as usize..(region.end - base) as usize),
         );
-        if ranges.len() > most {
-            return Written::Unknown;
+        if ranges.len() > max {
+            return WrittenPages::Unknown;
         }
         scan.start = scan.walk_end;
     }
-    Written::Ranges(ranges)
+    WrittenPages::Ranges(ranges)
 }
 
-/// How many regions one scan lists. The kernel collects this many at a time, and when it is given room for more it tells
-/// wrongly where it stopped (seen on Linux 6.18).
+/// The number of regions that one scan lists. The kernel collects this many at a time. With room
+/// for more, it reports the wrong place where it stopped (seen on Linux 6.18).
 const REGIONS_AT_ONCE: usize = 512;
 
-/// Whether this kernel can list written pages.
-pub(crate) fn can_list_written_pages() -> bool {
+/// True if this kernel can list written pages.
+pub fn can_list_written_pages() -> bool {
     let Some(pagemap) = pagemap() else { return false };
     let mut scan =
         ScanArguments { size: size_of::<ScanArguments>() as u64, ..ScanArguments::default() };
@@ -169,11 +182,12 @@ pub(crate) fn can_list_written_pages() -> bool {
     unsafe { pagemap_scan(pagemap.as_raw_fd(), &raw mut scan) }.is_ok()
 }
 
-/// Asks the kernel to write an instance's memory to swap and to take its pages.
+/// Asks the kernel to move an instance's memory to swap.
 #[cfg(test)]
-pub(crate) fn page_out(store: impl AsContext, memory: Memory) -> nix::Result<()> {
+pub fn page_out(store: impl AsContext, memory: Memory) -> nix::Result<()> {
     let base = NonNull::new(memory.data_ptr(&store)).ok_or(nix::errno::Errno::EINVAL)?;
-    // SAFETY: the range is the instance's own memory. The advice moves pages; it does not change what is in them.
+    // SAFETY: the range is the instance's own memory. The advice moves pages but does not change
+    // their content.
     unsafe {
         nix::sys::mman::madvise(
             base.cast(),

@@ -1,16 +1,18 @@
-//! The same operations on our file system and on a real one have to give the same.
+//! A comparison of our file system with a real one: the same operations have the same results.
 //!
-//! The real side runs in a thread whose root is a temporary directory, so no path of it leads out. Linux is right by
-//! definition, with these exceptions, which are ours on purpose:
+//! The real side runs in a thread whose root is a temporary directory, so no path leads out of it.
+//! Linux is right by definition, with these exceptions, where our behaviour is intended:
 //!
-//! - Opening a link that leads nowhere, to create what it leads to, is `EEXIST`: its target is not made.
-//! - A path that ends in `.` or `..` cannot be made, removed or renamed on either side; Linux has another error for each
-//!   call, here it is always `EINVAL`. Likewise for creating a file by a path, or through a link, that ends in a slash.
-//! - `..` of a directory that was removed while it was open leads nowhere.
-//! - `pwrite` to a descriptor that appends writes where it is told to, as POSIX has it; Linux appends.
-//! - Moving a file over a directory that it is in is `EISDIR` as over any other; on Linux it is `ENOTEMPTY`.
-//! - Not compared at all: sizes, offsets and order of directories, times, modes, owners; there are no hard links
-//!   (`path_link` is `ENOTSUP`).
+//! - Opening a link without a target, to create the target, is `EEXIST`.
+//! - A path that ends in `.` or `..` cannot be created, removed or renamed on either side. Linux
+//!   has a different error for each call; here it is always `EINVAL`. The same holds for creating a
+//!   file by a path, or through a link, that ends in a slash.
+//! - `..` of a directory that was removed while it was open does not exist.
+//! - `pwrite` to a descriptor that appends writes at its offset, as in POSIX; Linux appends.
+//! - Moving a file over the directory that contains it is `EISDIR`, as for any other directory; on
+//!   Linux it is `ENOTEMPTY`.
+//! - Not compared: sizes, offsets and order of directories, times, modes, owners. There are no hard
+//!   links (`path_link` is `ENOTSUP`).
 
 use std::{
     fs::File,
@@ -24,7 +26,7 @@ use std::{
 
 use super::{
     guest::{DIRECTORY, FILE, Guest, LINK},
-    operations::{At, Given, Operation, Ours, SLOTS},
+    operations::{GuestFs, Operation, OperationResult, PathAt, SLOTS},
 };
 use crate::fs::{
     Fs,
@@ -38,19 +40,19 @@ use nix::{
 };
 
 /// Runs the operations on both sides.
-pub(in crate::fs) fn compare(directory: &Path, operations: &[Operation]) -> Result<(), String> {
-    let mut real = Real::enter(directory).unwrap();
-    let mut ours = Ours::new(Guest::new(Fs::new()));
+pub fn compare(directory: &Path, operations: &[Operation]) -> Result<(), String> {
+    let mut real = RealFs::enter(directory).unwrap();
+    let mut ours = GuestFs::new(Guest::new(Fs::new()));
     for (index, operation) in operations.iter().enumerate() {
         if real.is_ours_to_decide(operation) {
             continue;
         }
-        let expected = real.run(operation).map_err(|error| Errno::of(&error));
+        let expected = real.run(operation).map_err(|error| RealErrno::of(&error));
         let given = ours.run(operation);
         let agree = match (&given, &expected) {
             (Ok(given), Ok(expected)) => given == expected,
-            (Err(_), Err(Errno::Any)) => true,
-            (Err(given), Err(Errno::This(expected))) => {
+            (Err(_), Err(RealErrno::Any)) => true,
+            (Err(given), Err(RealErrno::This(expected))) => {
                 has_its_own_error(operation, expected)
                     || *expected == format!("E{}", format!("{given:?}").to_uppercase())
             }
@@ -66,26 +68,28 @@ pub(in crate::fs) fn compare(directory: &Path, operations: &[Operation]) -> Resu
     if given != expected { Err(format!("here: {given:#?}\nreal: {expected:#?}")) } else { Ok(()) }
 }
 
-/// The error of a real file system, where it matters which.
+/// The error of a real file system.
 #[derive(Debug)]
-enum Errno {
+enum RealErrno {
+    /// The error has to be the same here.
     This(String),
+    /// Any error will do here.
     Any,
 }
 
-impl Errno {
+impl RealErrno {
     fn of(error: &io::Error) -> Self {
         match nix::errno::Errno::from_raw(error.raw_os_error().unwrap()) {
-            // Linux gives it to names that end in dots; `Real::open` where it does not matter.
-            nix::errno::Errno::EBUSY => Errno::Any,
-            errno => Errno::This(format!("{errno:?}")),
+            // Linux returns it for names that end in dots, `RealFs::open` for any error.
+            nix::errno::Errno::EBUSY => RealErrno::Any,
+            errno => RealErrno::This(format!("{errno:?}")),
         }
     }
 }
 
-/// Whether the error is another one on purpose: see the module's documentation.
+/// True if our error is meant to differ: see the exceptions above.
 fn has_its_own_error(operation: &Operation, expected: &str) -> bool {
-    let dotted = |at: &At| {
+    let dotted = |at: &PathAt| {
         let path = at.path.trim_end_matches('/');
         path.is_empty() || path.rsplit('/').next().is_some_and(|name| name == "." || name == "..")
     };
@@ -102,16 +106,16 @@ fn has_its_own_error(operation: &Operation, expected: &str) -> bool {
     }
 }
 
-/// The real side. Its thread's root is a temporary directory.
-pub(in crate::fs) struct Real {
+/// The real side, in a thread whose root is a temporary directory.
+pub struct RealFs {
     root: OwnedFd,
     slots: [Option<File>; SLOTS],
     append: [bool; SLOTS],
 }
 
-impl Real {
-    pub(in crate::fs) fn enter(directory: &Path) -> io::Result<Self> {
-        // From now on this thread's root and working directory are its own.
+impl RealFs {
+    pub fn enter(directory: &Path) -> io::Result<Self> {
+        // From here on, this thread has a root and a working directory of its own.
         unshare(CloneFlags::CLONE_FS)?;
         std::os::unix::fs::chroot(directory)?;
         std::env::set_current_dir("/")?;
@@ -122,7 +126,7 @@ impl Real {
         })
     }
 
-    fn base(&self, at: &At) -> BorrowedFd<'_> {
+    fn base(&self, at: &PathAt) -> BorrowedFd<'_> {
         at.base.and_then(|slot| self.slots[slot].as_ref()).map_or(self.root.as_fd(), AsFd::as_fd)
     }
 
@@ -130,9 +134,9 @@ impl Real {
         self.slots[slot].as_ref().is_some_and(|file| file.metadata().unwrap().is_dir())
     }
 
-    /// Whether Linux has no say: see the module's documentation.
+    /// True if the results are not compared: see the exceptions above.
     fn is_ours_to_decide(&self, operation: &Operation) -> bool {
-        let leaves_removed = |at: &At| {
+        let leaves_removed = |at: &PathAt| {
             at.path.contains("..")
                 && !at.path.starts_with('/')
                 && fstat(self.base(at)).unwrap().st_nlink == 0
@@ -152,70 +156,70 @@ impl Real {
         }
     }
 
-    fn run(&mut self, operation: &Operation) -> io::Result<Given> {
+    fn run(&mut self, operation: &Operation) -> io::Result<OperationResult> {
         let file = |slot: &usize| self.slots[*slot].as_ref();
         Ok(match operation {
             Operation::Open { slot, at, how } => {
                 self.slots[*slot] = None;
                 self.append[*slot] = how.fdflags & FDFLAG_APPEND != 0;
                 self.slots[*slot] = Some(self.open(at, how)?);
-                Given::Nothing
+                OperationResult::Nothing
             }
             Operation::Close { slot } => match self.slots[*slot].take() {
-                None => Given::Skipped,
-                Some(_) => Given::Nothing,
+                None => OperationResult::Skipped,
+                Some(_) => OperationResult::Nothing,
             },
             Operation::Read { slot, len, offset } => {
-                let Some(mut file) = file(slot) else { return Ok(Given::Skipped) };
+                let Some(mut file) = file(slot) else { return Ok(OperationResult::Skipped) };
                 let mut buffer = vec![0; *len as usize];
                 let count = match offset {
                     None => io::Read::read(&mut file, &mut buffer)?,
                     Some(offset) => file.read_at(&mut buffer, *offset)?,
                 };
                 buffer.truncate(count);
-                Given::Bytes(buffer)
+                OperationResult::Bytes(buffer)
             }
             Operation::Write { slot, bytes, offset } => {
-                let Some(mut file) = file(slot) else { return Ok(Given::Skipped) };
+                let Some(mut file) = file(slot) else { return Ok(OperationResult::Skipped) };
                 let count = match offset {
                     None => io::Write::write(&mut file, bytes)?,
                     Some(offset) => file.write_at(bytes, *offset)?,
                 };
-                Given::Number(count as u64)
+                OperationResult::Number(count as u64)
             }
             Operation::Seek { slot, offset, whence } => {
-                let Some(file) = file(slot) else { return Ok(Given::Skipped) };
+                let Some(file) = file(slot) else { return Ok(OperationResult::Skipped) };
                 let whence = match whence {
                     0 => nix::unistd::Whence::SeekSet,
                     1 => nix::unistd::Whence::SeekCur,
                     2 => nix::unistd::Whence::SeekEnd,
                     _ => return Err(nix::errno::Errno::EINVAL.into()),
                 };
-                Given::Number(lseek(file, *offset, whence)? as u64)
+                OperationResult::Number(lseek(file, *offset, whence)? as u64)
             }
             Operation::SetLen { slot, len } => {
-                let Some(file) = file(slot) else { return Ok(Given::Skipped) };
+                let Some(file) = file(slot) else { return Ok(OperationResult::Skipped) };
                 file.set_len(*len)?;
-                Given::Nothing
+                OperationResult::Nothing
             }
             Operation::Stat { slot } => {
-                let Some(file) = file(slot) else { return Ok(Given::Skipped) };
+                let Some(file) = file(slot) else { return Ok(OperationResult::Skipped) };
                 stat(fstat(file)?)
             }
             Operation::List { slot } => {
-                let Some(file) = file(slot) else { return Ok(Given::Skipped) };
+                let Some(file) = file(slot) else { return Ok(OperationResult::Skipped) };
                 fchdir(file)?;
                 let names = std::fs::read_dir(".")?
                     .map(|entry| entry.unwrap().file_name().into_string().unwrap());
                 let mut names: Vec<String> = names.collect();
                 names.sort();
-                Given::Names(names)
+                OperationResult::Names(names)
             }
             _ => return self.run_on_path(operation),
         })
     }
 
-    fn run_on_path(&self, operation: &Operation) -> io::Result<Given> {
+    fn run_on_path(&self, operation: &Operation) -> io::Result<OperationResult> {
         match operation {
             Operation::MakeDirectory { at } => {
                 mkdirat(self.base(at), at.path.as_str(), Mode::S_IRWXU)?
@@ -234,7 +238,7 @@ impl Real {
             }
             Operation::ReadLink { at } => {
                 let target = readlinkat(self.base(at), at.path.as_str())?;
-                return Ok(Given::Text(target.into_string().unwrap()));
+                return Ok(OperationResult::Text(target.into_string().unwrap()));
             }
             Operation::StatPath { at, follow } => {
                 let flags = if *follow { AtFlags::empty() } else { AtFlags::AT_SYMLINK_NOFOLLOW };
@@ -242,10 +246,10 @@ impl Real {
             }
             _ => unreachable!("{operation:?}"),
         }
-        Ok(Given::Nothing)
+        Ok(OperationResult::Nothing)
     }
 
-    fn open(&self, at: &At, how: &super::guest::How) -> io::Result<File> {
+    fn open(&self, at: &PathAt, how: &super::guest::OpenHow) -> io::Result<File> {
         let (base, path) = (self.base(at), at.path.as_str());
         let access = how.rights & (rights::FD_READ | rights::FD_WRITE);
         let mut flags = match access {
@@ -273,7 +277,8 @@ impl Real {
             Err(nix::errno::Errno::ENOENT) if through_link => {
                 return Err(nix::errno::Errno::EEXIST.into());
             }
-            // One more name for a path that cannot be created, such as `EISDIR` for the slash at a link's end.
+            // Linux has several errors for a path that cannot be created, such as `EISDIR` for a
+            // link whose target ends in a slash.
             Err(_) if through_link => return Err(nix::errno::Errno::EBUSY.into()),
             _ => {}
         }
@@ -281,17 +286,17 @@ impl Real {
     }
 }
 
-fn stat(stat: FileStat) -> Given {
+fn stat(stat: FileStat) -> OperationResult {
     let (kind, size) = match SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits()) {
         SFlag::S_IFDIR => (DIRECTORY, 0),
         SFlag::S_IFLNK => (LINK, stat.st_size as u64),
         SFlag::S_IFREG => (FILE, stat.st_size as u64),
         other => panic!("{other:?}"),
     };
-    Given::Stat(kind, size)
+    OperationResult::Stat(kind, size)
 }
 
-/// Every path below `directory`, with what is there.
+/// Returns all paths below `directory`, each with a text for its content.
 fn real_tree(directory: &Path) -> Vec<(String, String)> {
     let mut tree = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {

@@ -1,12 +1,10 @@
-//! The reset on the real image: after any program, a slot that is used again equals its image byte for byte.
+//! The reset on the real image: after any program, a reused slot equals its image byte for byte.
 
-use cellblock_exec::{ExecutionRequest, Executor, SessionSpec};
-
-use cellblock_exec::Silent;
+use cellblock_exec::{ExecutionRequest, Executor, SessionSpec, Silent};
 
 use crate::{ImageStore, Options, WasiExecutor};
 
-/// Ordinary programs, and such that try to leave something behind.
+/// Ordinary programs, and programs that try to leave something behind.
 const PROGRAMS: &[&str] = &[
     "pass",
     "print('hi')",
@@ -16,7 +14,7 @@ const PROGRAMS: &[&str] = &[
     "import numpy as np; print(np.random.rand(1000).sum())",
     "import pandas as pd; print(pd.DataFrame({'a': range(100)}).describe())",
     "import matplotlib.pyplot as plt; plt.plot([1, 2]); plt.show()",
-    // Changes to what the next execution would run.
+    // Changes to the code that the next execution would run.
     "import builtins, sys, os; builtins.print = None; sys.modules.clear(); os.environ['A'] = 'b'",
     "import _cellblock; _cellblock.run = None; __builtins__.__cellblock__ = None",
     "import gc; gc.unfreeze(); gc.collect(); gc.disable()",
@@ -33,7 +31,7 @@ const PROGRAMS: &[&str] = &[
     "while True: pass",
     "import time; time.sleep(60)",
     "open('a', 'w').write('x' * 1000); import os; os.symlink('/etc/passwd', 'b')",
-    // Bytes of another type where an object was.
+    // Bytes of another type in the place of objects.
     "import sys\nd = {}\nfor n in range(100_000): d[n] = str(n)\ndel d",
 ];
 
@@ -57,10 +55,6 @@ async fn a_used_slot_equals_its_image() {
         reused += usize::from(slot.was_used);
         template.release(slot);
     }
-    // The point of it is that slots *are* used again, after most programs.
-    assert!(
-        reused > PROGRAMS.len() / 2,
-        "only {reused} of {} slots were used again",
-        PROGRAMS.len()
-    );
+    // The reset is useless unless slots are reused after most programs.
+    assert!(reused > PROGRAMS.len() / 2, "only {reused} of {} slots were reused", PROGRAMS.len());
 }

@@ -2,58 +2,45 @@
 
 mod artifacts;
 mod differential;
+mod files;
 mod layers;
 mod operations;
 mod properties;
 
-use guest::{BUFFER, BUFFER_LEN, DIRECTORY, FIRST_PATH, Guest, How, OUT, VECTOR};
+use files::{content, make};
 
-use super::{
-    Device, Errno, Fs, Quota,
-    abi::{FDFLAG_APPEND, oflags, rights},
-    descriptors::ROOT,
-    oracles::guest,
-    path::{LONGEST_NAME, LONGEST_PATH},
+use crate::{
+    fs::{
+        Device, Errno, Fs, Quota,
+        abi::{FDFLAG_APPEND, oflags, rights},
+        descriptors::ROOT,
+        path::{MAX_NAME, MAX_PATH},
+    },
+    oracles::files::guest::{BUFFER, DEVICE, DIRECTORY, FIRST_PATH, Guest, OUT, OpenHow, VECTOR},
 };
 
 fn guest() -> Guest {
     Guest::new(Fs::new())
 }
 
-/// Makes a file with this content.
-fn make(guest: &mut Guest, path: &str, content: &[u8]) {
-    let fd = guest
-        .open(ROOT, path, How { oflags: oflags::CREATE | oflags::TRUNCATE, ..How::WRITE })
-        .unwrap();
-    assert_eq!(guest.write(fd, content, None), Ok(content.len() as u32));
-    guest.close(fd).unwrap();
-}
-
-fn content(guest: &mut Guest, path: &str) -> Result<Vec<u8>, Errno> {
-    let fd = guest.open(ROOT, path, How::READ)?;
-    let content = guest.read(fd, BUFFER_LEN, None);
-    guest.close(fd)?;
-    content
-}
-
 #[test]
 fn names_and_paths_have_limits() {
     let mut guest = guest();
-    let longest = "n".repeat(LONGEST_NAME);
-    let too_long = "n".repeat(LONGEST_NAME + 1);
+    let longest = "n".repeat(MAX_NAME);
+    let too_long = "n".repeat(MAX_NAME + 1);
     make(&mut guest, &longest, b"x");
     assert_eq!(content(&mut guest, &longest), Ok(b"x".to_vec()));
-    assert_eq!(guest.open(ROOT, &too_long, How::CREATE), Err(Errno::Nametoolong));
+    assert_eq!(guest.open(ROOT, &too_long, OpenHow::CREATE), Err(Errno::Nametoolong));
     assert_eq!(guest.mkdir(ROOT, &too_long), Err(Errno::Nametoolong));
     assert_eq!(guest.symlink("a", ROOT, &too_long), Err(Errno::Nametoolong));
     assert_eq!(guest.rename((ROOT, &longest), (ROOT, &too_long)), Err(Errno::Nametoolong));
     assert_eq!(guest.stat_path(ROOT, &format!("{too_long}/.."), true), Err(Errno::Nametoolong));
 
     let dots = |len: usize| "./".repeat(len / 2) + &"/".repeat(len % 2);
-    assert_eq!(guest.stat_path(ROOT, &dots(LONGEST_PATH), true).unwrap().kind, DIRECTORY);
-    assert_eq!(guest.stat_path(ROOT, &dots(LONGEST_PATH + 1), true), Err(Errno::Nametoolong));
-    assert_eq!(guest.symlink(&dots(LONGEST_PATH + 1), ROOT, "link"), Err(Errno::Nametoolong));
-    assert_eq!(guest.symlink(&dots(LONGEST_PATH), ROOT, "link"), Ok(()));
+    assert_eq!(guest.stat_path(ROOT, &dots(MAX_PATH), true).unwrap().kind, DIRECTORY);
+    assert_eq!(guest.stat_path(ROOT, &dots(MAX_PATH + 1), true), Err(Errno::Nametoolong));
+    assert_eq!(guest.symlink(&dots(MAX_PATH + 1), ROOT, "link"), Err(Errno::Nametoolong));
+    assert_eq!(guest.symlink(&dots(MAX_PATH), ROOT, "link"), Ok(()));
     assert_eq!(guest.stat_path(ROOT, "link", true).unwrap().kind, DIRECTORY);
 }
 
@@ -87,7 +74,7 @@ fn links_are_followed_forty_times() {
         assert_eq!(content(&mut guest, path), Err(Errno::Loop), "{path}");
         assert_eq!(guest.stat_path(ROOT, path, true), Err(Errno::Loop), "{path}");
     }
-    // A loop can be removed all the same.
+    // A loop can be removed.
     guest.unlink(ROOT, "self").unwrap();
 }
 
@@ -95,7 +82,7 @@ fn links_are_followed_forty_times() {
 fn a_walk_takes_bounded_time_whatever_the_links() {
     let mut guest = guest();
     guest.mkdir(ROOT, "d").unwrap();
-    // Each link goes through the one before it as often as a path can.
+    // Each link leads through the one before it as often as the length of a path allows.
     guest.symlink("d", ROOT, "link-0").unwrap();
     for n in 0..20 {
         let target = format!("link-{n}/../").repeat(250) + "d";
@@ -117,7 +104,7 @@ fn sealed_directories_keep_what_is_in_them() {
     make(&mut guest, "outside", b"");
     guest.mkdir(ROOT, "directory").unwrap();
     let rofs = Err(Errno::Rofs);
-    assert_eq!(guest.open(ROOT, "sealed/new", How::CREATE), Err(Errno::Rofs));
+    assert_eq!(guest.open(ROOT, "sealed/new", OpenHow::CREATE), Err(Errno::Rofs));
     assert_eq!(guest.mkdir(ROOT, "sealed/new"), rofs);
     assert_eq!(guest.symlink("x", ROOT, "sealed/new"), rofs);
     for there in ["sealed", "sealed/file", "sealed/link", "sealed/open"] {
@@ -131,7 +118,8 @@ fn sealed_directories_keep_what_is_in_them() {
     assert_eq!(guest.rename((ROOT, "directory"), (ROOT, "sealed")), rofs);
     assert_eq!(guest.rename((ROOT, "sealed/file"), (ROOT, "moved")), rofs);
     assert_eq!(guest.rename((ROOT, "outside"), (ROOT, "sealed/file")), rofs);
-    // The control: what is in a directory that is not sealed can be changed, through the sealed one, too.
+    // The control: a directory that is not sealed can be changed, also by a path through the sealed
+    // one.
     make(&mut guest, "sealed/link/new", b"x");
     assert_eq!(content(&mut guest, "/sealed/open/new"), Ok(b"x".to_vec()));
     guest.unlink(ROOT, "sealed/open/new").unwrap();
@@ -141,16 +129,16 @@ fn sealed_directories_keep_what_is_in_them() {
 #[test]
 fn a_removed_file_lives_until_it_is_closed() {
     let mut guest = guest();
-    let fd = guest.open(ROOT, "a", How::CREATE).unwrap();
+    let fd = guest.open(ROOT, "a", OpenHow::CREATE).unwrap();
     guest.write(fd, b"hello", None).unwrap();
     guest.unlink(ROOT, "a").unwrap();
     assert_eq!(content(&mut guest, "a"), Err(Errno::Noent));
     make(&mut guest, "a", b"another");
     guest.write(fd, b" world", None).unwrap();
     assert_eq!(guest.read(fd, 100, Some(0)), Ok(b"hello world".to_vec()));
-    assert_eq!(guest.fs().used(), Quota { bytes: 11 + 7, files: 2 });
+    assert_eq!(guest.fs().used, Quota { bytes: 11 + 7, files: 2 });
     guest.close(fd).unwrap();
-    assert_eq!(guest.fs().used(), Quota { bytes: 7, files: 1 });
+    assert_eq!(guest.fs().used, Quota { bytes: 7, files: 1 });
     assert_eq!(guest.read(fd, 100, Some(0)), Err(Errno::Badf));
 }
 
@@ -159,19 +147,19 @@ fn nothing_gets_into_a_removed_directory() {
     let mut guest = guest();
     guest.mkdir(ROOT, "a").unwrap();
     guest.mkdir(ROOT, "a/d").unwrap();
-    let removed = guest.open(ROOT, "a/d", How::READ).unwrap();
+    let removed = guest.open(ROOT, "a/d", OpenHow::READ).unwrap();
     guest.rmdir(ROOT, "a/d").unwrap();
     guest.rmdir(ROOT, "a").unwrap();
     make(&mut guest, "file", b"");
     assert_eq!(guest.mkdir(removed, "x"), Err(Errno::Noent));
-    assert_eq!(guest.open(removed, "x", How::CREATE), Err(Errno::Noent));
+    assert_eq!(guest.open(removed, "x", OpenHow::CREATE), Err(Errno::Noent));
     assert_eq!(guest.symlink("x", removed, "x"), Err(Errno::Noent));
     assert_eq!(guest.rename((ROOT, "file"), (removed, "x")), Err(Errno::Noent));
     assert_eq!(guest.stat_path(removed, "..", true), Err(Errno::Noent));
     assert_eq!(guest.stat_path(removed, ".", true).unwrap().kind, DIRECTORY);
     assert_eq!(guest.list(removed, 100), Ok(vec![]));
-    // A directory that took the number of the removed one's parent must not become its child and its parent: a walk up
-    // would never end.
+    // A directory that has the number of the removed one's parent must not become both its child
+    // and its parent: a walk up would never end.
     guest.mkdir(ROOT, "b").unwrap();
     guest.mkdir(ROOT, "c").unwrap();
     assert_eq!(guest.rename((ROOT, "b"), (removed, "b")), Err(Errno::Noent));
@@ -187,7 +175,7 @@ fn a_listing_in_pieces_skips_no_survivor() {
         for n in 0..50 {
             make(&mut guest, &format!("file-{n}"), b"");
         }
-        let root = guest.open(ROOT, "/", How::READ).unwrap();
+        let root = guest.open(ROOT, "/", OpenHow::READ).unwrap();
         let (mut seen, mut cookie, mut removed) = (Vec::new(), 0, Vec::new());
         loop {
             let (some, more) = guest.list_some(root, cookie, buffer).unwrap();
@@ -195,7 +183,7 @@ fn a_listing_in_pieces_skips_no_survivor() {
                 cookie = entry.next;
                 seen.push(entry.name.clone());
             }
-            // One that was seen goes, and one that was perhaps not; a new one comes, as often as one goes.
+            // Removes an entry that was listed, and one that perhaps was not.
             let last = seen.last().filter(|name| name.starts_with("file")).cloned();
             let victims = [last, Some(format!("file-{}", 49 - removed.len() % 50))];
             for victim in victims.into_iter().flatten() {
@@ -223,7 +211,7 @@ fn a_listing_in_pieces_skips_no_survivor() {
 fn listings_are_of_directories() {
     let mut guest = guest();
     make(&mut guest, "file", b"");
-    let file = guest.open(ROOT, "file", How::READ).unwrap();
+    let file = guest.open(ROOT, "file", OpenHow::READ).unwrap();
     for (len, cookie) in [(0, 0), (10, 0), (24, 0), (100, 0), (100, 1), (100, u64::MAX)] {
         assert_eq!(guest.list_some(file, cookie, len), Err(Errno::Notdir), "{len} {cookie}");
         assert!(guest.list_some(ROOT, cookie, len).is_ok());
@@ -236,10 +224,10 @@ fn listings_are_of_directories() {
 fn directories_can_be_deep() {
     const DEPTH: usize = 20_000;
     let mut guest = guest();
-    let mut at = guest.open(ROOT, "/", How::READ).unwrap();
+    let mut at = guest.open(ROOT, "/", OpenHow::READ).unwrap();
     for _ in 0..DEPTH {
         guest.mkdir(at, "d").unwrap();
-        let next = guest.open(at, "d", How::READ).unwrap();
+        let next = guest.open(at, "d", OpenHow::READ).unwrap();
         guest.close(at).unwrap();
         at = next;
     }
@@ -250,15 +238,15 @@ fn directories_can_be_deep() {
     copy.audit();
     let frozen = postcard::to_allocvec(&copy).unwrap();
     postcard::from_bytes::<Fs>(&frozen).unwrap().audit();
-    // From the bottom, as a guest would remove it.
+    // From the bottom, as a guest has to remove it.
     for _ in 0..DEPTH {
-        let above = guest.open(at, "..", How::READ).unwrap();
+        let above = guest.open(at, "..", OpenHow::READ).unwrap();
         guest.close(at).unwrap();
         guest.rmdir(above, "d").unwrap();
         at = above;
     }
     guest.rmdir(ROOT, "top").unwrap();
-    assert_eq!(guest.fs().used(), Quota::default());
+    assert_eq!(guest.fs().used, Quota::default());
 }
 
 #[test]
@@ -266,35 +254,35 @@ fn descriptors_are_limited_and_a_call_that_gets_none_does_nothing() {
     let mut guest = guest();
     make(&mut guest, "precious", b"content");
     let mut last = ROOT;
-    while let Ok(fd) = guest.open(ROOT, "precious", How::READ) {
+    while let Ok(fd) = guest.open(ROOT, "precious", OpenHow::READ) {
         last = fd;
     }
     assert_eq!(last, 1023);
-    let truncate = How { oflags: oflags::CREATE | oflags::TRUNCATE, ..How::WRITE };
+    let truncate = OpenHow { oflags: oflags::CREATE | oflags::TRUNCATE, ..OpenHow::WRITE };
     assert_eq!(guest.open(ROOT, "precious", truncate), Err(Errno::Mfile));
-    assert_eq!(guest.open(ROOT, "new", How::CREATE), Err(Errno::Mfile));
+    assert_eq!(guest.open(ROOT, "new", OpenHow::CREATE), Err(Errno::Mfile));
     assert_eq!(guest.read(last, 100, None), Ok(b"content".to_vec()));
     assert_eq!(guest.stat_path(ROOT, "new", true), Err(Errno::Noent));
-    // One is enough again, and it gets the number that is free.
+    // A new descriptor gets the number that is free again.
     guest.close(500).unwrap();
-    assert_eq!(guest.open(ROOT, "new", How::CREATE), Ok(500));
+    assert_eq!(guest.open(ROOT, "new", OpenHow::CREATE), Ok(500));
     guest.fs().audit();
 }
 
 #[test]
 fn descriptors_are_moved_and_closed() {
     let mut guest = guest();
-    let a = guest.open(ROOT, "a", How::CREATE).unwrap();
-    let b = guest.open(ROOT, "b", How::CREATE).unwrap();
+    let a = guest.open(ROOT, "a", OpenHow::CREATE).unwrap();
+    let b = guest.open(ROOT, "b", OpenHow::CREATE).unwrap();
     guest.write(a, b"aaa", None).unwrap();
     guest.unlink(ROOT, "b").unwrap();
     assert_eq!(guest.call("fd_renumber", &[a.into(), a.into()]), Ok(()));
     assert_eq!(guest.call("fd_renumber", &[a.into(), 99]), Err(Errno::Badf));
     assert_eq!(guest.call("fd_renumber", &[99, a.into()]), Err(Errno::Badf));
     assert_eq!(guest.call("fd_renumber", &[a.into(), b.into()]), Ok(()));
-    // What was open as `b` is closed by it, and was its last use.
+    // This closes what was open as `b`, and it was the last use of that file.
     guest.fs().audit();
-    assert_eq!(guest.fs().used().files, 1);
+    assert_eq!(guest.fs().used.files, 1);
     assert_eq!(guest.close(a), Err(Errno::Badf));
     assert_eq!(guest.read(b, 10, Some(0)), Ok(b"aaa".to_vec()));
     assert_eq!(guest.close(u32::MAX), Err(Errno::Badf));
@@ -308,7 +296,7 @@ fn descriptors_are_moved_and_closed() {
 fn offsets_have_limits() {
     let mut guest = guest();
     make(&mut guest, "a", b"0123456789");
-    let fd = guest.open(ROOT, "a", How::WRITE).unwrap();
+    let fd = guest.open(ROOT, "a", OpenHow::WRITE).unwrap();
     assert_eq!(guest.seek(fd, i64::MAX, 0), Ok(i64::MAX as u64));
     assert_eq!(guest.seek(fd, 1, 1), Err(Errno::Inval));
     assert_eq!(guest.read(fd, 10, None), Ok(vec![]));
@@ -323,9 +311,9 @@ fn offsets_have_limits() {
             "{at}"
         );
     }
-    // A device has no end; its offsets must not wrap around either.
+    // A device has no end. Its offsets must not wrap around either.
     guest.fs().put_device("/zero", Device::Zero).unwrap();
-    let zero = guest.open(ROOT, "zero", How::WRITE).unwrap();
+    let zero = guest.open(ROOT, "zero", OpenHow::WRITE).unwrap();
     let vectors: Vec<u8> =
         [BUFFER, 8, BUFFER, 8].iter().flat_map(|word| word.to_le_bytes()).collect();
     guest.bytes()[VECTOR as usize..][..vectors.len()].copy_from_slice(&vectors);
@@ -342,7 +330,7 @@ fn offsets_have_limits() {
 #[test]
 fn a_quota_that_no_host_could_hold_is_a_full_disk() {
     let mut guest = guest();
-    let fd = guest.open(ROOT, "a", How::CREATE).unwrap();
+    let fd = guest.open(ROOT, "a", OpenHow::CREATE).unwrap();
     guest.write(fd, b"abc", None).unwrap();
     for len in [u64::MAX, i64::MAX as u64, 1 << 62, 1 << 50] {
         assert_eq!(guest.set_len(fd, len), Err(Errno::Nospc), "{len}");
@@ -358,7 +346,7 @@ fn a_write_that_does_not_fit_is_cut_between_vectors() {
     let mut fs = Fs::new();
     fs.set_quota(Quota { bytes: 10, files: 1 });
     let mut guest = Guest::new(fs);
-    let fd = guest.open(ROOT, "a", How::CREATE).unwrap();
+    let fd = guest.open(ROOT, "a", OpenHow::CREATE).unwrap();
     let vectors: Vec<u8> =
         [BUFFER, 6, BUFFER, 6].iter().flat_map(|word| word.to_le_bytes()).collect();
     guest.bytes()[VECTOR as usize..][..vectors.len()].copy_from_slice(&vectors);
@@ -366,8 +354,8 @@ fn a_write_that_does_not_fit_is_cut_between_vectors() {
     guest.call("fd_write", &arguments).unwrap();
     assert_eq!(guest.bytes()[0], 6);
     assert_eq!(guest.call("fd_write", &arguments), Err(Errno::Nospc));
-    assert_eq!(guest.open(ROOT, "b", How::CREATE), Err(Errno::Nospc));
-    // Of what is not in files, only links have a length that a guest chooses.
+    assert_eq!(guest.open(ROOT, "b", OpenHow::CREATE), Err(Errno::Nospc));
+    // Apart from files, only links have a length that a guest chooses.
     guest.set_len(fd, 0).unwrap();
     guest.unlink(ROOT, "a").unwrap();
     guest.close(fd).unwrap();
@@ -376,19 +364,19 @@ fn a_write_that_does_not_fit_is_cut_between_vectors() {
 }
 
 #[test]
-fn what_a_session_gives_replaces_what_is_there_or_leaves_nothing() {
+fn a_file_from_the_host_replaces_an_old_one_or_changes_nothing() {
     let mut fs = Fs::new();
     fs.set_quota(Quota { bytes: 10, files: 3 });
-    let give = |fs: &mut Fs, path: &str, content: &[u8]| fs.put_file(path, content.to_vec().into());
-    assert_eq!(give(&mut fs, "/w/a", b"12345678901"), Err(Errno::Nospc));
-    assert_eq!(fs.used(), Quota { bytes: 0, files: 1 }, "the directory only");
-    give(&mut fs, "/w/a", b"1234567890").unwrap();
-    give(&mut fs, "/w/a", b"12").unwrap();
+    let put = |fs: &mut Fs, path: &str, content: &[u8]| fs.put_file(path, content.to_vec().into());
+    assert_eq!(put(&mut fs, "/w/a", b"12345678901"), Err(Errno::Nospc));
+    assert_eq!(fs.used, Quota { bytes: 0, files: 1 }, "the directory only");
+    put(&mut fs, "/w/a", b"1234567890").unwrap();
+    put(&mut fs, "/w/a", b"12").unwrap();
     fs.make_link("/w/link", "a").unwrap();
-    give(&mut fs, "/w/link", b"through").unwrap();
-    assert_eq!(give(&mut fs, "/w", b""), Err(Errno::Isdir));
-    assert_eq!(give(&mut fs, "/w/a/b", b""), Err(Errno::Notdir));
-    assert_eq!(give(&mut fs, "/w/b", b""), Err(Errno::Nospc));
+    put(&mut fs, "/w/link", b"through").unwrap();
+    assert_eq!(put(&mut fs, "/w", b""), Err(Errno::Isdir));
+    assert_eq!(put(&mut fs, "/w/a/b", b""), Err(Errno::Notdir));
+    assert_eq!(put(&mut fs, "/w/b", b""), Err(Errno::Nospc));
     let mut guest = Guest::new(fs);
     assert_eq!(content(&mut guest, "w/a"), Ok(b"through".to_vec()));
     guest.fs().audit();
@@ -398,7 +386,7 @@ fn what_a_session_gives_replaces_what_is_there_or_leaves_nothing() {
 fn appending_is_a_property_of_the_descriptor() {
     let mut guest = guest();
     make(&mut guest, "a", b"123");
-    let fd = guest.open(ROOT, "a", How { fdflags: FDFLAG_APPEND, ..How::WRITE }).unwrap();
+    let fd = guest.open(ROOT, "a", OpenHow { fdflags: FDFLAG_APPEND, ..OpenHow::WRITE }).unwrap();
     guest.seek(fd, 0, 0).unwrap();
     guest.write(fd, b"4", None).unwrap();
     assert_eq!(guest.call("fd_fdstat_get", &[fd.into(), OUT.into()]), Ok(()));
@@ -416,7 +404,7 @@ fn what_does_not_exist_here_says_so() {
     let (path, root) = (u64::from(FIRST_PATH), u64::from(ROOT));
     guest.bytes()[FIRST_PATH as usize] = b'a';
     assert_eq!(guest.call("path_link", &[root, 0, path, 1, root, path, 1]), Err(Errno::Notsup));
-    // The only directory that a guest starts with is the root of all that it has.
+    // A guest starts with one open directory, its root.
     assert_eq!(guest.call("fd_prestat_get", &[root, OUT.into()]), Ok(()));
     assert_eq!(guest.bytes()[..8], [0, 0, 0, 0, 1, 0, 0, 0]);
     assert_eq!(guest.call("fd_prestat_dir_name", &[root, OUT.into(), 1]), Ok(()));
@@ -443,7 +431,7 @@ fn devices_are_not_files() {
         fs.put_device(path, device).unwrap();
     }
     let mut guest = Guest::new(fs);
-    let open = |guest: &mut Guest, path| guest.open(ROOT, path, How::WRITE).unwrap();
+    let open = |guest: &mut Guest, path| guest.open(ROOT, path, OpenHow::WRITE).unwrap();
     let (null, zero, random) =
         (open(&mut guest, "null"), open(&mut guest, "zero"), open(&mut guest, "random"));
     assert_eq!(guest.read(null, 8, None), Ok(vec![]));
@@ -451,11 +439,12 @@ fn devices_are_not_files() {
     let bytes = guest.read(random, 32, None).unwrap();
     assert!(bytes != guest.read(random, 32, None).unwrap() && bytes != [0; 32]);
     for fd in [null, zero, random] {
-        assert_eq!(guest.stat(fd).unwrap().kind, guest::DEVICE);
+        assert_eq!(guest.stat(fd).unwrap().kind, DEVICE);
         assert_eq!(guest.write(fd, b"anything", None), Ok(8));
         assert_eq!(guest.set_len(fd, 10), Err(Errno::Inval));
     }
-    let read_only = guest.open(ROOT, "null", How { rights: rights::FD_READ, ..How::READ }).unwrap();
+    let read_only =
+        guest.open(ROOT, "null", OpenHow { rights: rights::FD_READ, ..OpenHow::READ }).unwrap();
     assert_eq!(guest.write(read_only, b"x", None), Err(Errno::Badf));
     guest.fs().audit();
 }

@@ -1,4 +1,4 @@
-//! The same operations on our file system and on a real one: see `oracles/linux.rs`.
+//! The same operations on our file system and on a real one: see [`crate::oracles::files::linux`].
 
 use cellblock_rerun::{assert_passed, inside, mount_namespace, rerun};
 use proptest::{
@@ -7,15 +7,15 @@ use proptest::{
 };
 
 use super::operations::{config, operation};
-use crate::fs::oracles::linux::{Real, compare};
+use crate::oracles::files::linux::{RealFs, compare};
 
-const NAME: &str = "fs::tests::differential::it_behaves_as_a_real_file_system";
+const NAME: &str = "calls::tests::differential::it_behaves_as_a_real_file_system";
 
 #[test]
 fn it_behaves_as_a_real_file_system() {
     let allowed = std::thread::spawn(|| {
         let directory = tempfile::tempdir().unwrap();
-        Real::enter(directory.path()).is_ok()
+        RealFs::enter(directory.path()).is_ok()
     });
     if !allowed.join().unwrap() {
         assert!(!inside(), "no root directory of its own, even as root of a namespace");
@@ -28,7 +28,7 @@ fn it_behaves_as_a_real_file_system() {
         .run(&collection::vec(operation(), 1..60), |operations| {
             let directory = tempfile::tempdir().unwrap();
             let root = directory.path().to_owned();
-            // A thread for each sequence: it cannot leave its root again.
+            // Each sequence has a thread, because a thread cannot leave its root again.
             let result = std::thread::spawn(move || compare(&root, &operations)).join().unwrap();
             result.map_err(TestCaseError::fail)
         })

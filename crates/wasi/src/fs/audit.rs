@@ -1,17 +1,16 @@
-//! What always holds of a file system, whatever was done to it.
+//! Invariants of a file system.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Fs, Inode, Kind, Node, Quota};
+use super::{
+    inode::{Inode, InodeKind, Node},
+    tree::{Fs, Quota},
+};
 
 impl Fs {
-    /// What the session has used.
-    pub(in crate::fs) fn used(&self) -> Quota {
-        self.used
-    }
-
-    /// Panics if something is wrong with a file system whose quota counts from its beginning.
-    pub(in crate::fs) fn audit(&self) {
+    /// Panics if an invariant is broken. The quota has to count from the beginning of the file
+    /// system.
+    pub fn audit(&self) {
         let mut opens = BTreeMap::<Node, u32>::new();
         self.descriptors.nodes().for_each(|node| *opens.entry(node).or_default() += 1);
         let reachable = self.reachable();
@@ -21,11 +20,11 @@ impl Fs {
             let Some(inode) = inode else {
                 assert!(
                     self.free.contains(&(index as u32)),
-                    "a number that nobody can have again: {index}"
+                    "a number that is never free again: {index}"
                 );
                 assert!(
                     !reachable.contains(&node) && !opens.contains_key(&node),
-                    "something leads to {index}"
+                    "{index} is free but in use"
                 );
                 continue;
             };
@@ -40,7 +39,7 @@ impl Fs {
                 opens.get(&node).copied().unwrap_or_default(),
                 "{index}: {inode:?}"
             );
-            assert!(inode.linked || inode.opens > 0, "lost: {index}: {inode:?}");
+            assert!(inode.linked || inode.opens > 0, "a leak: {index}: {inode:?}");
         }
         let free: BTreeSet<u32> = self.free.iter().copied().collect();
         assert_eq!(free.len(), self.free.len(), "a number is free twice");
@@ -56,13 +55,15 @@ impl Fs {
         );
     }
 
-    /// The nodes that a path leads to. Each has one name, and each directory knows its parent.
+    /// Returns the nodes that a path leads to. Each has one name, and each directory knows its
+    /// parent.
     fn reachable(&self) -> BTreeSet<Node> {
         let mut reachable = BTreeSet::new();
         let mut todo = vec![Node::ROOT];
         while let Some(directory) = todo.pop() {
             assert!(reachable.insert(directory), "two names for {directory:?}");
-            let Some(Inode { kind: Kind::Directory { entries, .. }, .. }) = self.inode(directory)
+            let Some(Inode { kind: InodeKind::Directory { entries, .. }, .. }) =
+                self.inode(directory)
             else {
                 continue;
             };

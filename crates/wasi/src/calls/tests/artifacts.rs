@@ -1,7 +1,10 @@
-//! What comes out of a workspace.
+//! Artifacts of a workspace.
 
-use super::guest::{Guest, How};
-use crate::fs::{Fs, WORKSPACE, descriptors::ROOT};
+use super::files::{content, make};
+use crate::{
+    fs::{Fs, WORKSPACE, descriptors::ROOT},
+    oracles::files::guest::{Guest, OpenHow},
+};
 
 fn guest() -> Guest {
     let mut fs = Fs::new();
@@ -10,11 +13,7 @@ fn guest() -> Guest {
     Guest::new(fs)
 }
 
-fn make(guest: &mut Guest, path: &str, content: &[u8]) {
-    super::make(guest, path, content);
-}
-
-/// The paths of artifacts and of refused files, of what changed after `since`.
+/// Returns the paths of artifacts and of refused files that changed after `since`.
 fn changed(guest: &mut Guest, since: u64) -> (Vec<String>, Vec<String>) {
     let collected = guest.fs().changed_since(since);
     let artifacts = collected.artifacts.into_iter().map(|artifact| artifact.path).collect();
@@ -29,7 +28,7 @@ fn only_what_changed_in_the_workspace_comes_out() {
     make(&mut guest, "/workspace/removed", b"1");
     let since = guest.fs().changes;
     assert_eq!(changed(&mut guest, since), (vec![], vec![]));
-    super::content(&mut guest, "/workspace/old").unwrap();
+    content(&mut guest, "/workspace/old").unwrap();
     make(&mut guest, "/workspace/rewritten", b"2");
     make(&mut guest, "/workspace/new", b"");
     make(&mut guest, "/tmp/elsewhere", b"2");
@@ -70,16 +69,17 @@ fn artifacts_cannot_be_many_or_have_long_paths() {
     let collected = guest.fs().changed_since(0);
     assert_eq!((collected.artifacts.len(), collected.refused.len()), (1000, 500));
 
-    // Each file's path would be as long as all directories above it: a million times what the guest wrote.
-    let mut guest = super::artifacts::guest();
+    // Each path would be as long as all directories above the file: a million times as many bytes
+    // as the guest wrote.
+    let mut guest = self::guest();
     let name = "d".repeat(255);
-    let mut at = guest.open(ROOT, WORKSPACE, How::READ).unwrap();
+    let mut at = guest.open(ROOT, WORKSPACE, OpenHow::READ).unwrap();
     for _ in 0..1000 {
         guest.mkdir(at, &name).unwrap();
-        at = guest.open(at, &name, How::READ).unwrap();
+        at = guest.open(at, &name, OpenHow::READ).unwrap();
     }
     for n in 0..1000 {
-        let fd = guest.open(at, &format!("file-{n}"), How::CREATE).unwrap();
+        let fd = guest.open(at, &format!("file-{n}"), OpenHow::CREATE).unwrap();
         guest.close(fd).unwrap();
     }
     make(&mut guest, "/workspace/fine", b"");

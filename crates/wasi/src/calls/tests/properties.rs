@@ -1,11 +1,11 @@
-//! What holds after any operations: quotas, and copies that go their own ways.
+//! Invariants after any operations: quotas, and copies that are independent.
 
 use std::cell::Cell;
 
 use proptest::{collection, prelude::*, test_runner::TestRunner};
 
 use super::operations::{config, operation};
-use crate::fs::oracles::{copies_agree, file_system, within_quota};
+use crate::oracles::files::{copies_agree, file_system, within_quota};
 
 #[test]
 fn a_quota_is_never_exceeded_and_all_of_it_comes_back() {
@@ -22,7 +22,7 @@ fn a_quota_is_never_exceeded_and_all_of_it_comes_back() {
 }
 
 #[test]
-fn a_fork_and_a_frozen_copy_go_on_as_the_original_does() {
+fn a_fork_and_a_frozen_copy_continue_like_the_original() {
     let sequences = (collection::vec(operation(), 1..40), collection::vec(operation(), 1..40));
     TestRunner::new(config(500))
         .run(&sequences, |(before, after)| {
@@ -33,7 +33,7 @@ fn a_fork_and_a_frozen_copy_go_on_as_the_original_does() {
 }
 
 #[test]
-fn operations_out_of_bytes_keep_to_the_same() {
+fn operations_from_bytes_keep_the_same_invariants() {
     TestRunner::new(config(500))
         .run(&collection::vec(any::<u8>(), 0..400), |bytes| {
             file_system(&bytes);

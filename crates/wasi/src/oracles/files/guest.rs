@@ -1,89 +1,65 @@
-//! A guest that is only a memory: the WASI calls are made from here, with their real records in it.
+//! A guest that is only a memory. The WASI calls are made from here, with their records in that
+//! memory.
 
 use std::{collections::BTreeMap, sync::OnceLock};
 
 use wasmtime::{Engine, Func, Linker, Memory, MemoryType, Store, Val, ValType};
 
 use crate::{
-    engine,
+    calls, engine,
     fs::{
         Errno, Fs,
         abi::{FileType, LOOKUP_SYMLINK_FOLLOW, rights},
-        calls,
     },
     host::{Host, WASI_P1},
 };
 
-const ERRNOS: [Errno; 19] = [
-    Errno::Success,
-    Errno::Again,
-    Errno::Badf,
-    Errno::Exist,
-    Errno::Fault,
-    Errno::Fbig,
-    Errno::Ilseq,
-    Errno::Inval,
-    Errno::Isdir,
-    Errno::Loop,
-    Errno::Mfile,
-    Errno::Nametoolong,
-    Errno::Noent,
-    Errno::Nospc,
-    Errno::Notdir,
-    Errno::Notempty,
-    Errno::Notsup,
-    Errno::Rofs,
-    Errno::Spipe,
-];
-
-/// Where things are in the guest's memory.
-pub(in crate::fs) const OUT: u32 = 0;
-pub(in crate::fs) const VECTOR: u32 = 256;
-pub(in crate::fs) const FIRST_PATH: u32 = 0x1000;
-pub(in crate::fs) const SECOND_PATH: u32 = 0x4000;
-pub(in crate::fs) const BUFFER: u32 = 0x8000;
-/// How long the buffer is, and where the memory ends.
-pub(in crate::fs) const BUFFER_LEN: u32 = 0x8000;
+/// Addresses in the guest's memory.
+pub const OUT: u32 = 0;
+pub const VECTOR: u32 = 256;
+pub const FIRST_PATH: u32 = 0x1000;
+pub const SECOND_PATH: u32 = 0x4000;
+pub const BUFFER: u32 = 0x8000;
+/// The length of the buffer, which ends with the memory.
+pub const BUFFER_LEN: u32 = 0x8000;
 
 /// A guest.
-pub(in crate::fs) struct Guest {
+pub struct Guest {
     store: Store<Host>,
     memory: Memory,
     calls: BTreeMap<&'static str, Func>,
 }
 
-/// How a file is opened.
+/// The flags of `path_open`.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::fs) struct How {
-    pub(in crate::fs) follow: bool,
-    pub(in crate::fs) oflags: u32,
-    pub(in crate::fs) rights: u64,
-    pub(in crate::fs) fdflags: u32,
+pub struct OpenHow {
+    pub follow: bool,
+    pub oflags: u32,
+    pub rights: u64,
+    pub fdflags: u32,
 }
 
-impl How {
-    pub(in crate::fs) const READ: Self =
-        Self { follow: true, oflags: 0, rights: rights::FD_READ, fdflags: 0 };
-    pub(in crate::fs) const WRITE: Self =
-        Self { rights: rights::FD_READ | rights::FD_WRITE, ..Self::READ };
-    pub(in crate::fs) const CREATE: Self =
-        Self { oflags: crate::fs::abi::oflags::CREATE, ..Self::WRITE };
+impl OpenHow {
+    pub const READ: Self = Self { follow: true, oflags: 0, rights: rights::FD_READ, fdflags: 0 };
+    pub const WRITE: Self = Self { rights: rights::FD_READ | rights::FD_WRITE, ..Self::READ };
+    pub const CREATE: Self = Self { oflags: crate::fs::abi::oflags::CREATE, ..Self::WRITE };
 }
 
-/// What a `filestat` record says of the kind and size.
+/// The kind and size in a `filestat` record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::fs) struct Stat {
-    pub(in crate::fs) kind: u8,
-    pub(in crate::fs) size: u64,
+pub struct GuestStat {
+    pub kind: u8,
+    pub size: u64,
 }
 
 impl Guest {
-    pub(in crate::fs) fn new(fs: Fs) -> Self {
+    pub fn new(fs: Fs) -> Self {
         static LINKER: OnceLock<(Engine, Linker<Host>)> = OnceLock::new();
         let (engine, linker) = LINKER.get_or_init(|| {
             let engine = Engine::new(&engine::config(false)).unwrap();
             let mut linker = Linker::new(&engine);
-            // Without the rest of `imports`, where reading can wait for the host, and so needs a guest that can be suspended.
+            // Without the other `imports`: there, reading can wait for the host, which needs a
+            // guest that can be suspended.
             calls::add_to_linker(&mut linker).unwrap();
             (engine, linker)
         });
@@ -101,16 +77,16 @@ impl Guest {
         Self { store, memory, calls: calls.into_iter().collect() }
     }
 
-    pub(in crate::fs) fn fs(&mut self) -> &mut Fs {
+    pub fn fs(&mut self) -> &mut Fs {
         &mut self.store.data_mut().fs
     }
 
-    pub(in crate::fs) fn bytes(&mut self) -> &mut [u8] {
+    pub fn bytes(&mut self) -> &mut [u8] {
         self.memory.data_mut(&mut self.store)
     }
 
-    /// Makes a call, with numbers as they are.
-    pub(in crate::fs) fn call(&mut self, name: &str, arguments: &[u64]) -> Result<(), Errno> {
+    /// Makes a call with any numbers.
+    pub fn call(&mut self, name: &str, arguments: &[u64]) -> Result<(), Errno> {
         let call = self.calls[name];
         let parameters = call.ty(&self.store);
         assert_eq!(parameters.params().len(), arguments.len(), "{name}");
@@ -125,10 +101,10 @@ impl Guest {
         let mut results = [Val::I32(-1)];
         call.call(&mut self.store, &values, &mut results).unwrap();
         let number = results[0].unwrap_i32();
-        match ERRNOS.iter().find(|errno| **errno as i32 == number) {
+        match Errno::ALL.iter().find(|errno| **errno as i32 == number) {
             Some(Errno::Success) => Ok(()),
             Some(errno) => Err(*errno),
-            None => panic!("{name} gave {number}"),
+            None => panic!("{name} returned {number}"),
         }
     }
 
@@ -137,7 +113,7 @@ impl Guest {
         u64::from(at)
     }
 
-    /// Puts a path into memory; gives pointer and length.
+    /// Writes a path to memory; returns its pointer and length.
     fn path(&mut self, at: u32, path: &str) -> (u64, u64) {
         (self.put(at, path.as_bytes()), path.len() as u64)
     }
@@ -150,7 +126,7 @@ impl Guest {
         u64::from_le_bytes(self.bytes()[..8].try_into().unwrap())
     }
 
-    pub(in crate::fs) fn open(&mut self, base: u32, path: &str, how: How) -> Result<u32, Errno> {
+    pub fn open(&mut self, base: u32, path: &str, how: OpenHow) -> Result<u32, Errno> {
         let (pointer, len) = self.path(FIRST_PATH, path);
         let (lookup, oflags, fdflags) =
             (u64::from(how.follow), u64::from(how.oflags), u64::from(how.fdflags));
@@ -163,16 +139,11 @@ impl Guest {
         Ok(self.u32())
     }
 
-    pub(in crate::fs) fn close(&mut self, fd: u32) -> Result<(), Errno> {
+    pub fn close(&mut self, fd: u32) -> Result<(), Errno> {
         self.call("fd_close", &[fd.into()])
     }
 
-    pub(in crate::fs) fn read(
-        &mut self,
-        fd: u32,
-        len: u32,
-        at: Option<u64>,
-    ) -> Result<Vec<u8>, Errno> {
+    pub fn read(&mut self, fd: u32, len: u32, at: Option<u64>) -> Result<Vec<u8>, Errno> {
         let vector = [BUFFER.to_le_bytes(), len.to_le_bytes()].concat();
         let vector = self.put(VECTOR, &vector);
         match at {
@@ -183,12 +154,7 @@ impl Guest {
         Ok(self.bytes()[BUFFER as usize..BUFFER as usize + count].to_vec())
     }
 
-    pub(in crate::fs) fn write(
-        &mut self,
-        fd: u32,
-        bytes: &[u8],
-        at: Option<u64>,
-    ) -> Result<u32, Errno> {
+    pub fn write(&mut self, fd: u32, bytes: &[u8], at: Option<u64>) -> Result<u32, Errno> {
         self.put(BUFFER, bytes);
         let vector = [BUFFER.to_le_bytes(), (bytes.len() as u32).to_le_bytes()].concat();
         let vector = self.put(VECTOR, &vector);
@@ -199,31 +165,26 @@ impl Guest {
         Ok(self.u32())
     }
 
-    pub(in crate::fs) fn seek(&mut self, fd: u32, offset: i64, whence: u32) -> Result<u64, Errno> {
+    pub fn seek(&mut self, fd: u32, offset: i64, whence: u32) -> Result<u64, Errno> {
         self.call("fd_seek", &[fd.into(), offset as u64, whence.into(), OUT.into()])?;
         Ok(self.u64())
     }
 
-    pub(in crate::fs) fn set_len(&mut self, fd: u32, len: u64) -> Result<(), Errno> {
+    pub fn set_len(&mut self, fd: u32, len: u64) -> Result<(), Errno> {
         self.call("fd_filestat_set_size", &[fd.into(), len])
     }
 
-    fn stat_record(&mut self) -> Stat {
+    fn stat_record(&mut self) -> GuestStat {
         let record = &self.bytes()[..64];
-        Stat { kind: record[16], size: u64::from_le_bytes(record[32..40].try_into().unwrap()) }
+        GuestStat { kind: record[16], size: u64::from_le_bytes(record[32..40].try_into().unwrap()) }
     }
 
-    pub(in crate::fs) fn stat(&mut self, fd: u32) -> Result<Stat, Errno> {
+    pub fn stat(&mut self, fd: u32) -> Result<GuestStat, Errno> {
         self.call("fd_filestat_get", &[fd.into(), OUT.into()])?;
         Ok(self.stat_record())
     }
 
-    pub(in crate::fs) fn stat_path(
-        &mut self,
-        base: u32,
-        path: &str,
-        follow: bool,
-    ) -> Result<Stat, Errno> {
+    pub fn stat_path(&mut self, base: u32, path: &str, follow: bool) -> Result<GuestStat, Errno> {
         let (pointer, len) = self.path(FIRST_PATH, path);
         self.call(
             "path_filestat_get",
@@ -232,35 +193,26 @@ impl Guest {
         Ok(self.stat_record())
     }
 
-    /// A call that takes a descriptor and a path: `path_create_directory`, `path_remove_directory` or
-    /// `path_unlink_file`.
-    pub(in crate::fs) fn on_path(
-        &mut self,
-        name: &str,
-        base: u32,
-        path: &str,
-    ) -> Result<(), Errno> {
+    /// Makes a call that takes a descriptor and a path: `path_create_directory`,
+    /// `path_remove_directory` or `path_unlink_file`.
+    pub fn on_path(&mut self, name: &str, base: u32, path: &str) -> Result<(), Errno> {
         let (pointer, len) = self.path(FIRST_PATH, path);
         self.call(name, &[base.into(), pointer, len])
     }
 
-    pub(in crate::fs) fn mkdir(&mut self, base: u32, path: &str) -> Result<(), Errno> {
+    pub fn mkdir(&mut self, base: u32, path: &str) -> Result<(), Errno> {
         self.on_path("path_create_directory", base, path)
     }
 
-    pub(in crate::fs) fn rmdir(&mut self, base: u32, path: &str) -> Result<(), Errno> {
+    pub fn rmdir(&mut self, base: u32, path: &str) -> Result<(), Errno> {
         self.on_path("path_remove_directory", base, path)
     }
 
-    pub(in crate::fs) fn unlink(&mut self, base: u32, path: &str) -> Result<(), Errno> {
+    pub fn unlink(&mut self, base: u32, path: &str) -> Result<(), Errno> {
         self.on_path("path_unlink_file", base, path)
     }
 
-    pub(in crate::fs) fn rename(
-        &mut self,
-        from: (u32, &str),
-        to: (u32, &str),
-    ) -> Result<(), Errno> {
+    pub fn rename(&mut self, from: (u32, &str), to: (u32, &str)) -> Result<(), Errno> {
         let (from_pointer, from_len) = self.path(FIRST_PATH, from.1);
         let (to_pointer, to_len) = self.path(SECOND_PATH, to.1);
         self.call(
@@ -269,18 +221,13 @@ impl Guest {
         )
     }
 
-    pub(in crate::fs) fn symlink(
-        &mut self,
-        target: &str,
-        base: u32,
-        path: &str,
-    ) -> Result<(), Errno> {
+    pub fn symlink(&mut self, target: &str, base: u32, path: &str) -> Result<(), Errno> {
         let (target, target_len) = self.path(SECOND_PATH, target);
         let (pointer, len) = self.path(FIRST_PATH, path);
         self.call("path_symlink", &[target, target_len, base.into(), pointer, len])
     }
 
-    pub(in crate::fs) fn readlink(&mut self, base: u32, path: &str) -> Result<String, Errno> {
+    pub fn readlink(&mut self, base: u32, path: &str) -> Result<String, Errno> {
         let (pointer, len) = self.path(FIRST_PATH, path);
         let (buffer, buffer_len) = (u64::from(BUFFER), u64::from(BUFFER_LEN));
         self.call("path_readlink", &[base.into(), pointer, len, buffer, buffer_len, OUT.into()])?;
@@ -289,9 +236,9 @@ impl Guest {
             .unwrap())
     }
 
-    /// One `fd_readdir`: the entries that fit whole into `len` bytes, each with the cookie to go on from, and whether
-    /// there are more.
-    pub(in crate::fs) fn list_some(
+    /// Makes one `fd_readdir` with a buffer of `len` bytes. Returns the complete entries, and true
+    /// if there can be more.
+    pub fn list_some(
         &mut self,
         fd: u32,
         cookie: u64,
@@ -315,8 +262,8 @@ impl Guest {
         Ok((entries, count == len))
     }
 
-    /// A whole directory, read as the C library reads it, with a buffer of this length.
-    pub(in crate::fs) fn list(&mut self, fd: u32, len: u32) -> Result<Vec<Entry>, Errno> {
+    /// Lists a directory like the C library, with a buffer of `len` bytes.
+    pub fn list(&mut self, fd: u32, len: u32) -> Result<Vec<Entry>, Errno> {
         let mut entries: Vec<Entry> = Vec::new();
         loop {
             let cookie = entries.last().map_or(0, |entry| entry.next);
@@ -333,13 +280,13 @@ impl Guest {
 
 /// A directory entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::fs) struct Entry {
-    pub(in crate::fs) next: u64,
-    pub(in crate::fs) name: String,
-    pub(in crate::fs) kind: u8,
+pub struct Entry {
+    pub next: u64,
+    pub name: String,
+    pub kind: u8,
 }
 
-pub(in crate::fs) const DIRECTORY: u8 = FileType::Directory as u8;
-pub(in crate::fs) const FILE: u8 = FileType::RegularFile as u8;
-pub(in crate::fs) const LINK: u8 = FileType::SymbolicLink as u8;
-pub(in crate::fs) const DEVICE: u8 = FileType::CharacterDevice as u8;
+pub const DIRECTORY: u8 = FileType::Directory as u8;
+pub const FILE: u8 = FileType::RegularFile as u8;
+pub const LINK: u8 = FileType::SymbolicLink as u8;
+pub const DEVICE: u8 = FileType::CharacterDevice as u8;

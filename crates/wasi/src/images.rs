@@ -6,23 +6,25 @@
 //!                      library layer ─────────────────┘   memory after warm-up
 //! ```
 //!
-//! Each object is named by a hash of what it is made from ([`cellblock_cache::Objects`]), so a new version of cellblock, of wasmtime or of the
-//! manifest, or another processor, makes new objects and touches none that is in use.
+//! Each object is named by a hash of everything that it is made from
+//! ([`cellblock_cache::Objects`]). So a new version of cellblock, of wasmtime or of the manifest,
+//! or another processor, makes new objects and changes none that is in use.
 
 mod boot;
 mod code;
 mod extended;
 mod guest;
 mod info;
-pub(crate) mod layers;
+pub mod layers;
 mod loaded;
 mod manifest;
+pub mod packages;
 mod shipped;
+pub mod snapshot;
 mod store;
-pub(crate) mod stored;
-pub(crate) mod strip;
+pub mod strip;
 
-pub(crate) use boot::PACKAGES as PACKAGES_DIRECTORY;
+pub use boot::PACKAGES as PACKAGES_DIRECTORY;
 pub use info::{ImageInfo, ImageState};
-pub(crate) use loaded::Loaded;
+pub use loaded::LoadedImage;
 pub use store::ImageStore;

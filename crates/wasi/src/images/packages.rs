@@ -1,8 +1,9 @@
 //! Installing packages for the guest: pure-Python wheels, as a read-only layer.
 //!
-//! The user's installer resolves and fetches; it runs no package code. What is linked into the guest counts as installed:
-//! each such package is offered to the resolver as an empty wheel. The result is stored as a layer, named by what was
-//! asked for, so the next session that asks for the same gets it without a resolver.
+//! The user's installer resolves and downloads; it runs no package code. Packages that are linked
+//! into the guest count as installed: the resolver gets an empty wheel for each of them. The result
+//! is stored as a layer, named by the requirements, so that the next session with the same
+//! requirements needs no resolver.
 
 use std::{
     fs::{self, File},
@@ -19,51 +20,50 @@ use cellblock_packages::{
 use serde::{Deserialize, Serialize};
 use zip::{ZipWriter, write::SimpleFileOptions};
 
-use crate::{
-    images::{
-        Loaded,
-        layers::{LAYER, LayerWriter},
-    },
-    python::literal,
+use super::{
+    layers::{LAYER, LayerWriter},
+    loaded::LoadedImage,
 };
+use crate::python::literal;
 
-/// Raised when the way packages are stored changes.
+/// Changed when the way packages are stored changes.
 const FORMAT: &[u8] = b"1";
-/// The most bytes that one installation may bring: what a host can be expected to keep mapped.
-const MOST_BYTES: u64 = 512 * 1024 * 1024;
+/// The maximum size of one installation in bytes, which the host keeps mapped.
+const MAX_BYTES: u64 = 512 * 1024 * 1024;
 
 const SET: &str = "set.json";
 const LIST: &str = "packages.json";
 
 /// Packages that were installed together: one layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PackageSet {
+pub struct PackageSet {
     /// The layer's object.
-    pub(crate) key: String,
-    /// What is in it.
-    pub(crate) packages: Vec<InstalledPackage>,
+    pub key: String,
+    /// The packages in it.
+    pub packages: Vec<InstalledPackage>,
 }
 
 impl PackageSet {
-    /// `name==version` of each package.
-    pub(crate) fn versions(&self) -> impl Iterator<Item = String> {
+    /// Returns `name==version` of each package.
+    pub fn versions(&self) -> impl Iterator<Item = String> {
         self.packages.iter().map(|package| format!("{}=={}", package.name, package.version))
     }
 
-    /// Where the layer is mounted.
-    pub(crate) fn directory(&self, packages: &str) -> String {
+    /// Returns the directory where the layer is mounted.
+    pub fn directory(&self, packages: &str) -> String {
         format!("{packages}/{}", self.key)
     }
 
-    /// Python that makes the packages importable.
-    pub(crate) fn use_in_python(&self, packages: &str) -> String {
+    /// Returns Python that makes the packages importable.
+    pub fn use_in_python(&self, packages: &str) -> String {
         format!("__import__('sys').path.append({})\n", literal(&self.directory(packages)))
     }
 }
 
-/// Installs `packages` for the guest of `loaded`, beside what is there already. The set is empty if nothing is new.
-pub(crate) async fn install(
-    loaded: &Loaded,
+/// Installs `packages` for the guest of `loaded`, beside the sets that it has. The new set is empty
+/// if it has all of them.
+pub async fn install(
+    loaded: &LoadedImage,
     present: &[PackageSet],
     packages: &[Requirement],
 ) -> Result<PackageSet> {
@@ -79,7 +79,7 @@ pub(crate) async fn install(
     let mut provided = loaded.packages.clone();
     let installed = present.iter().flat_map(|set| &set.packages);
     provided.extend(installed.map(|package| (package.name.clone(), package.version.clone())));
-    let objects = loaded.objects();
+    let objects = &loaded.objects;
     let directory = objects
         .get_or_make(&id, async |into| {
             let work = objects.temporary()?;
@@ -93,8 +93,8 @@ pub(crate) async fn install(
         .map_err(|source| storage_error("understand", &path, source.into()))
 }
 
-/// Writes down which sets a frozen session uses.
-pub(crate) fn write_list(directory: &Path, sets: &[PackageSet]) -> Result<()> {
+/// Writes the list of the sets of a frozen session.
+pub fn write_list(directory: &Path, sets: &[PackageSet]) -> Result<()> {
     let path = directory.join(LIST);
     serde_json::to_vec_pretty(sets)
         .map_err(io::Error::from)
@@ -102,15 +102,15 @@ pub(crate) fn write_list(directory: &Path, sets: &[PackageSet]) -> Result<()> {
         .map_err(|source| storage_error("write", &path, source))
 }
 
-/// Reads what [`write_list`] wrote.
-pub(crate) fn read_list(directory: &Path) -> Result<Vec<PackageSet>> {
+/// Reads a list that [`write_list`] wrote.
+pub fn read_list(directory: &Path) -> Result<Vec<PackageSet>> {
     let path = directory.join(LIST);
     let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
     serde_json::from_slice(&text)
         .map_err(|source| storage_error("understand", &path, source.into()))
 }
 
-/// Lets the installer choose, fetch and unpack; gives the directory with what it unpacked.
+/// Resolves, downloads and unpacks packages below `work`; returns the directory.
 async fn resolve(
     work: &Path,
     python: &str,
@@ -118,7 +118,8 @@ async fn resolve(
     requirements: &[String],
 ) -> Result<std::path::PathBuf> {
     let wheels = work.join("provided");
-    offer(&wheels, provided).map_err(|source| storage_error("write", &wheels, source))?;
+    write_empty_wheels(&wheels, provided)
+        .map_err(|source| storage_error("write", &wheels, source))?;
     let request = WheelRequest {
         packages: &requirements.join(" "),
         requirements,
@@ -130,7 +131,8 @@ async fn resolve(
     install_wheels(work, request).await
 }
 
-/// Refuses packages with native modules: uv can choose a wheel for the host where a pure one exists.
+/// Refuses packages with native modules: uv can choose a wheel for the host where a pure one
+/// exists.
 fn refuse_native_modules(directory: &Path) -> Result<(), String> {
     match native_module(directory) {
         Some(file) => Err(format!(
@@ -154,8 +156,8 @@ fn native_module(directory: &Path) -> Option<String> {
     found
 }
 
-/// Makes an empty wheel for each package that the guest has.
-fn offer(directory: &Path, provided: &[(String, String)]) -> io::Result<()> {
+/// Writes an empty wheel for each package that the guest has.
+fn write_empty_wheels(directory: &Path, provided: &[(String, String)]) -> io::Result<()> {
     fs::create_dir(directory)?;
     for (name, version) in provided {
         let escaped = normalized_name(name).replace('-', "_");
@@ -167,7 +169,9 @@ fn offer(directory: &Path, provided: &[(String, String)]) -> io::Result<()> {
             ("METADATA", format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")),
             (
                 "WHEEL",
-                "Wheel-Version: 1.0\nGenerator: cellblock\nRoot-Is-Purelib: true\nTag: py3-none-any\n".to_owned(),
+                "Wheel-Version: 1.0\nGenerator: cellblock\nRoot-Is-Purelib: true\n\
+                 Tag: py3-none-any\n"
+                    .to_owned(),
             ),
             ("RECORD", format!("{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")),
         ];
@@ -180,7 +184,7 @@ fn offer(directory: &Path, provided: &[(String, String)]) -> io::Result<()> {
     Ok(())
 }
 
-/// Packs what was unpacked into `target` as a layer, without the empty wheels.
+/// Packs the directory `target` as a layer, without the empty wheels.
 fn store(
     into: &Path,
     target: &Path,
@@ -197,7 +201,7 @@ fn store(
         visit_files(target, &mut |name, path| {
             let top = name.split('/').next().unwrap_or(name);
             let info = top.strip_suffix(".dist-info").and_then(|info| info.rsplit_once('-'));
-            // The empty wheels; programs for a host's shell; bytecode of another Python.
+            // Skips the empty wheels, programs for a host's shell, and bytecode of another Python.
             if info.is_some_and(|(package, _)| is_provided(&normalized_name(package)))
                 || top == "bin"
                 || name.ends_with(".pyc")
@@ -205,8 +209,8 @@ fn store(
                 return Ok(());
             }
             bytes += fs::metadata(path)?.len();
-            if bytes > MOST_BYTES {
-                return Err(io::Error::other(format!("{asked} is larger than {MOST_BYTES} bytes")));
+            if bytes > MAX_BYTES {
+                return Err(io::Error::other(format!("{asked} is larger than {MAX_BYTES} bytes")));
             }
             writer.add(name, &fs::read(path)?)
         })?;
@@ -215,7 +219,7 @@ fn store(
     };
     let mut packages = pack().map_err(|source| storage_error("write", &layer, source))?;
     packages.retain(|package| !is_provided(&package.name));
-    // A set without packages has no layer to mount; its key is kept all the same.
+    // A set without packages is stored too, but its layer is never mounted.
     let path = into.join(SET);
     serde_json::to_vec_pretty(&PackageSet { key: key.to_owned(), packages })
         .map_err(io::Error::from)
