@@ -3,7 +3,10 @@
 use std::{fmt, sync::OnceLock, time::Duration};
 
 use async_trait::async_trait;
-use boon::{Compiler, Draft, ErrorKind, SchemaIndex, Schemas, SchemeUrlLoader, ValidationError};
+use boon::{
+    CompileError, Compiler, Draft, ErrorKind, SchemaIndex, Schemas, SchemeUrlLoader,
+    ValidationError,
+};
 use cellblock_exec::BoxFuture;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
@@ -116,10 +119,9 @@ impl ArgumentSchema {
         // Without a scheme, it loads nothing. The default would read files.
         compiler.use_loader(Box::new(SchemeUrlLoader::new()));
         let mut schemas = Schemas::new();
-        let index = compiler
-            .add_resource(URL, schema.clone())
-            .and_then(|()| compiler.compile(URL, &mut schemas))
-            .map_err(|error| format!("{error:#}"))?;
+        let text = |error: CompileError| format!("{error:#}");
+        compiler.add_resource(URL, schema.clone()).map_err(text)?;
+        let index = compiler.compile(URL, &mut schemas).map_err(text)?;
         Ok(Self { schemas, index })
     }
 
