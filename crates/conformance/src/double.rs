@@ -142,10 +142,10 @@ impl Session for DoubleSession {
                 break;
             }
             let done = match line.strip_prefix("call ") {
-                Some(call) => self.call(call, &request).await,
+                Some(call) => self.call(call, &request).await.err(),
                 None => self.line(line, &request, &mut given)?,
             };
-            if let Err(ended) = done {
+            if let Some(ended) = done {
                 outcome = ended;
                 break;
             }
@@ -221,15 +221,15 @@ impl DoubleSession {
         Ok(())
     }
 
-    /// Runs one line; the inner `Err` is how the program ends there.
+    /// Runs one line. Returns how the program ends there; `None` if it goes on.
     fn line(
         &mut self,
         line: &str,
         request: &ExecutionRequest,
         given: &mut Given,
-    ) -> Result<std::result::Result<(), Outcome>> {
+    ) -> Result<Option<Outcome>> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let failed = Ok(Err(Outcome::Exited { code: 1 }));
+        let failed = Ok(Some(Outcome::Exited { code: 1 }));
         match word {
             "import" => {
                 let root = rest.split('.').next().unwrap();
@@ -261,8 +261,8 @@ impl DoubleSession {
                 }
                 None => return failed,
             },
-            "exit" => return Ok(Err(Outcome::Exited { code: rest.parse().unwrap() })),
-            "timeout" => return Ok(Err(Outcome::LimitExceeded { limit: Limit::Wall })),
+            "exit" => return Ok(Some(Outcome::Exited { code: rest.parse().unwrap() })),
+            "timeout" => return Ok(Some(Outcome::LimitExceeded { limit: Limit::Wall })),
             "break" => {
                 return Err(Error::Lost {
                     what: "the double".into(),
@@ -276,7 +276,7 @@ impl DoubleSession {
                 self.variables.insert(variable.into(), value.into());
             }
         }
-        Ok(Ok(()))
+        Ok(None)
     }
 }
 

@@ -45,7 +45,7 @@ const PROGRAMS: &[(&str, &str)] = &[
 ];
 
 async fn run_in(session: &mut dyn Session, language: &str, code: &str) -> ExecutionResult {
-    let language = Some(Language::new(language));
+    let language = Language::new(language);
     let stdin = Arc::new(b"a line\n".to_vec());
     run_request(session, ExecutionRequest { language, stdin, ..ExecutionRequest::python(code) })
         .await
@@ -113,7 +113,7 @@ pub async fn shell_blocks_keep_their_names(executor: &dyn Executor) {
     }
     let mut session = open(executor).await;
     let request = ExecutionRequest {
-        language: Some(Language::BASH),
+        language: Language::BASH,
         filename: Some("tools/build.sh".into()),
         ..ExecutionRequest::python("echo \"I am $0\"")
     };
@@ -164,7 +164,7 @@ pub async fn shells_are_limited(executor: &dyn Executor) {
     {
         let start = Instant::now();
         let request = ExecutionRequest {
-            language: Some(Language::BASH),
+            language: Language::BASH,
             wall: Some(Duration::from_secs(1)),
             ..ExecutionRequest::python(format!("echo before; {endless}"))
         };

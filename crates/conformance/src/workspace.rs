@@ -373,7 +373,7 @@ pub async fn files_may_change_while_they_are_handed_out(executor: &dyn Executor)
     let flipper = format!("with open('flip.py', 'w') as f: n = f.write({flip:?})");
     succeed(session.as_mut(), &flipper).await;
     let bash = |code: String| ExecutionRequest {
-        language: Some(Language::BASH),
+        language: Language::BASH,
         ..ExecutionRequest::python(code)
     };
     let start = "python3 flip.py >/dev/null 2>&1 & sleep 0.2; echo started".to_owned();

@@ -10,7 +10,6 @@
 //! not called again: they get the answers of the first time.
 
 mod candidate;
-mod record;
 mod session;
 
 use std::sync::Arc;

@@ -60,8 +60,22 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// A result with our [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error with its causes, outermost first, in one line.
-pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+/// Returns the causes of an error, outermost first, without the error itself.
+pub fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |cause| cause.source())
+}
+
+/// Returns an error with its causes in one line, outermost first. A cause that the text before it
+/// contains already is not repeated.
+pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in causes(error).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }

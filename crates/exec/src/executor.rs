@@ -188,12 +188,12 @@ pub struct InputFile {
 }
 
 /// One block to run.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct ExecutionRequest {
     /// The source text.
     pub code: String,
-    /// Its language; `None` is refused as unsupported.
-    pub language: Option<Language>,
+    /// Its language.
+    pub language: Language,
     /// The name to show in tracebacks. The code is also saved under it in the workspace.
     pub filename: Option<String>,
     /// What the program reads from standard input.
@@ -209,9 +209,23 @@ pub struct ExecutionRequest {
 }
 
 impl ExecutionRequest {
-    /// A request to run Python code.
+    /// Creates a request to run code, with empty standard input and no grant.
+    pub fn new(language: Language, code: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            language,
+            filename: None,
+            stdin: Arc::default(),
+            wall: None,
+            sink: None,
+            host: None,
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    /// Creates a request to run Python code.
     pub fn python(code: impl Into<String>) -> Self {
-        Self { code: code.into(), language: Some(Language::PYTHON), ..Self::default() }
+        Self::new(Language::PYTHON, code)
     }
 }
 

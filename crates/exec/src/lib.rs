@@ -22,19 +22,21 @@ pub mod millis;
 #[cfg(any(test, feature = "oracles"))]
 pub mod oracles;
 pub mod python;
+mod replay;
 mod requirement;
 mod result;
 mod setup;
 pub mod workspace;
 
 pub use capture::Capture;
-pub use error::{Cause, Error, Result, with_causes};
+pub use error::{Cause, Error, Result, causes, with_causes};
 pub use executor::{
     Capabilities, ExecutionRequest, Executor, InputFile, OutputSink, Session, SessionSpec, Stream,
 };
 pub use host::{HostFunction, HostTools, MAX_HOST_CALL_BYTES};
 pub use language::Language;
 pub use limits::{FLOOD_FACTOR, HostRule, Limit, Limits, Network};
+pub use replay::{HostReplay, MAX_REPLAY_BYTES, NewCalls};
 pub use requirement::{InstallReport, PackageName, Requirement, RequirementRefused};
 pub use result::{
     Artifact, Captured, ExecutionResult, Isolation, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, Outcome,

@@ -121,7 +121,7 @@ impl Running<'_> {
             Arc::new(ToolsForCode::new(code.tools.clone(), code.approval.clone(), human, caller))
         });
         let options = RunOptions {
-            session: code.session.clone(),
+            workspace_paths: code.session.files.iter().map(|file| file.path.clone()).collect(),
             install: code.install.clone(),
             retries: code.retries,
             host: tools.clone().map(|tools| tools as Arc<dyn cellblock_exec::HostTools>),

@@ -151,15 +151,8 @@ fn notes(report: &RunReport, artifacts: &[Artifact], refusals: &[String]) -> Str
                 .to_owned(),
         );
     }
-    // What the block that the sandbox failed in says of it is said already.
-    let failed = |note: &&String| !note.starts_with("the sandbox failed in this block");
     lines.extend(
-        report
-            .blocks
-            .iter()
-            .flat_map(|block| &block.notes)
-            .filter(failed)
-            .map(|note| format!("note: {note}")),
+        report.blocks.iter().flat_map(|block| &block.notes).map(|note| format!("note: {note}")),
     );
     lines.extend(refusals.iter().map(|refusal| format!("note: {refusal}")));
     let refused = report.blocks.iter().flat_map(|block| &block.refused);

@@ -7,14 +7,13 @@ use std::{
 };
 
 use cellblock_exec::{
-    Artifact, Error, ExecutionRequest, ExecutionResult, HostTools, InputFile, Language, Outcome,
-    Requirement, Result, Session, workspace::artifact_path,
+    Artifact, Error, ExecutionRequest, ExecutionResult, HostReplay, HostTools, InputFile, Language,
+    MAX_REPLAY_BYTES, NewCalls, Outcome, Requirement, Result, Session, workspace::artifact_path,
 };
 
 use super::{
     Attempt, BlockReport, Dropped, Run,
     install::{Installation, install, wanted},
-    once::Once,
 };
 use crate::{CodeBlock, language::is_program, packages::split_installs};
 
@@ -192,11 +191,12 @@ async fn attempt(
     report: &mut BlockReport,
 ) -> Result<()> {
     let mut tried = BTreeSet::new();
-    let host = run.options.host.clone().map(|tools| Arc::new(Once::new(tools)));
+    let host = run.options.host.clone();
+    let host = host.map(|tools| Arc::new(HostReplay::new(tools, MAX_REPLAY_BYTES)));
     for retry in 0..=run.options.retries {
         if retry > 0 {
             run.observer.retrying(block);
-            host.iter().for_each(|host| host.again());
+            host.iter().for_each(|host| host.rerun(NewCalls::Forward));
         }
         let start = Instant::now();
         let result = session.execute(request(run, block, &language, &code, host.clone())).await;
@@ -272,12 +272,12 @@ fn request(
     block: &CodeBlock,
     language: &Language,
     code: &str,
-    host: Option<Arc<Once>>,
+    host: Option<Arc<HostReplay>>,
 ) -> ExecutionRequest {
     let observer = run.observer.clone();
     ExecutionRequest {
         code: code.to_owned(),
-        language: Some(language.clone()),
+        language: language.clone(),
         filename: block.filename.clone(),
         stdin: run.options.stdin.clone(),
         wall: None,

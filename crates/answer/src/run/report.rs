@@ -25,7 +25,7 @@
 
 use std::time::Duration;
 
-use cellblock_exec::{Artifact, Isolation, Language, Limit, Outcome, RefusedFile, millis};
+use cellblock_exec::{Artifact, Isolation, Language, Limit, Outcome, RefusedFile, causes, millis};
 use serde::{Deserialize, Serialize};
 
 use crate::CodeBlock;
@@ -44,7 +44,7 @@ pub struct RunReport {
     pub blocks: Vec<BlockReport>,
     /// Why the run could not go on, when the sandbox and not a program failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<Failure>,
+    pub error: Option<ErrorReport>,
 }
 
 /// What became of one block.
@@ -87,6 +87,9 @@ pub struct BlockReport {
     pub notes: Vec<String>,
     /// Whether variables and imports of the session were lost in it.
     pub state_lost: bool,
+    /// True if the sandbox failed while it ran this block; [`RunReport::error`] says how.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sandbox_failed: bool,
     /// Time for the whole block, installations included.
     #[serde(rename = "duration_ms", with = "millis")]
     pub duration: Duration,
@@ -114,6 +117,7 @@ impl BlockReport {
             attempts: Vec::new(),
             notes: Vec::new(),
             state_lost: false,
+            sandbox_failed: false,
             duration: Duration::ZERO,
         }
     }
@@ -152,17 +156,19 @@ pub struct Attempt {
 
 /// A failure of ours with its causes, outermost first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
+pub struct ErrorReport {
     /// What failed.
     pub message: String,
     /// Why, each the cause of the one before.
     pub causes: Vec<String>,
 }
 
-impl Failure {
+impl ErrorReport {
     /// The messages of an error and of all its sources.
-    pub fn new(error: &dyn std::error::Error) -> Self {
-        let causes = std::iter::successors(error.source(), |cause| cause.source());
-        Self { message: error.to_string(), causes: causes.map(ToString::to_string).collect() }
+    pub fn new(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self {
+            message: error.to_string(),
+            causes: causes(error).map(ToString::to_string).collect(),
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! An executor that may be chosen.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use tokio::sync::OnceCell;
 
-use crate::{Executor, Isolation, Language, Result};
+use crate::{BoxFuture, Executor, Isolation, Language, Result, with_causes};
 
 /// An executor that is starting.
-pub type Starting = Pin<Box<dyn Future<Output = Result<Arc<dyn Executor>>> + Send>>;
+pub type Starting = BoxFuture<'static, Result<Arc<dyn Executor>>>;
 
 /// An executor that may be chosen. It is started when it is first needed.
 pub struct Candidate {
@@ -52,10 +52,10 @@ impl Candidate {
     ///
     /// # Errors
     /// Why it cannot be started.
-    pub(super) async fn executor(&self) -> Result<&Arc<dyn Executor>, String> {
+    pub async fn executor(&self) -> Result<&Arc<dyn Executor>, String> {
         let started = self
             .started
-            .get_or_init(|| async { (self.start)().await.map_err(|error| reason(&error)) })
+            .get_or_init(|| async { (self.start)().await.map_err(|error| with_causes(&error)) })
             .await;
         started.as_ref().map_err(Clone::clone)
     }
@@ -64,7 +64,7 @@ impl Candidate {
     ///
     /// # Errors
     /// Why it does not.
-    pub(super) async fn runs(&self, language: &Language) -> Result<(), String> {
+    pub async fn runs(&self, language: &Language) -> Result<(), String> {
         let names = |languages: &[Language]| {
             let names = languages.iter().map(Language::as_str).collect::<Vec<_>>().join(", ");
             format!("it runs {names}")
@@ -76,19 +76,6 @@ impl Candidate {
         let languages = &self.executor().await?.capabilities().languages;
         if languages.contains(language) { Ok(()) } else { Err(names(languages)) }
     }
-}
-
-/// An error with its causes, in one line.
-pub(super) fn reason(error: &crate::Error) -> String {
-    let mut reason = error.to_string();
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    for cause in causes.map(ToString::to_string) {
-        if !reason.contains(&cause) {
-            reason.push_str(": ");
-            reason.push_str(&cause);
-        }
-    }
-    reason
 }
 
 impl fmt::Debug for Candidate {

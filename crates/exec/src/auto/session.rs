@@ -4,18 +4,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 
-use super::{
-    NAME,
-    candidate::{Candidate, reason},
-    record::{Past, Record, Recorder, Replay, again},
-};
+use super::{NAME, candidate::Candidate};
 use crate::{
-    Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Language,
-    Outcome, Requirement, Result, Session, SessionSpec, workspace::workspace_path,
+    Error, ExecutionRequest, ExecutionResult, HostReplay, InputFile, InstallReport, Isolation,
+    Language, MAX_REPLAY_BYTES, NewCalls, Outcome, Requirement, Result, Session, SessionSpec,
+    with_causes, workspace::workspace_path,
 };
 
-/// The most text of blocks that is kept to be run again, with what they called on the host, in bytes.
-const MOST_HISTORY: usize = 16 << 20;
+/// The maximum size of the blocks that are kept to run again, with their recorded calls, in bytes.
+const MAX_HISTORY_BYTES: usize = MAX_REPLAY_BYTES;
 
 /// A session whose blocks run in different executors.
 #[derive(Debug)]
@@ -32,7 +29,7 @@ pub(super) struct AutoSession {
     /// Where Python is, once it has run: no stricter candidate gets another block of it.
     python: Option<usize>,
     /// Python blocks that succeeded, to be run again where Python moves to.
-    history: Vec<Past>,
+    history: Vec<PastBlock>,
     /// What was installed for Python, to be installed again where it moves to.
     installed: Vec<Requirement>,
     /// What the next result has to say: about a move.
@@ -50,6 +47,30 @@ enum Place {
     Open { session: Box<dyn Session>, seen: u64 },
     /// It cannot serve this session, for a reason.
     Out(String),
+}
+
+/// A block that succeeded, to be run again elsewhere.
+#[derive(Debug)]
+struct PastBlock {
+    /// The request, without sink and functions of the host.
+    request: ExecutionRequest,
+    /// The functions of the host that it was granted, with the calls that it made.
+    host: Option<Arc<HostReplay>>,
+}
+
+impl PastBlock {
+    /// Returns the memory that it takes, in bytes.
+    fn bytes(&self) -> usize {
+        self.request.code.len() + self.host.as_ref().map_or(0, |host| host.bytes())
+    }
+}
+
+/// The answer to the question if a candidate can serve the session.
+enum Readiness {
+    /// It can: its session is open and knows all files.
+    Ready,
+    /// It cannot, for a reason.
+    Unusable(String),
 }
 
 /// A file's content, and the change that made it.
@@ -88,11 +109,20 @@ impl AutoSession {
         Ok(())
     }
 
-    /// Makes sure that the candidate at `index` has a session that knows all files.
+    /// Prepares the candidate at `index` to run `language`: starts it, opens its session and brings
+    /// the files up to date.
     ///
-    /// The inner error is why it cannot serve this session. The outer one is that what was asked makes no sense anywhere, or
-    /// that a session that was live is lost.
-    async fn reach(&mut self, index: usize) -> Result<Result<(), String>> {
+    /// # Errors
+    /// Those that no other candidate can mend: an open session is lost.
+    async fn prepare(&mut self, index: usize, language: &Language) -> Result<Readiness> {
+        if let Err(why) = self.candidates[index].runs(language).await {
+            return Ok(Readiness::Unusable(why));
+        }
+        self.open(index).await
+    }
+
+    /// Opens the session of the candidate at `index` if need be, and brings its files up to date.
+    async fn open(&mut self, index: usize) -> Result<Readiness> {
         if let Place::New = self.places[index] {
             let place = match self.candidates[index].executor().await {
                 Err(why) => Place::Out(why),
@@ -103,7 +133,7 @@ impl AutoSession {
                         error @ (Error::Unsupported(_)
                         | Error::Start { .. }
                         | Error::Invalid { .. }),
-                    ) => Place::Out(reason(&error)),
+                    ) => Place::Out(with_causes(&error)),
                     Err(error) => return Err(error),
                 },
             };
@@ -122,14 +152,14 @@ impl AutoSession {
                         .await?;
                 }
                 *seen = self.changes;
-                Ok(Ok(()))
+                Ok(Readiness::Ready)
             }
-            Place::Out(why) => Ok(Err(why.clone())),
-            Place::New => Ok(Err("it was not started".to_owned())),
+            Place::Out(why) => Ok(Readiness::Unusable(why.clone())),
+            Place::New => Ok(Readiness::Unusable("it was not started".to_owned())),
         }
     }
 
-    /// Runs a block in a session that [`reach`](Self::reach) has made ready.
+    /// Runs a block in a session that [`prepare`](Self::prepare) has made ready.
     async fn run_at(&mut self, index: usize, request: ExecutionRequest) -> Result<ExecutionResult> {
         let Place::Open { session, seen } = &mut self.places[index] else {
             return Err(Error::Lost {
@@ -187,19 +217,21 @@ impl AutoSession {
         Ok(())
     }
 
-    /// Runs a block once more, without what it did to the host. Gives why its variables are not what they were, if so.
-    async fn run_again(&mut self, index: usize, past: &Past) -> Result<Option<&'static str>> {
-        if past.record.is_cut {
+    /// Runs a block once more, without its effects on the host. Returns the reason if its variables
+    /// are not the same as before.
+    async fn run_again(&mut self, index: usize, past: &PastBlock) -> Result<Option<&'static str>> {
+        if past.host.as_ref().is_some_and(|host| !host.is_complete()) {
             return Ok(Some(
                 "called functions of the host with more data than is kept, and was not run again",
             ));
         }
         let mut request = past.request.clone();
-        let replay =
-            request.host.take().map(|tools| Arc::new(Replay::new(tools, past.record.clone())));
-        request.host = replay.clone().map(|replay| replay as _);
+        if let Some(host) = &past.host {
+            host.rerun(NewCalls::Refuse);
+            request.host = Some(host.clone());
+        }
         let result = self.run_at(index, request).await?;
-        if replay.is_some_and(|replay| !replay.agrees()) {
+        if past.host.as_ref().is_some_and(|host| !host.is_faithful()) {
             return Ok(Some(
                 "was run again there and called other functions of the host than before",
             ));
@@ -207,18 +239,9 @@ impl AutoSession {
         Ok((!result.outcome.is_success()).then_some("was run again there and failed"))
     }
 
-    /// How much more of blocks and their calls can be kept, in bytes.
-    fn room(&self) -> usize {
-        let kept: usize =
-            self.history.iter().map(|past| past.request.code.len() + past.record.bytes).sum();
-        MOST_HISTORY.saturating_sub(kept)
-    }
-
-    /// Takes down a Python block that succeeded, and what it called.
-    fn remember(&mut self, request: ExecutionRequest, record: Record) {
-        if request.code.len() + record.bytes <= self.room() {
-            self.history.push(Past { request, record: Arc::new(record) });
-        }
+    /// Returns the size of the blocks and calls that can still be kept, in bytes.
+    fn history_room(&self) -> usize {
+        MAX_HISTORY_BYTES.saturating_sub(self.history.iter().map(PastBlock::bytes).sum())
     }
 }
 
@@ -226,48 +249,36 @@ impl AutoSession {
 impl Session for AutoSession {
     async fn execute(&mut self, mut request: ExecutionRequest) -> Result<ExecutionResult> {
         let candidates = self.candidates.clone();
-        let is_python = request.language.as_ref() == Some(&Language::PYTHON);
+        let language = request.language.clone();
+        let is_python = language == Language::PYTHON;
         let first = self.python.filter(|_| is_python).unwrap_or(0);
         let mut reasons = Vec::new();
-        let Some(language) = request.language.clone() else {
-            let what = "code of unknown language: name its language".to_owned();
-            return Ok(ExecutionResult::not_run(
-                NAME,
-                self.candidates[0].isolation,
-                Outcome::Unsupported { what },
-            ));
-        };
         for index in first..candidates.len() {
-            let ready = async {
-                match candidates[index].runs(&language).await {
-                    Ok(()) => self.reach(index).await,
-                    Err(why) => Ok(Err(why)),
-                }
-            };
-            let able = tokio::select! {
+            let readiness = tokio::select! {
                 biased;
                 () = request.cancel.cancelled() => {
-                    return Ok(ExecutionResult::not_run(NAME, candidates[index].isolation, Outcome::Cancelled));
+                    let isolation = candidates[index].isolation;
+                    return Ok(ExecutionResult::not_run(NAME, isolation, Outcome::Cancelled));
                 }
-                able = ready => able?,
+                readiness = self.prepare(index, &language) => readiness?,
             };
             let name = &candidates[index].name;
-            if let Err(why) = able {
+            if let Readiness::Unusable(why) = readiness {
                 reasons.push(format!("{name}: {why}"));
                 continue;
             }
-            let kept = again(&request);
-            let room = self.room().saturating_sub(request.code.len());
-            let recorder = request.host.take().map(|tools| Arc::new(Recorder::new(tools, room)));
-            request.host = recorder.clone().map(|recorder| recorder as _);
+            let room = self.history_room().saturating_sub(request.code.len());
+            let host = request.host.take().map(|tools| Arc::new(HostReplay::new(tools, room)));
+            let past = PastBlock {
+                request: ExecutionRequest { sink: None, ..request.clone() },
+                host: host.clone(),
+            };
+            request.host = host.map(|host| host as _);
             let mut result = self.run_at(index, request).await?;
             if is_python {
                 self.python = Some(index);
-                if result.outcome.is_success() {
-                    self.remember(
-                        kept,
-                        recorder.map(|recorder| recorder.take()).unwrap_or_default(),
-                    );
+                if result.outcome.is_success() && past.bytes() <= self.history_room() {
+                    self.history.push(past);
                 }
                 result.state_lost |= std::mem::take(&mut self.lost);
                 result.notes.append(&mut self.notes);
@@ -287,7 +298,7 @@ impl Session for AutoSession {
         self.keep(&file.path, file.content)?;
         // Where Python is, a file that has no room is refused at once.
         match self.python {
-            Some(index) => self.reach(index).await.map(drop),
+            Some(index) => self.open(index).await.map(drop),
             None => Ok(()),
         }
     }
@@ -301,30 +312,29 @@ impl Session for AutoSession {
         for index in first..candidates.len() {
             // Where Python is, the others are installed already.
             let wanted = if index == first { packages } else { &all };
-            let able = match candidates[index].runs(&Language::PYTHON).await {
-                Ok(()) => self.reach(index).await?,
-                Err(why) => Err(why),
-            };
+            let readiness = self.prepare(index, &Language::PYTHON).await?;
             let name = &candidates[index].name;
-            let why = match (able, &mut self.places[index]) {
-                (Ok(()), Place::Open { session, .. }) => match session.install(wanted).await {
-                    Ok(report) => {
-                        if index > first {
-                            let why = format!(
-                                "{asked} cannot be installed in a stricter one ({})",
-                                reasons.join("; ")
-                            );
-                            self.move_python(index, &why).await?;
+            let why = match (readiness, &mut self.places[index]) {
+                (Readiness::Ready, Place::Open { session, .. }) => {
+                    match session.install(wanted).await {
+                        Ok(report) => {
+                            if index > first {
+                                let why = format!(
+                                    "{asked} cannot be installed in a stricter one ({})",
+                                    reasons.join("; ")
+                                );
+                                self.move_python(index, &why).await?;
+                            }
+                            self.python = Some(index);
+                            self.installed = all;
+                            return Ok(report);
                         }
-                        self.python = Some(index);
-                        self.installed = all;
-                        return Ok(report);
+                        Err(Error::Install { why, .. } | Error::Unsupported(why)) => why,
+                        Err(error) => return Err(error),
                     }
-                    Err(Error::Install { why, .. } | Error::Unsupported(why)) => why,
-                    Err(error) => return Err(error),
-                },
-                (Err(why), _) => why,
-                (Ok(()), _) => "it is not open".to_owned(),
+                }
+                (Readiness::Unusable(why), _) => why,
+                (Readiness::Ready, _) => "it is not open".to_owned(),
             };
             reasons.push(format!("{name}: {why}"));
         }

@@ -25,7 +25,7 @@ fn auto(strict: &Arc<Double>, weak: &Arc<Double>) -> Auto {
 }
 
 async fn run(session: &mut Box<dyn Session>, language: Language, code: &str) -> ExecutionResult {
-    let request = ExecutionRequest { language: Some(language), ..ExecutionRequest::python(code) };
+    let request = ExecutionRequest { language, ..ExecutionRequest::python(code) };
     session.execute(request).await.unwrap()
 }
 

@@ -4,10 +4,10 @@ use std::sync::{Arc, atomic::Ordering};
 
 use cellblock_answer::{
     packages::{InstallMode, InstallPolicy},
-    run::{RunOptions, run_blocks},
+    run::{RunOptions, run_blocks, run_blocks_apart},
 };
 use cellblock_conformance::double::{Counter, Double};
-use cellblock_exec::{Language, Outcome};
+use cellblock_exec::{InputFile, Language, Outcome, SessionSpec};
 
 use super::{Listener, kinds, python, run};
 
@@ -167,9 +167,10 @@ async fn a_person_is_asked_once_for_each_package() {
     for approves in [true, false] {
         let listener = Arc::new(Listener { approves, ..Listener::default() });
         let executor = Double::default();
-        let options = RunOptions { fresh: true, ..policy(InstallMode::Ask) };
+        let (spec, options) = (SessionSpec::default(), policy(InstallMode::Ask));
         let blocks = python(&["import humanize", "import humanize"]);
-        let report = run_blocks(&executor, &blocks, &options, listener.clone()).await.unwrap();
+        let report = run_blocks_apart(&executor, &spec, &blocks, &options, listener.clone());
+        let report = report.await.unwrap();
         let questions =
             listener.heard().iter().filter(|heard| heard.starts_with("approve")).count();
         assert_eq!((report.exit_code, questions), (u8::from(!approves), 1));
@@ -182,12 +183,9 @@ async fn modules_of_the_workspace_are_not_installed() {
     // A module that a block has saved, one that a block has written, and one of the input files.
     let mut blocks = python(&["print x", "import requests.missing"]);
     blocks[0].filename = Some("requests.py".into());
-    let input = cellblock_exec::InputFile {
-        path: "lib/requests/__init__.py".into(),
-        content: Arc::default(),
-    };
+    let path = "lib/requests/__init__.py";
     let mut with_input = policy(InstallMode::Any);
-    with_input.session.files.push(input);
+    with_input.workspace_paths.push(path.into());
     for (blocks, options) in [
         (blocks, policy(InstallMode::Any)),
         (
@@ -201,6 +199,15 @@ async fn modules_of_the_workspace_are_not_installed() {
         assert_eq!((report.exit_code, asked(&executor).len()), (1, 0));
         let note = &report.blocks[1].notes[0];
         assert!(note.contains("`requests.missing`") && note.contains("workspace"), "{note}");
+    }
+    // Input files are known without being named.
+    let files = vec![InputFile { path: path.into(), content: Arc::default() }];
+    let spec = SessionSpec { files, ..SessionSpec::default() };
+    let (executor, blocks) = (Double::default(), python(&["import requests.missing"]));
+    for run in [run_blocks, run_blocks_apart] {
+        let options = policy(InstallMode::Any);
+        let report = run(&executor, &spec, &blocks, &options, Arc::new(())).await.unwrap();
+        assert_eq!((report.exit_code, asked(&executor).len()), (1, 0));
     }
 }
 
