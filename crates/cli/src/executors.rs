@@ -75,7 +75,7 @@ pub const EXECUTORS: &[Row] = &[
         isolation: Isolation::Namespaces,
         many_languages: true,
         start: |choices, _| Box::pin(local(choices)),
-        checks: || Box::pin(cellblock_local::checks()),
+        checks: cellblock_local::checks,
     },
 ];
 

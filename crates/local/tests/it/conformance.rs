@@ -1,13 +1,12 @@
-//! The suite that every executor must pass, at each level.
+//! The conformance suite, at each level.
 
 use std::sync::Arc;
 
 use cellblock_exec::Isolation;
-use cellblock_local::{LocalExecutor, Options};
+use cellblock_local::LocalExecutor;
 
 async fn executor(isolation: Isolation) -> Arc<LocalExecutor> {
-    let options = Options { isolation: Some(isolation), ..Options::default() };
-    Arc::new(LocalExecutor::start(options).await.unwrap())
+    Arc::new(super::cells::executor(isolation).await)
 }
 
 mod namespaces {
