@@ -1,4 +1,4 @@
-//! Languages: their tags, their file extensions, and telling one from code that has no tag.
+//! Languages: their tags, their file extensions, and the inference for code without a tag.
 
 mod features;
 mod infer;
@@ -6,14 +6,15 @@ mod shell;
 mod tags;
 
 pub use infer::infer;
-use tags::{Kind, LANGUAGES, Row};
+use tags::{LANGUAGES, LanguageKind, LanguageRow};
 
 use cellblock_exec::Language;
 
-/// The language that a tag names, such as `python` for `py`, `Python3`, `.python` and `language-python`.
+/// Returns the language that a tag names, such as `python` for `py`, `Python3`, `.python` and
+/// `language-python`.
 ///
-/// A tag that no table knows is a language of its own, in lower case, and an executor says that it cannot run it.
-/// `None` for a blank tag.
+/// An unknown tag is a language of its own, in lower case; an executor refuses it by name. `None`
+/// for a blank tag.
 pub fn from_tag(tag: &str) -> Option<Language> {
     let tag = tag.trim().to_lowercase();
     let tag = tag.trim_start_matches('.');
@@ -27,31 +28,32 @@ pub fn from_tag(tag: &str) -> Option<Language> {
     Some(row.map_or_else(|| Language::new(tag), |row| Language::from_static(row.name)))
 }
 
-/// The language of a file by its extension; `None` when the extension is missing or not known.
+/// Returns the language of a file by its extension; `None` if the extension is missing or unknown.
 pub fn from_filename(path: &str) -> Option<Language> {
     find(&crate::filename::extension(path)?.to_lowercase())
         .map(|row| Language::from_static(row.name))
 }
 
-/// Whether a table knows the tag, in lower case, as that of a language.
+/// True if the table has the tag.
 pub fn is_tag(tag: &str) -> bool {
     find(&tag.to_lowercase()).is_some()
 }
 
-/// Whether blocks of a language are there to be run. Blocks of JSON, text, program output, a console transcript, HTML, CSS and
-/// the like are there to be read or saved: one that is not run is no failure. A language that is not known counts as a
-/// program.
+/// True if blocks of a language are programs. Blocks of JSON, text, program output, console
+/// transcripts, HTML, CSS and the like are data: they are saved or shown, and not running them is
+/// no failure. An unknown language counts as a program.
 pub fn is_program(language: &Language) -> bool {
-    find(language.as_str()).is_none_or(|row| row.kind == Kind::Program)
+    find(language.as_str()).is_none_or(|row| row.kind == LanguageKind::Program)
 }
 
-/// The extension of a file in this language, without the dot; `txt` for a language that is not known.
+/// Returns the extension of a file in this language, without the dot; `txt` for an unknown
+/// language.
 pub fn file_extension(language: &Language) -> &'static str {
     find(language.as_str()).map_or("txt", |row| row.extension)
 }
 
-/// The row that has `tag` as its name, its extension or an alias; names go first.
-fn find(tag: &str) -> Option<&'static Row> {
+/// Returns the row with `tag` as its name, an alias or its extension, in this order.
+fn find(tag: &str) -> Option<&'static LanguageRow> {
     LANGUAGES
         .iter()
         .find(|row| row.name == tag)

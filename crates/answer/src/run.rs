@@ -1,8 +1,8 @@
-//! Running a whole answer: its blocks in order, missing packages installed and blocks tried again, up to the first
-//! failure.
+//! The run of an answer: its blocks in order, up to the first failure. When a block lacks a
+//! package, the package is installed and the block runs again.
 //!
-//! A block that is there to be read (JSON, program output, HTML) is not run and is no failure; when the answer gives it a
-//! file name, it is put into the workspace under it and is an artifact.
+//! A block of data (JSON, program output, HTML) is not run, and is no failure. If the answer gives
+//! it a file name, it is saved in the workspace and is an artifact.
 
 mod attempts;
 mod install;
@@ -33,9 +33,9 @@ pub struct RunOptions {
     /// The maximum size of all output in the report, in bytes, so that an answer of ten thousand
     /// chatty blocks cannot fill the memory. The rest counts as dropped. Default: 64 MiB.
     pub report_bytes: u64,
-    /// Paths in the workspace that the run does not know of by itself, such as files that the caller
-    /// put there. A module of such a name is the user's own, and no package is installed for it.
-    /// Default: none.
+    /// Paths in the workspace that the run does not know of by itself, such as files that the
+    /// caller put there. A module of such a name is the user's own, and no package is installed for
+    /// it. Default: none.
     pub workspace_paths: Vec<String>,
     /// Other executors of the caller, each with its languages. They are named when a block cannot
     /// run here. Default: none.
@@ -67,7 +67,7 @@ impl Default for RunOptions {
 /// succeed. The rest is [`Outcome::Skipped`].
 ///
 /// # Errors
-/// Those of [`Executor::open`], when nothing has run yet. A later failure of the sandbox is in
+/// Errors of [`Executor::open`], when nothing has run yet. A later failure of the sandbox is in
 /// [`RunReport::error`], beside the results so far.
 pub fn run_blocks<'a>(
     executor: &'a dyn Executor,
@@ -93,7 +93,7 @@ pub fn run_blocks<'a>(
 /// nothing of the blocks before.
 ///
 /// # Errors
-/// Those of [`Executor::open`] for the first block; later ones are in [`RunReport::error`].
+/// Errors of [`Executor::open`] for the first block; later ones are in [`RunReport::error`].
 pub fn run_blocks_apart<'a>(
     executor: &'a dyn Executor,
     spec: &'a SessionSpec,
@@ -143,13 +143,14 @@ struct Run<'a> {
     executor: &'a dyn Executor,
     options: &'a RunOptions,
     observer: Arc<dyn Observer>,
-    /// Paths of the workspace that are known: a module of that name is the user's own and is never installed.
+    /// Known paths of the workspace. A module of such a name is the user's own and is never
+    /// installed.
     paths: BTreeSet<String>,
-    /// What a person answered about a package, so that nobody is asked twice.
+    /// A person's answers by package, so that nobody is asked twice.
     answers: BTreeMap<String, bool>,
-    /// How many bytes of text the report may still take.
+    /// The number of bytes of output that the report can still take.
     text_room: u64,
-    /// Whether the rest is to be skipped.
+    /// True if the remaining blocks are skipped.
     stopped: bool,
     /// The weakest isolation that a block ran in so far.
     weakest: Option<Isolation>,

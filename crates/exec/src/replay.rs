@@ -1,8 +1,8 @@
 //! Calling a function of the host once, however often a block runs.
 //!
-//! A block runs again after a missing package was installed, and when Python moves to another executor.
-//! What it called on the host has happened already: it must not happen twice, and the block must see
-//! the same answers, or its variables would differ.
+//! A block runs again after a missing package was installed, and when Python moves to another
+//! executor. What it called on the host has happened already: it must not happen twice, and the
+//! block must see the same answers, or its variables would differ.
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
@@ -21,14 +21,14 @@ const CALL_OVERHEAD: usize = 100;
 
 /// Functions of the host for a block that may run more than once.
 ///
-/// In the first run every call goes to the host, and its answer is recorded. After [`rerun`], a call
-/// that equals a recorded one (name and arguments) gets the recorded answer. Calls match in any order,
-/// because threads of a program may call in another order than before; among equal calls the oldest
-/// answer comes first, and each answer is used once per run. [`NewCalls`] says what happens to all
-/// other calls.
+/// In the first run every call goes to the host, and its answer is recorded. After [`rerun`], a
+/// call that equals a recorded one (name and arguments) gets the recorded answer. Calls match in
+/// any order, because threads of a program may call in another order than before; among equal calls
+/// the oldest answer comes first, and each answer is used once per run. [`NewCalls`] says what
+/// happens to all other calls.
 ///
-/// A block whose calls exceed the bound has no record: it cannot be replayed in part, so every call of
-/// a later run is refused.
+/// A block whose calls exceed the bound has no record: it cannot be replayed in part, so every call
+/// of a later run is refused.
 ///
 /// [`rerun`]: HostReplay::rerun
 pub struct HostReplay {
@@ -66,7 +66,8 @@ struct CallKey {
     arguments: String,
 }
 
-/// The answers to equal calls, oldest first. They are JSON texts, which take less memory than values.
+/// The answers to equal calls, oldest first. They are JSON texts, which take less memory than
+/// values.
 #[derive(Default)]
 struct Answers {
     texts: Vec<Result<String, String>>,

@@ -1,48 +1,50 @@
-//! The table of languages: canonical name, file extension, and the other tags that people and models write.
+//! The table of languages: canonical name, file extension, and the other tags that people and
+//! models write.
 
-/// What a block in a language is for.
+/// The purpose of blocks in a language.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// It is there to be run.
+pub enum LanguageKind {
+    /// They are programs.
     Program,
-    /// It is there to be read: data, output, a transcript, markup.
+    /// They are read or saved: data, output, transcripts, markup.
     Data,
 }
 
 /// One language.
-pub struct Row {
-    /// The canonical name, which is a tag, too.
+pub struct LanguageRow {
+    /// The canonical name, which is also a tag.
     pub name: &'static str,
-    /// The usual extension of its files, without the dot. Other than `txt` it is a tag, too.
+    /// The default extension of its files, without the dot. Except `txt`, it is also a tag.
     pub extension: &'static str,
-    /// Other tags, lower case. Other extensions of its files are among them.
+    /// Other tags in lower case, including other extensions of its files.
     pub aliases: &'static [&'static str],
-    /// What its blocks are for.
-    pub kind: Kind,
+    /// The purpose of its blocks.
+    pub kind: LanguageKind,
 }
 
 const fn program(
     name: &'static str,
     extension: &'static str,
     aliases: &'static [&'static str],
-) -> Row {
-    Row { name, extension, aliases, kind: Kind::Program }
+) -> LanguageRow {
+    LanguageRow { name, extension, aliases, kind: LanguageKind::Program }
 }
 
 const fn data(
     name: &'static str,
     extension: &'static str,
     aliases: &'static [&'static str],
-) -> Row {
-    Row { name, extension, aliases, kind: Kind::Data }
+) -> LanguageRow {
+    LanguageRow { name, extension, aliases, kind: LanguageKind::Data }
 }
 
 /// All languages whose tags are known.
 ///
-/// `shell` means whatever shell there is, and bash runs what is written for sh, too. `zsh` and `fish` are languages of
-/// their own: what is written for them does not mean the same in bash. A `console` block is a transcript, with prompts
-/// and output among the commands, so it is not a program; a `pycon` block likewise.
-pub const LANGUAGES: &[Row] = &[
+/// `shell` means any shell, and bash also runs code written for sh. `zsh` and `fish` are languages
+/// of their own, because their code means something else in bash. A `console` block is a
+/// transcript, with prompts and output among the commands, so it is not a program; nor is a `pycon`
+/// block.
+pub const LANGUAGES: &[LanguageRow] = &[
     program(
         "python",
         "py",

@@ -1,4 +1,4 @@
-//! The run of a whole answer.
+//! The run of an answer.
 
 mod installs;
 mod reports;
@@ -34,7 +34,7 @@ async fn run(executor: &Double, blocks: &[CodeBlock], options: &RunOptions) -> R
     checked(executor, blocks, run_blocks(executor, &spec, blocks, options, Arc::new(())).await)
 }
 
-/// Checks what holds of every run.
+/// Checks the invariants of every run.
 fn checked(
     executor: &Double,
     blocks: &[CodeBlock],
@@ -58,7 +58,7 @@ fn kinds(report: &RunReport) -> Vec<String> {
     report.blocks.iter().map(kind).collect()
 }
 
-/// What an observer heard, a line for each call.
+/// An observer that records a line for each call.
 #[derive(Default)]
 struct Listener {
     heard: Mutex<Vec<String>>,
@@ -169,7 +169,8 @@ async fn a_block_that_cannot_run_is_named_with_what_could_run_it() {
     let Outcome::Unsupported { what } = &report.blocks[0].outcome else { panic!("{report:?}") };
     assert_eq!(
         what,
-        "ruby: the double executor runs python; no other executor at hand runs ruby; run the block yourself, or ask for python"
+        "ruby: the double executor runs python; no other executor at hand runs ruby; run the \
+            block yourself, or ask for python"
     );
     assert_eq!(report.exit_code, 126);
 
@@ -196,7 +197,7 @@ async fn a_block_with_an_unsafe_name_is_denied() {
     assert_eq!((report.exit_code, report.blocks[0].stdout.as_str()), (126, ""));
 }
 
-/// Data for a name that tools of the host obey goes into the workspace, and no further.
+/// Data with a name that tools of the host obey is saved in the workspace, and is no artifact.
 #[tokio::test]
 async fn data_with_the_name_of_version_control_is_no_artifact() {
     let mut blocks = python(&["[core]", "read .git/config"]);

@@ -1,4 +1,4 @@
-//! An executor that may be chosen.
+//! An executor that `auto` may choose.
 
 use std::{fmt, sync::Arc};
 
@@ -9,21 +9,22 @@ use crate::{BoxFuture, Executor, Isolation, Language, Result, with_causes};
 /// An executor that is starting.
 pub type Starting = BoxFuture<'static, Result<Arc<dyn Executor>>>;
 
-/// An executor that may be chosen. It is started when it is first needed.
+/// An executor that `auto` may choose. It starts when it is first needed.
 pub struct Candidate {
     /// Its name.
     pub name: String,
-    /// The strongest isolation that it may have here.
+    /// The strongest isolation that it can have here.
     pub isolation: Isolation,
-    /// Languages that it may run; a started one knows better.
+    /// Languages that it may run. Once it is started, its capabilities decide.
     pub languages: Vec<Language>,
     start: Box<dyn Fn() -> Starting + Send + Sync>,
-    /// What came of the start: the executor, or why there is none.
+    /// The started executor, or the reason why it did not start.
     started: OnceCell<Result<Arc<dyn Executor>, String>>,
 }
 
 impl Candidate {
-    /// An executor that `start` starts. A start that fails is not tried again: the reason is told instead.
+    /// Creates a candidate that `start` starts. A failed start is not repeated; its reason is
+    /// reported for each block.
     pub fn new(
         name: impl Into<String>,
         isolation: Isolation,
@@ -39,7 +40,7 @@ impl Candidate {
         }
     }
 
-    /// An executor that has been started.
+    /// Creates a candidate from a running executor.
     pub fn ready(executor: Arc<dyn Executor>) -> Self {
         let capabilities = executor.capabilities();
         let (isolation, languages) = (capabilities.isolation, capabilities.languages.clone());
@@ -48,10 +49,10 @@ impl Candidate {
         })
     }
 
-    /// The executor, which is started if need be.
+    /// Returns the executor, and starts it if necessary.
     ///
     /// # Errors
-    /// Why it cannot be started.
+    /// The reason why it cannot start.
     pub async fn executor(&self) -> Result<&Arc<dyn Executor>, String> {
         let started = self
             .started
@@ -60,16 +61,16 @@ impl Candidate {
         started.as_ref().map_err(Clone::clone)
     }
 
-    /// Whether it runs the language.
+    /// Checks that it runs the language.
     ///
     /// # Errors
-    /// Why it does not.
+    /// The reason why it does not.
     pub async fn runs(&self, language: &Language) -> Result<(), String> {
         let names = |languages: &[Language]| {
             let names = languages.iter().map(Language::as_str).collect::<Vec<_>>().join(", ");
             format!("it runs {names}")
         };
-        // What it may run at best is known without starting it.
+        // The list says without a start what cannot run.
         if !self.languages.contains(language) {
             return Err(names(&self.languages));
         }

@@ -1,4 +1,4 @@
-//! A session that is spread over several executors.
+//! A session that is spread over several candidates.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -16,37 +16,37 @@ const MAX_HISTORY_BYTES: usize = MAX_REPLAY_BYTES;
 
 /// A session whose blocks run in different executors.
 #[derive(Debug)]
-pub(super) struct AutoSession {
+pub struct AutoSession {
     candidates: Arc<Vec<Candidate>>,
-    /// What a new session is to be, without its files.
+    /// The specification of each candidate's session, without files.
     spec: SessionSpec,
-    /// One for each candidate.
-    places: Vec<Place>,
-    /// The workspace: what was put in, and the latest version of what blocks made or changed.
-    files: BTreeMap<String, Version>,
-    /// Counts changes of files.
+    /// One entry for each candidate.
+    states: Vec<CandidateState>,
+    /// The workspace: input files, and the latest version of what blocks made or changed.
+    files: BTreeMap<String, FileVersion>,
+    /// The number of file changes so far.
     changes: u64,
-    /// Where Python is, once it has run: no stricter candidate gets another block of it.
+    /// The candidate that runs Python, once it has run. No stricter one gets another block of it.
     python: Option<usize>,
-    /// Python blocks that succeeded, to be run again where Python moves to.
+    /// Python blocks that succeeded; they run again where Python moves to.
     history: Vec<PastBlock>,
-    /// What was installed for Python, to be installed again where it moves to.
+    /// Packages installed for Python; they are installed again where it moves to.
     installed: Vec<Requirement>,
-    /// What the next result has to say: about a move.
+    /// Notes about a move, for the next result.
     notes: Vec<String>,
-    /// Whether variables were lost in a move.
+    /// True if variables were lost in a move, and no result has said so yet.
     lost: bool,
 }
 
-/// A candidate's part in the session.
+/// The state of one candidate in this session.
 #[derive(Debug)]
-enum Place {
-    /// Nothing has needed it yet.
-    New,
-    /// A live session, and the last change of files that it knows.
+enum CandidateState {
+    /// No block has needed it yet.
+    Unopened,
+    /// A live session, and the last file change that it has.
     Open { session: Box<dyn Session>, seen: u64 },
     /// It cannot serve this session, for a reason.
-    Out(String),
+    Unusable(String),
 }
 
 /// A block that succeeded, to be run again elsewhere.
@@ -65,29 +65,29 @@ impl PastBlock {
     }
 }
 
-/// The answer to the question if a candidate can serve the session.
+/// The ability of a candidate to serve the session.
 enum Readiness {
-    /// It can: its session is open and knows all files.
+    /// Its session is open and has all files.
     Ready,
-    /// It cannot, for a reason.
+    /// It cannot serve the session, for this reason.
     Unusable(String),
 }
 
 /// A file's content, and the change that made it.
 #[derive(Debug)]
-struct Version {
+struct FileVersion {
     change: u64,
     content: Arc<Vec<u8>>,
 }
 
 impl AutoSession {
-    pub(super) fn new(candidates: Arc<Vec<Candidate>>, mut spec: SessionSpec) -> Result<Self> {
+    pub fn new(candidates: Arc<Vec<Candidate>>, mut spec: SessionSpec) -> Result<Self> {
         let files = std::mem::take(&mut spec.files);
-        let places = candidates.iter().map(|_| Place::New).collect();
+        let states = candidates.iter().map(|_| CandidateState::Unopened).collect();
         let mut session = Self {
             candidates,
             spec,
-            places,
+            states,
             files: BTreeMap::new(),
             changes: 0,
             python: None,
@@ -96,16 +96,16 @@ impl AutoSession {
             notes: Vec::new(),
             lost: false,
         };
-        files.into_iter().try_for_each(|file| session.keep(&file.path, file.content))?;
+        files.into_iter().try_for_each(|file| session.record_file(&file.path, file.content))?;
         Ok(session)
     }
 
-    /// Takes down a file of the workspace.
-    fn keep(&mut self, path: &str, content: Arc<Vec<u8>>) -> Result<()> {
+    /// Records a file of the workspace.
+    fn record_file(&mut self, path: &str, content: Arc<Vec<u8>>) -> Result<()> {
         let path = workspace_path(path)
             .map_err(|why| Error::Invalid { what: "file name", why: why.to_string() })?;
         self.changes += 1;
-        self.files.insert(path, Version { change: self.changes, content });
+        self.files.insert(path, FileVersion { change: self.changes, content });
         Ok(())
     }
 
@@ -113,7 +113,7 @@ impl AutoSession {
     /// the files up to date.
     ///
     /// # Errors
-    /// Those that no other candidate can mend: an open session is lost.
+    /// The loss of an open session; another candidate cannot replace it.
     async fn prepare(&mut self, index: usize, language: &Language) -> Result<Readiness> {
         if let Err(why) = self.candidates[index].runs(language).await {
             return Ok(Readiness::Unusable(why));
@@ -121,26 +121,27 @@ impl AutoSession {
         self.open(index).await
     }
 
-    /// Opens the session of the candidate at `index` if need be, and brings its files up to date.
+    /// Opens the session of the candidate at `index` if necessary, and brings its files up to date.
     async fn open(&mut self, index: usize) -> Result<Readiness> {
-        if let Place::New = self.places[index] {
+        if let CandidateState::Unopened = self.states[index] {
             let place = match self.candidates[index].executor().await {
-                Err(why) => Place::Out(why),
+                Err(why) => CandidateState::Unusable(why),
                 Ok(executor) => match executor.open(self.spec.clone()).await {
-                    Ok(session) => Place::Open { session, seen: 0 },
-                    // A value that makes no sense for one, such as too little memory, may do for the next.
+                    Ok(session) => CandidateState::Open { session, seen: 0 },
+                    // A value that is invalid for one, such as too little memory, can be valid for
+                    // the next.
                     Err(
                         error @ (Error::Unsupported(_)
                         | Error::Start { .. }
                         | Error::Invalid { .. }),
-                    ) => Place::Out(with_causes(&error)),
+                    ) => CandidateState::Unusable(with_causes(&error)),
                     Err(error) => return Err(error),
                 },
             };
-            self.places[index] = place;
+            self.states[index] = place;
         }
-        match &mut self.places[index] {
-            Place::Open { session, seen } => {
+        match &mut self.states[index] {
+            CandidateState::Open { session, seen } => {
                 for (path, version) in
                     self.files.iter().filter(|(_, version)| version.change > *seen)
                 {
@@ -154,14 +155,14 @@ impl AutoSession {
                 *seen = self.changes;
                 Ok(Readiness::Ready)
             }
-            Place::Out(why) => Ok(Readiness::Unusable(why.clone())),
-            Place::New => Ok(Readiness::Unusable("it was not started".to_owned())),
+            CandidateState::Unusable(why) => Ok(Readiness::Unusable(why.clone())),
+            CandidateState::Unopened => Ok(Readiness::Unusable("it was not started".to_owned())),
         }
     }
 
-    /// Runs a block in a session that [`prepare`](Self::prepare) has made ready.
+    /// Runs a block in a session that [`prepare`](Self::prepare) has opened.
     async fn run_at(&mut self, index: usize, request: ExecutionRequest) -> Result<ExecutionResult> {
-        let Place::Open { session, seen } = &mut self.places[index] else {
+        let CandidateState::Open { session, seen } = &mut self.states[index] else {
             return Err(Error::Lost {
                 what: "a session".to_owned(),
                 source: "it is not open".into(),
@@ -174,26 +175,27 @@ impl AutoSession {
             if let Ok(path) = workspace_path(&path) {
                 self.files.insert(
                     path,
-                    Version { change: self.changes, content: Arc::new(code.into_bytes()) },
+                    FileVersion { change: self.changes, content: Arc::new(code.into_bytes()) },
                 );
             }
         }
         for artifact in &result.artifacts {
             self.changes += 1;
-            // Names that no other workspace takes stay where they are.
+            // A file whose name is refused elsewhere stays in this session.
             if let Ok(path) = workspace_path(&artifact.path) {
                 self.files.insert(
                     path,
-                    Version { change: self.changes, content: artifact.content.clone() },
+                    FileVersion { change: self.changes, content: artifact.content.clone() },
                 );
             }
         }
-        // Its own changes are no news to it.
+        // It has its own changes already.
         *seen = self.changes;
         Ok(result)
     }
 
-    /// Moves Python to the candidate at `index`, whose session is ready: runs again what it has done so far.
+    /// Moves Python to the candidate at `index`, whose session is open, by running its blocks
+    /// again.
     async fn move_python(&mut self, index: usize, why: &str) -> Result<()> {
         let name = self.candidates[index].name.clone();
         let history = std::mem::take(&mut self.history);
@@ -295,8 +297,8 @@ impl Session for AutoSession {
     }
 
     async fn write_file(&mut self, file: InputFile) -> Result<()> {
-        self.keep(&file.path, file.content)?;
-        // Where Python is, a file that has no room is refused at once.
+        self.record_file(&file.path, file.content)?;
+        // The session that runs Python refuses a file beyond its quota at once.
         match self.python {
             Some(index) => self.open(index).await.map(drop),
             None => Ok(()),
@@ -310,12 +312,12 @@ impl Session for AutoSession {
         let all: Vec<_> = self.installed.iter().chain(packages).cloned().collect();
         let mut reasons = Vec::new();
         for index in first..candidates.len() {
-            // Where Python is, the others are installed already.
+            // The session that runs Python has the earlier packages already.
             let wanted = if index == first { packages } else { &all };
             let readiness = self.prepare(index, &Language::PYTHON).await?;
             let name = &candidates[index].name;
-            let why = match (readiness, &mut self.places[index]) {
-                (Readiness::Ready, Place::Open { session, .. }) => {
+            let why = match (readiness, &mut self.states[index]) {
+                (Readiness::Ready, CandidateState::Open { session, .. }) => {
                     match session.install(wanted).await {
                         Ok(report) => {
                             if index > first {
@@ -343,8 +345,8 @@ impl Session for AutoSession {
 
     async fn close(self: Box<Self>) -> Result<()> {
         let mut closed = Ok(());
-        for place in self.places {
-            if let Place::Open { session, .. } = place {
+        for place in self.states {
+            if let CandidateState::Open { session, .. } = place {
                 closed = closed.and(session.close().await);
             }
         }

@@ -53,14 +53,15 @@ async fn a_missing_module_is_installed_and_the_block_runs_again() {
 async fn a_block_that_runs_again_calls_nothing_of_the_host_twice() {
     let counter = Arc::new(Counter::default());
     let options = RunOptions { host: Some(counter.clone()), ..RunOptions::default() };
-    let code = "call a count {\"x\": 1}\ncall b count {\"x\": 1}\nimport humanize\nimport yaml\ncall c count {\"x\": 1}\nprint a\nprint b\nprint c";
+    let code = "call a count {\"x\": 1}\ncall b count {\"x\": 1}\nimport humanize\nimport \
+        yaml\ncall c count {\"x\": 1}\nprint a\nprint b\nprint c";
     let report = run(&Double::default(), &python(&[code]), &options).await;
     assert_eq!(
         (report.blocks[0].stdout.as_str(), report.blocks[0].attempts.len()),
         ("1\n2\n3\n", 3)
     );
     assert_eq!(counter.0.load(Ordering::SeqCst), 3);
-    // A block of its own calls anew.
+    // Another block calls the host again.
     let report =
         run(&Double::default(), &python(&["call a count {\"x\": 1}\nprint a"]), &options).await;
     assert_eq!(report.blocks[0].stdout, "4\n");
@@ -96,14 +97,14 @@ async fn retries_are_bounded() {
 
 #[tokio::test]
 async fn an_installation_that_changes_nothing_brings_no_retry() {
-    // The package installs and does not bring the module: the second attempt is the last.
+    // The package is installed but does not contain the module: the second attempt is the last.
     let executor = Double::default();
     let options = policy(InstallMode::Any);
     let report = run(&executor, &python(&["import emoji"]), &options).await;
     assert_eq!((report.exit_code, report.blocks[0].attempts.len()), (1, 2));
     assert_eq!(asked(&executor), ["emoji"]);
 
-    // It is there already, and a part of it that does not exist is wanted.
+    // The package is installed already, but a part of it that does not exist is imported.
     let executor = Double::default();
     let report = run(&executor, &python(&["import emoji", "import emoji"]), &options).await;
     assert_eq!(report.blocks[0].attempts.len(), 2);
@@ -180,7 +181,7 @@ async fn a_person_is_asked_once_for_each_package() {
 
 #[tokio::test]
 async fn modules_of_the_workspace_are_not_installed() {
-    // A module that a block has saved, one that a block has written, and one of the input files.
+    // A module that a block has saved, one that a block has written, and one that the caller names.
     let mut blocks = python(&["print x", "import requests.missing"]);
     blocks[0].filename = Some("requests.py".into());
     let path = "lib/requests/__init__.py";
