@@ -35,7 +35,7 @@ pub fn from_filename(path: &str) -> Option<Language> {
 }
 
 /// True if the table has the tag.
-pub fn is_tag(tag: &str) -> bool {
+pub(crate) fn is_tag(tag: &str) -> bool {
     find(&tag.to_lowercase()).is_some()
 }
 

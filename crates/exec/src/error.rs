@@ -62,14 +62,14 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Returns the causes of an error, outermost first, without the error itself.
 pub fn causes<'a>(
-    error: &'a (dyn std::error::Error + 'static),
+    error: &'a (dyn std::error::Error + 'a),
 ) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(error.source(), |cause| cause.source())
 }
 
 /// Returns an error with its causes in one line, outermost first. A cause that the text before it
 /// contains already is not repeated.
-pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+pub fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     for cause in causes(error).map(ToString::to_string) {
         if !text.contains(&cause) {

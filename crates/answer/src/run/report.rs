@@ -167,7 +167,7 @@ pub struct ErrorReport {
 
 impl ErrorReport {
     /// Collects the messages of an error and of its causes.
-    pub fn new(error: &(dyn std::error::Error + 'static)) -> Self {
+    pub fn new(error: &dyn std::error::Error) -> Self {
         Self {
             message: error.to_string(),
             causes: causes(error).map(ToString::to_string).collect(),

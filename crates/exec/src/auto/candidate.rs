@@ -53,7 +53,7 @@ impl Candidate {
     ///
     /// # Errors
     /// The reason why it cannot start.
-    pub async fn executor(&self) -> Result<&Arc<dyn Executor>, String> {
+    pub(crate) async fn executor(&self) -> Result<&Arc<dyn Executor>, String> {
         let started = self
             .started
             .get_or_init(|| async { (self.start)().await.map_err(|error| with_causes(&error)) })
@@ -65,7 +65,7 @@ impl Candidate {
     ///
     /// # Errors
     /// The reason why it does not.
-    pub async fn runs(&self, language: &Language) -> Result<(), String> {
+    pub(crate) async fn runs(&self, language: &Language) -> Result<(), String> {
         let names = |languages: &[Language]| {
             let names = languages.iter().map(Language::as_str).collect::<Vec<_>>().join(", ");
             format!("it runs {names}")
