@@ -5,63 +5,22 @@
 //! it a file name, it is saved in the workspace and is an artifact.
 
 mod attempts;
+mod context;
 mod install;
 mod observer;
 mod report;
 
-use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use cellblock_exec::{
-    BoxFuture, CancellationToken, Error, Executor, HostTools, Isolation, Language, Outcome, Result,
-    Session, SessionSpec,
+    BoxFuture, Error, Executor, Isolation, Outcome, Result, Session, SessionSpec,
 };
+use context::RunContext;
+pub use context::RunOptions;
 pub use observer::Observer;
 pub use report::{Attempt, BlockReport, Dropped, ErrorReport, RunReport};
 
-use crate::{CodeBlock, packages::InstallPolicy};
-
-/// Options of a run.
-#[derive(Debug, Clone)]
-pub struct RunOptions {
-    /// Standard input of each block, which reads it from the beginning. Default: empty.
-    pub stdin: Arc<Vec<u8>>,
-    /// The packages that may be installed. Default: well-known packages.
-    pub install: InstallPolicy,
-    /// The maximum number of times that a block runs again after a missing package was installed.
-    /// Default: 3.
-    pub retries: u32,
-    /// The maximum size of all output in the report, in bytes, so that an answer of ten thousand
-    /// chatty blocks cannot fill the memory. The rest counts as dropped. Default: 64 MiB.
-    pub report_bytes: u64,
-    /// Paths in the workspace that the run does not know of by itself, such as files that the
-    /// caller put there. A module of such a name is the user's own, and no package is installed for
-    /// it. Default: none.
-    pub workspace_paths: Vec<String>,
-    /// Other executors of the caller, each with its languages. They are named when a block cannot
-    /// run here. Default: none.
-    pub elsewhere: Vec<(String, Vec<Language>)>,
-    /// Functions of the host that the programs may call. A block that runs again after an
-    /// installation gets the answers to its earlier calls; nothing is called twice. Default: none.
-    pub host: Option<Arc<dyn HostTools>>,
-    /// Ends the run early: the running block is [`Outcome::Cancelled`], the rest
-    /// [`Outcome::Skipped`].
-    pub cancel: CancellationToken,
-}
-
-impl Default for RunOptions {
-    fn default() -> Self {
-        Self {
-            stdin: Arc::default(),
-            install: InstallPolicy::default(),
-            retries: 3,
-            report_bytes: 64 * 1024 * 1024,
-            workspace_paths: Vec::new(),
-            elsewhere: Vec::new(),
-            host: None,
-            cancel: CancellationToken::new(),
-        }
-    }
-}
+use crate::CodeBlock;
 
 /// Opens a session as `spec` says and runs `blocks` in it, in order, up to the first that does not
 /// succeed. The rest is [`Outcome::Skipped`].
@@ -138,16 +97,9 @@ pub fn run_blocks_in<'a>(
     })
 }
 
-/// A run under way.
+/// A run in progress: what its blocks share, and its report so far.
 struct Run<'a> {
-    executor: &'a dyn Executor,
-    options: &'a RunOptions,
-    observer: Arc<dyn Observer>,
-    /// Known paths of the workspace. A module of such a name is the user's own and is never
-    /// installed.
-    paths: BTreeSet<String>,
-    /// A person's answers by package, so that nobody is asked twice.
-    answers: BTreeMap<String, bool>,
+    shared: RunContext<'a>,
     /// The number of bytes of output that the report can still take.
     text_room: u64,
     /// True if the remaining blocks are skipped.
@@ -165,12 +117,10 @@ impl<'a> Run<'a> {
         observer: Arc<dyn Observer>,
     ) -> Self {
         let names = blocks.iter().filter_map(|block| block.filename.clone());
+        let paths = options.workspace_paths.iter().cloned().chain(names).collect();
+        let shared = RunContext { executor, options, observer, paths, answers: BTreeMap::new() };
         Self {
-            executor,
-            options,
-            observer,
-            paths: options.workspace_paths.iter().cloned().chain(names).collect(),
-            answers: BTreeMap::new(),
+            shared,
             text_room: options.report_bytes,
             stopped: false,
             weakest: None,
@@ -185,7 +135,7 @@ impl<'a> Run<'a> {
     }
 
     fn add_inputs(&mut self, spec: &SessionSpec) {
-        self.paths.extend(spec.files.iter().map(|file| file.path.clone()));
+        self.shared.paths.extend(spec.files.iter().map(|file| file.path.clone()));
     }
 
     /// Runs all blocks in one session, up to the first that does not succeed.
@@ -201,11 +151,11 @@ impl<'a> Run<'a> {
 
     /// Runs one block and records the outcome.
     async fn block(&mut self, session: &mut dyn Session, block: &CodeBlock) {
-        if self.options.cancel.is_cancelled() {
+        if self.shared.options.cancel.is_cancelled() {
             return self.finish(BlockReport::not_run(block, Outcome::Cancelled));
         }
-        self.observer.started(block);
-        match attempts::run_block(self, session, block).await {
+        self.shared.observer.started(block);
+        match attempts::run_block(&mut self.shared, session, block).await {
             Ok(report) => self.finish(report),
             Err(error) => self.lose(block, &error),
         }
@@ -241,8 +191,8 @@ impl<'a> Run<'a> {
         if let Some(weakest) = self.weakest {
             self.report.isolation = weakest;
         }
-        self.paths.extend(block.artifacts.iter().map(|artifact| artifact.path.clone()));
-        self.observer.finished(&mut block);
+        self.shared.paths.extend(block.artifacts.iter().map(|artifact| artifact.path.clone()));
+        self.shared.observer.finished(&mut block);
         for attempt in &mut block.attempts {
             for text in [&mut attempt.stdout, &mut attempt.stderr].into_iter().flatten() {
                 shorten(text, &mut self.text_room);

@@ -18,14 +18,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use candidate::{Candidate, Starting};
-use session::AutoSession;
+use session::{AutoSession, NAME};
 
 use crate::{
     Capabilities, Error, Executor, Isolation, Language, Limit, Result, Session, SessionSpec,
 };
-
-/// The name of this executor.
-const NAME: &str = "auto";
 
 /// An executor that chooses among others, block by block.
 #[derive(Debug)]

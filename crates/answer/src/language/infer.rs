@@ -12,7 +12,7 @@ use regex::RegexSet;
 use serde::de::IgnoredAny;
 
 use super::features::{FEATURES, Feature, OTHER, SHELL, TYPESCRIPT};
-use super::{from_tag, shell};
+use super::{shell, tags::from_tag};
 use crate::pattern::ascii;
 
 /// The maximum number of lines examined, without blank ones. The first lines are as good as all of

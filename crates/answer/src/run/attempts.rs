@@ -13,8 +13,9 @@ use cellblock_exec::{
 };
 
 use super::{
-    Attempt, BlockReport, Dropped, Run,
+    context::RunContext,
     install::{Installation, install, missing_packages},
+    report::{Attempt, BlockReport, Dropped},
 };
 use crate::{CodeBlock, language::is_program, packages::split_installs};
 
@@ -23,7 +24,7 @@ use crate::{CodeBlock, language::is_program, packages::split_installs};
 /// # Errors
 /// A failure of the sandbox.
 pub async fn run_block(
-    run: &mut Run<'_>,
+    run: &mut RunContext<'_>,
     session: &mut dyn Session,
     block: &CodeBlock,
 ) -> Result<BlockReport> {
@@ -54,7 +55,7 @@ enum Plan {
     Run { language: Language, requests: Vec<Vec<Requirement>>, code: Option<String> },
 }
 
-fn plan(run: &Run<'_>, block: &CodeBlock) -> Plan {
+fn plan(run: &RunContext<'_>, block: &CodeBlock) -> Plan {
     if let Some(refused) = &block.refused_filename {
         return Plan::Refuse(Outcome::Denied { what: refused.to_string() });
     }
@@ -78,7 +79,7 @@ fn plan(run: &Run<'_>, block: &CodeBlock) -> Plan {
 }
 
 /// Says that a language does not run here, and what could run it.
-fn unsupported_here(run: &Run<'_>, language: &Language) -> String {
+fn unsupported_here(run: &RunContext<'_>, language: &Language) -> String {
     let here = run
         .executor
         .capabilities()
@@ -141,7 +142,7 @@ async fn save(
 /// If code remains, a denied or failed installation becomes a note: models request packages that
 /// are installed already, and without a package that is really missing the code fails by itself.
 async fn install_requested(
-    run: &mut Run<'_>,
+    run: &mut RunContext<'_>,
     session: &mut dyn Session,
     requests: Vec<Vec<Requirement>>,
     code_remains: bool,
@@ -187,7 +188,7 @@ async fn install_requested(
 /// Runs code until it succeeds, fails for another reason than a missing package, or has used all
 /// retries.
 async fn attempt(
-    run: &mut Run<'_>,
+    run: &mut RunContext<'_>,
     session: &mut dyn Session,
     block: &CodeBlock,
     language: Language,
@@ -272,7 +273,7 @@ async fn attempt(
 }
 
 fn request(
-    run: &Run<'_>,
+    run: &RunContext<'_>,
     block: &CodeBlock,
     language: &Language,
     code: &str,

@@ -2,7 +2,7 @@
 
 use cellblock_exec::{Error, Language, PackageName, Requirement, Result, Session};
 
-use super::Run;
+use super::context::RunContext;
 use crate::packages::{Decision, Missing, distribution, distribution_of_command, missing};
 
 /// The packages that a failed block lacks.
@@ -18,7 +18,11 @@ pub struct MissingPackages {
 /// Finds the missing packages of a failed block in its standard error. A module of the workspace is
 /// not installed: it is the answer's own, and a package of the same name would be somebody else's
 /// code.
-pub fn missing_packages(run: &Run<'_>, language: &Language, stderr: &str) -> MissingPackages {
+pub fn missing_packages(
+    run: &RunContext<'_>,
+    language: &Language,
+    stderr: &str,
+) -> MissingPackages {
     let mut wanted =
         MissingPackages { missing: Vec::new(), packages: Vec::new(), notes: Vec::new() };
     for thing in missing(language, stderr) {
@@ -63,7 +67,7 @@ pub fn missing_packages(run: &Run<'_>, language: &Language, stderr: &str) -> Mis
 }
 
 /// Returns a path of the workspace that has a module of this name, in any directory.
-fn own_module<'a>(run: &'a Run<'_>, root: &str) -> Option<&'a str> {
+fn own_module<'a>(run: &'a RunContext<'_>, root: &str) -> Option<&'a str> {
     let is_named = |path: &&String| {
         path.split('/')
             .any(|part| part == root || part.strip_suffix(".py").is_some_and(|stem| stem == root))
@@ -90,7 +94,7 @@ pub enum Installation {
 /// # Errors
 /// A failure of the sandbox.
 pub async fn install(
-    run: &mut Run<'_>,
+    run: &mut RunContext<'_>,
     session: &mut dyn Session,
     packages: &[Requirement],
 ) -> Result<Installation> {
@@ -121,7 +125,7 @@ pub async fn install(
 
 /// Checks that all packages may be installed. The error says what forbids it, and what would allow
 /// it.
-async fn allowed(run: &mut Run<'_>, packages: &[Requirement]) -> Result<(), String> {
+async fn allowed(run: &mut RunContext<'_>, packages: &[Requirement]) -> Result<(), String> {
     let mut open = Vec::new();
     for package in packages {
         match run.options.install.decide(package) {

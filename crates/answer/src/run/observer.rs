@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use cellblock_exec::{Requirement, Stream};
 
-use super::BlockReport;
+use super::report::BlockReport;
 use crate::CodeBlock;
 
 /// A subscriber to the events of a run. By default each method does nothing, and no package is

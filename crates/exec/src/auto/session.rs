@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 
-use super::{NAME, candidate::Candidate};
+use super::candidate::Candidate;
 use crate::{
     Error, ExecutionRequest, ExecutionResult, HostReplay, InputFile, InstallReport, Isolation,
     Language, MAX_REPLAY_BYTES, NewCalls, Outcome, Requirement, Result, Session, SessionSpec,
     with_causes, workspace::workspace_path,
 };
+
+/// The name of the executor.
+pub const NAME: &str = "auto";
 
 /// The maximum size of the blocks that are kept to run again, with their recorded calls, in bytes.
 const MAX_HISTORY_BYTES: usize = MAX_REPLAY_BYTES;

@@ -165,7 +165,7 @@ const HIDDEN: &str = "it is hidden, and programs read their settings from such f
 pub fn obeyed_by(path: &str) -> Option<&'static str> {
     let components: Vec<_> = path.split('/').map(fold).collect();
     let (name, directories) = components.split_last()?;
-    let matches = |row: &&Row| {
+    let matches = |row: &&ObeyedNames| {
         row.files.contains(&name.as_str())
             || row.endings.iter().any(|ending| name.ends_with(ending))
             || directories.iter().any(|name| row.directories.contains(&name.as_str()))

@@ -4,7 +4,10 @@
 //! A line is a command only where a statement can begin: not in a string, not in brackets, not
 //! after a `\`.
 
-use super::{InstallRequest, RequestRefused, Split, pip, shell};
+use super::{
+    pip, shell,
+    split::{InstallRequest, RequestRefused, Split},
+};
 
 /// Splits a cell into install requests and the code that remains.
 ///

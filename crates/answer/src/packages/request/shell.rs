@@ -7,7 +7,10 @@
 
 use std::{iter::Peekable, ops::Range, str::CharIndices};
 
-use super::{InstallRequest, RequestRefused, Split, pip};
+use super::{
+    pip,
+    split::{InstallRequest, RequestRefused, Split},
+};
 
 /// Words of the grammar that stand before a command.
 const RESERVED: [&str; 14] = [
