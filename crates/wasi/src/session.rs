@@ -1,4 +1,8 @@
 //! A session: one live interpreter, its files, and what was installed for it.
+//!
+//! A **fork** copies the written pages into another slot of the same image. If there are many, the
+//! session is first frozen into an image in memory, and both sessions continue on that image.
+//! **Freezing** writes such an image to a directory.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
