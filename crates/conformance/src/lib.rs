@@ -130,6 +130,9 @@ mod tests {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             let module = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            if module == "steps" {
+                continue;
+            }
             let list = macro_text
                 .split_once(&format!(" {module}: "))
                 .and_then(|(_, after)| after.split_once(';'));
