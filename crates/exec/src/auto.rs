@@ -9,6 +9,12 @@
 //! cannot be installed there but can in a weaker candidate. The blocks that succeeded so far then
 //! run again, and their output is dropped. Functions of the host are not called again:
 //! [`HostReplay`](crate::HostReplay) returns the first answers.
+//!
+//! The session keeps the workspace itself: the input files and the artifacts of each block, with a
+//! number for each change. Before a block runs, its candidate gets the changes that it has not
+//! seen. A candidate that fails to start is not tried again, and a note has the reason. Only a
+//! candidate of the list can run a block, so the caller who makes the list decides how weak the
+//! isolation can get.
 
 mod candidate;
 mod session;

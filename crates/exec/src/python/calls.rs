@@ -4,6 +4,18 @@
 //! list of its name and its arguments follows. An answer is `v` and JSON, or `e` and an error text.
 //! Each executor transports the bytes in its own way. Questions come from a program and are
 //! untrusted until checked.
+//!
+//! ```text
+//!  program ─► host.py ─ question ─► wasi: the control device ─────────┐
+//!                                   cells: worker, driver, the wire ──┴─► HostCalls ─► HostTools
+//!  a value or ToolError ◄─ answer ◄───────────────────────────────────────────┘
+//! ```
+//!
+//! `host.py` follows `notebook.py` in every driver and registers the module `host`. It asks nothing
+//! until a block uses `tools`: first for the list, then one call after another. An executor only
+//! transports, and drops [`HostCalls`] with the block. A guest is suspended while it reads the
+//! answer. In a cell, the host waits for the answer beside all other messages, and the driver tells
+//! the worker of a block that has ended that no answer will come.
 
 use std::sync::{Arc, OnceLock};
 
