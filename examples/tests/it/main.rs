@@ -220,7 +220,7 @@ fn recordings_say_that_they_were_written_by_hand() {
         let replay = cellblock_models::Replay::read(&file).unwrap();
         assert_eq!(
             replay.header.made,
-            cellblock_models::replay::Made::ByHand,
+            cellblock_models::replay::RecordingOrigin::ByHand,
             "{}",
             file.display()
         );
