@@ -14,11 +14,11 @@
 //!                                      │
 //!  block ─► DriverSession ─► Wire ═════╪═► driver ──┬─► worker: Python, keeps its variables
 //!              │   ▲          one      │   (1st     ├─► bash, node, …: a process per block
-//!              │   └── frames stream ══╪══ process) └─► listeners for granted hosts
+//!              │   └── messages ═══════╪══ process) └─► listeners for granted hosts
 //!              │                       │       ▲
 //!              ├─ output, files, end ◄─┼───────┘ pipes, workspace, control group
 //!              ├─ Connections ─► host  │
-//!              └─ Cell: measure, stop, kill, restart, install
+//!              └─ Cell: usage, stop, kill, restart, install
 //! ```
 //!
 //! - **Start.** [`command`] returns the arguments of a Python that reads its program from the
@@ -34,6 +34,11 @@
 //!   its cell. If the driver is not process 1 ([`DriverConfig::alone`] is false), the [`Cell`]
 //!   first kills the programs from outside.
 //! - **End.** The driver ends with its input. As process 1 it takes everything else with it.
+//! - **Files** are written by the driver on request, and come out as messages. The host checks
+//!   names, sizes and number again (`artifacts`).
+//! - **Relays.** For a granted host the driver listens inside the cell, on the address that the
+//!   name has in the cell's hosts file ([`relays`]). Messages name each connection; `connections`
+//!   connects to the host and passes bytes on, with a window in each direction.
 //!
 //! From the bottom up: `protocol` has the kinds of messages, `wire` sends and receives them,
 //! `driver` starts a driver, `link` keeps a session's driver alive, `running` waits for a block,
@@ -63,7 +68,7 @@ mod wire;
 pub use cell::{Cell, CellInstall, CellUsage, DriverStream, MIN_MEMORY};
 pub use config::{DriverConfig, command};
 pub use driver::Driver;
-pub use interpreters::{INTERPRETERS, Interpreter};
+pub use interpreters::{INTERPRETERS, LanguageInterpreter};
 pub use program::DriverProgram;
 pub use relay::{Relay, Relays, relays};
 pub use session::DriverSession;

@@ -46,7 +46,8 @@ impl DriverSession {
     /// Starts a session in a cell whose driver is up.
     ///
     /// # Errors
-    /// Those of [`Session::write_file`] for the files; [`Error::Lost`] when the driver has gone.
+    /// The errors of [`Session::write_file`] for the files; [`Error::Lost`] when the driver has
+    /// gone.
     pub fn new(cell: impl Cell, driver: Driver, setup: Setup) -> BoxFuture<'static, Result<Self>> {
         Box::pin(Self::with_files(Box::new(cell), driver, setup))
     }

@@ -53,7 +53,9 @@ async fn main() -> Result<()> {
     let customer = Agent {
         // The customer is asked when an answer is for them and not a call of the tool.
         human_input: HumanInputMode::Terminate,
-        is_termination: Arc::new(|message| message.tool_calls.is_empty()),
+        is_termination: Arc::new(|history| {
+            history.last().is_some_and(|last| last.tool_calls.is_empty())
+        }),
         human: person(["Thank you. If I do not like the lamp, can I send it back?", ""]),
         ..Agent::user_proxy("customer")
     };

@@ -186,7 +186,7 @@ fn with_human_a_person_takes_the_place_of_the_script() {
     // Standard input is empty.
     let (success, _, stderr) = ask(b"");
     assert!(!success);
-    assert!(stderr.contains("the person behind user cannot be asked"), "{stderr}");
+    assert!(stderr.contains("the person behind `user` cannot be asked"), "{stderr}");
 }
 
 #[test]

@@ -2,16 +2,13 @@
 
 use std::{
     io::{self, IsTerminal as _},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
 use anyhow::Result;
 use cellblock_agents::{
-    Agent, Approval, Chat, CodeExecution, HumanInputMode, Message, ModelClient, Reply,
-    ends_with_terminate, has_something_to_run,
+    Agent, Approval, Chat, CodeExecution, HumanInputMode, Message, ModelClient, asks_for_work,
+    ends_with_terminate,
 };
 use tokio::sync::OnceCell;
 
@@ -142,8 +139,9 @@ pub async fn pair(stage: &Stage, model: Arc<dyn ModelClient>) -> Result<Chat> {
 pub fn user(name: &str, stage: &Stage, code: Option<CodeExecution>) -> Agent {
     let runs_code = stage.runs_code();
     Agent {
-        is_termination: Arc::new(move |message| {
-            ends_with_terminate(message) && !asks_for_more(message, runs_code)
+        is_termination: Arc::new(move |history| {
+            ends_with_terminate(history)
+                && history.last().is_some_and(|last| !asks_for_work(last, runs_code))
         }),
         default_reply: GO_ON.to_owned(),
         human_input: stage.human,
@@ -153,28 +151,15 @@ pub fn user(name: &str, stage: &Stage, code: Option<CodeExecution>) -> Agent {
     }
 }
 
-/// Whether there is something to be done about a message: tools to be called, or code, where code is run.
-pub fn asks_for_more(message: &Message, runs_code: bool) -> bool {
-    if runs_code { has_something_to_run(message) } else { !message.tool_calls.is_empty() }
-}
-
 /// A user in a chat of two that ends as well when the other one was told to go on, and has nothing to be done again: small models
 /// never say the word.
 pub fn done_when_idle(user: Agent) -> Agent {
-    // The rule that ends a chat sees one message. What was before it is looked at as the first thing of each turn.
-    let idle_again = Arc::new(AtomicBool::new(false));
-    let (found, runs_code, go_on) =
-        (idle_again.clone(), user.code.is_some(), user.default_reply.clone());
-    let look = Reply::custom(move |messages| {
-        found.store(is_idle_again(messages, &go_on, runs_code), Ordering::Relaxed);
-        None
-    });
-    let by_word = user.is_termination.clone();
+    let (by_word, go_on) = (user.is_termination.clone(), user.default_reply.clone());
+    let runs_code = user.code.is_some();
     Agent {
-        is_termination: Arc::new(move |message| {
-            by_word(message) || idle_again.load(Ordering::Relaxed)
+        is_termination: Arc::new(move |history| {
+            by_word(history) || is_idle_again(history, &go_on, runs_code)
         }),
-        replies: std::iter::once(look).chain(user.replies.iter().cloned()).collect(),
         ..user
     }
 }
@@ -182,11 +167,13 @@ pub fn done_when_idle(user: Agent) -> Agent {
 /// Whether the last message says something and asks for nothing, after one that left no other answer than `go_on`.
 fn is_idle_again(messages: &[Message], go_on: &str, runs_code: bool) -> bool {
     let [.., before, last] = messages else { return false };
-    before.text() == go_on && !last.is_empty() && !asks_for_more(last, runs_code)
+    before.text() == go_on && !last.is_empty() && !asks_for_work(last, runs_code)
 }
 
 #[cfg(test)]
 mod tests {
+    use cellblock_agents::Reply;
+
     use super::*;
 
     const WITH_CODE: &str = "Here:\n```python\nprint(1)\n```\nTERMINATE";

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use anyhow::Result;
-use cellblock_agents::{ChatResult, Cost, ModelError, Spent, StopReason};
+use cellblock_agents::{BudgetExhausted, ChatResult, Cost, ModelError, StopReason};
 use serde::Serialize;
 
 use super::follow::{Follower, Form};
@@ -101,7 +101,7 @@ fn code(result: &ChatResult) -> u8 {
         }
         stop if stop.is_success() => 0,
         StopReason::EmptyMessages { .. } | StopReason::SameFailure { .. } => WENT_NOWHERE,
-        StopReason::Budget(Spent::Time { .. }) => OUT_OF_TIME,
+        StopReason::Budget(BudgetExhausted::Time { .. }) => OUT_OF_TIME,
         StopReason::Budget(_) => failure::REFUSED,
         StopReason::Cancelled => failure::INTERRUPTED,
         _ => failure::FAILED,
@@ -211,10 +211,10 @@ mod tests {
             (StopReason::Human { agent: agent() }, 0),
             (StopReason::EmptyMessages { agent: agent(), times: 3 }, 1),
             (StopReason::SameFailure { times: 3 }, 1),
-            (StopReason::Budget(Spent::Time { limit: 1.0 }), 124),
+            (StopReason::Budget(BudgetExhausted::Time { limit: 1.0 }), 124),
             (StopReason::Failed { message: String::new(), causes: vec![], partial: None }, 125),
-            (StopReason::Budget(Spent::Cost { limit: 1.0, spent: 2.0 }), 126),
-            (StopReason::Budget(Spent::Tokens { limit: 1, spent: 2 }), 126),
+            (StopReason::Budget(BudgetExhausted::Cost { limit: 1.0, spent: 2.0 }), 126),
+            (StopReason::Budget(BudgetExhausted::Tokens { limit: 1, spent: 2 }), 126),
             (StopReason::Cancelled, 130),
         ] {
             assert_eq!(code(&ended(stop.clone(), &["Yes."], "")), expected, "{stop}");

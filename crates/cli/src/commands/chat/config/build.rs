@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use cellblock_agents::{
-    AutoSelection, Chat, Message, Opening, Speakers, Summary, ends_with_word, sequence,
+    AutoSelection, Chat, Message, Opening, Speakers, Summary, asks_for_work, ends_with_word,
+    sequence,
 };
 use toml::Spanned;
 
@@ -15,7 +16,7 @@ use super::{
 };
 use crate::commands::chat::{
     Plan,
-    agents::{Stage, asks_for_more, done_when_idle},
+    agents::{Stage, done_when_idle},
     models::Models,
 };
 
@@ -52,8 +53,12 @@ pub async fn plan(
         let chat = chat(&mut cast, &config.chat, step.span()).await?;
         let opening = config.task.clone().map_or_else(|| opening.clone(), Opening::from);
         let after = places(file, steps, config.after.as_deref().unwrap_or_default())?;
-        let without = places(file, steps, &config.without)?;
-        planned.push(sequence::Step { after, without, ..sequence::Step::new(chat, opening) });
+        let excluded_carryover = places(file, steps, &config.without)?;
+        planned.push(sequence::Step {
+            after,
+            excluded_carryover,
+            ..sequence::Step::new(chat, opening)
+        });
     }
     Ok(Plan::Several { steps: planned, in_order })
 }
@@ -118,8 +123,10 @@ async fn chat(
         chat.introductions = config.introductions.unwrap_or(chat.introductions);
         let word = config.end_word.clone().unwrap_or_else(|| "TERMINATE".to_owned());
         let runs_code = chat.agents.iter().any(|agent| agent.code.is_some());
-        let ends = move |message: &Message| {
-            ends_with_word(message, &word) && !asks_for_more(message, runs_code)
+        let ends = move |history: &[Message]| {
+            history
+                .last()
+                .is_some_and(|last| ends_with_word(last, &word) && !asks_for_work(last, runs_code))
         };
         chat.is_termination = Some(Arc::new(ends));
     }
