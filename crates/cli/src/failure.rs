@@ -3,7 +3,7 @@
 use std::{fmt, io::Write as _, process::ExitCode};
 
 use anstyle::{AnsiColor, Style};
-use cellblock_agents::{self as agents, ModelError};
+use cellblock_agents::{self as agents, LogOperation, ModelError};
 use cellblock_exec::Error;
 
 use crate::render::sanitize::one_line;
@@ -89,7 +89,7 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
             return Some(refusal.hint.clone());
         }
         match cause.downcast_ref::<agents::Error>() {
-            Some(agents::Error::Log { doing: "make", .. }) => {
+            Some(agents::Error::Log { operation: LogOperation::Create, .. }) => {
                 return Some(
                     "--save takes the name of a new file in a directory that is there".into(),
                 );

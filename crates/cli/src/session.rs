@@ -7,7 +7,7 @@ use anyhow::Result;
 use cellblock_answer::{
     CodeBlock,
     packages::InstallPolicy,
-    run::{Failure, RunOptions, RunReport, run_blocks},
+    run::{ErrorReport, RunOptions, RunReport, run_blocks, run_blocks_apart},
 };
 use cellblock_exec::{Limits, Network, SessionSpec};
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,7 @@ async fn reached(
     let cancel = CancellationToken::new();
     cancel_on_ctrl_c(&cancel);
     let blocks = blocks()?;
-    let options = options(&args, &streams, fresh, cancel.clone())?;
+    let (spec, options) = (spec(&args)?, options(&args, &streams, cancel.clone())?);
     let choices = choices(&args);
     let executor = until_cancelled(&cancel, executors::start(&args.executor, choices)).await?;
 
@@ -74,7 +74,8 @@ async fn reached(
     let artifacts = Artifacts::new(args.out, args.overwrite);
     let console =
         Arc::new(Console::start(style, artifacts, args.output_limit, blocks.len(), cancel));
-    let result = run_blocks(executor.as_ref(), &blocks, &options, console.clone()).await;
+    let run = if fresh { run_blocks_apart } else { run_blocks };
+    let result = run(executor.as_ref(), &spec, &blocks, &options, console.clone()).await;
     let mut report = result?;
     let mut hint = "partial results are shown above; run it again, and if it fails again, please \
                     report it";
@@ -91,7 +92,6 @@ async fn reached(
 fn options(
     args: &SessionArgs,
     streams: &StreamArgs,
-    fresh: bool,
     cancel: CancellationToken,
 ) -> Result<RunOptions> {
     let stdin = match &streams.stdin {
@@ -99,8 +99,6 @@ fn options(
         None => Vec::new(),
     };
     Ok(RunOptions {
-        session: spec(args)?,
-        fresh,
         stdin: Arc::new(stdin),
         install: install(args),
         retries: args.retries,
@@ -172,7 +170,7 @@ fn nothing_reached(executor: &str, error: &anyhow::Error) -> serde_json::Value {
         "isolation": executors::find(executor).ok().map(|row| row.isolation),
         "exit_code": failure::code(error),
         "blocks": [],
-        "error": Failure::new(error_and_causes),
+        "error": ErrorReport::new(error_and_causes),
     })
 }
 

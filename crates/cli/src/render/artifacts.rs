@@ -7,7 +7,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use cellblock_answer::run::{BlockReport, Failure};
+use cellblock_answer::run::{BlockReport, ErrorReport};
 use cellblock_exec::{Artifact, RefusedFile, workspace::obeyed_by};
 
 use super::{BAD, GOOD, screen::Screen};
@@ -102,10 +102,10 @@ impl Artifacts {
     }
 
     /// The failure to write the first artifact that could not be.
-    pub fn failure(&self) -> Option<Failure> {
+    pub fn failure(&self) -> Option<ErrorReport> {
         let (path, error) = self.state().failed.take()?;
         let message = format!("cannot write the artifact {path} to {}", self.out.display());
-        Some(Failure { message, causes: vec![error.to_string()] })
+        Some(ErrorReport { message, causes: vec![error.to_string()] })
     }
 }
 

@@ -8,7 +8,7 @@ use anstyle::Style as Colour;
 use async_trait::async_trait;
 use cellblock_answer::{
     CodeBlock,
-    run::{BlockReport, Failure, Observer, RunReport},
+    run::{BlockReport, ErrorReport, Observer, RunReport},
 };
 use cellblock_exec::{Outcome, Requirement, Stream};
 use tokio_util::sync::CancellationToken;
@@ -49,7 +49,7 @@ pub struct Ended {
     /// The exit status.
     pub code: u8,
     /// The failure, when it is for the report.
-    pub error: Option<Failure>,
+    pub error: Option<ErrorReport>,
 }
 
 impl Console {
@@ -119,7 +119,7 @@ impl Console {
             if failure::is_broken_pipe(&error) {
                 return Some(Ended { code: failure::NO_READER, error: None });
             }
-            return Some(Ended { code: failure::FAILED, error: Some(Failure::new(&error)) });
+            return Some(Ended { code: failure::FAILED, error: Some(ErrorReport::new(&error)) });
         }
         self.artifacts.failure().map(|error| Ended { code: failure::FAILED, error: Some(error) })
     }
@@ -168,6 +168,9 @@ impl Observer for Console {
         }
         for note in &report.notes {
             self.line(NOTE, "note:", note);
+        }
+        if report.sandbox_failed {
+            self.line(NOTE, "note:", "the sandbox failed in this block");
         }
         let quiet = report.outcome == Outcome::Skipped
             && outcome::is_data(report)
