@@ -3,8 +3,11 @@
 use std::{fmt, sync::OnceLock, time::Duration};
 
 use async_trait::async_trait;
+use boon::{
+    CompileError, Compiler, Draft, ErrorKind, SchemaIndex, Schemas, SchemeUrlLoader,
+    ValidationError,
+};
 use cellblock_exec::BoxFuture;
-use jsonschema::Validator;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -27,7 +30,7 @@ pub struct FunctionTool {
     /// True if a call needs the agent's approval. Default: false.
     pub needs_approval: bool,
     function: Box<Function>,
-    validator: OnceLock<Result<Validator, String>>,
+    schema: OnceLock<Result<ArgumentSchema, String>>,
 }
 
 /// Creates a tool from a function. The type of the arguments gives their schema; doc comments of
@@ -86,19 +89,70 @@ where
         timeout: DEFAULT_TIMEOUT,
         needs_approval: false,
         function: Box::new(move |arguments, caller| Box::pin(function(arguments, caller))),
-        validator: OnceLock::new(),
+        schema: OnceLock::new(),
     }
 }
 
 impl FunctionTool {
-    fn validator(&self) -> Result<&Validator, String> {
-        let validator = self.validator.get_or_init(|| {
-            jsonschema::validator_for(&self.spec.parameters).map_err(|error| {
+    fn schema(&self) -> Result<&ArgumentSchema, String> {
+        let schema = self.schema.get_or_init(|| {
+            ArgumentSchema::compile(&self.spec.parameters).map_err(|error| {
                 format!("the schema of the tool `{}` is not valid: {error}", self.spec.name)
             })
         });
-        validator.as_ref().map_err(Clone::clone)
+        schema.as_ref().map_err(Clone::clone)
     }
+}
+
+/// A compiled schema of arguments.
+struct ArgumentSchema {
+    schemas: Schemas,
+    index: SchemaIndex,
+}
+
+impl ArgumentSchema {
+    /// Compiles a schema. References to other documents are refused.
+    fn compile(schema: &Value) -> Result<Self, String> {
+        const URL: &str = "http://tool.invalid/arguments.json";
+        let mut compiler = Compiler::new();
+        compiler.set_default_draft(Draft::V2020_12);
+        // Without a scheme, it loads nothing. The default would read files.
+        compiler.use_loader(Box::new(SchemeUrlLoader::new()));
+        let mut schemas = Schemas::new();
+        let text = |error: CompileError| format!("{error:#}");
+        compiler.add_resource(URL, schema.clone()).map_err(text)?;
+        let index = compiler.compile(URL, &mut schemas).map_err(text)?;
+        Ok(Self { schemas, index })
+    }
+
+    /// Returns the first faults of the arguments, each after its place.
+    fn faults(&self, arguments: &Value) -> Vec<String> {
+        let mut faults = Vec::new();
+        if let Err(error) = self.schemas.validate(arguments, self.index) {
+            collect_faults(&error, &mut faults);
+        }
+        faults
+    }
+}
+
+fn collect_faults(error: &ValidationError<'_, '_>, faults: &mut Vec<String>) {
+    if faults.len() == MAX_FAULTS {
+        return;
+    }
+    if !error.causes.is_empty() {
+        error.causes.iter().for_each(|cause| collect_faults(cause, faults));
+        return;
+    }
+    // Not the value itself: it may be long.
+    let fault = match &error.kind {
+        ErrorKind::Pattern { want, .. } => format!("does not match the pattern `{want}`"),
+        ErrorKind::Format { want, .. } => format!("is not a valid {want}"),
+        kind => kind.to_string(),
+    };
+    faults.push(match error.instance_location.to_string().as_str() {
+        "" => fault,
+        place => format!("{place}: {fault}"),
+    });
 }
 
 #[async_trait]
@@ -116,15 +170,7 @@ impl Tool for FunctionTool {
     }
 
     async fn call(&self, arguments: Value, caller: &Caller) -> Result<Value, String> {
-        let faults: Vec<_> = self
-            .validator()?
-            .iter_errors(&arguments)
-            .take(MAX_FAULTS)
-            .map(|fault| match fault.instance_path().as_str() {
-                "" => fault.masked().to_string(),
-                path => format!("{path}: {}", fault.masked()),
-            })
-            .collect();
+        let faults = self.schema()?.faults(&arguments);
         if !faults.is_empty() {
             return Err(format!("the arguments do not fit: {}", faults.join("; ")));
         }
@@ -132,7 +178,7 @@ impl Tool for FunctionTool {
     }
 
     fn check(&self) -> Result<(), String> {
-        self.validator().map(drop)
+        self.schema().map(drop)
     }
 }
 

@@ -213,7 +213,7 @@ async fn a_tool_that_fails_or_panics_ends_nothing() {
 }
 
 #[tokio::test]
-async fn tools_that_make_no_sense() {
+async fn invalid_tools() {
     for name in ["", "has blank", "ünïcode", &"x".repeat(65)] {
         let tool = tool::function(name, "Bad.", |(): ()| async { Ok::<_, String>(()) });
         let (chat, model) = chat_with(vec![tool], vec![]);
@@ -222,16 +222,29 @@ async fn tools_that_make_no_sense() {
     }
     let (chat, _) = chat_with(vec![search(), search()], vec![]);
     assert!(chat.run("hi").await.unwrap_err().to_string().contains("two tools"));
-    let mut wrong = search();
-    wrong.spec.parameters = serde_json::json!({"type": "no type"});
-    let (chat, _) = chat_with(vec![wrong], vec![]);
-    assert!(
-        chat.run("hi")
-            .await
-            .unwrap_err()
-            .to_string()
-            .contains("the schema of the tool `search` is not valid")
-    );
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("schema.json");
+    std::fs::write(&file, "{}").unwrap();
+    let reference = format!("file://{}", file.display());
+    for (schema, is_valid) in [
+        (serde_json::json!({"type": "no type"}), false),
+        (serde_json::json!("no schema"), false),
+        // A schema must not read files, even if they exist.
+        (serde_json::json!({"$ref": reference}), false),
+        // Control: a reference within the schema.
+        (serde_json::json!({"$ref": "#/$defs/any", "$defs": {"any": {}}}), true),
+    ] {
+        let mut tool = search();
+        tool.spec.parameters = schema.clone();
+        let (chat, _) = chat_with(vec![tool], vec![]);
+        let error = chat.run("hi").await.err().map(|error| error.to_string());
+        let expected = "the schema of the tool `search` is not valid";
+        let is_expected = match &error {
+            Some(error) => !is_valid && error.contains(expected),
+            None => is_valid,
+        };
+        assert!(is_expected, "{schema}: {error:?}");
+    }
 }
 
 /// Some servers use the same id for all calls of a message.
