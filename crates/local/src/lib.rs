@@ -11,12 +11,6 @@
 //!
 //! Control groups enforce the limits where they can be made; elsewhere the host watches the cell.
 //!
-//! ```text
-//!  LocalExecutor ─► launcher/client.rs ═ socket ═► launcher ─► first process ─► driver
-//!       │                                          (child of the keeper; one thread each)
-//!       └─ levels: a whole cell of each level, as a test
-//! ```
-//!
 //! At `landlock` and at `none` (only if named) the cell is a directory of the host. Its driver is
 //! not process 1 but collects the orphans below it, and the launcher kills by walking the tree of
 //! processes, stopped first.
@@ -34,6 +28,27 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # How a cell is made
+//!
+//! ```text
+//! host                                 │ launcher
+//!                                      │
+//! LocalExecutor ─► Launcher ═ socket ══╪═► keeper ─► launcher ─► first process ─► driver
+//!       │          (client.rs)         │
+//!       └─► LocalCell ─► Watch         │
+//! ```
+//!
+//! - `executor.rs` opens sessions, `levels.rs` tests the levels, `interpreter.rs` finds Python
+//!   without running anything, `packages.rs` installs wheels through the cache.
+//! - `launcher/`: the launcher is this program, started once more; it has one thread, so after a
+//!   fork it may do anything. Its keeper cleans up if it is killed.
+//! - `inside/`: the steps of a first process, in this order: what it sees (`root.rs`, by
+//!   `plan.rs`), its network, its rights, the files it can touch (Landlock, `files.rs`), and the
+//!   calls it can make (seccomp, `calls.rs`), which comes last.
+//! - `watch/` measures from outside what no control group (`groups/`) counts.
+//! - `beneath.rs` reaches files that programs may replace by links at the same time.
+//! - `sys/` contains all unsafe code.
 #![cfg(target_os = "linux")]
 
 mod beneath;

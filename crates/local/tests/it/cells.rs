@@ -65,3 +65,20 @@ pub fn open_directory() -> tempfile::TempDir {
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     directory
 }
+
+/// Functions for raw system calls by their numbers, which for new calls are the same on all
+/// machines.
+pub const RAW: &str = r#"
+import ctypes, errno, os, struct
+libc = ctypes.CDLL(None, use_errno=True)
+def raw(number, *arguments):
+    ctypes.set_errno(0)
+    result = libc.syscall(ctypes.c_long(number), *arguments)
+    return 'done' if result >= 0 else errno.errorcode[ctypes.get_errno()]
+def attempt(act):
+    try:
+        act()
+        return 'done'
+    except OSError as error:
+        return errno.errorcode[error.errno]
+"#;

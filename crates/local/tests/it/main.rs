@@ -5,8 +5,11 @@
 mod attacks;
 mod cells;
 mod conformance;
+mod evasion;
 mod levels;
 mod packages;
+mod random_ends;
 mod remains;
+mod traces;
 mod unprivileged;
 mod walls;

@@ -100,36 +100,8 @@ impl ModelEntry<'_> {
                     ..self.openai(provider.telemetry_name, access, model)
                 })
             }
-            ProviderApi::Anthropic => {
-                let (config, default) = (self.config, Anthropic::new(model));
-                Arc::new(Anthropic {
-                    provider: provider.telemetry_name.to_owned(),
-                    base_url: access.base_url,
-                    key: access.key,
-                    key_variable: access.key_variable,
-                    sees_images: config.sees_images.unwrap_or(default.sees_images),
-                    price: config.price,
-                    prices: self.prices.clone(),
-                    stream: config.stream.unwrap_or(default.stream),
-                    parameters: config.parameters.clone(),
-                    connection: Connection::new(transport(config, Transport::default())),
-                    ..default
-                })
-            }
-            ProviderApi::Ollama => {
-                let (config, default) = (self.config, Ollama::new(model));
-                Arc::new(Ollama {
-                    provider: provider.telemetry_name.to_owned(),
-                    base_url: access.base_url,
-                    key: access.key,
-                    sees_images: config.sees_images.unwrap_or(default.sees_images),
-                    price: config.price.unwrap_or(Price::FREE),
-                    stream: config.stream.unwrap_or(default.stream),
-                    parameters: config.parameters.clone(),
-                    connection: Connection::new(transport(config, Transport::default())),
-                    ..default
-                })
-            }
+            ProviderApi::Anthropic => Arc::new(self.anthropic(provider, access, model)),
+            ProviderApi::Ollama => Arc::new(self.ollama(provider, access, model)),
         })
     }
 
@@ -186,6 +158,38 @@ impl ModelEntry<'_> {
             sees_images: config.sees_images.unwrap_or(default.sees_images),
             price: config.price,
             prices: self.prices.clone(),
+            stream: config.stream.unwrap_or(default.stream),
+            parameters: config.parameters.clone(),
+            connection: Connection::new(transport(config, Transport::default())),
+            ..default
+        }
+    }
+
+    fn anthropic(&self, provider: &Provider, access: Access, model: String) -> Anthropic {
+        let (config, default) = (self.config, Anthropic::new(model));
+        Anthropic {
+            provider: provider.telemetry_name.to_owned(),
+            base_url: access.base_url,
+            key: access.key,
+            key_variable: access.key_variable,
+            sees_images: config.sees_images.unwrap_or(default.sees_images),
+            price: config.price,
+            prices: self.prices.clone(),
+            stream: config.stream.unwrap_or(default.stream),
+            parameters: config.parameters.clone(),
+            connection: Connection::new(transport(config, Transport::default())),
+            ..default
+        }
+    }
+
+    fn ollama(&self, provider: &Provider, access: Access, model: String) -> Ollama {
+        let (config, default) = (self.config, Ollama::new(model));
+        Ollama {
+            provider: provider.telemetry_name.to_owned(),
+            base_url: access.base_url,
+            key: access.key,
+            sees_images: config.sees_images.unwrap_or(default.sees_images),
+            price: config.price.unwrap_or(Price::FREE),
             stream: config.stream.unwrap_or(default.stream),
             parameters: config.parameters.clone(),
             connection: Connection::new(transport(config, Transport::default())),

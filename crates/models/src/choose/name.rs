@@ -59,59 +59,68 @@ impl FromStr for ModelName {
 
     fn from_str(name: &str) -> Result<Self, ModelError> {
         let name = name.trim();
-        let invalid = |why: String| ModelError::Start {
-            what: format!("`{name}` is not the name of a model: {why}"),
-            source: None,
-        };
-        if let Some(path) = name.strip_prefix("local:") {
-            return match path.trim() {
-                "" => Err(invalid(
-                    "write the path of a GGUF file after `local:`, or only `local`".to_owned(),
-                )),
-                path => Ok(ModelName::Local(LocalModel::File(PathBuf::from(path)))),
-            };
-        }
         if name == "local" {
             return Ok(ModelName::Local(LocalModel::Default));
         }
-        if name.starts_with("http://") || name.starts_with("https://") {
-            return match name.split_once('#') {
-                Some((base_url, model)) if !model.is_empty() => {
-                    Ok(ModelName::Server { base_url: base_url.to_owned(), model: model.to_owned() })
+        if let Some(path) = name.strip_prefix("local:") {
+            return match path.trim() {
+                "" => {
+                    Err(invalid(name, "write the path of a GGUF file after `local:`, or `local`"))
                 }
-                // The message omits the name: an address may hold a password.
-                _ => Err(ModelError::Start {
-                    what:
-                        "an address alone is not the name of a model: write the model after `#`, \
-                           as in `http://127.0.0.1:8080/v1#qwen2.5-coder`"
-                            .to_owned(),
-                    source: None,
-                }),
+                path => Ok(ModelName::Local(LocalModel::File(PathBuf::from(path)))),
             };
         }
-        if let Some((before, model)) = name.split_once('/')
-            && let Some(provider) = PROVIDERS.iter().find(|provider| provider.name == before)
-        {
-            return match model {
-                "" => Err(invalid(format!("write the model after `{before}/`"))),
-                model => Ok(ModelName::Provided { provider, model: model.to_owned() }),
-            };
+        if name.starts_with("http://") || name.starts_with("https://") {
+            return server_model(name);
         }
-        let has_prefix =
-            |provider: &&Provider| provider.prefixes.iter().any(|prefix| name.starts_with(prefix));
-        if let Some(provider) = PROVIDERS.iter().find(has_prefix) {
-            return Ok(ModelName::Provided { provider, model: name.to_owned() });
-        }
-        if name.to_ascii_lowercase().ends_with(".gguf") {
-            return Err(invalid(format!("write `local:{name}` for a file")));
-        }
-        let names: Vec<&str> = PROVIDERS.iter().map(|provider| provider.name).collect();
-        Err(invalid(format!(
-            "write PROVIDER/MODEL with one of {}; or URL#MODEL for another server; or `local`, or \
-             `local:FILE.gguf`",
-            names.join(", ")
-        )))
+        provided_model(name)
     }
+}
+
+fn server_model(name: &str) -> Result<ModelName, ModelError> {
+    match name.split_once('#') {
+        Some((base_url, model)) if !model.is_empty() => {
+            Ok(ModelName::Server { base_url: base_url.to_owned(), model: model.to_owned() })
+        }
+        // The message omits the name: an address may hold a password.
+        _ => Err(ModelError::Start {
+            what: "an address alone is not the name of a model: write the model after `#`, as in \
+                   `http://127.0.0.1:8080/v1#qwen2.5-coder`"
+                .to_owned(),
+            source: None,
+        }),
+    }
+}
+
+fn provided_model(name: &str) -> Result<ModelName, ModelError> {
+    if let Some((before, model)) = name.split_once('/')
+        && let Some(provider) = PROVIDERS.iter().find(|provider| provider.name == before)
+    {
+        return match model {
+            "" => Err(invalid(name, &format!("write the model after `{before}/`"))),
+            model => Ok(ModelName::Provided { provider, model: model.to_owned() }),
+        };
+    }
+    let has_prefix =
+        |provider: &&Provider| provider.prefixes.iter().any(|prefix| name.starts_with(prefix));
+    if let Some(provider) = PROVIDERS.iter().find(has_prefix) {
+        return Ok(ModelName::Provided { provider, model: name.to_owned() });
+    }
+    if name.to_ascii_lowercase().ends_with(".gguf") {
+        return Err(invalid(name, &format!("write `local:{name}` for a file")));
+    }
+    let names: Vec<&str> = PROVIDERS.iter().map(|provider| provider.name).collect();
+    let advice = format!(
+        "write PROVIDER/MODEL with one of {}; or URL#MODEL for another server; or `local`, or \
+         `local:FILE.gguf`",
+        names.join(", ")
+    );
+    Err(invalid(name, &advice))
+}
+
+fn invalid(name: &str, advice: &str) -> ModelError {
+    let what = format!("`{name}` is not the name of a model: {advice}");
+    ModelError::Start { what, source: None }
 }
 
 impl fmt::Display for ModelName {

@@ -53,10 +53,10 @@ pub fn broken_answer(call: &PreparedCall<'_>, error: AnswerError, received: &str
             AttemptError::permanent(malformed(call, &error.to_string()))
         }
         AnswerError::Body(BodyError::Late(after)) if received.is_empty() => {
-            AttemptError::permanent(late(call, after))
+            AttemptError::permanent(timeout_error(call, after))
         }
         AnswerError::Body(BodyError::Idle(after)) if received.is_empty() => {
-            AttemptError::transient(late(call, after))
+            AttemptError::transient(timeout_error(call, after))
         }
         AnswerError::Body(error) => AttemptError::transient(interrupted(Some(Box::new(error)))),
     }
@@ -72,7 +72,7 @@ pub fn refused(call: &PreparedCall<'_>, refusal: &Refusal, wait: Option<Duration
 }
 
 /// The error for a call that took too long.
-pub fn late(call: &PreparedCall<'_>, after: Duration) -> ModelError {
+pub fn timeout_error(call: &PreparedCall<'_>, after: Duration) -> ModelError {
     ModelError::Timeout { provider: call.provider.to_owned(), after }
 }
 

@@ -3,18 +3,20 @@
 use std::time::SystemTime;
 
 use backon::{ExponentialBuilder, Retryable};
+use bytes::Bytes;
 use cellblock_agents::{ModelError, TextSink};
+use futures_util::Stream;
 use reqwest::{Client, Method, Request, header::CONTENT_TYPE};
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument, Span, field};
 
 use super::{
-    body,
+    body::{self, BodyError},
     call::{Call, PreparedCall},
-    failure::{AttemptError, broken_answer, late, no_response, redirected, refused},
-    framing::{self, Assemble, Framing},
+    failure::{AttemptError, broken_answer, no_response, redirected, refused, timeout_error},
+    framing::{self, AnswerError, Assemble, Framing, OnText},
     refusal::{Refusal, retry_after},
-    transport::from_now,
+    transport::{Transport, from_now},
 };
 
 /// The maximum of bytes that are read of an error's body.
@@ -53,19 +55,14 @@ pub async fn send(
         async move {
             let turn = call.connection.wait_for_turn();
             if number > 1 && timeout_at(deadline, turn).await.is_err() {
-                return Err(AttemptError::permanent(late(call, transport.timeout)));
+                return Err(AttemptError::permanent(timeout_error(call, transport.timeout)));
             }
             attempt(call, client, deadline, new_answer(), on_text).await
         }
         .instrument(span)
     };
-    let delays = ExponentialBuilder::new()
-        .with_min_delay(transport.first_delay)
-        .with_max_delay(transport.max_delay)
-        .with_max_times(transport.retries as usize)
-        .with_jitter();
     attempt
-        .retry(delays)
+        .retry(delays(transport))
         .sleep(tokio::time::sleep)
         .when(|failure: &AttemptError| failure.retry)
         .adjust(|failure, delay| {
@@ -81,6 +78,14 @@ pub async fn send(
         .map_err(|failure| failure.error)
 }
 
+fn delays(transport: &Transport) -> ExponentialBuilder {
+    ExponentialBuilder::new()
+        .with_min_delay(transport.first_delay)
+        .with_max_delay(transport.max_delay)
+        .with_max_times(transport.retries as usize)
+        .with_jitter()
+}
+
 async fn attempt(
     call: &PreparedCall<'_>,
     client: &Client,
@@ -93,7 +98,7 @@ async fn attempt(
     *request.headers_mut() = call.headers.clone();
     *request.body_mut() = Some(call.body.clone().into());
     let response = match timeout_at(deadline, client.execute(request)).await {
-        Err(_) => return Err(AttemptError::permanent(late(call, transport.timeout))),
+        Err(_) => return Err(AttemptError::permanent(timeout_error(call, transport.timeout))),
         Ok(Err(error)) => return Err(no_response(call, error)),
         Ok(Ok(response)) => response,
     };
@@ -110,6 +115,11 @@ async fn attempt(
         let wait = retry_after(&headers, SystemTime::now());
         return Err(refused(call, &Refusal::from_body(status, &body), wait));
     }
+    let media_type = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
+    // A server that cannot stream answers at once, even if a stream was requested. A web page is
+    // no stream either.
+    let is_whole =
+        media_type.starts_with(b"application/json") || media_type.starts_with(b"text/html");
     let mut was_heard = false;
     let mut notify = |text: &str| {
         if let Some(on_text) = on_text.filter(|_| !text.is_empty()) {
@@ -117,28 +127,31 @@ async fn attempt(
             on_text(text);
         }
     };
-    // A server that cannot stream answers at once, even if a stream was requested. A web page is
-    // no stream either.
-    let media_type = headers.get(CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
-    let at_once =
-        media_type.starts_with(b"application/json") || media_type.starts_with(b"text/html");
-    let result = match call.framing {
-        Framing::Events if !at_once => framing::read_events(&mut *answer, bytes, &mut notify).await,
-        // Lines of JSON are often labelled as JSON, and an answer at once is one such line.
-        Framing::Lines => framing::read_lines(&mut *answer, bytes, &mut notify).await,
-        Framing::Whole | Framing::Events => {
-            let result = framing::read_whole(&mut *answer, bytes).await;
-            if result.is_ok() {
-                notify(answer.text());
-            }
-            result
-        }
-    };
-    match result {
+    match read_answer(call.framing, is_whole, &mut *answer, bytes, &mut notify).await {
         Ok(()) => Ok(answer),
         Err(error) => {
             let failure = broken_answer(call, error, answer.text());
             Err(AttemptError { retry: failure.retry && !was_heard, ..failure })
+        }
+    }
+}
+
+/// Assembles an answer. `is_whole` is true if the server labels it as one document.
+async fn read_answer(
+    framing: Framing,
+    is_whole: bool,
+    answer: &mut dyn Assemble,
+    bytes: impl Stream<Item = Result<Bytes, BodyError>>,
+    on_text: &mut OnText<'_>,
+) -> Result<(), AnswerError> {
+    match framing {
+        Framing::Events if !is_whole => framing::read_events(answer, bytes, on_text).await,
+        // Lines of JSON are often labelled as JSON, and an answer at once is one such line.
+        Framing::Lines => framing::read_lines(answer, bytes, on_text).await,
+        Framing::Whole | Framing::Events => {
+            framing::read_whole(answer, bytes).await?;
+            on_text(answer.text());
+            Ok(())
         }
     }
 }

@@ -123,18 +123,8 @@ impl Server {
         // Ended first, so that its standard error is complete.
         drop(process);
         let errors = reader.join().unwrap_or_default();
-        let why = String::from_utf8_lossy(&errors).trim().to_owned();
-        Err(ModelError::Start {
-            what: match read {
-                Err(_) => {
-                    format!("the local model did not start within {:?}", options.start_timeout)
-                }
-                Ok(_) => {
-                    format!("the local model `{}` does not start{}", model.display(), advice(&why))
-                }
-            },
-            source: (!why.is_empty()).then(|| why.into()),
-        })
+        let timeout = read.is_err().then_some(options.start_timeout);
+        Err(start_error(&model, timeout, &errors))
     }
 
     /// Waits a moment for the process to end. The connections of a dying process close before it is
@@ -207,6 +197,17 @@ fn read_tail(mut stderr: ChildStderr) -> Vec<u8> {
         tail.drain(..excess);
     }
     tail
+}
+
+/// Returns the error for a server that did not start, with its standard error as the cause.
+/// `timeout` is the time after which it was given up.
+fn start_error(model: &Path, timeout: Option<Duration>, errors: &[u8]) -> ModelError {
+    let errors = String::from_utf8_lossy(errors).trim().to_owned();
+    let what = match timeout {
+        Some(timeout) => format!("the local model did not start within {timeout:?}"),
+        None => format!("the local model `{}` does not start{}", model.display(), advice(&errors)),
+    };
+    ModelError::Start { what, source: (!errors.is_empty()).then(|| errors.into()) }
 }
 
 /// Returns advice for common failures.
