@@ -1,14 +1,14 @@
-//! Where the user's cache is.
+//! The location of the user's cache.
 
 use std::{ffi::OsString, path::PathBuf};
 
 use cellblock_exec::{Error, Result};
 
-/// The user's cache directory: `$CELLBLOCK_CACHE`, else `$XDG_CACHE_HOME/cellblock`, else `~/.cache/cellblock`. It is not
-/// made by this.
+/// Returns the user's cache directory: `$CELLBLOCK_CACHE`, else `$XDG_CACHE_HOME/cellblock`, else
+/// `~/.cache/cellblock`. The directory is not created.
 ///
 /// # Errors
-/// [`Error::Invalid`] when none of these variables and no home directory is set.
+/// [`Error::Invalid`] when neither these variables nor `HOME` are set.
 pub fn user_directory() -> Result<PathBuf> {
     from_variables(|name| std::env::var_os(name))
 }
@@ -34,7 +34,7 @@ mod tests {
         let all = [("CELLBLOCK_CACHE", "/a"), ("XDG_CACHE_HOME", "/b"), ("HOME", "/c")];
         let expected = ["/a", "/b/cellblock", "/c/.cache/cellblock"];
         for (first, expected) in expected.into_iter().enumerate() {
-            // The ones before are not set, or empty.
+            // The variables before it are unset or empty.
             for unset in [None, Some("")] {
                 let found = from_variables(|name| {
                     let (at, (_, value)) =

@@ -1,4 +1,7 @@
-//! An object's index: the hash of every file, and what tells that a file is untouched.
+//! An object's index: the hash of every file, and its stamp, which shows that it is unchanged.
+//!
+//! Hashing an object means reading hundreds of megabytes. So a file is hashed when the object is made
+//! and, later, only when its stamp has changed or the caller asks for it ([`Rehash::All`]).
 
 use std::{
     fs::{self, File},
@@ -10,77 +13,64 @@ use std::{
 use cellblock_exec::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    installed::files,
-    objects::{Care, storage},
-};
+use crate::{error::storage_error, files::visit_files, stamp::Stamp};
 
-/// The name of an object's index.
-pub(crate) const INDEX: &str = "object.json";
+/// The name of an object's index in its directory.
+pub const INDEX: &str = "object.json";
 
-/// An object's index.
+/// The files of an object with their hashes.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Index {
-    pub(crate) files: Vec<IndexedFile>,
+pub struct Index {
+    /// Sorted by name.
+    pub files: Vec<IndexedFile>,
 }
 
+/// A file of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct IndexedFile {
-    /// Its path in the object, with `/`.
-    pub(crate) name: String,
+pub struct IndexedFile {
+    /// The path in the object, with `/`.
+    pub name: String,
     blake3: String,
-    /// Its permissions; `None` in an index of an earlier version.
+    /// The permissions; `None` in an index that an earlier version wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mode: Option<u32>,
-    /// The file as it was when its hash was last known to be right.
+    /// The stamp of the file when its hash was last known to be right.
     stamp: Stamp,
 }
 
-/// What tells that a file is untouched, short of reading it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Stamp {
-    bytes: u64,
-    inode: u64,
-    modified: (i64, i64),
-    /// The change time, which programs cannot set back. Not of shared files: each new link changes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    changed: Option<(i64, i64)>,
-}
-
-impl Stamp {
-    pub(crate) fn of(metadata: &fs::Metadata, use_of: Use) -> Self {
-        Self {
-            bytes: metadata.len(),
-            inode: metadata.ino(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (use_of == Use::Private).then(|| (metadata.ctime(), metadata.ctime_nsec())),
-        }
-    }
-
-    fn use_of(&self) -> Use {
-        if self.changed.is_some() { Use::Private } else { Use::Shared }
-    }
-}
-
-/// Who uses the files of an object.
+/// The programs that use the files of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Use {
-    /// Only we.
+pub enum Sharing {
+    /// Only this program and its user.
     Private,
-    /// Programs in sandboxes, too: to be read by all and written by none, and linked to from elsewhere.
+    /// Programs in sandboxes, too: all may read the files, none may write them, and links are made to
+    /// them.
     Shared,
 }
 
+/// The files whose hashes a check computes again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rehash {
+    /// Files whose size, inode or times have changed.
+    Touched,
+    /// All files.
+    All,
+}
+
 impl IndexedFile {
-    /// Gives a shared file its permissions back: a program that runs as the user may have changed
-    /// them by a link. Returns whether they were others.
-    fn repair_rights(&self, path: &Path, found: &fs::Metadata) -> Result<bool> {
-        if self.stamp.use_of() == Use::Private {
+    fn sharing(&self) -> Sharing {
+        if self.stamp.changed.is_some() { Sharing::Private } else { Sharing::Shared }
+    }
+
+    /// Restores the permissions of a shared file, which a program that runs as the user may have
+    /// changed through a link. Returns true if they had been changed.
+    fn repair_permissions(&self, path: &Path, found: &fs::Metadata) -> Result<bool> {
+        if self.sharing() == Sharing::Private {
             return Ok(false);
         }
         if found.uid() != nix::unistd::geteuid().as_raw() {
             let why = io::Error::other("it belongs to another user");
-            return Err(storage("trust", path, why));
+            return Err(storage_error("trust", path, why));
         }
         let mode = found.mode() & 0o7777;
         let right = self.mode.unwrap_or(0o444 | mode & 0o111);
@@ -88,35 +78,36 @@ impl IndexedFile {
             return Ok(false);
         }
         fs::set_permissions(path, fs::Permissions::from_mode(right))
-            .map_err(|source| storage("protect", path, source))?;
+            .map_err(|source| storage_error("protect", path, source))?;
         Ok(true)
     }
 }
 
 impl Index {
-    /// Reads the index of the object at `object`.
-    pub(crate) fn read(object: &Path) -> Result<Self> {
+    /// Reads the index of the object in the directory `object`.
+    pub fn read(object: &Path) -> Result<Self> {
         let path = object.join(INDEX);
-        let text = fs::read(&path).map_err(|source| storage("read", &path, source))?;
-        serde_json::from_slice(&text).map_err(|source| storage("understand", &path, source.into()))
+        let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
+        serde_json::from_slice(&text)
+            .map_err(|source| storage_error("understand", &path, source.into()))
     }
 
-    /// Looks whether the files of the object are what the index says. Tells whether stamps have changed.
-    pub(crate) fn check(&mut self, object: &Path, care: Care) -> Result<bool> {
+    /// Checks that the files of the object are what the index says. Returns true if stamps have
+    /// changed, so that the index should be written again.
+    pub fn check(&mut self, object: &Path, rehash: Rehash) -> Result<bool> {
         let mut restamped = false;
         for file in &mut self.files {
             let path = object.join(&file.name);
-            let metadata = fs::metadata(&path).map_err(|source| storage("read", &path, source))?;
-            let stamp = Stamp::of(&metadata, file.stamp.use_of());
-            let repaired = file.repair_rights(&path, &metadata)?;
-            if care == Care::Hashes || stamp != file.stamp || repaired {
-                let hash = hash_file(&path).map_err(|source| storage("read", &path, source))?;
+            let metadata =
+                fs::metadata(&path).map_err(|source| storage_error("read", &path, source))?;
+            let stamp = stamp(&metadata, file.sharing());
+            let repaired = file.repair_permissions(&path, &metadata)?;
+            if rehash == Rehash::All || stamp != file.stamp || repaired {
+                let hash =
+                    hash_file(&path).map_err(|source| storage_error("read", &path, source))?;
                 if hash != file.blake3 {
-                    return Err(storage(
-                        "trust",
-                        &path,
-                        io::Error::other("its content is not what was stored"),
-                    ));
+                    let why = io::Error::other("its content is not what was stored");
+                    return Err(storage_error("trust", &path, why));
                 }
                 restamped |= stamp != file.stamp;
                 file.stamp = stamp;
@@ -125,27 +116,29 @@ impl Index {
         Ok(restamped)
     }
 
-    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+    /// Writes the index to the file `path`.
+    pub fn write(&self, path: &Path) -> io::Result<()> {
         fs::write(path, serde_json::to_vec_pretty(self)?)
     }
 }
 
-/// Writes the index of a finished directory, and makes sure that all of it is on disk.
-pub(crate) fn seal(directory: &Path, use_of: Use) -> io::Result<()> {
+/// Sets the permissions of all files in a finished directory, writes its index, and flushes all of it
+/// to disk.
+pub fn seal(directory: &Path, sharing: Sharing) -> io::Result<()> {
     let mut indexed = Vec::new();
     let mut directories = vec![directory.to_owned()];
-    files(directory, &mut |name, path| {
+    visit_files(directory, &mut |name, path| {
         let file = File::open(path)?;
-        let mode = match use_of {
-            Use::Private => 0o600,
-            Use::Shared if file.metadata()?.mode() & 0o111 != 0 => 0o555,
-            Use::Shared => 0o444,
+        let mode = match sharing {
+            Sharing::Private => 0o600,
+            Sharing::Shared if file.metadata()?.mode() & 0o111 != 0 => 0o555,
+            Sharing::Shared => 0o444,
         };
         file.set_permissions(fs::Permissions::from_mode(mode))?;
-        if use_of == Use::Private {
+        if sharing == Sharing::Private {
             file.sync_all()?;
         }
-        let stamp = Stamp::of(&file.metadata()?, use_of);
+        let stamp = stamp(&file.metadata()?, sharing);
         let blake3 = hash_file(path)?;
         indexed.push(IndexedFile { name: name.to_owned(), blake3, mode: Some(mode), stamp });
         if let Some(parent) =
@@ -158,13 +151,20 @@ pub(crate) fn seal(directory: &Path, use_of: Use) -> io::Result<()> {
     indexed.sort_by(|a, b| a.name.cmp(&b.name));
     let index = directory.join(INDEX);
     Index { files: indexed }.write(&index)?;
-    match use_of {
-        Use::Private => {
+    match sharing {
+        Sharing::Private => {
             File::open(&index)?.sync_all()?;
             directories.iter().try_for_each(|directory| File::open(directory)?.sync_all())
         }
-        // Thousands of small files: one by one it would take seconds.
-        Use::Shared => Ok(nix::unistd::syncfs(File::open(&index)?)?),
+        // Thousands of small files: to flush them one by one would take seconds.
+        Sharing::Shared => Ok(nix::unistd::syncfs(File::open(&index)?)?),
+    }
+}
+
+fn stamp(metadata: &fs::Metadata, sharing: Sharing) -> Stamp {
+    match sharing {
+        Sharing::Private => Stamp::new(metadata),
+        Sharing::Shared => Stamp::without_change_time(metadata),
     }
 }
 

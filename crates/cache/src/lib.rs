@@ -1,28 +1,25 @@
-//! The user's cache directory, and packages installed into it by the user's own installer.
+//! The user's cache directory: immutable objects, each made once.
 //!
-//! What is expensive to make is made once and kept as an immutable object ([`Objects`]): guests, compiled code and memory
-//! images of the WebAssembly executor, and sets of packages. Packages come through the user's own uv or pip
-//! ([`Installer`]), as wheels only, so that none of their code runs on this machine outside of a sandbox: for a guest, or
-//! for a Python interpreter of this machine ([`wheels`]). A name can be given to such a set, and kept
-//! ([`environments`]).
+//! Whatever is expensive to make is kept here as an object ([`Objects`]): guests, compiled code and
+//! memory images of the WebAssembly executor, sets of packages, the local model. An object is named
+//! by a hash of everything that it is made from ([`object_id`]), so it never becomes outdated.
+//!
+//! A program gets an object's files by its directory ([`Objects::hold`]) or by links or copies in a
+//! directory of its own ([`Objects::link_into`], [`Objects::copy_into`]).
 
 mod directory;
-pub mod environments;
+mod error;
+mod files;
 mod index;
-mod installed;
-mod installer;
-mod interpreter;
 mod links;
 mod objects;
-#[cfg(any(test, feature = "testing"))]
-pub mod rerun;
+mod stamp;
 mod temporary;
-pub mod wheels;
 
 pub use directory::user_directory;
-pub use installed::{Package, files, installed};
-pub use installer::{Fit, Installer, Installers, Job};
-pub use interpreter::Interpreter;
-pub use links::Held;
-pub use objects::{Care, Objects, object_id, storage};
-pub use temporary::Temporary;
+pub use error::storage_error;
+pub use files::visit_files;
+pub use index::Rehash;
+pub use objects::{HeldObject, ObjectLock, Objects, object_id};
+pub use stamp::Stamp;
+pub use temporary::TemporaryDirectory;

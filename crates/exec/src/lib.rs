@@ -3,6 +3,8 @@
 //!
 //! This crate knows no backend. It starts no program, opens no socket and prints nothing.
 
+use std::{future::Future, pin::Pin};
+
 pub mod auto;
 mod block;
 mod capture;
@@ -43,3 +45,9 @@ pub use result::{
 };
 /// Ends an execution early; see [`ExecutionRequest::cancel`].
 pub use tokio_util::sync::CancellationToken;
+
+/// A boxed future, as the public entry points of the library crates return it.
+///
+/// An `async fn` is compiled again in every binary that awaits it. A function that returns a boxed future is compiled
+/// once, in the crate that defines it, so programs and tests link quickly.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

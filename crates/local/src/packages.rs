@@ -11,9 +11,10 @@ use std::{
     sync::Arc,
 };
 
-use cellblock_cache::{Interpreter, Objects, environments, storage, wheels};
+use cellblock_cache::{Objects, storage_error};
 use cellblock_driver::{Installed, Packages};
 use cellblock_exec::{Error, InstallReport, Isolation, Requirement, Result, Silent};
+use cellblock_packages::{Interpreter, environments, wheels};
 use tokio::sync::OnceCell;
 
 /// Where the sessions of an executor get packages from.
@@ -42,7 +43,7 @@ impl Source {
         environment: Option<String>,
         isolation: Isolation,
     ) -> Result<Self> {
-        let objects = Objects::at(cache)?;
+        let objects = Objects::open(cache)?;
         if let Some(name) = &environment {
             environments::read(&objects, name)?;
         }
@@ -59,14 +60,15 @@ impl Source {
     ) -> Result<wheels::WheelSet> {
         let interpreter = self
             .interpreter
-            .get_or_try_init(|| Interpreter::ask(&self.objects, &self.program))
+            .get_or_try_init(|| Interpreter::query(&self.objects, &self.program))
             .await?;
-        let wanted =
-            |requirements| wheels::Wanted { interpreter, requirements, source_builds: false };
         match &self.environment {
-            Some(name) => environments::install(&self.objects, name, wanted(new), &Silent).await,
+            Some(name) => {
+                environments::install(&self.objects, name, interpreter, new, &Silent).await
+            }
             None => {
-                wheels::install(&self.objects, wanted(&wheels::union(before, new)), &Silent).await
+                let all = wheels::union(before, new);
+                wheels::install(&self.objects, interpreter, &all, &Silent).await
             }
         }
     }
@@ -146,7 +148,7 @@ fn link(source: &Source, key: &str, into: &Path) -> Result<()> {
         }
         fs::create_dir_all(into)
     };
-    make().map_err(|source| storage("create", into, source))?;
+    make().map_err(|source| storage_error("create", into, source))?;
     match source.copies {
         true => source.objects.copy_into(key, into, &[wheels::SET]),
         false => source.objects.link_into(key, into, &[wheels::SET]),

@@ -1,7 +1,7 @@
 //! Looking whether this machine has what the executor needs.
 
-use cellblock_cache::Installer;
 use cellblock_exec::Check;
+use cellblock_packages::Installer;
 
 use crate::{memory::sys, session::NAME};
 

@@ -10,8 +10,12 @@ use std::{
     path::Path,
 };
 
-use cellblock_cache::{Fit, Installers, Job, Package, files, installed, object_id, storage};
-use cellblock_exec::{Requirement, Result, packages::PackageName};
+use cellblock_cache::{object_id, storage_error, visit_files};
+use cellblock_exec::{Requirement, Result};
+use cellblock_packages::{
+    InstalledPackage, WheelRequest, WheelTarget, install_wheels, installed_packages,
+    normalized_name,
+};
 use serde::{Deserialize, Serialize};
 use zip::{ZipWriter, write::SimpleFileOptions};
 
@@ -37,7 +41,7 @@ pub(crate) struct PackageSet {
     /// The layer's object.
     pub(crate) key: String,
     /// What is in it.
-    pub(crate) packages: Vec<Package>,
+    pub(crate) packages: Vec<InstalledPackage>,
 }
 
 impl PackageSet {
@@ -84,8 +88,9 @@ pub(crate) async fn install(
         })
         .await?;
     let path = directory.join(SET);
-    let text = fs::read(&path).map_err(|source| storage("read", &path, source))?;
-    serde_json::from_slice(&text).map_err(|source| storage("understand", &path, source.into()))
+    let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
+    serde_json::from_slice(&text)
+        .map_err(|source| storage_error("understand", &path, source.into()))
 }
 
 /// Writes down which sets a frozen session uses.
@@ -94,14 +99,15 @@ pub(crate) fn write_list(directory: &Path, sets: &[PackageSet]) -> Result<()> {
     serde_json::to_vec_pretty(sets)
         .map_err(io::Error::from)
         .and_then(|text| fs::write(&path, text))
-        .map_err(|source| storage("write", &path, source))
+        .map_err(|source| storage_error("write", &path, source))
 }
 
 /// Reads what [`write_list`] wrote.
 pub(crate) fn read_list(directory: &Path) -> Result<Vec<PackageSet>> {
     let path = directory.join(LIST);
-    let text = fs::read(&path).map_err(|source| storage("read", &path, source))?;
-    serde_json::from_slice(&text).map_err(|source| storage("understand", &path, source.into()))
+    let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
+    serde_json::from_slice(&text)
+        .map_err(|source| storage_error("understand", &path, source.into()))
 }
 
 /// Lets the installer choose, fetch and unpack; gives the directory with what it unpacked.
@@ -112,44 +118,34 @@ async fn resolve(
     requirements: &[String],
 ) -> Result<std::path::PathBuf> {
     let wheels = work.join("provided");
-    offer(&wheels, provided).map_err(|source| storage("write", &wheels, source))?;
-    let list = work.join("requirements.txt");
-    fs::write(&list, requirements.join("\n") + "\n")
-        .map_err(|source| storage("write", &list, source))?;
-    let wheels = wheels.display().to_string();
-    let mut installers = Installers::new(Fit::Pure(python));
-    while let Some(installer) = installers.next().await {
-        let target = work.join(installer.name());
-        let arguments = ["--find-links", &wheels];
-        let job = Job {
-            target: &target,
-            fit: Fit::Pure(python),
-            requirements: &list,
-            arguments: &arguments,
-        };
-        let result = installer.install(&job).await;
-        match result
-            .and_then(|()| native_module(&target).map_or(Ok(()), |file| Err(not_pure(&file))))
-        {
-            Ok(()) => return Ok(target),
-            Err(why) => installers.failed(&installer, &why),
-        }
+    offer(&wheels, provided).map_err(|source| storage_error("write", &wheels, source))?;
+    let request = WheelRequest {
+        packages: &requirements.join(" "),
+        requirements,
+        target: WheelTarget::PurePython(python),
+        arguments: &["--find-links", &wheels.display().to_string()],
+        check: refuse_native_modules,
+        progress: None,
+    };
+    install_wheels(work, request).await
+}
+
+/// Refuses packages with native modules: uv can choose a wheel for the host where a pure one exists.
+fn refuse_native_modules(directory: &Path) -> Result<(), String> {
+    match native_module(directory) {
+        Some(file) => Err(format!(
+            "it brings native code ({file}), which WebAssembly cannot load; only pure-Python \
+             wheels work here"
+        )),
+        None => Ok(()),
     }
-    Err(installers.error(&requirements.join(" ")))
 }
 
-fn not_pure(file: &str) -> String {
-    format!(
-        "it brings native code ({file}), which WebAssembly cannot load; only pure-Python wheels work here"
-    )
-}
-
-/// A native module in the tree, if there is one: uv may choose a wheel for the host where a pure one exists.
 fn native_module(directory: &Path) -> Option<String> {
     let native =
         |name: &str| [".so", ".pyd", ".dylib", ".dll"].iter().any(|ending| name.ends_with(ending));
     let mut found = None;
-    let _ = files(directory, &mut |name, _| {
+    let _ = visit_files(directory, &mut |name, _| {
         if native(name) && found.is_none() {
             found = Some(name.to_owned());
         }
@@ -162,7 +158,7 @@ fn native_module(directory: &Path) -> Option<String> {
 fn offer(directory: &Path, provided: &[(String, String)]) -> io::Result<()> {
     fs::create_dir(directory)?;
     for (name, version) in provided {
-        let escaped = normalised(name).replace('-', "_");
+        let escaped = normalized_name(name).replace('-', "_");
         let info = format!("{escaped}-{version}.dist-info");
         let mut wheel = ZipWriter::new(File::create(
             directory.join(format!("{escaped}-{version}-py3-none-any.whl")),
@@ -192,17 +188,17 @@ fn store(
     key: &str,
     asked: &str,
 ) -> Result<()> {
-    let provided: Vec<String> = provided.iter().map(|(name, _)| normalised(name)).collect();
+    let provided: Vec<String> = provided.iter().map(|(name, _)| normalized_name(name)).collect();
     let is_provided = |package: &str| provided.iter().any(|name| name == package);
     let layer = into.join(LAYER);
     let pack = || {
         let mut writer = LayerWriter::create(&layer)?;
         let mut bytes = 0;
-        files(target, &mut |name, path| {
+        visit_files(target, &mut |name, path| {
             let top = name.split('/').next().unwrap_or(name);
             let info = top.strip_suffix(".dist-info").and_then(|info| info.rsplit_once('-'));
             // The empty wheels; programs for a host's shell; bytecode of another Python.
-            if info.is_some_and(|(package, _)| is_provided(&normalised(package)))
+            if info.is_some_and(|(package, _)| is_provided(&normalized_name(package)))
                 || top == "bin"
                 || name.ends_with(".pyc")
             {
@@ -215,19 +211,14 @@ fn store(
             writer.add(name, &fs::read(path)?)
         })?;
         writer.finish()?;
-        installed(target)
+        installed_packages(target)
     };
-    let mut packages = pack().map_err(|source| storage("write", &layer, source))?;
+    let mut packages = pack().map_err(|source| storage_error("write", &layer, source))?;
     packages.retain(|package| !is_provided(&package.name));
     // A set without packages has no layer to mount; its key is kept all the same.
     let path = into.join(SET);
     serde_json::to_vec_pretty(&PackageSet { key: key.to_owned(), packages })
         .map_err(io::Error::from)
         .and_then(|text| fs::write(&path, text))
-        .map_err(|source| storage("write", &path, source))
-}
-
-/// A package's name in the form that PyPA defines; a name that is not one stays as it is.
-fn normalised(name: &str) -> String {
-    name.parse::<PackageName>().map_or_else(|_| name.to_owned(), String::from)
+        .map_err(|source| storage_error("write", &path, source))
 }

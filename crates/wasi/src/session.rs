@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use cellblock_cache::storage;
+use cellblock_cache::storage_error;
 use cellblock_exec::{
     Capture, Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation,
     Language, Limits, Outcome, Requirement, Result, Session, Usage, filename, python::HostCalls,
@@ -203,7 +203,7 @@ impl WasiSession {
     fn freeze_in_memory(&mut self) -> Result<()> {
         let Some(slot) = &mut self.slot else { return Ok(()) };
         let image = memory_file(slot)
-            .map_err(|source| storage("write", Path::new("a memory file"), source))?;
+            .map_err(|source| storage_error("write", Path::new("a memory file"), source))?;
         let image = Arc::new(image);
         slot.rebase(image.clone()).map_err(|error| lost(error.into()))?;
         self.template = Arc::new(Template::new(self.template.guest.clone(), image, 0));
@@ -363,7 +363,7 @@ impl Session for WasiSession {
         let slot = self.slot().await?;
         let mut builder = std::fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(into).map_err(|source| storage("create", into, source))?;
+        builder.create(into).map_err(|source| storage_error("create", into, source))?;
         stored::write(into, &guest, slot.bytes(), &slot.image.globals, &slot.store.data().fs)?;
         packages::write_list(into, &self.installed)
     }

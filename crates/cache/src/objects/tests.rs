@@ -1,4 +1,4 @@
-//! Whatever happens while an object is made or while it lies there, the cache stays sound.
+//! The cache stays sound, whatever happens while an object is made or while it is stored.
 
 use std::{
     cell::Cell,
@@ -9,15 +9,21 @@ use std::{
     time::Duration,
 };
 
-use super::{Care, Objects, object_id};
-use crate::{index::INDEX, rerun};
+use cellblock_exec::with_causes;
+use cellblock_rerun::{assert_passed, inside, mount_namespace, rerun};
+
+use super::{Objects, object_id};
+use crate::{
+    error::storage_error,
+    index::{INDEX, Rehash},
+};
 
 const ID: &str = "object-1";
 const CONTENT: &[u8] = b"the content of a file";
 
 fn cache() -> (tempfile::TempDir, Objects) {
     let directory = tempfile::tempdir().unwrap();
-    let objects = Objects::at(directory.path().join("cache")).unwrap();
+    let objects = Objects::open(directory.path().join("cache")).unwrap();
     (directory, objects)
 }
 
@@ -29,7 +35,7 @@ async fn make(objects: &Objects, id: &str) -> cellblock_exec::Result<PathBuf> {
 fn write(into: &Path) -> cellblock_exec::Result<()> {
     for name in ["first", "second"] {
         let path = into.join(name);
-        fs::write(&path, CONTENT).map_err(|source| super::storage("write", &path, source))?;
+        fs::write(&path, CONTENT).map_err(|source| storage_error("write", &path, source))?;
     }
     Ok(())
 }
@@ -43,22 +49,15 @@ fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// What was wrong, with its causes.
+/// The text of the error with its causes.
 fn why<T: std::fmt::Debug>(result: cellblock_exec::Result<T>) -> String {
-    let error = result.unwrap_err();
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(&error);
-    while let Some(cause) = source {
-        text += &format!(": {cause}");
-        source = cause.source();
-    }
-    text
+    with_causes(&result.unwrap_err())
 }
 
 #[tokio::test]
 async fn an_object_is_made_once() {
     let (_directory, objects) = cache();
-    assert!(!objects.check(ID, Care::Hashes).unwrap());
+    assert!(!objects.check(ID, Rehash::All).unwrap());
     let made = Cell::new(0);
     for _ in 0..3 {
         let build = async |into: &Path| {
@@ -71,13 +70,13 @@ async fn an_object_is_made_once() {
         assert_eq!(names(&path), ["first", INDEX, "second"]);
     }
     assert_eq!(made.get(), 1);
-    assert!(objects.check(ID, Care::Stamps).unwrap() && objects.check(ID, Care::Hashes).unwrap());
+    assert!(objects.check(ID, Rehash::Touched).unwrap() && objects.check(ID, Rehash::All).unwrap());
     assert!(names(&objects.root.join("tmp")).is_empty());
     assert!(objects.size(ID) > 0);
     assert!(objects.remove(ID).unwrap() > 0);
     assert_eq!(objects.remove(ID).unwrap(), 0);
     assert_eq!(objects.size(ID), 0);
-    assert!(!objects.check(ID, Care::Stamps).unwrap());
+    assert!(!objects.check(ID, Rehash::Touched).unwrap());
     assert!(names(&objects.root.join("tmp")).is_empty());
     make(&objects, ID).await.unwrap();
 }
@@ -85,8 +84,8 @@ async fn an_object_is_made_once() {
 #[tokio::test]
 async fn two_who_want_the_same_object_make_it_once() {
     let (_directory, objects) = cache();
-    // A handle of its own stands for another process: locks belong to open files, not to processes.
-    let other = Objects::at(objects.root.clone()).unwrap();
+    // A second handle stands for another process: locks belong to open files, not to processes.
+    let other = Objects::open(objects.root.clone()).unwrap();
     let (made, at_once) = (AtomicU32::new(0), AtomicU32::new(0));
     let build = async |into: &Path| {
         assert_eq!(at_once.fetch_add(1, Ordering::SeqCst), 0, "two build at once");
@@ -118,7 +117,7 @@ async fn one_who_fails_lets_the_next_one_try() {
         write(into)?;
         began.notify_one();
         tokio::time::sleep(Duration::from_millis(50)).await;
-        Err(super::storage("write", into, std::io::Error::other("out of luck")))
+        Err(storage_error("write", into, std::io::Error::other("out of luck")))
     });
     let waits = async {
         began.notified().await;
@@ -127,7 +126,7 @@ async fn one_who_fails_lets_the_next_one_try() {
     let (first, second) = tokio::join!(fails, waits);
     assert!(why(first).ends_with("out of luck"));
     second.unwrap();
-    assert!(objects.check(ID, Care::Hashes).unwrap());
+    assert!(objects.check(ID, Rehash::All).unwrap());
     assert!(names(&objects.root.join("tmp")).is_empty());
 }
 
@@ -139,7 +138,7 @@ async fn an_interrupted_build_leaves_nothing() {
         std::future::pending().await
     });
     assert!(tokio::time::timeout(Duration::from_millis(100), build).await.is_err());
-    assert!(!objects.check(ID, Care::Stamps).unwrap());
+    assert!(!objects.check(ID, Rehash::Touched).unwrap());
     assert!(
         names(&objects.root.join("objects")).is_empty()
             && names(&objects.root.join("tmp")).is_empty()
@@ -153,10 +152,10 @@ const KILLED_CACHE: &str = "CELLBLOCK_TEST_CACHE";
 #[tokio::test]
 async fn a_killed_build_leaves_only_what_the_next_one_removes() {
     if let Some(root) = std::env::var_os(KILLED_CACHE) {
-        let objects = Objects::at(root.into()).unwrap();
+        let objects = Objects::open(root.into()).unwrap();
         let build = async |into: &Path| {
             write(into)?;
-            // As a process that is killed: nothing is dropped, nothing is unlocked.
+            // Like a process that is killed: nothing is dropped, nothing is unlocked.
             std::process::abort()
         };
         objects.get_or_make(ID, build).await.unwrap();
@@ -164,9 +163,9 @@ async fn a_killed_build_leaves_only_what_the_next_one_removes() {
     }
     let (_directory, objects) = cache();
     let root = objects.root.display().to_string();
-    let output = rerun::again(KILLED, &[], &[(KILLED_CACHE, &root)]).unwrap();
+    let output = rerun(KILLED, &[], &[(KILLED_CACHE, &root)]).unwrap();
     assert!(!output.status.success());
-    assert!(!objects.check(ID, Care::Stamps).unwrap());
+    assert!(!objects.check(ID, Rehash::Touched).unwrap());
     assert_eq!(names(&objects.root.join("tmp")).len(), 1);
     tokio::time::timeout(Duration::from_secs(5), make(&objects, ID)).await.unwrap().unwrap();
     assert_eq!(names(&objects.path(ID)), ["first", INDEX, "second"]);
@@ -175,7 +174,7 @@ async fn a_killed_build_leaves_only_what_the_next_one_removes() {
 
 #[tokio::test]
 async fn damage_is_seen_and_repaired() {
-    /// What is done to the object, and what is said of it.
+    /// A name, the damage that is done to the object, and a part of the error.
     type Damage = (&'static str, fn(&Path), &'static str);
     let damages: [Damage; 9] = [
         ("a byte, with the times set back", flip_quietly, "not what was stored"),
@@ -200,18 +199,18 @@ async fn damage_is_seen_and_repaired() {
         let (_directory, objects) = cache();
         let path = make(&objects, ID).await.unwrap();
         damage(&path);
-        for check in [Care::Stamps, Care::Hashes] {
+        for check in [Rehash::Touched, Rehash::All] {
             let why = why(objects.check(ID, check));
             assert!(why.contains(said), "{what}: {why}");
         }
         make(&objects, ID).await.unwrap();
-        assert!(objects.check(ID, Care::Hashes).unwrap(), "{what}");
+        assert!(objects.check(ID, Rehash::All).unwrap(), "{what}");
         assert_eq!(fs::read(path.join("first")).unwrap(), CONTENT, "{what}");
         assert!(names(&objects.root.join("tmp")).is_empty(), "{what}");
     }
 }
 
-/// Changes a byte; size, inode and modification time stay as they were.
+/// Changes a byte but not the size, inode and modification time.
 fn flip_quietly(object: &Path) {
     let path = object.join("first");
     let before = fs::metadata(&path).unwrap();
@@ -259,13 +258,13 @@ async fn what_was_only_touched_is_good() {
     let (_directory, objects) = cache();
     let path = make(&objects, ID).await.unwrap();
     let before = fs::read(path.join(INDEX)).unwrap();
-    // A copy with other times, as after the cache was moved.
+    // A copy has other times, as after the cache was moved.
     fs::copy(path.join("first"), path.join("copy")).unwrap();
     fs::rename(path.join("copy"), path.join("first")).unwrap();
-    assert!(objects.check(ID, Care::Stamps).unwrap());
+    assert!(objects.check(ID, Rehash::Touched).unwrap());
     let after = fs::read(path.join(INDEX)).unwrap();
     assert!(before != after, "it would be hashed again each time");
-    assert!(objects.check(ID, Care::Stamps).unwrap());
+    assert!(objects.check(ID, Rehash::Touched).unwrap());
     assert_eq!(fs::read(path.join(INDEX)).unwrap(), after);
     assert!(names(&objects.root.join("tmp")).is_empty());
 }
@@ -276,21 +275,21 @@ async fn the_cache_is_its_users_alone() {
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
     let set =
         |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    // One that is made.
+    // A new cache.
     let root = directory.path().join("deep/cache");
-    let objects = Objects::at(root.clone()).unwrap();
+    let objects = Objects::open(root.clone()).unwrap();
     let path = make(&objects, ID).await.unwrap();
     for made in [&root, &root.join("objects"), &root.join("locks"), &root.join("tmp")] {
         assert_eq!(mode(made), 0o700, "{}", made.display());
     }
     assert_eq!(mode(&path.join("first")), 0o600);
-    // One that was there: others lose what they could do to it.
+    // An existing directory: others lose the right to change it.
     set(&root.join("objects"), 0o777);
     for (before, after) in
         [(0o777, 0o755), (0o770, 0o750), (0o1777, 0o1777), (0o755, 0o755), (0o700, 0o700)]
     {
         set(&root, before);
-        Objects::at(root.clone()).unwrap();
+        Objects::open(root.clone()).unwrap();
         assert_eq!((mode(&root), mode(&root.join("objects"))), (after, 0o700));
     }
 }
@@ -301,12 +300,12 @@ fn the_cache_of_another_user_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     for part in ["", "objects", "locks", "tmp"] {
         let root = directory.path().join(format!("cache-{part}"));
-        Objects::at(root.clone()).unwrap();
+        Objects::open(root.clone()).unwrap();
         if chown(root.join(part), Some(other), None).is_err() {
             println!("skipped: only root can give a directory to another user");
             return;
         }
-        let why = why(Objects::at(root));
+        let why = why(Objects::open(root));
         assert!(why.contains("belongs to another user"), "{why}");
     }
 }
@@ -317,10 +316,10 @@ fn a_cache_that_cannot_be_made_says_why() {
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
     for root in [file.clone(), file.join("below")] {
-        let why = why(Objects::at(root));
+        let why = why(Objects::open(root));
         assert!(why.starts_with("cannot create") && why.contains("directory"), "{why}");
     }
-    let why = why(Objects::at(directory.path().join("name\0")));
+    let why = why(Objects::open(directory.path().join("name\0")));
     assert!(why.starts_with("cannot create"), "{why}");
 }
 
@@ -328,9 +327,9 @@ const FULL: &str = "objects::tests::a_full_disk_leaves_the_cache_sound";
 
 #[tokio::test]
 async fn a_full_disk_leaves_the_cache_sound() {
-    if !rerun::inside() {
-        if let Some(wrapper) = rerun::namespaces() {
-            rerun::assert_passed(&rerun::again(FULL, &wrapper, &[]).unwrap());
+    if !inside() {
+        if let Some(wrapper) = mount_namespace() {
+            assert_passed(&rerun(FULL, &wrapper, &[]).unwrap());
         }
         return;
     }
@@ -341,11 +340,11 @@ async fn a_full_disk_leaves_the_cache_sound() {
         .arg(directory.path())
         .status();
     assert!(mount.unwrap().success());
-    let objects = Objects::at(directory.path().join("cache")).unwrap();
+    let objects = Objects::open(directory.path().join("cache")).unwrap();
     make(&objects, "small").await.unwrap();
     let large = objects.get_or_make(ID, async |into| {
         let path = into.join("large");
-        fs::write(&path, vec![7; 1 << 20]).map_err(|source| super::storage("write", &path, source))
+        fs::write(&path, vec![7; 1 << 20]).map_err(|source| storage_error("write", &path, source))
     });
     let full = "No space left on device";
     assert!(why(large.await).contains(full));
@@ -355,15 +354,15 @@ async fn a_full_disk_leaves_the_cache_sound() {
     for attempt in [make(&objects, ID).await, objects.get_or_make(ID, async |_| Ok(())).await] {
         assert!(why(attempt).contains(full));
     }
-    assert!(!objects.check(ID, Care::Stamps).unwrap());
-    assert!(objects.check("small", Care::Hashes).unwrap());
+    assert!(!objects.check(ID, Rehash::Touched).unwrap());
+    assert!(objects.check("small", Rehash::All).unwrap());
     assert!(
         objects.remove("small").unwrap_or_default() > 0
-            || objects.check("small", Care::Hashes).unwrap()
+            || objects.check("small", Rehash::All).unwrap()
     );
     fs::remove_file(&filler).unwrap();
     make(&objects, ID).await.unwrap();
-    assert!(objects.check(ID, Care::Hashes).unwrap());
+    assert!(objects.check(ID, Rehash::All).unwrap());
     assert!(names(&objects.root.join("tmp")).is_empty());
 }
 

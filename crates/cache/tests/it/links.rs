@@ -4,7 +4,7 @@ use std::{
     path::Path,
 };
 
-use cellblock_cache::{Care, Objects, files, storage};
+use cellblock_cache::{Objects, Rehash, storage_error, visit_files};
 
 use crate::cache;
 
@@ -26,12 +26,12 @@ async fn make(objects: &Objects) {
             }
             Ok(())
         };
-        write().map_err(|source| storage("write", into, source))
+        write().map_err(|source| storage_error("write", into, source))
     };
     objects.get_or_make_shared(ID, build).await.unwrap();
 }
 
-/// Names, modes and contents of all files.
+/// Returns the names, modes and contents of all files.
 fn tree(directory: &Path) -> Vec<(String, u32, String)> {
     let mut tree = Vec::new();
     let mut visit = |name: &str, path: &Path| {
@@ -39,7 +39,7 @@ fn tree(directory: &Path) -> Vec<(String, u32, String)> {
         tree.push((name.to_owned(), mode, fs::read_to_string(path)?));
         Ok(())
     };
-    files(directory, &mut visit).unwrap();
+    visit_files(directory, &mut visit).unwrap();
     tree
 }
 
@@ -56,15 +56,15 @@ async fn a_session_has_links_to_an_objects_files_and_cannot_write_them() {
     let inode = |path: &Path| fs::metadata(path).unwrap().ino();
     assert_eq!(inode(&session.join("module.py")), inode(&objects.path(ID).join("module.py")));
     assert_eq!(fs::metadata(session.join("deep/er")).unwrap().permissions().mode() & 0o777, 0o755);
-    // A second time changes nothing, and what the object does not have stays.
+    // A second time changes nothing, and other files stay.
     fs::write(session.join("mine.py"), "mine").unwrap();
     objects.link_into(ID, &session, &["set.json"]).unwrap();
     assert_eq!(tree(&session).len(), 4);
-    // The object's index is as it was: links do not make the cache read the files again.
+    // The object's index is unchanged: links do not make the cache hash the files again.
     let index = fs::read(objects.path(ID).join("object.json")).unwrap();
-    assert!(objects.check(ID, Care::Stamps).unwrap());
+    assert!(objects.check(ID, Rehash::Touched).unwrap());
     assert_eq!(fs::read(objects.path(ID).join("object.json")).unwrap(), index);
-    // What was linked outlives the object.
+    // The links outlive the object.
     assert!(objects.remove(ID).unwrap() > 0);
     assert_eq!(fs::read_to_string(session.join("module.py")).unwrap(), "module.py");
     assert!(objects.link_into(ID, &session, &[]).unwrap_err().to_string().contains("object.json"));
@@ -92,12 +92,12 @@ async fn damage_to_a_shared_object_is_repaired() {
         let path = objects.path(ID).join(name);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         fs::write(&path, "changed").unwrap();
-        assert!(objects.check(ID, Care::Stamps).is_err());
+        assert!(objects.check(ID, Rehash::Touched).is_err());
         make(&objects).await;
-        assert!(objects.check(ID, Care::Hashes).unwrap());
+        assert!(objects.check(ID, Rehash::All).unwrap());
         assert_eq!(fs::read_to_string(&path).unwrap(), name);
     }
-    // A file that was put beside them is given to nobody.
+    // A file that was added to the object's directory is not linked.
     fs::write(objects.path(ID).join("intruder.py"), "").unwrap();
     let session = tempfile::tempdir().unwrap();
     objects.link_into(ID, session.path(), &[]).unwrap();
@@ -111,8 +111,8 @@ async fn what_is_held_is_not_removed() {
     let (_directory, objects) = cache();
     assert!(objects.hold(ID).unwrap_err().to_string().contains(ID));
     make(&objects).await;
-    // Another process that removes, and two who use it.
-    let other = Objects::at(objects.root.clone()).unwrap();
+    // Another process removes the object while two values hold it.
+    let other = Objects::open(objects.root.clone()).unwrap();
     let (one, two) = (objects.hold(ID).unwrap(), objects.hold(ID).unwrap());
     assert_eq!(one.directory, objects.path(ID));
     for held in [one, two] {
@@ -121,7 +121,7 @@ async fn what_is_held_is_not_removed() {
     }
     assert!(other.remove(ID).unwrap() > 0);
     assert!(objects.hold(ID).is_err());
-    // What is damaged is made again all the same.
+    // A held object that is damaged is made again all the same.
     make(&objects).await;
     let _held = objects.hold(ID).unwrap();
     fs::remove_file(objects.path(ID).join("module.py")).unwrap();

@@ -72,7 +72,7 @@ fn model_checks() -> Vec<Check> {
 fn installed_local_model() -> Option<(usize, u64)> {
     // A check creates nothing: without a cache directory, nothing is installed.
     let root = user_directory().ok().filter(|root| root.is_dir())?;
-    let objects = Objects::at(root).ok()?;
+    let objects = Objects::open(root).ok()?;
     let ids: Vec<String> =
         objects.ids().ok()?.into_iter().filter(|id| id.starts_with("model-")).collect();
     Some((ids.len(), ids.iter().map(|id| objects.size(id)).sum()))

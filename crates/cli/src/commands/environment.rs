@@ -4,13 +4,14 @@ use std::io::Write as _;
 
 use anyhow::Result;
 use cellblock_agents::sanitize::one_line;
-use cellblock_cache::{Objects, environments, user_directory};
+use cellblock_cache::{Objects, user_directory};
+use cellblock_packages::environments;
 
 use crate::{args::EnvironmentCommand, exit, failure::usage, render::text::GOOD};
 
 /// Runs the command.
 pub async fn environment(command: EnvironmentCommand) -> Result<u8> {
-    let objects = Objects::at(user_directory()?)?;
+    let objects = Objects::open(user_directory()?)?;
     let mut stdout = anstream::stdout().lock();
     match command {
         EnvironmentCommand::List => {

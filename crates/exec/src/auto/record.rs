@@ -2,11 +2,12 @@
 //! called twice.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use crate::{
@@ -71,13 +72,13 @@ impl Recorder {
 
     /// What was taken down. It begins anew.
     pub(super) fn take(&self) -> Record {
-        std::mem::take(&mut self.record.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.record.lock())
     }
 
     fn keep(&self, call: Call) {
         /// About what a call takes besides its texts.
         const ENTRY: usize = 100;
-        let record = &mut *self.record.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = &mut *self.record.lock();
         let (Ok(result) | Err(result)) = &call.result;
         record.bytes += ENTRY + call.name.len() + call.arguments.len() + result.len();
         record.is_cut |= record.bytes > self.room;

@@ -2,13 +2,14 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +38,7 @@ fn desk(offers: &[&'static str]) -> Arc<Desk> {
 
 impl Desk {
     fn calls(&self) -> Vec<(String, Map<String, Value>)> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.calls.lock().clone()
     }
 
     /// The names of what was called.
@@ -85,10 +86,7 @@ impl HostTools for Desk {
     }
 
     async fn call(&self, name: &str, arguments: Map<String, Value>) -> Result<Value, String> {
-        self.calls
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((name.to_owned(), arguments.clone()));
+        self.calls.lock().push((name.to_owned(), arguments.clone()));
         let number = |name: &str| {
             arguments.get(name).and_then(Value::as_f64).ok_or(format!("{name} is no number"))
         };

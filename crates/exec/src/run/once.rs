@@ -1,8 +1,9 @@
 //! A block that runs again after an installation calls nothing of the host a second time.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use crate::host::{HostFunction, HostTools};
@@ -44,14 +45,14 @@ impl Once {
 
     /// Another attempt begins.
     pub(super) fn again(&self) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         kept.is_again = true;
         kept.calls.iter_mut().for_each(|call| call.is_used = false);
     }
 
     /// The answer of an earlier attempt's call, or why there can be none.
     fn earlier(&self, name: &str, arguments: &Map<String, Value>) -> Option<Result<Value, String>> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         if !kept.is_again {
             return None;
         }
@@ -68,7 +69,7 @@ impl Once {
     }
 
     fn keep(&self, call: Call, bytes: usize) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.lock();
         kept.bytes += bytes;
         kept.is_cut |= kept.bytes > MOST_KEPT;
         if !kept.is_cut {

@@ -1,13 +1,12 @@
 //! The parts of the local model: packages of fixed versions whose files are known by their hashes.
 
-use std::{
-    fs::{self, DirEntry},
-    path::Path,
-    time::Duration,
-};
+use std::path::Path;
 
-use cellblock_cache::{Fit, Held, Installers, Interpreter, Job, Objects, object_id, storage};
+use cellblock_cache::{HeldObject, Objects, object_id, storage_error};
 use cellblock_exec::{Progress, Result};
+use cellblock_packages::{
+    Interpreter, UnpackProgress, WheelRequest, WheelTarget, install_wheels, move_contents,
+};
 
 /// Raised when the way parts are stored changes.
 const FORMAT: &[u8] = b"1";
@@ -63,9 +62,10 @@ pub(super) async fn install(
     part: &Part,
     interpreter: &Interpreter,
     progress: &dyn Progress,
-) -> Result<Held> {
+) -> Result<HeldObject> {
     let machine = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
-    let id = object_id("model", &[FORMAT, machine.as_bytes(), line(part).as_bytes()]);
+    let id =
+        object_id("model", &[FORMAT, machine.as_bytes(), format!("{}\n", line(part)).as_bytes()]);
     objects
         .get_or_make(&id, async |into| fetch(objects, into, part, interpreter, progress).await)
         .await?;
@@ -76,7 +76,7 @@ pub(super) async fn install(
 fn line(part: &Part) -> String {
     let hashes: Vec<String> =
         part.sha256.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
-    format!("{}{}\n", part.identity(), hashes.concat())
+    format!("{}{}", part.identity(), hashes.concat())
 }
 
 async fn fetch(
@@ -88,60 +88,16 @@ async fn fetch(
 ) -> Result<()> {
     progress.step(&format!("installing {}", part.what));
     let work = objects.temporary()?;
-    let list = work.path().join("requirements.txt");
-    fs::write(&list, line(part)).map_err(|source| storage("write", &list, source))?;
-    let fit = Fit::Interpreter(interpreter);
-    let mut installers = Installers::new(fit);
-    while let Some(installer) = installers.next().await {
-        let target = work.path().join(installer.name());
-        fs::create_dir(&target).map_err(|source| storage("create", &target, source))?;
-        let job = Job {
-            target: &target,
-            fit,
-            requirements: &list,
-            arguments: &["--no-deps", "--require-hashes"],
-        };
-        let result = tokio::select! {
-            result = installer.install(&job) => result,
-            never = watch(&target, part.bytes, progress) => match never {},
-        };
-        match result {
-            Ok(()) => {
-                progress.advance(part.bytes, part.bytes);
-                return arrange(&target, into).map_err(|source| storage("write", into, source));
-            }
-            Err(why) => installers.failed(&installer, &why),
-        }
-    }
-    Err(installers.error(&format!("{} {}", part.package, part.version)))
-}
-
-fn arrange(target: &Path, into: &Path) -> std::io::Result<()> {
-    // uv's.
-    let _ = fs::remove_file(target.join(".lock"));
-    for entry in fs::read_dir(target)? {
-        let entry = entry?;
-        fs::rename(entry.path(), into.join(entry.file_name()))?;
-    }
-    Ok(())
-}
-
-/// Shows how much has been unpacked; the installers do not say how much they have downloaded.
-async fn watch(directory: &Path, total: u64, progress: &dyn Progress) -> std::convert::Infallible {
-    loop {
-        progress.advance(bytes_in(directory).min(total), total);
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-fn bytes_in(directory: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(directory) else { return 0 };
-    let size = |entry: DirEntry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => bytes_in(&entry.path()),
-        Ok(metadata) => metadata.len(),
-        Err(_) => 0,
+    let request = WheelRequest {
+        packages: &format!("{} {}", part.package, part.version),
+        requirements: &[line(part)],
+        target: WheelTarget::Interpreter(interpreter),
+        arguments: &["--no-deps", "--require-hashes"],
+        check: |_| Ok(()),
+        progress: Some(UnpackProgress { progress, total: part.bytes }),
     };
-    entries.flatten().map(size).sum()
+    let unpacked = install_wheels(work.path(), request).await?;
+    move_contents(&unpacked, into).map_err(|source| storage_error("write", into, source))
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::{
 };
 
 use cellblock_agents::ModelError;
-use cellblock_cache::{Interpreter, Objects};
+use cellblock_cache::Objects;
+use cellblock_packages::Interpreter;
 
 /// The oldest that llama.cpp's wheel works with.
 const OLDEST: (u32, u32) = (3, 10);
@@ -22,7 +23,7 @@ pub(super) async fn find(
             source: Some(why),
         };
         let interpreter =
-            Interpreter::ask(objects, given).await.map_err(|error| failed(error.into()))?;
+            Interpreter::query(objects, given).await.map_err(|error| failed(error.into()))?;
         return match is_new_enough(&interpreter.version) {
             true => Ok(interpreter),
             false => Err(failed(format!("it is Python {}", interpreter.version).into())),
@@ -30,7 +31,7 @@ pub(super) async fn find(
     }
     let mut seen = Vec::new();
     for program in candidates() {
-        if let Ok(interpreter) = Interpreter::ask(objects, &program).await {
+        if let Ok(interpreter) = Interpreter::query(objects, &program).await {
             if is_new_enough(&interpreter.version) {
                 return Ok(interpreter);
             }
@@ -84,7 +85,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_python_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let objects = Objects::at(directory.path().to_owned()).unwrap();
+        let objects = Objects::open(directory.path().to_owned()).unwrap();
         let error = find(&objects, Some(Path::new("/bin/true"))).await.unwrap_err();
         assert!(error.to_string().contains("cannot use /bin/true"), "{error}");
         assert!(find(&objects, None).await.is_ok());

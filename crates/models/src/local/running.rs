@@ -9,8 +9,9 @@ use std::{
 };
 
 use cellblock_agents::ModelError;
-use cellblock_cache::{Held, Interpreter, Objects, user_directory};
+use cellblock_cache::{HeldObject, Objects, user_directory};
 use cellblock_exec::Progress;
+use cellblock_packages::Interpreter;
 use tokio::sync::Mutex;
 
 use super::{LocalModel, LocalOptions, parts, python, server::Server, weights::fingerprint};
@@ -87,9 +88,9 @@ pub(super) async fn get(
 /// What a server needs, kept in the cache while this is.
 pub(super) struct Installed {
     interpreter: Interpreter,
-    modules: Held,
+    modules: HeldObject,
     model: PathBuf,
-    weights: Option<Held>,
+    weights: Option<HeldObject>,
 }
 
 /// Installs what is not there.
@@ -99,7 +100,7 @@ pub(super) async fn install(
 ) -> Result<Installed, ModelError> {
     let cannot_install = |source| failed("cannot install the local model", source);
     let root = options.cache.clone().map_or_else(user_directory, Ok).map_err(cannot_install)?;
-    let objects = Objects::at(root).map_err(cannot_install)?;
+    let objects = Objects::open(root).map_err(cannot_install)?;
     let interpreter = python::find(&objects, options.python.as_deref()).await?;
     let modules = parts::install(&objects, &parts::SERVER, &interpreter, progress)
         .await

@@ -12,7 +12,8 @@ use std::{
 };
 
 use cellblock_agents::ModelError;
-use cellblock_cache::{Held, Interpreter};
+use cellblock_cache::HeldObject;
+use cellblock_packages::Interpreter;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -43,7 +44,7 @@ pub(super) struct Server {
     pub(super) process_id: u32,
     process: Process,
     /// The files that it reads, kept in the cache as long as it lives.
-    _parts: (Held, Option<Held>),
+    _parts: (HeldObject, Option<HeldObject>),
 }
 
 /// A child that is ended when this is dropped.
@@ -73,9 +74,9 @@ impl Server {
     pub(super) async fn start(
         options: &LocalOptions,
         interpreter: &Interpreter,
-        modules: Held,
+        modules: HeldObject,
         model: PathBuf,
-        weights: Option<Held>,
+        weights: Option<HeldObject>,
     ) -> Result<Self, ModelError> {
         let failed = |what: &str, source: io::Error| ModelError::Start {
             what: format!("the server of the local model {what}"),

@@ -2,7 +2,7 @@
 
 use std::{fs::File, path::Path, sync::Arc};
 
-use cellblock_cache::storage;
+use cellblock_cache::storage_error;
 use cellblock_exec::{
     Capture, Error, Result,
     python::{HOST, NOTEBOOK},
@@ -131,7 +131,7 @@ fn initial_image(guest: &Guest, directory: &Path, facts: &Facts, fs: Fs) -> Resu
         copy.set_len(bytes)?;
         MemoryImage::new(copy, bytes as usize, facts.globals.clone().into(), fs)
     };
-    open().map_err(|source| storage("read", &path, source))
+    open().map_err(|source| storage_error("read", &path, source))
 }
 
 /// The directories, devices and links that every guest finds.

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use cellblock_cache::{object_id, storage};
+use cellblock_cache::{object_id, storage_error};
 use cellblock_exec::{Error, Progress, Result};
 use wasmtime::{CacheStore, Engine};
 
@@ -39,7 +39,7 @@ pub(crate) async fn make(
     progress.step("compiling");
     let functions = guest::facts(guest)?.functions;
     let path = guest.join(guest::MODULE);
-    let module = fs::read(&path).map_err(|source| storage("read", &path, source))?;
+    let module = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
     let counter = Arc::new(Counter::default());
     let mut config = engine::config(fuel);
     config.enable_incremental_compilation(counter.clone()).map_err(failed)?;
@@ -54,7 +54,7 @@ pub(crate) async fn make(
         }
     };
     let path = directory.join(CODE);
-    fs::write(&path, code).map_err(|source| storage("write", &path, source))
+    fs::write(&path, code).map_err(|source| storage_error("write", &path, source))
 }
 
 fn failed(error: wasmtime::Error) -> Error {

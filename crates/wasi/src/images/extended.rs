@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use cellblock_cache::{Care, Objects, object_id, storage};
+use cellblock_cache::{Objects, Rehash, object_id, storage_error};
 use cellblock_exec::{Error, Progress, Requirement, Result};
 use serde::{Deserialize, Serialize};
 
@@ -61,7 +61,7 @@ pub(super) async fn make(
         file.persist(&path)?;
         Ok(())
     };
-    write().map_err(|source| storage("write", &path, source))
+    write().map_err(|source| storage_error("write", &path, source))
 }
 
 /// The names of the extended images.
@@ -70,7 +70,7 @@ pub(super) fn names(objects: &Objects) -> Result<Vec<String>> {
     let entries = match fs::read_dir(&directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(source) => return Err(storage("read", &directory, source)),
+        Err(source) => return Err(storage_error("read", &directory, source)),
     };
     let mut names: Vec<String> = entries
         .flatten()
@@ -92,7 +92,7 @@ pub(super) fn base(objects: &Objects, name: &str) -> Result<String> {
 pub(super) fn remove(objects: &Objects, name: &str) -> Result<u64> {
     let recipe = read(objects, name);
     let path = path(objects, name);
-    fs::remove_file(&path).map_err(|source| storage("remove", &path, source))?;
+    fs::remove_file(&path).map_err(|source| storage_error("remove", &path, source))?;
     // The package layer stays: sessions may be using it, and others may have asked for the same packages.
     recipe.and_then(|recipe| objects.remove(&image_id(&recipe)?))
 }
@@ -111,7 +111,7 @@ pub(super) async fn load(
 ) -> Result<Loaded> {
     let mut recipe = read(objects, name)?;
     let mut loaded = shipped::load(objects, &recipe.base, fuel, progress).await?;
-    if !matches!(objects.check(&recipe.set.key, Care::Stamps), Ok(true)) {
+    if !matches!(objects.check(&recipe.set.key, Rehash::Touched), Ok(true)) {
         progress.step("installing");
         recipe.set = packages::install(&loaded, &[], &recipe.requirements).await?;
     }
@@ -124,12 +124,12 @@ pub(super) async fn load(
     Ok(loaded)
 }
 
-pub(super) fn info(objects: &Objects, name: &str, care: Care) -> Result<ImageInfo> {
+pub(super) fn info(objects: &Objects, name: &str, rehash: Rehash) -> Result<ImageInfo> {
     let recipe = read(objects, name)?;
     let (manifest, text) = shipped::find(&recipe.base)?;
     let ids = shipped::ids(&manifest, text, false)?;
     let image = image_id(&recipe)?;
-    let state = ImageState::of(objects, &[&ids.guest, &ids.code, &recipe.set.key, &image], care);
+    let state = ImageState::of(objects, &[&ids.guest, &ids.code, &recipe.set.key, &image], rehash);
     let mut packages = guest::packages(&objects.path(&ids.guest)).unwrap_or_default();
     packages.extend(
         recipe.set.packages.iter().map(|package| (package.name.clone(), package.version.clone())),
@@ -186,8 +186,9 @@ fn image_id(recipe: &Recipe) -> Result<String> {
 
 fn read(objects: &Objects, name: &str) -> Result<Recipe> {
     let path = path(objects, name);
-    let text = fs::read(&path).map_err(|source| storage("read", &path, source))?;
-    serde_json::from_slice(&text).map_err(|source| storage("understand", &path, source.into()))
+    let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
+    serde_json::from_slice(&text)
+        .map_err(|source| storage_error("understand", &path, source.into()))
 }
 
 fn directory(objects: &Objects) -> PathBuf {

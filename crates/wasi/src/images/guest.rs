@@ -3,12 +3,12 @@
 use std::{
     fs,
     io::{self, Read},
-    path::Path,
-    time::Duration,
+    path::{Path, PathBuf},
 };
 
-use cellblock_cache::{Fit, Installers, Job, object_id, storage};
+use cellblock_cache::{object_id, storage_error};
 use cellblock_exec::{Error, Progress, Result};
+use cellblock_packages::{UnpackProgress, WheelRequest, WheelTarget, install_wheels};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zip::ZipArchive;
@@ -58,12 +58,15 @@ pub(crate) async fn make(
     manifest: &Manifest,
     progress: &dyn Progress,
 ) -> Result<()> {
-    let unpacked = directory.join("unpacked");
-    fetch(&unpacked, manifest, progress).await?;
+    let work = directory.join("unpacked");
+    let unpacked = fetch(&work, manifest, progress).await?;
     progress.step("unpacking");
     let (manifest, directory) = (manifest.clone(), directory.to_owned());
-    let work = tokio::task::spawn_blocking(move || take_apart(&unpacked, &directory, &manifest));
-    work.await.map_err(|error| Error::Start {
+    let task = tokio::task::spawn_blocking(move || {
+        take_apart(&unpacked, &directory, &manifest)?;
+        fs::remove_dir_all(&work).map_err(|error| storage_error("remove", &work, error))
+    });
+    task.await.map_err(|error| Error::Start {
         what: "the unpacking of the image".to_owned(),
         source: error.into(),
     })?
@@ -72,14 +75,15 @@ pub(crate) async fn make(
 /// What is known of the guest in `directory`.
 pub(crate) fn facts(directory: &Path) -> Result<Facts> {
     let path = directory.join(FACTS);
-    let text = fs::read(&path).map_err(|source| storage("read", &path, source))?;
-    serde_json::from_slice(&text).map_err(|source| storage("understand", &path, source.into()))
+    let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
+    serde_json::from_slice(&text)
+        .map_err(|source| storage_error("understand", &path, source.into()))
 }
 
 /// Names and versions of the packages that are linked into the guest.
 pub(crate) fn packages(directory: &Path) -> Result<Vec<(String, String)>> {
     let path = directory.join(PACKAGES);
-    let text = fs::read_to_string(&path).map_err(|source| storage("read", &path, source))?;
+    let text = fs::read_to_string(&path).map_err(|source| storage_error("read", &path, source))?;
     Ok(text
         .lines()
         .filter_map(|line| {
@@ -89,58 +93,22 @@ pub(crate) fn packages(directory: &Path) -> Result<Vec<(String, String)>> {
         .collect())
 }
 
-/// Installs the source package into `target`, checked against its hash by the installer.
-async fn fetch(target: &Path, manifest: &Manifest, progress: &dyn Progress) -> Result<()> {
+/// Installs the source package below `work`; the installer checks its hash. Returns the directory.
+async fn fetch(work: &Path, manifest: &Manifest, progress: &dyn Progress) -> Result<PathBuf> {
     let source = &manifest.source;
-    let wanted = format!("{} {}", source.package, source.version);
-    progress.step(&format!("downloading {wanted}"));
-    fs::create_dir(target).map_err(|error| storage("create", target, error))?;
-    let requirements = target.with_extension("txt");
-    let line = format!("{}=={} --hash=sha256:{}\n", source.package, source.version, source.sha256);
-    fs::write(&requirements, line).map_err(|error| storage("write", &requirements, error))?;
-    let fit = Fit::Pure(&manifest.python);
-    let job = Job {
-        target,
-        fit,
-        requirements: &requirements,
+    let packages = format!("{} {}", source.package, source.version);
+    progress.step(&format!("downloading {packages}"));
+    fs::create_dir(work).map_err(|error| storage_error("create", work, error))?;
+    let line = format!("{}=={} --hash=sha256:{}", source.package, source.version, source.sha256);
+    let request = WheelRequest {
+        packages: &packages,
+        requirements: &[line],
+        target: WheelTarget::PurePython(&manifest.python),
         arguments: &["--no-deps", "--require-hashes"],
+        check: |_| Ok(()),
+        progress: Some(UnpackProgress { progress, total: source.bytes }),
     };
-    let mut installers = Installers::new(fit);
-    while let Some(installer) = installers.next().await {
-        let watched = watch(target, source.bytes, progress);
-        let result = tokio::select! {
-            result = installer.install(&job) => result,
-            () = watched => unreachable!("the watch goes on until it is dropped"),
-        };
-        match result {
-            Ok(()) => {
-                return fs::remove_file(&requirements)
-                    .map_err(|error| storage("remove", &requirements, error));
-            }
-            Err(why) => installers.failed(&installer, &why),
-        }
-    }
-    Err(installers.error(&wanted))
-}
-
-/// Shows how much has been unpacked so far; the installers do not say how much they have downloaded.
-async fn watch(directory: &Path, total: u64, progress: &dyn Progress) {
-    loop {
-        progress.advance(unpacked_bytes(directory).min(total), total);
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-}
-
-fn unpacked_bytes(directory: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(directory) else { return 0 };
-    entries
-        .flatten()
-        .map(|entry| match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => unpacked_bytes(&entry.path()),
-            Ok(metadata) => metadata.len(),
-            Err(_) => 0,
-        })
-        .sum()
+    install_wheels(work, request).await
 }
 
 fn take_apart(unpacked: &Path, directory: &Path, manifest: &Manifest) -> Result<()> {
@@ -154,20 +122,19 @@ fn take_apart(unpacked: &Path, directory: &Path, manifest: &Manifest) -> Result<
     let facts = Facts { globals: stripped.globals, functions: stripped.functions };
     let write = |name: &str, content: &[u8]| {
         let path = directory.join(name);
-        fs::write(&path, content).map_err(|error| storage("write", &path, error))
+        fs::write(&path, content).map_err(|error| storage_error("write", &path, error))
     };
     write(MODULE, &stripped.wasm)?;
     write(MEMORY, &stripped.memory)?;
     write(
         FACTS,
         &serde_json::to_vec_pretty(&facts)
-            .map_err(|error| storage("write", directory, error.into()))?,
+            .map_err(|error| storage_error("write", directory, error.into()))?,
     )?;
     write(PACKAGES, &read_checked(unpacked, &source.packages)?)?;
     let library = read_checked(unpacked, &source.library)?;
     let path = directory.join(LIBRARY);
-    write_library(&path, &library, manifest).map_err(|error| storage("write", &path, error))?;
-    fs::remove_dir_all(unpacked).map_err(|error| storage("remove", unpacked, error))
+    write_library(&path, &library, manifest).map_err(|error| storage_error("write", &path, error))
 }
 
 /// The library layer: the library itself and what the guest wants unpacked of it, stored without compression so that it
@@ -197,11 +164,11 @@ fn write_library(path: &Path, library: &[u8], manifest: &Manifest) -> io::Result
 /// A file of the source package, if it is the one that the manifest means.
 fn read_checked(unpacked: &Path, file: &SourceFile) -> Result<Vec<u8>> {
     let path = unpacked.join(&file.path);
-    let content = fs::read(&path).map_err(|source| storage("read", &path, source))?;
+    let content = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
     let hash: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
     if hash != file.sha256 {
         let why = format!("its sha256 is {hash}, not {} as the manifest says", file.sha256);
-        return Err(storage("trust", &path, io::Error::other(why)));
+        return Err(storage_error("trust", &path, io::Error::other(why)));
     }
     Ok(content)
 }

@@ -1,6 +1,6 @@
 //! What can be told of an image without using it.
 
-use cellblock_cache::{Care, Objects};
+use cellblock_cache::{Objects, Rehash};
 
 /// What is known of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,10 +34,10 @@ pub enum ImageState {
 
 impl ImageState {
     /// The state of an image that needs all these objects.
-    pub(super) fn of(objects: &Objects, ids: &[&String], care: Care) -> Self {
+    pub(super) fn of(objects: &Objects, ids: &[&String], rehash: Rehash) -> Self {
         let mut state = Self::Ready;
         for id in ids {
-            match objects.check(id, care) {
+            match objects.check(id, rehash) {
                 Ok(true) => {}
                 Ok(false) => state = Self::Available,
                 Err(error) => return Self::Corrupt { why: cellblock_exec::with_causes(&error) },

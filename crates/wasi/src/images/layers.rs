@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
-use cellblock_cache::{Objects, storage};
+use cellblock_cache::{Objects, storage_error};
 use cellblock_exec::Result;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
@@ -26,7 +26,8 @@ pub(crate) fn open(objects: &Objects, key: &str) -> Result<Arc<Layer>> {
     if let Some(layer) = open.get(&name).and_then(Weak::upgrade) {
         return Ok(layer);
     }
-    let layer = Arc::new(Layer::open(&path).map_err(|source| storage("read", &path, source))?);
+    let layer =
+        Arc::new(Layer::open(&path).map_err(|source| storage_error("read", &path, source))?);
     open.retain(|_, layer| layer.strong_count() > 0);
     open.insert(name, Arc::downgrade(&layer));
     Ok(layer)

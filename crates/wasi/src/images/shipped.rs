@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cellblock_cache::{Care, Objects, object_id, storage};
+use cellblock_cache::{Objects, Rehash, object_id, storage_error};
 use cellblock_exec::{Error, Progress, Result};
 use wasmtime::Engine;
 
@@ -54,8 +54,8 @@ pub(super) async fn load(
     let linker = imports::linker(&ticking.engine).map_err(failed)?;
     let guest = Guest { instances: linker.instantiate_pre(&module).map_err(failed)?, fuel };
     let library_path = directory.join(guest::LIBRARY);
-    let layer =
-        Layer::open(&library_path).map_err(|source| storage("read", &library_path, source))?;
+    let layer = Layer::open(&library_path)
+        .map_err(|source| storage_error("read", &library_path, source))?;
     let library = (ids.guest.clone(), Arc::new(layer));
     let image_path = objects
         .get_or_make(&ids.image, async |into| {
@@ -82,11 +82,11 @@ pub(super) async fn load(
 }
 
 /// What is known of an image.
-pub(super) fn info(objects: &Objects, name: &str, care: Care) -> Result<ImageInfo> {
+pub(super) fn info(objects: &Objects, name: &str, rehash: Rehash) -> Result<ImageInfo> {
     let (manifest, text) = find(name)?;
     let ids = ids(&manifest, text, false)?;
     let all = [&ids.guest, &ids.code, &ids.image];
-    let state = ImageState::of(objects, &all, care);
+    let state = ImageState::of(objects, &all, rehash);
     let packages = match state {
         ImageState::Ready => guest::packages(&objects.path(&ids.guest))?,
         _ => Vec::new(),

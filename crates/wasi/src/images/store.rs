@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use cellblock_cache::{Care, Objects, environments, user_directory};
+use cellblock_cache::{Objects, Rehash, user_directory};
 #[cfg(doc)]
 use cellblock_exec::Error;
 use cellblock_exec::{Progress, Requirement, Result};
+use cellblock_packages::environments;
 
 use super::{extended, info::ImageInfo, loaded::Loaded, shipped};
 
@@ -33,7 +34,7 @@ impl ImageStore {
     /// [`Error::Storage`] when it cannot be made or is not the user's own.
     pub fn at(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
-        Ok(Self { objects: Objects::at(root.clone())?, root })
+        Ok(Self { objects: Objects::open(root.clone())?, root })
     }
 
     /// Makes an image ready: fetches its guest, compiles it, boots it and takes its memory image. Steps that were done
@@ -44,7 +45,7 @@ impl ImageStore {
     /// disk is full; [`Error::Start`] when the guest does not boot.
     pub async fn pull(&self, name: &str, progress: &dyn Progress) -> Result<ImageInfo> {
         self.load(name, None, progress).await?;
-        self.info(name, Care::Stamps)
+        self.info(name, Rehash::Touched)
     }
 
     /// All images: those that cellblock ships and those made by [`ImageStore::extend`].
@@ -53,7 +54,7 @@ impl ImageStore {
     /// [`Error::Storage`] when the cache cannot be read.
     pub fn list(&self) -> Result<Vec<ImageInfo>> {
         let names = shipped::names().into_iter().chain(extended::names(&self.objects)?);
-        names.map(|name| self.info(&name, Care::Stamps)).collect()
+        names.map(|name| self.info(&name, Rehash::Touched)).collect()
     }
 
     /// Reads an image whole and checks every hash.
@@ -61,7 +62,7 @@ impl ImageStore {
     /// # Errors
     /// [`Error::Invalid`] for an unknown image. Damage is not an error but a state of the result.
     pub fn verify(&self, name: &str) -> Result<ImageInfo> {
-        self.info(name, Care::Hashes)
+        self.info(name, Rehash::All)
     }
 
     /// Removes an image; gives the bytes freed. What other images share with it stays.
@@ -89,7 +90,7 @@ impl ImageStore {
     /// # Errors
     /// [`Error::Storage`] when the cache cannot be read or changed.
     pub fn prune(&self) -> Result<u64> {
-        let mut needed = environments::needed(&self.objects)?;
+        let mut needed = environments::needed_objects(&self.objects)?;
         for name in shipped::names() {
             needed.extend(shipped::objects_of(&name)?);
         }
@@ -121,7 +122,7 @@ impl ImageStore {
     ) -> Result<ImageInfo> {
         extended::make(&self.objects, base, name, packages, progress).await?;
         progress.finish();
-        self.info(name, Care::Stamps)
+        self.info(name, Rehash::Touched)
     }
 
     /// Loads an image, making it first if it is not there. With `fuel`, turns are limited to that many instructions.
@@ -140,11 +141,11 @@ impl ImageStore {
         Ok(loaded)
     }
 
-    fn info(&self, name: &str, care: Care) -> Result<ImageInfo> {
+    fn info(&self, name: &str, rehash: Rehash) -> Result<ImageInfo> {
         if extended::exists(&self.objects, name) {
-            extended::info(&self.objects, name, care)
+            extended::info(&self.objects, name, rehash)
         } else {
-            shipped::info(&self.objects, name, care)
+            shipped::info(&self.objects, name, rehash)
         }
     }
 }

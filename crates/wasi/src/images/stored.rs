@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use cellblock_cache::storage;
+use cellblock_cache::storage_error;
 use cellblock_exec::{Error, Result};
 use serde::{Deserialize, Serialize};
 
@@ -39,12 +39,12 @@ pub(crate) fn write(
     let path = directory.join(MEMORY);
     File::create_new(&path)
         .and_then(|mut file| write_sparse(&mut file, memory))
-        .map_err(|source| storage("write", &path, source))?;
+        .map_err(|source| storage_error("write", &path, source))?;
     let path = directory.join(STATE);
     let state = State { guest: guest.to_owned(), globals: globals.to_vec(), fs: fs.clone() };
     let bytes = postcard::to_allocvec(&state)
-        .map_err(|error| storage("write", &path, std::io::Error::other(error)))?;
-    fs::write(&path, bytes).map_err(|source| storage("write", &path, source))
+        .map_err(|error| storage_error("write", &path, std::io::Error::other(error)))?;
+    fs::write(&path, bytes).map_err(|source| storage_error("write", &path, source))
 }
 
 /// Reads what [`write()`] wrote for the guest `guest`. `layer` gives the layers that were mounted, by key.
@@ -54,9 +54,9 @@ pub(crate) fn read(
     mut layer: impl FnMut(&str) -> Result<Arc<Layer>>,
 ) -> Result<MemoryImage> {
     let path = directory.join(STATE);
-    let bytes = fs::read(&path).map_err(|source| storage("read", &path, source))?;
+    let bytes = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
     let mut state: State = postcard::from_bytes(&bytes)
-        .map_err(|error| storage("understand", &path, std::io::Error::other(error)))?;
+        .map_err(|error| storage_error("understand", &path, std::io::Error::other(error)))?;
     if state.guest != guest {
         let why = format!("it was made with the guest {}, this executor runs {guest}", state.guest);
         return Err(Error::Invalid { what: "frozen session", why });
@@ -70,5 +70,5 @@ pub(crate) fn read(
         let len = file.metadata()?.len() as usize;
         MemoryImage::new(file, len, state.globals.into(), state.fs)
     };
-    open().map_err(|source| storage("read", &path, source))
+    open().map_err(|source| storage_error("read", &path, source))
 }

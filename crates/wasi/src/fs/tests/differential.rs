@@ -1,6 +1,6 @@
 //! The same operations on our file system and on a real one: see `oracles/linux.rs`.
 
-use cellblock_cache::rerun;
+use cellblock_rerun::{assert_passed, inside, mount_namespace, rerun};
 use proptest::{
     collection,
     test_runner::{TestCaseError, TestRunner},
@@ -18,9 +18,9 @@ fn it_behaves_as_a_real_file_system() {
         Real::enter(directory.path()).is_ok()
     });
     if !allowed.join().unwrap() {
-        assert!(!rerun::inside(), "no root directory of its own, even as root of a namespace");
-        if let Some(wrapper) = rerun::namespaces() {
-            rerun::assert_passed(&rerun::again(NAME, &wrapper, &[]).unwrap());
+        assert!(!inside(), "no root directory of its own, even as root of a namespace");
+        if let Some(wrapper) = mount_namespace() {
+            assert_passed(&rerun(NAME, &wrapper, &[]).unwrap());
         }
         return;
     }

@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cellblock_cache::rerun;
 use cellblock_exec::{Limit, Outcome};
+use cellblock_rerun::{assert_passed, inside, rerun};
 use proptest::{prelude::*, sample, strategy::ValueTree, test_runner::TestRunner};
 
 use super::guest::{ALLOCATOR, BYTES, Bench, CALLS, Fault, OUTPUT, Program, QUOTA, SOURCE};
@@ -247,7 +247,7 @@ async fn programs_end_as_they_should_and_leave_nothing() {
         let reused = bench.is_reused(slot).await;
         assert_eq!(if reused { Reused } else { Dropped }, then, "{what}");
     }
-    if rerun::inside() {
+    if inside() {
         let peak = peak_memory();
         assert!(peak < 256 * MIB, "{} MiB", peak / MIB);
     }
@@ -263,7 +263,7 @@ fn peak_memory() -> u64 {
 #[test]
 fn programs_take_bounded_memory() {
     let name = "memory::tests::hostile::programs_end_as_they_should_and_leave_nothing";
-    rerun::assert_passed(&rerun::again(name, &[], &[]).unwrap());
+    assert_passed(&rerun(name, &[], &[]).unwrap());
 }
 
 #[tokio::test]

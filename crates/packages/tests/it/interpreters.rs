@@ -1,7 +1,7 @@
 use std::{path::Path, process::Command};
 
-use cellblock_cache::Interpreter;
 use cellblock_exec::Error;
+use cellblock_packages::Interpreter;
 
 use crate::{cache, python};
 
@@ -14,9 +14,9 @@ async fn an_interpreter_says_what_it_is_once() {
         found.platform.contains("python-3") || found.platform.contains("cpython-3"),
         "{found:?}"
     );
-    let asked = Interpreter::ask(&objects, &found.path).await.unwrap();
+    let asked = Interpreter::query(&objects, &found.path).await.unwrap();
     assert_eq!(asked, found);
-    // The answer is kept: what is asked now is a file that says something else.
+    // The cache keeps the answer, which is changed here to see that it is used.
     let kept = std::fs::read_dir(objects.root.join("interpreters"))
         .unwrap()
         .next()
@@ -25,17 +25,17 @@ async fn an_interpreter_says_what_it_is_once() {
         .path();
     let text = std::fs::read_to_string(&kept).unwrap().replace(&found.version, "3.0.0");
     std::fs::write(&kept, text).unwrap();
-    assert_eq!(Interpreter::ask(&objects, &found.path).await.unwrap().version, "3.0.0");
-    // It is no longer good for another program in its place.
+    assert_eq!(Interpreter::query(&objects, &found.path).await.unwrap().version, "3.0.0");
+    // The answer does not count for another program in its place.
     let venv = directory.path().join("venv");
     let made = Command::new(&found.path).args(["-m", "venv", "--without-pip"]).arg(&venv).status();
     assert!(made.unwrap().success());
     let own = venv.join("bin/python3");
-    let before = Interpreter::ask(&objects, &own).await.unwrap();
+    let before = Interpreter::query(&objects, &own).await.unwrap();
     assert_eq!((&before.path, &before.version), (&own, &found.version));
     std::fs::remove_file(&own).unwrap();
     script(&own, &format!("echo {}; echo 3.99.1; echo other", own.display()));
-    assert_eq!(Interpreter::ask(&objects, &own).await.unwrap().version, "3.99.1");
+    assert_eq!(Interpreter::query(&objects, &own).await.unwrap().version, "3.99.1");
 }
 
 #[tokio::test]
@@ -46,7 +46,7 @@ async fn the_answer_of_a_stand_in_is_not_kept() {
     script(&shim, &format!("echo {}; cat {}; echo other", found.path.display(), choice.display()));
     for version in ["3.10.1", "3.12.1"] {
         std::fs::write(&choice, format!("{version}\n")).unwrap();
-        assert_eq!(Interpreter::ask(&objects, &shim).await.unwrap().version, version);
+        assert_eq!(Interpreter::query(&objects, &shim).await.unwrap().version, version);
     }
 }
 
@@ -58,7 +58,7 @@ async fn what_is_no_python_is_refused() {
     for program in
         [other.as_path(), Path::new("/bin/true"), Path::new("/bin/false"), Path::new("/gone")]
     {
-        let error = Interpreter::ask(&objects, program).await.unwrap_err();
+        let error = Interpreter::query(&objects, program).await.unwrap_err();
         assert!(matches!(error, Error::Start { .. }), "{error}");
         assert!(error.to_string().contains(&program.display().to_string()), "{error}");
     }
@@ -67,7 +67,8 @@ async fn what_is_no_python_is_refused() {
 fn script(path: &Path, body: &str) {
     let text = path.with_extension("text");
     std::fs::write(&text, format!("#!/bin/sh\n{body}\n")).unwrap();
-    // By another process: what is open for writing here may be held open by a program that another test just starts.
+    // Another process writes it: a program that another test starts at that moment would inherit the
+    // file if it were open for writing here.
     let made =
         std::process::Command::new("install").arg("-m755").arg(&text).arg(path).status().unwrap();
     assert!(made.success());

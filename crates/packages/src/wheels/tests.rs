@@ -1,9 +1,10 @@
-//! What is asked for, before any installer is.
+//! Requirements, before they reach an installer.
 
+use cellblock_cache::Objects;
 use cellblock_exec::{Error, Requirement, Silent};
 
-use super::{Wanted, checked, install, union};
-use crate::{Interpreter, Objects};
+use super::{install, requirement_lines, union};
+use crate::Interpreter;
 
 fn list(text: &str) -> Vec<Requirement> {
     text.split_whitespace().map(|requirement| requirement.parse().unwrap()).collect()
@@ -20,7 +21,7 @@ fn what_is_asked_for_later_counts_for_a_package_that_is_there() {
         ("a==1 b", "a==2", "a==2 b"),
         ("a[x]==1", "a[y]", "a[x,y]==1"),
         ("a[x]", "a[y]==2", "a[x,y]==2"),
-        // What is asked for at once is for the installer to judge.
+        // The installer judges requirements that come together.
         ("", "a==1 a==2", "a==1 a==2"),
         ("a>=1 a<3", "a", "a<3 a>=1"),
         ("a>=1 a<3", "a==4", "a==4"),
@@ -33,19 +34,14 @@ fn what_is_asked_for_later_counts_for_a_package_that_is_there() {
 #[tokio::test]
 async fn what_is_no_package_of_the_index_never_reaches_an_installer() {
     let directory = tempfile::tempdir().unwrap();
-    let objects = Objects::at(directory.path().to_owned()).unwrap();
-    // It would fail otherwise: there is no such interpreter.
+    let objects = Objects::open(directory.path().to_owned()).unwrap();
+    // There is no such interpreter, so an installation would fail with another error.
     let interpreter =
         Interpreter { path: "/gone".into(), version: "3.11.2".into(), platform: "none".into() };
     let refused = async |name: &str, version: &str| {
         let requirement =
             Requirement { name: name.to_owned(), extras: Vec::new(), version: version.to_owned() };
-        let wanted = Wanted {
-            interpreter: &interpreter,
-            requirements: &[requirement],
-            source_builds: false,
-        };
-        let error = install(&objects, wanted, &Silent).await.unwrap_err();
+        let error = install(&objects, &interpreter, &[requirement], &Silent).await.unwrap_err();
         assert!(matches!(error, Error::Invalid { .. }), "{name} {version}: {error}");
     };
     for name in [
@@ -65,23 +61,15 @@ async fn what_is_no_package_of_the_index_never_reaches_an_installer() {
     for version in [" @ https://host/x.whl", "\n--pre", ";python_version>'3'", "==1 --hash=x"] {
         refused("humanize", version).await;
     }
-    assert_eq!(checked(&list("b a==1 b")).unwrap(), ["a==1", "b"]);
+    assert_eq!(requirement_lines(&list("b a==1 b")).unwrap(), ["a==1", "b"]);
 }
 
 #[tokio::test]
-async fn nothing_is_built_from_source() {
+async fn a_set_of_nothing_needs_no_interpreter() {
     let directory = tempfile::tempdir().unwrap();
-    let objects = Objects::at(directory.path().to_owned()).unwrap();
+    let objects = Objects::open(directory.path().to_owned()).unwrap();
     let interpreter =
         Interpreter { path: "/gone".into(), version: "3.11.2".into(), platform: "none".into() };
-    let wanted =
-        Wanted { interpreter: &interpreter, requirements: &list("humanize"), source_builds: true };
-    let error = install(&objects, wanted, &Silent).await.unwrap_err().to_string();
-    assert!(
-        error.starts_with("cannot install humanize: ") && error.contains("outside of any sandbox"),
-        "{error}"
-    );
-    // Of nothing, there is nothing to build.
-    let set = install(&objects, Wanted { requirements: &[], ..wanted }, &Silent).await.unwrap();
+    let set = install(&objects, &interpreter, &[], &Silent).await.unwrap();
     assert!(set.packages.is_empty());
 }

@@ -1,12 +1,10 @@
 use std::fs;
 
-use cellblock_cache::{
-    Objects,
-    environments::{self, Environment},
-};
+use cellblock_cache::Objects;
 use cellblock_exec::{Error, Silent};
+use cellblock_packages::environments::{self, Environment};
 
-use crate::{Steps, cache, list, output, python, wanted};
+use crate::{Steps, cache, list, output, python};
 
 #[tokio::test]
 async fn an_environment_is_kept_and_grows() {
@@ -15,11 +13,10 @@ async fn an_environment_is_kept_and_grows() {
     assert_eq!(environments::names(&objects).unwrap(), Vec::<String>::new());
     assert_eq!(environments::read(&objects, "data").unwrap(), Environment::default());
     let steps = Steps::default();
-    let one =
-        environments::install(&objects, "data", wanted(&python, &list("humanize==4.8.0")), &steps)
-            .await
-            .unwrap();
-    let two = environments::install(&objects, "data", wanted(&python, &list("markupsafe")), &steps)
+    let one = environments::install(&objects, "data", &python, &list("humanize==4.8.0"), &steps)
+        .await
+        .unwrap();
+    let two = environments::install(&objects, "data", &python, &list("markupsafe"), &steps)
         .await
         .unwrap();
     assert_eq!(two.packages.len(), 2);
@@ -33,45 +30,43 @@ async fn an_environment_is_kept_and_grows() {
         }
     );
     assert_eq!(environments::names(&objects).unwrap(), ["data"]);
-    assert_eq!(environments::needed(&objects).unwrap(), [two.key.as_str()]);
+    assert_eq!(environments::needed_objects(&objects).unwrap(), [two.key.as_str()]);
 
     // Another process opens it, without a network.
     let before = steps.count();
-    let other = Objects::at(objects.root.clone()).unwrap();
-    let opened = environments::install(&other, "data", wanted(&python, &[]), &steps).await.unwrap();
+    let other = Objects::open(objects.root.clone()).unwrap();
+    let opened = environments::install(&other, "data", &python, &[], &steps).await.unwrap();
     assert_eq!((&opened, steps.count()), (&two, before));
     let version = "from importlib.metadata import version; print(version('humanize'))";
     assert_eq!(output(&python, &objects.path(&opened.key), version), "4.8.0\n");
 
-    // What cannot be added changes nothing.
+    // A failed installation changes nothing.
     for impossible in ["cellblock-no-such-package-xyzzy", "humanize==4.9.0 humanize==4.7.0"] {
         let failed =
-            environments::install(&objects, "data", wanted(&python, &list(impossible)), &Silent)
-                .await;
+            environments::install(&objects, "data", &python, &list(impossible), &Silent).await;
         assert!(matches!(failed, Err(Error::Install { .. })));
         assert_eq!(environments::read(&objects, "data").unwrap(), kept);
     }
-    // A new version takes the old one's place.
-    let three =
-        environments::install(&objects, "data", wanted(&python, &list("humanize==4.9.0")), &Silent)
-            .await
-            .unwrap();
+    // A new version replaces the old one.
+    let three = environments::install(&objects, "data", &python, &list("humanize==4.9.0"), &Silent)
+        .await
+        .unwrap();
     assert_eq!(output(&python, &objects.path(&three.key), version), "4.9.0\n");
 
     assert!(environments::remove(&objects, "data").await.unwrap());
     assert!(!environments::remove(&objects, "data").await.unwrap());
-    assert_eq!(environments::needed(&objects).unwrap(), Vec::<String>::new());
+    assert_eq!(environments::needed_objects(&objects).unwrap(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn two_who_add_to_an_environment_at_once_both_find_theirs() {
     let (_directory, objects) = cache();
     let python = python(&objects).await;
-    let other = Objects::at(objects.root.clone()).unwrap();
+    let other = Objects::open(objects.root.clone()).unwrap();
     let (left, right) = (list("humanize"), list("markupsafe"));
     let (one, two) = tokio::join!(
-        environments::install(&objects, "shared", wanted(&python, &left), &Silent),
-        environments::install(&other, "shared", wanted(&python, &right), &Silent),
+        environments::install(&objects, "shared", &python, &left, &Silent),
+        environments::install(&other, "shared", &python, &right, &Silent),
     );
     let mut sizes = [one.unwrap().packages.len(), two.unwrap().packages.len()];
     sizes.sort_unstable();
@@ -95,7 +90,7 @@ async fn bad_names_and_damaged_files_are_refused() {
             matches!(environments::remove(&objects, name).await, Err(Error::Invalid { .. })),
             "{name:?}"
         );
-        let made = environments::install(&objects, name, wanted(&python, &[]), &Silent).await;
+        let made = environments::install(&objects, name, &python, &[], &Silent).await;
         assert!(matches!(made, Err(Error::Invalid { .. })), "{name:?}");
     }
     fs::create_dir(objects.root.join("environments")).unwrap();
@@ -104,7 +99,7 @@ async fn bad_names_and_damaged_files_are_refused() {
         let error = environments::read(&objects, "damaged").unwrap_err().to_string();
         assert!(error.contains("cannot understand") && error.contains("damaged.json"), "{error}");
         assert!(
-            environments::install(&objects, "damaged", wanted(&python, &list("humanize")), &Silent)
+            environments::install(&objects, "damaged", &python, &list("humanize"), &Silent)
                 .await
                 .is_err()
         );

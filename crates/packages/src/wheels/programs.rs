@@ -1,12 +1,14 @@
-//! The programs that packages bring.
+//! The programs that packages contain.
 
 use std::{fs, io, path::Path};
 
-/// The longest first line that every Linux takes, in bytes: `BINPRM_BUF_SIZE` before 5.1, less the line end.
-const LONGEST: usize = 127;
+/// The maximum length of a first line that every Linux accepts, in bytes: `BINPRM_BUF_SIZE` before
+/// Linux 5.1, less the line end.
+const MAX_FIRST_LINE: usize = 127;
 
-/// Lets the Python programs in `directory` start with `interpreter`, and with no Python that only the installer knew.
-pub(super) fn start_with(directory: &Path, interpreter: &Path) -> io::Result<()> {
+/// Makes the Python programs in `directory` start with `interpreter`. The installer made them start
+/// with the Python that it chose.
+pub fn start_with(directory: &Path, interpreter: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -14,7 +16,7 @@ pub(super) fn start_with(directory: &Path, interpreter: &Path) -> io::Result<()>
     };
     let interpreter = interpreter
         .to_str()
-        .ok_or_else(|| io::Error::other("the interpreter's path is no text"))?;
+        .ok_or_else(|| io::Error::other("the path of the interpreter is not UTF-8"))?;
     for entry in entries {
         let path = entry?.path();
         let content = fs::read(&path)?;
@@ -26,25 +28,28 @@ pub(super) fn start_with(directory: &Path, interpreter: &Path) -> io::Result<()>
     Ok(())
 }
 
-/// A Python program that starts with `interpreter`; `None` for another program.
+/// Returns the Python program `content` with `interpreter` in its first line; `None` for any other
+/// program.
 fn changed(content: &[u8], interpreter: &str) -> Option<Vec<u8>> {
     let (arguments, rest) = split(content)?;
     let simple = format!("#!{interpreter}{arguments}\n");
-    let first = if simple.len() <= LONGEST && !interpreter.contains(char::is_whitespace) {
+    let first = if simple.len() <= MAX_FIRST_LINE && !interpreter.contains(char::is_whitespace) {
         simple
     } else {
-        // A shell runs the second line, in which Python sees the start of a text that ends with the third.
+        // A shell runs the second line; to Python it is the start of a string that ends with the
+        // third.
         let quoted = interpreter.replace('\'', r#"'"'"'"#);
         format!("#!/bin/sh\n'''exec' '{quoted}'{arguments} \"$0\" \"$@\"\n' '''\n")
     };
     Some([first.as_bytes(), rest].concat())
 }
 
-/// The interpreter's arguments in the start of a Python program, with a space before each, and the rest of the program.
+/// Splits a Python program into the interpreter's arguments in its first lines, with a space before
+/// each, and the rest of the program.
 fn split(content: &[u8]) -> Option<(&str, &[u8])> {
     let (first, rest) = line(content.strip_prefix(b"#!")?)?;
     if first == "/bin/sh" {
-        // As pip and uv write it where a path is long or has spaces.
+        // The form that pip and uv write for a path that is long or has spaces.
         let (second, rest) = line(rest)?;
         let (third, rest) = line(rest)?;
         let call = second.strip_prefix("'''exec' ")?.strip_suffix(" \"$0\" \"$@\"")?;

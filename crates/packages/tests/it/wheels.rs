@@ -4,13 +4,14 @@ use std::{
     process::{Command, Stdio},
 };
 
-use cellblock_cache::{
-    Interpreter, files,
+use cellblock_cache::visit_files;
+use cellblock_exec::{Error, Silent};
+use cellblock_packages::{
+    Interpreter,
     wheels::{SET, WheelSet, install},
 };
-use cellblock_exec::{Error, Silent};
 
-use crate::{Steps, cache, list, output, python, run, wanted};
+use crate::{Steps, cache, list, output, python, run};
 
 #[tokio::test]
 async fn packages_are_installed_once_and_then_without_a_network() {
@@ -18,7 +19,7 @@ async fn packages_are_installed_once_and_then_without_a_network() {
     let python = python(&objects).await;
     let steps = Steps::default();
     let requirements = list("markupsafe humanize");
-    let set = install(&objects, wanted(&python, &requirements), &steps).await.unwrap();
+    let set = install(&objects, &python, &requirements, &steps).await.unwrap();
     assert_eq!(steps.count(), 1);
     let names: Vec<&str> = set.packages.iter().map(|package| package.name.as_str()).collect();
     assert_eq!(names, ["humanize", "markupsafe"]);
@@ -40,9 +41,9 @@ async fn packages_are_installed_once_and_then_without_a_network() {
     // Control: without the directory they are not there.
     assert!(!run(&python, directory.path(), "import humanize").status.success());
 
-    // The same set in another order: nothing is done.
+    // The same set in another order is not installed again.
     let requirements = list("humanize markupsafe humanize");
-    assert_eq!(install(&objects, wanted(&python, &requirements), &steps).await.unwrap(), set);
+    assert_eq!(install(&objects, &python, &requirements, &steps).await.unwrap(), set);
     assert_eq!(steps.count(), 1);
     assert_eq!(set.report_since(Some(&set)).installed, Vec::<String>::new());
     assert!(fs::read_dir(objects.root.join("tmp")).unwrap().next().is_none());
@@ -52,7 +53,7 @@ async fn packages_are_installed_once_and_then_without_a_network() {
 async fn modules_are_there_as_bytecode_that_names_no_path_of_this_machine() {
     let (_directory, objects) = cache();
     let python = python(&objects).await;
-    let set = install(&objects, wanted(&python, &list("humanize")), &Silent).await.unwrap();
+    let set = install(&objects, &python, &list("humanize"), &Silent).await.unwrap();
     let root = objects.root.display().to_string();
     let (mut modules, mut compiled) = (0, 0);
     let mut visit = |name: &str, path: &Path| {
@@ -60,14 +61,14 @@ async fn modules_are_there_as_bytecode_that_names_no_path_of_this_machine() {
         modules += usize::from(name.ends_with(".py"));
         if name.ends_with(".pyc") {
             compiled += 1;
-            // PEP 552: checked against nothing.
+            // PEP 552: never compared with the source.
             assert_eq!(content[4..8], [1, 0, 0, 0], "{name}");
         }
         let names_root = content.windows(root.len()).any(|window| window == root.as_bytes());
         assert!(!names_root, "{name} names {root}");
         Ok(())
     };
-    files(&objects.path(&set.key), &mut visit).unwrap();
+    visit_files(&objects.path(&set.key), &mut visit).unwrap();
     assert!(compiled > 0 && compiled == modules, "{compiled} of {modules}");
 }
 
@@ -82,11 +83,11 @@ async fn programs_start_with_the_interpreter() {
         .status();
     assert!(made.unwrap().success());
     let plain = python(&objects).await;
-    let spaced = Interpreter::ask(&objects, &venv.join("bin/python3")).await.unwrap();
+    let spaced = Interpreter::query(&objects, &venv.join("bin/python3")).await.unwrap();
     let requirements = list("markdown-it-py");
     let mut keys = Vec::new();
     for interpreter in [&plain, &spaced] {
-        let set = install(&objects, wanted(interpreter, &requirements), &Silent).await.unwrap();
+        let set = install(&objects, interpreter, &requirements, &Silent).await.unwrap();
         let program = objects.path(&set.key).join("bin/markdown-it");
         let text = fs::read_to_string(&program).unwrap();
         assert!(text.contains(&interpreter.path.display().to_string()), "{text}");
@@ -119,15 +120,14 @@ async fn what_cannot_be_installed_says_why_and_leaves_nothing() {
         ),
         ("humanize==4.9.0 humanize==4.8.0", "humanize==4.8.0", &["onflict", "unsatisfiable"]),
         ("humanize==0.0.99", "humanize==0.0.99", &["No matching", "no version"]),
-        // Its author has published no wheel.
+        // Its author has not published a wheel.
         (
             "docopt==0.6.2",
             "docopt==0.6.2",
             &["only wheels are installed", "no usable wheels", "building from source"],
         ),
     ] {
-        let error =
-            install(&objects, wanted(&python, &list(requirements)), &Silent).await.unwrap_err();
+        let error = install(&objects, &python, &list(requirements), &Silent).await.unwrap_err();
         let text = error.to_string();
         assert!(matches!(error, Error::Install { .. }) && text.contains(named), "{text}");
         assert!(said.iter().any(|said| text.contains(said)), "{text}");
@@ -143,12 +143,10 @@ const PROCESS: &str = "CELLBLOCK_TEST_WHEELS_PROCESS";
 #[tokio::test]
 async fn two_processes_that_want_the_same_packages_install_them_once() {
     if let Some(root) = std::env::var_os(PROCESS) {
-        let objects = cellblock_cache::Objects::at(root.into()).unwrap();
+        let objects = cellblock_cache::Objects::open(root.into()).unwrap();
         let steps = Steps::default();
         let set: WheelSet =
-            install(&objects, wanted(&python(&objects).await, &list("humanize")), &steps)
-                .await
-                .unwrap();
+            install(&objects, &python(&objects).await, &list("humanize"), &steps).await.unwrap();
         println!("steps {} packages {}", steps.count(), set.packages.len());
         return;
     }
