@@ -8,8 +8,12 @@ use std::{
 };
 
 use insta::assert_snapshot;
+use serde_json::json;
 
-use crate::command::{CommandOutput, TestDir, assert_files, fixture, require_image};
+use crate::{
+    command::{CommandOutput, TestDir, assert_files, fixture, require_image},
+    recording::{answer, exchange, recorded},
+};
 
 const TASK: &str = "Which stock did better this year?";
 
@@ -36,14 +40,6 @@ fn stable(output: &CommandOutput) -> String {
         }
     }
     lines.join("\n")
-}
-
-/// Returns a directory with a recording of these exchanges.
-fn recorded(exchanges: &[&str]) -> TestDir {
-    let dir = TestDir::new();
-    let header = r#"{"cellblock_recording":1,"made":"by hand"}"#;
-    dir.write("answers.jsonl", format!("{header}\n{}\n", exchanges.join("\n")));
-    dir
 }
 
 #[test]
@@ -203,81 +199,81 @@ fn files_that_cannot_be_continued() {
 
 #[test]
 fn a_question_without_a_terminal_is_a_failure_with_advice() {
-    let answer = r#"{"model":"m","match":{},"completion":{"content":"Why? TERMINATE"}}"#;
+    let why = answer("", "Why? TERMINATE");
     let args = ["chat", "joke", "--replay", "answers.jsonl", "--text-only"];
-    let output = recorded(&[answer])
-        .run(&[&args[..], &["--human", "terminate", "--max-turns", "5"]].concat());
+    let output =
+        recorded(&[&why]).run(&[&args[..], &["--human", "terminate", "--max-turns", "5"]].concat());
     assert_eq!(output.code, Some(125), "{output}");
     assert!(output.stderr.contains("--human never"), "{output}");
     // The control.
-    let output = recorded(&[answer]).run(&[&args[..], &["--max-turns", "5"]].concat());
+    let output = recorded(&[&why]).run(&[&args[..], &["--max-turns", "5"]].concat());
     assert_eq!(output.code, Some(0), "{output}");
 }
 
 #[test]
 fn limits_end_a_chat() {
     require_image();
-    let sleeps = r#"{"model":"m","match":{},"completion":{"content":"```python\nimport time; time.sleep(600)\n```","usage":{"prompt_tokens":5,"completion_tokens":5},"cost":0.5}}"#;
-    let talks = r#"{"model":"m","match":{},"completion":{"content":"```python\nprint(1)\n```","usage":{"prompt_tokens":5,"completion_tokens":5},"cost":0.5}}"#;
+    let paid = |content: &str| {
+        let usage = json!({"prompt_tokens": 5, "completion_tokens": 5});
+        exchange("", json!({"content": content, "usage": usage, "cost": 0.5}))
+    };
+    let sleeps = paid("```python\nimport time; time.sleep(600)\n```");
+    let talks = paid("```python\nprint(1)\n```");
     let run = |answer: &str, args: &[&str]| {
         let all = [&["chat", "x", "--replay", "answers.jsonl", "--json"], args].concat();
         recorded(&[answer; 20]).run(&all)
     };
     let start = Instant::now();
-    let output = run(sleeps, &["--max-time", "2s"]);
+    let output = run(&sleeps, &["--max-time", "2s"]);
     assert_eq!(
         (output.code, &output.json()["stop"]["of"]),
         (Some(124), &"time".into()),
         "{output}"
     );
     assert!(start.elapsed() < Duration::from_secs(60), "it took {:?}", start.elapsed());
-    let output = run(talks, &["--budget", "0.9"]);
+    let output = run(&talks, &["--budget", "0.9"]);
     assert_eq!(
         (output.code, &output.json()["stop"]["of"]),
         (Some(126), &"cost".into()),
         "{output}"
     );
     assert_eq!(output.json()["chat_history"].as_array().unwrap().len(), 4, "two calls");
-    let output = run(talks, &["--max-total-tokens", "10"]);
+    let output = run(&talks, &["--max-total-tokens", "10"]);
     assert_eq!(
         (output.code, &output.json()["stop"]["of"]),
         (Some(126), &"tokens".into()),
         "{output}"
     );
-    let fails = r#"{"model":"m","match":{},"completion":{"content":"```python\n# filename: a.py\n1 / 0\n```"}}"#;
-    let output = run(fails, &[]);
+    let fails = answer("", "```python\n# filename: a.py\n1 / 0\n```");
+    let output = run(&fails, &[]);
     assert_eq!(
         (output.code, &output.json()["stop"]["reason"]),
         (Some(1), &"same_failure".into()),
         "{output}"
     );
-    let output = run(talks, &["--max-turns", "3"]);
+    let output = run(&talks, &["--max-turns", "3"]);
     assert_eq!((output.code, &output.json()["stop"]["turns"]), (Some(0), &3.into()), "{output}");
 }
 
 #[test]
 fn empty_messages_make_no_progress() {
-    let (empty, words) = (
-        r#"{"model":"m","match":{},"completion":{"content":""}}"#,
-        r#"{"model":"m","match":{},"completion":{"content":"Why not?"}}"#,
-    );
+    let (empty, words) = (answer("", ""), answer("", "Why not?"));
     let args = ["chat", "x", "--replay", "answers.jsonl", "--json"];
-    let run = |answer, more: &[&str]| {
+    let run = |answer: &str, more: &[&str]| {
         let output = recorded(&[answer; 5]).run(&[&args[..], more].concat());
         (output.code, output.json()["stop"]["reason"].as_str().unwrap().to_owned())
     };
-    assert_eq!(run(empty, &["--executor", "local"]), (Some(1), "empty_messages".into()));
-    assert_eq!(run(empty, &["--text-only"]), (Some(1), "max_turns".into()));
+    assert_eq!(run(&empty, &["--executor", "local"]), (Some(1), "empty_messages".into()));
+    assert_eq!(run(&empty, &["--text-only"]), (Some(1), "max_turns".into()));
     // The controls.
-    assert_eq!(run(words, &["--executor", "local"]), (Some(0), "termination".into()));
-    assert_eq!(run(words, &["--text-only"]), (Some(0), "max_turns".into()));
+    assert_eq!(run(&words, &["--executor", "local"]), (Some(0), "termination".into()));
+    assert_eq!(run(&words, &["--text-only"]), (Some(0), "max_turns".into()));
 }
 
 #[test]
 fn a_file_in_the_last_message_is_saved_before_the_end() {
-    let file = r#"{"model":"m","match":{},"completion":{"content":"```json data.json\n{}\n```\nTERMINATE"}}"#;
-    let done =
-        r#"{"model":"m","match":{"last":"data.json"},"completion":{"content":"Saved. TERMINATE"}}"#;
+    let file = answer("", "```json data.json\n{}\n```\nTERMINATE");
+    let done = answer("data.json", "Saved. TERMINATE");
     let dir = recorded(&[done, file]);
     let output =
         dir.run(&["chat", "x", "--executor", "local", "--replay", "answers.jsonl", "--json"]);
@@ -292,7 +288,11 @@ fn a_file_in_the_last_message_is_saved_before_the_end() {
 #[test]
 fn ctrl_c_ends_a_chat_with_partial_results() {
     require_image();
-    let sleeps = r#"{"model":"m","match":{},"completion":{"content":"```python\nopen('go.txt', 'w').close()\n```\n```python\nimport time; time.sleep(600)\n```"}}"#;
+    let sleeps = answer(
+        "",
+        "```python\nopen('go.txt', 'w').close()\n```\n\
+         ```python\nimport time; time.sleep(600)\n```",
+    );
     let dir = recorded(&[sleeps]);
     let mut child =
         dir.command(&["chat", "x", "--replay", "answers.jsonl", "--json"]).spawn().unwrap();
@@ -312,8 +312,8 @@ fn ctrl_c_ends_a_chat_with_partial_results() {
 
 #[test]
 fn a_reader_that_closes_the_output_ends_a_chat_quietly() {
-    let answer = r#"{"model":"m","match":{},"completion":{"content":"Why? TERMINATE"}}"#;
-    let dir = recorded(&[answer]);
+    let why = answer("", "Why? TERMINATE");
+    let dir = recorded(&[&why]);
     let mut child =
         dir.command(&["chat", "joke", "--replay", "answers.jsonl", "--text-only"]).spawn().unwrap();
     drop(child.stdout.take());
@@ -325,15 +325,21 @@ fn a_reader_that_closes_the_output_ends_a_chat_quietly() {
 
 #[test]
 fn control_sequences_of_a_model_are_removed() {
-    let evil = r#"{"model":"m","match":{},"completion":{"content":"a\u001b]0;title\u0007b\rc TERMINATE"}}"#;
-    let output = recorded(&[evil]).run(&["chat", "x", "--replay", "answers.jsonl", "--text-only"]);
+    let evil = answer("", "a\u{1b}]0;title\u{7}b\rc TERMINATE");
+    let output = recorded(&[&evil]).run(&["chat", "x", "--replay", "answers.jsonl", "--text-only"]);
     assert!(
         output.stdout.contains("abc TERMINATE")
             && !output.stdout.contains(['\u{1b}', '\u{7}', '\r']),
         "{output}"
     );
-    let output =
-        recorded(&[evil]).run(&["chat", "x", "--replay", "answers.jsonl", "--text-only", "--json"]);
+    let output = recorded(&[&evil]).run(&[
+        "chat",
+        "x",
+        "--replay",
+        "answers.jsonl",
+        "--text-only",
+        "--json",
+    ]);
     assert_eq!(
         output.json()["chat_history"][1]["content"],
         "a\u{1b}]0;title\u{7}b\rc TERMINATE",
@@ -361,7 +367,8 @@ fn server(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
-        let delta = serde_json::json!({"model": "tiny-1", "choices": [{"delta": {"content": answer}, "finish_reason": "stop"}]});
+        let choice = json!({"delta": {"content": answer}, "finish_reason": "stop"});
+        let delta = json!({"model": "tiny-1", "choices": [choice]});
         let head =
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
         (&stream).write_all(format!("{head}data: {delta}\n\ndata: [DONE]\n\n").as_bytes()).unwrap();
@@ -421,9 +428,9 @@ fn a_budget_without_a_price_gets_a_note() {
 
 #[test]
 fn spans_are_written_on_request() {
-    let answer = r#"{"model":"m","match":{},"completion":{"content":"Why? TERMINATE"}}"#;
+    let why = answer("", "Why? TERMINATE");
     let run = |filter: &str| {
-        let dir = recorded(&[answer]);
+        let dir = recorded(&[&why]);
         let mut command =
             dir.command(&["chat", "joke", "--replay", "answers.jsonl", "--text-only", "--json"]);
         let output = command.env("CELLBLOCK_LOG", filter).output().unwrap();

@@ -1,8 +1,12 @@
 //! Chats that a file describes.
 
 use insta::assert_snapshot;
+use serde_json::json;
 
-use crate::command::{TestDir, fixture, require_image};
+use crate::{
+    command::{TestDir, fixture, require_image},
+    recording::{answer, exchange, recorded},
+};
 
 const TEAM: &str = r#"
 task = "How long is the trip, in one sentence?"
@@ -123,11 +127,9 @@ fn a_sequence_of_chats() {
 }
 
 /// Returns a directory with a chat file and a recording of these answers.
-fn dir_with(file: &str, answers: &[&str]) -> TestDir {
-    let dir = TestDir::new();
-    let header = r#"{"cellblock_recording":1,"made":"by hand"}"#;
-    dir.write("chat.toml", file)
-        .write("answers.jsonl", format!("{header}\n{}\n", answers.join("\n")));
+fn dir_with(file: &str, answers: &[String]) -> TestDir {
+    let dir = recorded(answers);
+    dir.write("chat.toml", file);
     dir
 }
 
@@ -141,9 +143,11 @@ const ARGS: [&str; 7] =
 fn chats_of_a_file_share_what_the_command_line_allows() {
     let step = "[[sequence]]\ntask = \"Say one.\"\nchat = { max_turns = 1 }\n";
     let file = format!("{TWO}{step}{step}");
-    let costs = r#"{"model":"m","match":{},"completion":{"content":"One.","cost":0.5}}"#;
+    let costs = exchange("", json!({"content": "One.", "cost": 0.5}));
     // No task is needed if each chat has its own.
-    let run = |more: &[&str]| dir_with(&file, &[costs, costs]).run(&[&ARGS[..], more].concat());
+    let run = |more: &[&str]| {
+        dir_with(&file, &[costs.clone(), costs.clone()]).run(&[&ARGS[..], more].concat())
+    };
     let output = run(&["--json", "--budget", "0.4"]);
     let json = output.json();
     assert_eq!(
@@ -167,10 +171,11 @@ fn chats_of_a_file_share_what_the_command_line_allows() {
 fn code_beside_the_last_word_of_a_group_runs_first() {
     let file =
         format!("{TWO}[chat]\nkind = \"group\"\nspeakers = \"round_robin\"\nmax_turns = 6\n");
-    let code = r#"{"model":"m","match":{},"completion":{"content":"```sh\necho $((40 + 2))\n```\nTERMINATE"}}"#;
-    let done = r#"{"model":"m","match":{"last":"output: 42"},"completion":{"content":"It is 42. TERMINATE"}}"#;
+    let code = answer("", "```sh\necho $((40 + 2))\n```\nTERMINATE");
+    let done = answer("output: 42", "It is 42. TERMINATE");
     let task = "Add, and say TERMINATE.";
-    let output = dir_with(&file, &[done, code]).run(&[&ARGS[..], &["--json", task]].concat());
+    let output =
+        dir_with(&file, &[done, code.clone()]).run(&[&ARGS[..], &["--json", task]].concat());
     assert_eq!(
         (output.code, output.json()["chat_history"].as_array().unwrap().len()),
         (Some(0), 4),
@@ -189,10 +194,7 @@ fn code_beside_the_last_word_of_a_group_runs_first() {
 
 #[test]
 fn a_summary_of_a_model_is_shown() {
-    let answers = [
-        r#"{"model":"m","match":{"last":"joke"},"completion":{"content":"A stock walks in. TERMINATE"}}"#,
-        r#"{"model":"m","match":{},"completion":{"content":"A joke was told."}}"#,
-    ];
+    let answers = [answer("joke", "A stock walks in. TERMINATE"), answer("", "A joke was told.")];
     let run = |summary: &str| {
         dir_with(&format!("{TWO}[chat]\nsummary = \"{summary}\"\n"), &answers)
             .run(&[&ARGS[..], &["A joke"]].concat())
@@ -235,32 +237,44 @@ fn errors_name_the_line_of_the_file() {
     let dir = TestDir::new();
     let recording = fixture("recordings/team.jsonl");
     let users = "[[agents]]\nname = \"user\"\nkind = \"user\"\n\n[[agents]]\nname = \"ann\"\n\n";
+    let with_users = |more: &str| format!("{users}{more}");
     for (name, text) in [
         ("field", "[[agents]]\nname = \"user\"\nkindd = \"user\"\n".to_owned()),
         ("model-field", "[models.fast]\nmodle = \"gpt-4o\"\n".to_owned()),
         ("kind", "[[agents]]\nname = \"user\"\nkind = \"usr\"\n".to_owned()),
         ("no-name", "[[agents]]\nkind = \"user\"\n".to_owned()),
         ("syntax", "[chat\n".to_owned()),
-        ("agent", format!("{users}[chat]\nagents = [\n  \"user\",\n  \"anne\",\n]\n")),
-        ("model", "[models.fast]\n[[agents]]\nname = \"a\"\nmodel = \"fats\"\n[[agents]]\nname = \"b\"\n".to_owned()),
-        ("twice", format!("{users}[[agents]]\nname = \"ann\"\n")),
+        ("agent", with_users("[chat]\nagents = [\n  \"user\",\n  \"anne\",\n]\n")),
+        (
+            "model",
+            "[models.fast]\n[[agents]]\nname = \"a\"\nmodel = \"fats\"\n\
+             [[agents]]\nname = \"b\"\n"
+                .to_owned(),
+        ),
+        ("twice", with_users("[[agents]]\nname = \"ann\"\n")),
         ("few", "[[agents]]\nname = \"ann\"\n".to_owned()),
         (
             "circle",
-            format!(
-                "{users}team = [\"ben\"]\n[[agents]]\nname = \"ben\"\nteam = [\"ann\"]\n[chat]\nagents = [\"user\", \"ann\"]\n"
+            with_users(
+                "team = [\"ben\"]\n[[agents]]\nname = \"ben\"\nteam = [\"ann\"]\n\
+                 [chat]\nagents = [\"user\", \"ann\"]\n",
             ),
         ),
         (
             "user-model",
-            "[[agents]]\nname = \"user\"\nkind = \"user\"\nmodel = \"local\"\n[[agents]]\nname = \"ann\"\n".to_owned(),
+            "[[agents]]\nname = \"user\"\nkind = \"user\"\nmodel = \"local\"\n\
+             [[agents]]\nname = \"ann\"\n"
+                .to_owned(),
         ),
-        ("pair-of-three", format!("{users}[[agents]]\nname = \"ben\"\n[chat]\nkind = \"pair\"\n")),
-        ("pair-speakers", format!("{users}[chat]\nspeakers = \"random\"\n")),
-        ("selector", format!("{users}[chat]\nkind = \"group\"\nspeakers = \"random\"\nselector = \"local\"\n")),
-        ("after", format!("{users}[[sequence]]\nafter = [\"first\"]\n")),
-        ("both", format!("{users}[chat]\n[[sequence]]\n")),
-        ("budget", format!("{users}[chat]\nbudget = {{ cots = 1 }}\n")),
+        ("pair-of-three", with_users("[[agents]]\nname = \"ben\"\n[chat]\nkind = \"pair\"\n")),
+        ("pair-speakers", with_users("[chat]\nspeakers = \"random\"\n")),
+        (
+            "selector",
+            with_users("[chat]\nkind = \"group\"\nspeakers = \"random\"\nselector = \"local\"\n"),
+        ),
+        ("after", with_users("[[sequence]]\nafter = [\"first\"]\n")),
+        ("both", with_users("[chat]\n[[sequence]]\n")),
+        ("budget", with_users("[chat]\nbudget = { cots = 1 }\n")),
     ] {
         dir.write("chat.toml", text);
         let output = dir.run(&["chat", "task", "--config", "chat.toml", "--replay", &recording]);

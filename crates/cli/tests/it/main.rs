@@ -9,6 +9,7 @@ mod chat_local;
 mod command;
 mod executors;
 mod names;
+mod recording;
 mod runs;
 mod signals;
 mod terminal;

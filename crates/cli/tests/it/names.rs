@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     command::{CommandOutput, TestDir, assert_files, require_image},
     executors::has_docker,
+    recording::{answer, recorded},
 };
 
 /// Creates files with names that must not reach the host, then two with harmless names.
@@ -62,12 +63,9 @@ fn a_name_never_decides_the_exit_status() {
 fn a_name_never_decides_how_a_chat_ends() {
     require_image();
     let content = format!("```ini .git/config\n[core]\n```\n```python\n{ODD}\n```");
-    let code = json!({"model": "m", "match": {}, "completion": {"content": content}});
-    let done = json!({"model": "m", "match": {}, "completion": {"content": "TERMINATE"}});
+    let exchanges = [answer("", &content), answer("", "TERMINATE")];
     let run = |more: &[&str]| {
-        let dir = TestDir::new();
-        let header = r#"{"cellblock_recording":1,"made":"by hand"}"#;
-        dir.write("answers.jsonl", format!("{header}\n{code}\n{done}\n"));
+        let dir = recorded(&exchanges);
         let output = dir.run(&[&["chat", "x", "--replay", "answers.jsonl"], more].concat());
         assert_eq!(output.code, Some(0), "{output}");
         assert_files(&dir.path("cellblock-out"), &["a:b.csv", "fine.txt"]);

@@ -8,7 +8,12 @@ use std::{
     time::Duration,
 };
 
-use crate::command::{TestDir, fixture};
+use serde_json::json;
+
+use crate::{
+    command::{TestDir, fixture},
+    recording::{answer, exchange, recorded},
+};
 
 /// The command at its own pseudo-terminal.
 struct TerminalSession {
@@ -96,19 +101,11 @@ const PROMPT: &str = "> ";
 
 #[test]
 fn a_person_corrects_edits_and_approves() {
-    let dir = TestDir::new();
-    let header = r#"{"cellblock_recording":1,"made":"by hand"}"#;
-    dir.write(
-        "answers.jsonl",
-        [
-            header,
-            r#"{"model":"m","match":{"last":"Plot it"},"completion":{"content":"```sh\necho dollars\n```"}}"#,
-            r#"{"model":"m","match":{"last":"No, please plot % change!"},"completion":{"content":"```sh\necho percentage\n```"}}"#,
-            r#"{"model":"m","match":{"last":"Code output: percent"},"completion":{"content":"Done. TERMINATE"}}"#,
-        ]
-        .join("\n")
-            + "\n",
-    );
+    let dir = recorded(&[
+        answer("Plot it", "```sh\necho dollars\n```"),
+        answer("No, please plot % change!", "```sh\necho percentage\n```"),
+        answer("Code output: percent", "Done. TERMINATE"),
+    ]);
     let args = ["chat", "--executor", "local", "--approve", "always", "--replay", "answers.jsonl"];
     let mut chat = TerminalSession::start(&dir, &args);
     chat.wait_for("What is the task?");
@@ -143,13 +140,10 @@ fn a_person_corrects_edits_and_approves() {
 
 #[test]
 fn a_person_sees_hidden_characters() {
-    let dir = TestDir::new();
-    let answers = [
-        r#"{"cellblock_recording":1,"made":"by hand"}"#,
-        r##"{"model":"m","match":{"last":"Add"},"completion":{"content":"```sh\necho 1 #\u001b]0;\necho EVIL\n#\u0007\n```"}}"##,
-        r#"{"model":"m","match":{},"completion":{"content":"Done. TERMINATE"}}"#,
-    ];
-    dir.write("answers.jsonl", answers.join("\n") + "\n");
+    let dir = recorded(&[
+        answer("Add", "```sh\necho 1 #\u{1b}]0;\necho EVIL\n#\u{7}\n```"),
+        answer("", "Done. TERMINATE"),
+    ]);
     let args = [
         "--executor",
         "local",
@@ -191,17 +185,17 @@ fn a_failure_is_shown_once() {
 
 #[test]
 fn a_person_is_asked_about_the_code_of_a_team() {
-    let dir = TestDir::new();
-    let team = "[[agents]]\nname = \"user\"\nkind = \"user\"\n[[agents]]\nname = \"lead\"\nteam = [\"coder\"]\n\
+    let team = "[[agents]]\nname = \"user\"\nkind = \"user\"\n\
+                [[agents]]\nname = \"lead\"\nteam = [\"coder\"]\n\
                 [[agents]]\nname = \"coder\"\ncode = true\n[chat]\nmax_turns = 2\n";
-    let answers = [
-        r#"{"cellblock_recording":1,"made":"by hand"}"#,
-        r#"{"model":"m","match":{"last":"Count"},"completion":{"tool_calls":[{"id":"1","name":"ask_coder","arguments":"{\"task\":\"Add\"}"}]}}"#,
-        r#"{"model":"m","match":{"last":"Add"},"completion":{"content":"```sh\necho $((40 + 2))\n```"}}"#,
-        r#"{"model":"m","match":{"last":"Code output: 42"},"completion":{"content":"It is 42. TERMINATE"}}"#,
-        r#"{"model":"m","match":{"last":"It is 42"},"completion":{"content":"42. TERMINATE"}}"#,
-    ];
-    dir.write("team.toml", team).write("answers.jsonl", answers.join("\n") + "\n");
+    let call = json!({"id": "1", "name": "ask_coder", "arguments": "{\"task\":\"Add\"}"});
+    let dir = recorded(&[
+        exchange("Count", json!({"tool_calls": [call]})),
+        answer("Add", "```sh\necho $((40 + 2))\n```"),
+        answer("Code output: 42", "It is 42. TERMINATE"),
+        answer("It is 42", "42. TERMINATE"),
+    ]);
+    dir.write("team.toml", team);
     let args = [
         "chat",
         "Count.",
@@ -280,11 +274,8 @@ fn a_question_ends_when_the_chat_runs_out_of_time() {
 #[test]
 fn pictures_are_shown_where_the_terminal_can() {
     // A shell writes the header of a picture with 16 by 16 pixels.
-    let code = r"printf '\\211PNG\\r\\n\\032\\n\\000\\000\\000\\015IHDR\\000\\000\\000\\020\\000\\000\\000\\020' > a.png";
-    let answer =
-        format!(r#"{{"model":"m","match":{{}},"completion":{{"content":"```sh\n{code}\n```"}}}}"#);
-    let done =
-        r#"{"model":"m","match":{"last":"a.png"},"completion":{"content":"Done. TERMINATE"}}"#;
+    let header = r"\211PNG\r\n\032\n\000\000\000\015IHDR\000\000\000\020\000\000\000\020";
+    let code = format!("```sh\nprintf '{header}' > a.png\n```");
     let args =
         ["chat", "Draw.", "--executor", "local", "--human", "never", "--replay", "answers.jsonl"];
     for (variables, shows) in [
@@ -295,11 +286,7 @@ fn pictures_are_shown_where_the_terminal_can() {
         ),
         (&[("TERM", "xterm")], ""),
     ] {
-        let dir = TestDir::new();
-        dir.write(
-            "answers.jsonl",
-            format!("{{\"cellblock_recording\":1,\"made\":\"by hand\"}}\n{done}\n{answer}\n"),
-        );
+        let dir = recorded(&[answer("a.png", "Done. TERMINATE"), answer("", &code)]);
         let (code, shown) = TerminalSession::start_with(&dir, &args, variables).end();
         assert_eq!(code, Some(0), "{shown}");
         assert!(shown.contains("cellblock-out/a.png (image/png, 24 B)"), "{shown:?}");

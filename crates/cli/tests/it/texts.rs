@@ -5,8 +5,10 @@ use insta::assert_snapshot;
 use crate::command::TestDir;
 
 /// Blocks with a file name, without a file name, and with a file name that is refused.
-const ANSWER: &str = "Here is the plan.\n\n```python\n# filename: plot.py\nprint('a')\n```\n\n- then\n\n  ~~~json title=\"x\"\n  \
-                      {\"a\": 1}\n  ~~~\n\n```python:../../evil.py\nprint('b')\n```\n";
+const ANSWER: &str = "Here is the plan.\n\n\
+    ```python\n# filename: plot.py\nprint('a')\n```\n\n\
+    - then\n\n  ~~~json title=\"x\"\n  {\"a\": 1}\n  ~~~\n\n\
+    ```python:../../evil.py\nprint('b')\n```\n";
 
 #[test]
 fn help() {
