@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Completion;
+use crate::model::{Completion, Usage};
 
 /// What a chat spent, the calls of nested chats, summaries and speaker selection included. The names in JSON are
 /// AutoGen's.
@@ -60,20 +60,19 @@ impl Cost {
 impl Spending {
     /// All tokens of all models.
     pub fn tokens(&self) -> u64 {
-        self.models.values().map(|model| model.total_tokens).sum()
+        self.models.values().fold(0, |sum, model| sum.saturating_add(model.total_tokens))
     }
 
     fn add(&mut self, completion: &Completion) {
-        let usage = completion.usage;
         self.total_cost += completion.cost;
         if !self.models.contains_key(&completion.model) {
             self.models.insert(completion.model.clone(), ModelSpending::default());
         }
         if let Some(model) = self.models.get_mut(&completion.model) {
             model.cost += completion.cost;
-            model.prompt_tokens += usage.prompt_tokens;
-            model.completion_tokens += usage.completion_tokens;
-            model.total_tokens += usage.prompt_tokens + usage.completion_tokens;
+            let Usage { prompt_tokens, completion_tokens } = completion.usage;
+            let total = prompt_tokens.saturating_add(completion_tokens);
+            model.add_tokens(prompt_tokens, completion_tokens, total);
         }
     }
 
@@ -82,9 +81,16 @@ impl Spending {
         for (name, theirs) in &other.models {
             let ours = self.models.entry(name.clone()).or_default();
             ours.cost += theirs.cost;
-            ours.prompt_tokens += theirs.prompt_tokens;
-            ours.completion_tokens += theirs.completion_tokens;
-            ours.total_tokens += theirs.total_tokens;
+            ours.add_tokens(theirs.prompt_tokens, theirs.completion_tokens, theirs.total_tokens);
         }
+    }
+}
+
+impl ModelSpending {
+    /// Adds tokens. A saved chat or a server may contain any number, so the sums saturate.
+    fn add_tokens(&mut self, prompt: u64, completion: u64, total: u64) {
+        self.prompt_tokens = self.prompt_tokens.saturating_add(prompt);
+        self.completion_tokens = self.completion_tokens.saturating_add(completion);
+        self.total_tokens = self.total_tokens.saturating_add(total);
     }
 }

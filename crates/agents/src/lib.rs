@@ -40,6 +40,7 @@ mod model;
 mod nested;
 pub mod prompts;
 pub mod sanitize;
+pub mod scripted;
 pub mod sequence;
 pub mod team;
 mod text;
@@ -67,8 +68,8 @@ pub use human::{
 };
 pub use message::{Content, Image, Message, Part, ToolCall, ToolResult};
 pub use model::{
-    Completion, Finish, ModelClient, ModelError, ModelMessage, ModelRequest, Parameters, TextSink,
-    ToolSpec, Usage,
+    Completion, FinishReason, ModelClient, ModelError, ModelMessage, ModelRequest, Parameters,
+    TextSink, ToolSpec, Usage,
 };
 pub use nested::{MakeMessage, Nested, NestedChat, NestedMessage, Trigger};
 pub use tool::Tool;

@@ -120,7 +120,7 @@ pub struct Completion {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
     /// Why it stopped.
-    pub finish: Finish,
+    pub finish: FinishReason,
     /// The model that answered, as the provider names it.
     pub model: String,
     /// What it read and wrote.
@@ -138,7 +138,7 @@ impl Completion {
         Self {
             content: content.into(),
             tool_calls: Vec::new(),
-            finish: Finish::Stop,
+            finish: FinishReason::Stop,
             model: model.into(),
             usage: Usage::default(),
             cost: 0.0,
@@ -151,7 +151,7 @@ impl Completion {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Finish {
+pub enum FinishReason {
     /// It was done, or came to a stop word.
     Stop,
     /// It reached the limit on tokens: the answer is cut off.
@@ -164,15 +164,15 @@ pub enum Finish {
     Other,
 }
 
-impl Finish {
+impl FinishReason {
     /// Its name, as in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
-            Finish::Stop => "stop",
-            Finish::Length => "length",
-            Finish::ToolCalls => "tool_calls",
-            Finish::Filtered => "filtered",
-            Finish::Other => "other",
+            FinishReason::Stop => "stop",
+            FinishReason::Length => "length",
+            FinishReason::ToolCalls => "tool_calls",
+            FinishReason::Filtered => "filtered",
+            FinishReason::Other => "other",
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cellblock_driver::{Cell, Driver, Installed, Stream};
+use cellblock_driver::{Cell, CellInstall, Driver, DriverStream};
 use cellblock_exec::{Error, InstallReport, Limit, Requirement, Result};
 use tokio::sync::watch;
 
@@ -93,7 +93,7 @@ impl Cell for DockerCell {
         self.out_of_memory.then_some(Limit::Memory)
     }
 
-    async fn restart(&mut self) -> Result<Stream> {
+    async fn restart(&mut self) -> Result<DriverStream> {
         let mut source = self.tell().await;
         self.out_of_memory =
             self.out_of_memory || ran_out_of_memory(&self.engine.docker, &self.container.id).await;
@@ -106,18 +106,18 @@ impl Cell for DockerCell {
         })
     }
 
-    async fn install(&mut self, packages: &[Requirement]) -> Result<Installed> {
+    async fn install(&mut self, packages: &[Requirement]) -> Result<CellInstall> {
         let wanted = self.installed.with(packages);
         let layer = packages::layer(&self.engine, &self.image, &wanted, self.source_builds).await?;
         let report = InstallReport { installed: self.installed.news(&layer) };
         if report.installed.is_empty() {
             self.installed.requirements = wanted.requirements;
-            return Ok(Installed { report, directory: None });
+            return Ok(CellInstall { report, directory: None });
         }
         packages::bring(&self.engine, &layer, &self.container.id).await?;
         self.installed =
             packages::Present { requirements: wanted.requirements, packages: layer.packages };
-        Ok(Installed { report, directory: Some(layer.directory) })
+        Ok(CellInstall { report, directory: Some(layer.directory) })
     }
 
     async fn close(self: Box<Self>) -> Result<()> {

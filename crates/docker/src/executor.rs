@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cellblock_driver::{DriverSession, Relays, Setup, relays};
+use cellblock_driver::{DriverSession, MIN_MEMORY, Relays, Setup, relays};
 use cellblock_exec::{
     Capabilities, Error, Executor, Isolation, Language, Limit, Limits, Progress, Result, Session,
     SessionSpec,
@@ -23,8 +23,6 @@ use crate::{
 
 /// The executor's name.
 pub(crate) const NAME: &str = "docker";
-/// The least memory of a session, in bytes: the driver, an interpreter, and files in memory.
-const LEAST_MEMORY: u64 = 32 * 1024 * 1024;
 /// How often is looked whether the containers that are being made are ready.
 const SETTLING: Duration = Duration::from_millis(5);
 
@@ -135,7 +133,7 @@ impl DockerExecutor {
 
     /// The kind of container that a session needs, and its grants.
     async fn kind(&self, spec: &SessionSpec) -> Result<(Kind, Relays)> {
-        self.capabilities.check(NAME, spec, LEAST_MEMORY)?;
+        self.capabilities.check(NAME, spec, MIN_MEMORY)?;
         let relays = relays(&spec.network)?;
         if let Some(address) = relays.addresses.first() {
             return Err(Error::Unsupported(format!(

@@ -10,7 +10,7 @@ use bollard::models::{
     ContainerCreateBody, DeviceRequest, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
     MountTmpfsOptions, MountType, MountVolumeOptions, ResourcesUlimits,
 };
-use cellblock_driver::{Config, Relays, command};
+use cellblock_driver::{DriverConfig, Relays, command};
 use cellblock_exec::Limits;
 
 use crate::{
@@ -52,7 +52,8 @@ pub(crate) fn labels(owner: &str) -> HashMap<String, String> {
 
 /// The request that makes the container of a cell.
 pub(crate) fn cell(cell: &Cell<'_>, owner: &str) -> ContainerCreateBody {
-    let config = Config { relays: cell.relays.relays.clone(), ..Config::new(cell.limits) };
+    let config =
+        DriverConfig { relays: cell.relays.relays.clone(), ..DriverConfig::new(cell.limits) };
     ContainerCreateBody {
         hostname: Some("cell".to_owned()),
         working_dir: Some(config.workspace.clone()),
@@ -136,7 +137,7 @@ pub(crate) fn hardened() -> HostConfig {
 }
 
 /// The directories that programs may write to. Each has the whole quota: the engine cannot make them share one.
-fn writable(config: &Config, limits: &Limits) -> HashMap<String, String> {
+fn writable(config: &DriverConfig, limits: &Limits) -> HashMap<String, String> {
     // 0 means no limit to a tmpfs.
     let size = if limits.disk == u64::MAX { 0 } else { limits.disk.max(1) };
     let files = if limits.files == u32::MAX { 0 } else { u64::from(limits.files) + OWN_FILES };

@@ -6,7 +6,7 @@ use bollard::{
     models::ImageInspect,
     query_parameters::{CreateImageOptions, ListImagesOptions, RemoveImageOptions},
 };
-use cellblock_driver::Program;
+use cellblock_driver::DriverProgram;
 use cellblock_exec::{Error, Progress, Result};
 use futures_util::StreamExt;
 
@@ -31,7 +31,7 @@ pub(crate) struct Image {
     /// The languages that it says it runs; `None` when it says nothing.
     pub(crate) languages: Option<Vec<String>>,
     /// The driver's program, compiled for its interpreter.
-    pub(crate) program: Program,
+    pub(crate) program: DriverProgram,
 }
 
 impl PartialEq for Image {
@@ -81,7 +81,12 @@ pub(crate) async fn find(engine: &Engine, name: &str) -> Result<Arc<Image>> {
         .filter(|list| !list.is_empty())
         .map(|list| list.split(',').map(str::to_owned).collect());
     let volumes = config.volumes.unwrap_or_default();
-    Ok(Arc::new(Image { id: id.unwrap_or_default(), volumes, languages, program: Program::new() }))
+    Ok(Arc::new(Image {
+        id: id.unwrap_or_default(),
+        volumes,
+        languages,
+        program: DriverProgram::new(),
+    }))
 }
 
 fn missing(name: &str) -> Error {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use cellblock_driver::calls::{Answer, CALLS, Cells, RULES, Rule, Which};
+use cellblock_driver::calls::{Arguments, CALLS, CellSet, Denial, RULES, Rule};
 use serde_json::{Value, json};
 
 const ALLOW: &str = "SCMP_ACT_ALLOW";
@@ -17,14 +17,14 @@ const REFUSE: &str = "SCMP_ACT_ERRNO";
 /// Rules of an engine are of the form "allow if". A rule that cannot be said that way is left out:
 /// the one about typing into terminals, which containers do not have.
 pub(crate) fn profile() -> Value {
-    let rules = || RULES.iter().filter(|rule| rule.cells == Cells::All);
+    let rules = || RULES.iter().filter(|rule| rule.cells == CellSet::All);
     let of = |name: &str| rules().filter(|rule| rule.calls.contains(&name)).collect::<Vec<_>>();
     let (mut allowed, mut denied, mut rest) = (Vec::new(), BTreeMap::new(), Vec::new());
     for call in CALLS {
         match of(call.name).as_slice() {
             [] => allowed.push(call.name),
-            [rule] if rule.which == Which::Any => {
-                denied.entry(rule.answer.errno()).or_insert_with(Vec::new).push(call.name);
+            [rule] if rule.arguments == Arguments::Any => {
+                denied.entry(rule.denial.errno()).or_insert_with(Vec::new).push(call.name);
             }
             rules => rest.extend(
                 together(rules)
@@ -42,7 +42,7 @@ pub(crate) fn profile() -> Value {
     calls.extend(rest);
     json!({
         "defaultAction": REFUSE,
-        "defaultErrnoRet": Answer::Missing.errno(),
+        "defaultErrnoRet": Denial::Missing.errno(),
         "archMap": [
             {"architecture": "SCMP_ARCH_X86_64", "subArchitectures": []},
             {"architecture": "SCMP_ARCH_AARCH64", "subArchitectures": []},
@@ -69,15 +69,15 @@ fn together(rules: &[&Rule]) -> Vec<Vec<Value>> {
 fn allowing(rule: &Rule) -> Option<Vec<Value>> {
     let equal =
         |index: u8, value: u64| json!({"index": index, "value": value, "op": "SCMP_CMP_EQ"});
-    match rule.which {
-        Which::Except { argument, values } => {
+    match rule.arguments {
+        Arguments::NoneOf { argument, values } => {
             Some(values.iter().map(|value| equal(argument, u64::from(*value))).collect())
         }
-        Which::WithBits { argument, bits } => Some(vec![
+        Arguments::AnyBit { argument, bits } => Some(vec![
             json!({"index": argument, "value": bits, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}),
         ]),
-        Which::NotZero { argument } => Some(vec![equal(argument, 0)]),
-        Which::Any | Which::With { .. } | Which::WithAllBits { .. } => None,
+        Arguments::NonZero { argument } => Some(vec![equal(argument, 0)]),
+        Arguments::Any | Arguments::OneOf { .. } | Arguments::AllBits { .. } => None,
     }
 }
 

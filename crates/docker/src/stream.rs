@@ -9,8 +9,8 @@ use std::{
 
 use bollard::container::{AttachContainerResults, LogOutput};
 use bytes::{Buf, Bytes};
-use cellblock_driver::Stream;
-use futures_util::Stream as Frames;
+use cellblock_driver::DriverStream;
+use futures_util::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 /// How much of its last words is kept, in bytes: enough for a traceback.
@@ -36,8 +36,8 @@ impl Complaints {
 }
 
 /// Makes a stream of what attaching to a container gave; its standard error goes to `complaints`.
-pub(crate) fn stream(attached: AttachContainerResults, complaints: Complaints) -> Stream {
-    Stream {
+pub(crate) fn stream(attached: AttachContainerResults, complaints: Complaints) -> DriverStream {
+    DriverStream {
         reader: Box::new(Output { frames: attached.output, chunk: Bytes::new(), complaints }),
         writer: Box::new(Input { writer: Some(attached.input) }),
     }
@@ -45,7 +45,7 @@ pub(crate) fn stream(attached: AttachContainerResults, complaints: Complaints) -
 
 /// The engine sends the standard output and the standard error as frames of one connection; this is the first alone.
 struct Output {
-    frames: Pin<Box<dyn Frames<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
+    frames: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
     chunk: Bytes,
     complaints: Complaints,
 }

@@ -2,7 +2,7 @@ import marshal
 import os
 import sys
 
-# Stands before a compiled program; `protocol.rs` has the same.
+# The byte before a compiled program; `protocol.rs` has the same.
 _COMPILED = b"c"
 
 
@@ -27,5 +27,5 @@ driver = sys.modules["_cellblock"] = module("_cellblock")
 sys.modules["__main__"] = module("__main__")
 exec(code, driver.__dict__)
 if not compiled:
-    driver._tell(driver._PROGRAM, magic + marshal.dumps(code))
+    driver._send(driver._PROGRAM, magic + marshal.dumps(code))
 driver.start(eval(sys.argv[1], {"true": True, "false": False, "null": None}))

@@ -1,49 +1,53 @@
-//! What a driver is started with.
+//! The configuration that a driver starts with.
 
 use std::time::Duration;
 
 use cellblock_exec::Limits;
 use serde::Serialize;
 
-use crate::{INTERPRETERS, Interpreter, relay::Relay};
+use crate::{INTERPRETERS, Interpreter, Relay};
 
-/// Reads the driver's program from its standard input and becomes it. The program is not an argument, because compiling it
-/// is most of a start: when it comes compiled, nothing is left to do.
+/// A program that reads the driver's program from its standard input and becomes it. The driver's
+/// program is not an argument, because compiling it is most of a start: when it comes compiled,
+/// nothing remains to be done.
 const BOOT: &str = include_str!("boot.py");
 
-/// What a driver is told when it starts.
+/// The configuration of a driver.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Config {
-    /// The session's directory in the cell; blocks start in it.
+pub struct DriverConfig {
+    /// The session's directory in the cell, in which blocks start.
     pub workspace: String,
     /// The directory for temporary files in the cell.
     pub temporary: String,
     /// `PATH` for programs, and where interpreters are looked for.
     pub path: String,
-    /// A directory of modules that every Python of the cell finds before all others, such as what
-    /// takes the place of something the cell lacks; `None` where nothing is lacking.
+    /// A directory of modules that every Python of the cell finds before all others, such as
+    /// replacements for something the cell lacks. `None` if nothing is lacking.
     pub modules: Option<String>,
-    /// Whether the driver is process 1 of a process namespace, so that all other processes it sees are programs of its
-    /// own cell, which it may kill.
+    /// True if the driver is process 1 of a process namespace. Then all other processes that it
+    /// sees are programs of its own cell, which it may kill.
     pub alone: bool,
-    /// Bytes of files, by which a failure for lack of room is told apart, and the largest file.
+    /// The quota of the workspace, and the maximum size of one file, in bytes.
     pub disk: u64,
-    /// Number of files that may be handed out at most.
+    /// The maximum number of files that are sent to the host.
     pub files: u32,
-    /// Processor time for a block, in milliseconds, where a control group counts it.
+    /// The maximum processor time of a block, in milliseconds, where a control group counts it.
     pub cpu_ms: Option<u64>,
-    /// The most data memory of one process, in bytes (RLIMIT_DATA); only where no control group limits memory.
+    /// The maximum data memory of one process, in bytes (RLIMIT_DATA). Only where no control group
+    /// limits memory.
     pub data: Option<u64>,
-    /// The most processes (RLIMIT_NPROC); only where the cell has a user namespace of its own and no control group.
+    /// The maximum number of processes (RLIMIT_NPROC). Only where the cell has a user namespace of
+    /// its own and no control group.
     pub processes: Option<u32>,
-    /// Where the driver listens on behalf of hosts that the session may reach.
+    /// The addresses where the driver listens for hosts that the session may reach.
     pub relays: Vec<Relay>,
-    /// Languages that are run by a program of their own.
+    /// The languages that a program of their own runs.
     pub interpreters: Vec<Interpreter>,
 }
 
-impl Config {
-    /// A driver alone in its cell, in `/workspace`, under control groups.
+impl DriverConfig {
+    /// Returns the configuration of a driver alone in its cell, in `/workspace`, under control
+    /// groups.
     pub fn new(limits: &Limits) -> Self {
         Self {
             workspace: "/workspace".to_owned(),
@@ -66,10 +70,12 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The arguments with which `python` becomes the driver: isolated from the environment, and without `site`, which would
-/// run code of installed packages. The program itself is sent over the stream by [`Driver::start`](crate::Driver::start).
-pub fn command(config: &Config) -> Vec<String> {
-    // Texts, whole numbers and lists only: this cannot fail. JSON of that kind is a Python expression but for three names.
+/// Returns the arguments with which `python` becomes the driver: isolated from the environment, and
+/// without `site`, which would run code of installed packages. The driver's program is sent over
+/// the stream by [`Driver::start`](crate::Driver::start).
+pub fn command(config: &DriverConfig) -> Vec<String> {
+    // The configuration has texts, whole numbers and lists only, so this cannot fail. Such JSON is
+    // a Python expression but for three names.
     let config = serde_json::to_string(config).unwrap_or_default();
     ["-I", "-S", "-c", BOOT, &config].map(str::to_owned).to_vec()
 }

@@ -1,134 +1,143 @@
 //! The host's end of the connections that a driver relays.
+//!
+//! Each connection has a task that connects to the granted host and passes bytes on. A window in
+//! each direction bounds the bytes under way, so that neither side can fill the host's memory.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
     sync::{Semaphore, mpsc, oneshot},
     task::JoinSet,
 };
 
 use crate::{
-    Relay, protocol,
-    wire::{Message, Wire},
+    Relay,
+    protocol::{Message, MessageKind},
+    wire::Wire,
 };
 
-/// How long a host may take to answer.
+/// The maximum time for connecting to a host.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Bytes that may be under way in one direction of a connection: the driver uses the same number.
+/// The maximum bytes under way in one direction of a connection. The driver has the same number.
 const WINDOW: usize = 1 << 18;
-/// Bytes that are passed on at once.
+/// The maximum bytes that are passed on at once.
 const PIECE: usize = 1 << 16;
-/// Bytes in line for the driver above which it cannot ask for more.
-pub(crate) const MOST_WAITING: usize = 32 << 20;
-/// The most connections at once; more are hung up. A program cannot make us hold more sockets than that.
-const MOST: usize = 256;
+/// The maximum bytes in the queue to the driver with which it can ask for more.
+pub const MAX_QUEUED: usize = 32 << 20;
+/// The maximum number of connections at once; further ones are closed. So a program cannot make the
+/// host hold more sockets.
+const MAX_CONNECTIONS: usize = 256;
 
 /// All connections of a session.
 #[derive(Debug)]
-pub(crate) struct Connections {
+pub struct Connections {
     relays: Vec<Relay>,
-    open: BTreeMap<Bytes, Connection>,
+    open: BTreeMap<Bytes, HostConnection>,
     tasks: JoinSet<()>,
-    events: mpsc::UnboundedSender<Event>,
-    heard: mpsc::UnboundedReceiver<Event>,
+    sender: mpsc::UnboundedSender<ConnectionEvent>,
+    events: mpsc::UnboundedReceiver<ConnectionEvent>,
 }
 
 #[derive(Debug)]
-struct Connection {
-    /// What the program sends; an empty piece is its end.
+struct HostConnection {
+    /// The program's bytes; an empty piece is their end.
     outgoing: mpsc::UnboundedSender<Bytes>,
-    /// Bytes that the program has sent and the host has not taken yet.
-    waiting: usize,
-    /// Bytes that the host may still send before the program has taken the others.
+    /// The bytes that the program has sent and the host has not received yet.
+    under_way: usize,
+    /// The bytes that the host may still send before the program has received the others.
     room: Arc<Semaphore>,
-    /// Dropping it ends what receives from the host; what the program has sent is still passed on.
+    /// Dropping it ends receiving from the host. Bytes that the program has sent are still passed
+    /// on.
     _receiving: oneshot::Sender<()>,
 }
 
-/// What a connection's task tells.
+/// An event of a connection's task.
 #[derive(Debug)]
-pub(crate) enum Event {
-    /// The host has sent this; an empty piece is its end.
+pub enum ConnectionEvent {
+    /// The host has sent these bytes; an empty piece is their end.
     Data(Bytes, Vec<u8>),
-    /// So many bytes of the program's have been passed on.
+    /// So many of the program's bytes have been passed on.
     Passed(Bytes, usize),
-    /// The connection is over.
+    /// The connection has ended.
     Closed(Bytes),
 }
 
 impl Connections {
-    pub(crate) fn new(relays: Vec<Relay>) -> Self {
-        let (events, heard) = mpsc::unbounded_channel();
-        Self { relays, open: BTreeMap::new(), tasks: JoinSet::new(), events, heard }
+    pub fn new(relays: Vec<Relay>) -> Self {
+        let (sender, events) = mpsc::unbounded_channel();
+        Self { relays, open: BTreeMap::new(), tasks: JoinSet::new(), sender, events }
     }
 
-    /// The next thing that a connection tells; never, without connections.
-    pub(crate) async fn next(&mut self) -> Event {
-        match self.heard.recv().await {
+    /// Returns the next event; waits forever if there are no connections.
+    pub async fn next(&mut self) -> ConnectionEvent {
+        match self.events.recv().await {
             Some(event) => event,
             None => std::future::pending().await,
         }
     }
 
-    /// Tells the driver of an event.
-    pub(crate) fn tell(&mut self, event: Event, wire: &mut Wire) {
+    /// Reports an event to the driver.
+    pub fn report(&mut self, event: ConnectionEvent, wire: &mut Wire) {
         match event {
-            Event::Data(name, data) => wire.post(protocol::DATA, &[&name, &data]),
-            Event::Passed(name, bytes) => {
+            ConnectionEvent::Data(name, data) => wire.post(MessageKind::Data, &[&name, &data]),
+            ConnectionEvent::Passed(name, bytes) => {
                 if let Some(connection) = self.open.get_mut(&name) {
-                    connection.waiting = connection.waiting.saturating_sub(bytes);
+                    connection.under_way = connection.under_way.saturating_sub(bytes);
                 }
-                wire.post(protocol::PASSED, &[&name, bytes.to_string().as_bytes()]);
+                wire.post(MessageKind::Passed, &[&name, bytes.to_string().as_bytes()]);
             }
-            Event::Closed(name) => {
+            ConnectionEvent::Closed(name) => {
                 self.open.remove(&name);
-                wire.post(protocol::CLOSED, &[&name]);
+                wire.post(MessageKind::Closed, &[&name]);
             }
         }
     }
 
-    /// Takes a message about connections.
-    pub(crate) fn take(&mut self, message: &Message, wire: &mut Wire) {
+    /// Handles a message about connections.
+    pub fn take(&mut self, message: &Message, wire: &mut Wire) {
         let Some(name) = message.fields.first().cloned() else { return };
         while self.tasks.try_join_next().is_some() {}
         match message.kind {
-            protocol::CONNECT => {
+            MessageKind::Connect => {
                 match message.number(1).and_then(|index: usize| self.relays.get(index)) {
-                    // Tasks, not names: one that the program has closed may still send.
-                    Some(relay) if self.tasks.len() < MOST => {
+                    // Tasks count, not names: one that the program has closed may still send.
+                    Some(relay) if self.tasks.len() < MAX_CONNECTIONS => {
                         let address = (relay.host.clone(), relay.port);
                         self.connect(name, address);
                     }
-                    _ => wire.post(protocol::CLOSED, &[&name]),
+                    _ => wire.post(MessageKind::Closed, &[&name]),
                 }
             }
-            protocol::DATA => {
+            MessageKind::Data => {
                 let piece = message.fields.get(1).cloned().unwrap_or_default();
                 let Some(connection) = self.open.get_mut(&name) else { return };
-                connection.waiting += piece.len();
-                if connection.waiting > 2 * WINDOW {
+                connection.under_way += piece.len();
+                if connection.under_way > 2 * WINDOW {
                     // Our driver keeps to the window: this is not our driver.
                     self.open.remove(&name);
                     return;
                 }
-                // A task that has ended has said so.
+                // A task that has ended has reported it.
                 let _ = connection.outgoing.send(piece);
             }
-            protocol::PASSED => {
-                // A driver that acknowledges what it does not read would make the line grow without bound.
+            MessageKind::Passed => {
+                // A driver that acknowledges bytes without reading would grow the queue without
+                // bound.
                 if let Some(connection) =
-                    self.open.get(&name).filter(|_| wire.waiting() < MOST_WAITING)
+                    self.open.get(&name).filter(|_| wire.queued() < MAX_QUEUED)
                 {
                     let bytes: usize = message.number(1).unwrap_or_default();
-                    connection.room.add_permits(
-                        bytes.min(WINDOW.saturating_sub(connection.room.available_permits())),
-                    );
+                    let closed = WINDOW.saturating_sub(connection.room.available_permits());
+                    connection.room.add_permits(bytes.min(closed));
                 }
             }
-            protocol::CLOSED => {
+            MessageKind::Closed => {
                 self.open.remove(&name);
             }
             _ => {}
@@ -139,9 +148,9 @@ impl Connections {
         let (outgoing, pieces) = mpsc::unbounded_channel();
         let room = Arc::new(Semaphore::new(WINDOW));
         let (_receiving, ended) = oneshot::channel();
-        let connection = Connection { outgoing, waiting: 0, room: room.clone(), _receiving };
+        let connection = HostConnection { outgoing, under_way: 0, room: room.clone(), _receiving };
         self.open.insert(name.clone(), connection);
-        let events = self.events.clone();
+        let events = self.sender.clone();
         self.tasks.spawn(async move {
             let connected = tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await;
             if let Ok(Ok(stream)) = connected {
@@ -156,37 +165,38 @@ impl Connections {
                 let sending = send(writer, pieces, name.clone(), events.clone());
                 tokio::join!(receiving, sending);
             }
-            // Nobody hears of it when the session has ended.
-            let _ = events.send(Event::Closed(name));
+            // Nobody receives it when the session has ended.
+            let _ = events.send(ConnectionEvent::Closed(name));
         });
     }
 }
 
-/// Passes on what the host sends.
+/// Passes on the host's bytes.
 async fn receive(
-    mut reader: tokio::net::tcp::OwnedReadHalf,
+    mut reader: OwnedReadHalf,
     room: Arc<Semaphore>,
     name: Bytes,
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedSender<ConnectionEvent>,
 ) {
     let mut buffer = vec![0; PIECE];
     loop {
         let read = reader.read(&mut buffer).await.unwrap_or(0);
-        // The read may be larger than what may be sent at once; permits come back as the program takes it.
+        // More may have been read than may be sent now; permits come back as the program receives.
         let Ok(permits) = room.acquire_many(read as u32).await else { return };
         permits.forget();
-        if events.send(Event::Data(name.clone(), buffer[..read].to_vec())).is_err() || read == 0 {
+        let data = ConnectionEvent::Data(name.clone(), buffer[..read].to_vec());
+        if events.send(data).is_err() || read == 0 {
             return;
         }
     }
 }
 
-/// Passes on what the program sends.
+/// Passes on the program's bytes.
 async fn send(
-    mut writer: tokio::net::tcp::OwnedWriteHalf,
+    mut writer: OwnedWriteHalf,
     mut pieces: mpsc::UnboundedReceiver<Bytes>,
     name: Bytes,
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::UnboundedSender<ConnectionEvent>,
 ) {
     while let Some(piece) = pieces.recv().await {
         if piece.is_empty() {
@@ -195,7 +205,7 @@ async fn send(
             return;
         }
         if writer.write_all(&piece).await.is_err()
-            || events.send(Event::Passed(name.clone(), piece.len())).is_err()
+            || events.send(ConnectionEvent::Passed(name.clone(), piece.len())).is_err()
         {
             return;
         }

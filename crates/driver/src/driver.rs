@@ -1,15 +1,19 @@
-//! Bringing a driver up.
+//! The start of a driver.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use cellblock_exec::{Error, Result};
+use cellblock_exec::{BoxFuture, Error, Result};
 
-use crate::{Program, Stream, protocol, wire::Wire};
+use crate::{
+    DriverProgram, DriverStream,
+    protocol::{Message, MessageKind},
+    wire::Wire,
+};
 
-/// How long a driver may take to come up. A busy machine starts an interpreter in a second at most.
+/// The maximum time for a driver to come up. A busy machine starts an interpreter in a second.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A driver that is up and has nothing to do yet.
+/// A driver that is up and idle.
 #[derive(Debug)]
 pub struct Driver {
     pub(crate) wire: Wire,
@@ -20,42 +24,52 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Sends the program to a process that was started with [`command`](crate::command), and waits until it is up.
+    /// Sends the program to a process that was started with [`command`](crate::command), and waits
+    /// until the driver is up.
     ///
     /// # Errors
-    /// [`Error::Start`] when it ends before, or takes longer than half a minute.
-    pub async fn start(stream: Stream, program: &Program) -> Result<Self> {
-        let mut wire = Wire::new(stream);
-        wire.put(&program.opening());
-        let up = async {
-            loop {
-                let message = wire.next().await?;
-                match message.kind {
-                    protocol::PROGRAM => program.keep(message.field(0)),
-                    protocol::HELLO => return std::io::Result::Ok(message),
-                    _ => {}
+    /// [`Error::Start`] when the process ends before that, or takes longer than half a minute.
+    pub fn start(stream: DriverStream, program: &DriverProgram) -> BoxFuture<'_, Result<Self>> {
+        Box::pin(async move {
+            let mut wire = Wire::new(stream);
+            wire.put(&program.opening());
+            let hello = tokio::time::timeout(PATIENCE, hello(&mut wire, program)).await;
+            let hello = match hello {
+                Ok(Ok(hello)) => hello,
+                Ok(Err(error)) => {
+                    // If the compiled program did not fit, the next start compiles it anew.
+                    program.forget();
+                    return Err(not_started(error));
                 }
-            }
-        };
-        let failed = |source| Error::Start { what: "the driver of the cell".to_owned(), source };
-        let hello = match tokio::time::timeout(PATIENCE, up).await {
-            Ok(Ok(hello)) => hello,
-            Ok(Err(error)) => {
-                // If it was the compiled program that did not fit, the next start compiles it anew.
-                program.forget();
-                return Err(failed(error.into()));
-            }
-            Err(_) => {
-                return Err(failed(format!("it said nothing for {} s", PATIENCE.as_secs()).into()));
-            }
-        };
-        let others = (1..hello.fields.len()).map(|index| hello.text(index));
-        let languages = std::iter::once("python".to_owned()).chain(others).collect();
-        Ok(Self { python: hello.text(0), languages, wire })
+                Err(_) => {
+                    let why = format!("it sent nothing for {} s", PATIENCE.as_secs());
+                    return Err(not_started(io::Error::other(why)));
+                }
+            };
+            let others = (1..hello.fields.len()).map(|index| hello.text(index));
+            let languages = std::iter::once("python".to_owned()).chain(others).collect();
+            Ok(Self { python: hello.text(0), languages, wire })
+        })
     }
 
-    /// Whether it still lives, as far as can be seen without waiting.
+    /// Returns false if the driver has ended, as far as can be seen without waiting.
     pub fn is_alive(&mut self) -> bool {
         self.wire.is_open()
     }
+}
+
+/// Waits for a driver's first greeting, and keeps the program that it has compiled.
+async fn hello(wire: &mut Wire, program: &DriverProgram) -> io::Result<Message> {
+    loop {
+        let message = wire.next().await?;
+        match message.kind {
+            MessageKind::Program => program.keep(message.field(0)),
+            MessageKind::Hello => return Ok(message),
+            _ => {}
+        }
+    }
+}
+
+fn not_started(error: io::Error) -> Error {
+    Error::Start { what: "the driver of the cell".to_owned(), source: error.into() }
 }

@@ -1,21 +1,22 @@
-//! Languages that are run by a program of their own. A new one is one row.
+//! The languages that a program of their own runs. A new language is one row.
 
 use serde::Serialize;
 
-/// How blocks of a language are run: the program is started with the arguments and the path of a file with the code.
+/// The way in which blocks of a language run: the driver starts the program with the arguments and
+/// the path of a file with the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Interpreter {
     /// The language's canonical name.
     pub language: &'static str,
-    /// Programs that run it; the first that is there is taken.
+    /// Programs that run it; the driver takes the first that exists.
     pub programs: &'static [&'static str],
-    /// The extension of the file, without the dot: some programs go by it.
+    /// The extension of the file, without the dot: some programs depend on it.
     pub extension: &'static str,
     /// Arguments before the file.
     pub arguments: &'static [&'static str],
 }
 
-/// All of them. Python is not among them: it has an interpreter that lives as long as the session.
+/// All interpreters. Python is not among them: its interpreter lives as long as the session.
 pub const INTERPRETERS: &[Interpreter] = &[
     Interpreter { language: "bash", programs: &["bash"], extension: "sh", arguments: &[] },
     Interpreter { language: "sh", programs: &["sh"], extension: "sh", arguments: &[] },

@@ -1,18 +1,19 @@
-//! The driver's program: its text, and what the interpreter has compiled it to.
+//! The driver's program: its text, and its compiled form.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use bytes::Bytes;
 use cellblock_exec::python::{HOST, NOTEBOOK};
+use parking_lot::Mutex;
 
-use crate::protocol;
+use crate::protocol::{COMPILED, TEXT};
 
-/// The driver's own part of its program, file after file; what it shares with other executors'
-/// stands before it.
+/// The driver's own part of its program, file after file. The part that it shares with other
+/// executors stands before it.
 const DRIVER: &str = concat!(
     include_str!("driver/messages.py"),
     "\n\n",
@@ -29,40 +30,42 @@ const DRIVER: &str = concat!(
     include_str!("driver/relays.py"),
 );
 
-/// The driver's program for one interpreter. Clones share what was compiled.
+/// The driver's program for one interpreter. Clones share the compiled form.
 ///
-/// Compiling takes about as long as starting an interpreter, so the first driver compiles the text and gives back the
-/// result for the next ones.
+/// Compiling takes about as long as starting an interpreter. So the first driver compiles the text
+/// and returns the result for later drivers.
 #[derive(Debug, Clone, Default)]
-pub struct Program {
+pub struct DriverProgram {
     compiled: Arc<Mutex<Option<Bytes>>>,
     path: Option<PathBuf>,
 }
 
-impl Program {
-    /// The program, compiled anew in this process.
+impl DriverProgram {
+    /// Returns the program, to be compiled anew in this process.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The program, which is kept compiled in a file. The file must belong to one interpreter and one version of this
-    /// crate (see [`Program::text`]), and nobody else may be able to write it.
+    /// Returns the program with its compiled form in a file. The file must belong to one
+    /// interpreter and one version of this crate (see [`DriverProgram::text`]), and only this user
+    /// may be able to write it.
     pub fn stored_at(path: PathBuf) -> Self {
         let compiled = fs::read(&path).ok().filter(|code| !code.is_empty()).map(Bytes::from);
         Self { compiled: Arc::new(Mutex::new(compiled)), path: Some(path) }
     }
 
-    /// The program's text; what is compiled of it belongs to this text alone.
+    /// Returns the program's text. A compiled form belongs to this text alone.
     pub fn text() -> String {
         format!("{NOTEBOOK}\n{HOST}\n{DRIVER}")
     }
 
-    /// What a driver reads first: a mark, the length, and the program, compiled if that is known.
+    /// Returns the bytes that a driver reads first: a mark, the length, and the program, compiled
+    /// if possible.
     pub(crate) fn opening(&self) -> Vec<u8> {
-        let compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let compiled = self.compiled.lock().clone();
         let (mark, program) = match compiled {
-            Some(code) => (protocol::COMPILED, code),
-            None => (protocol::TEXT, Self::text().into()),
+            Some(code) => (COMPILED, code),
+            None => (TEXT, Self::text().into()),
         };
         let mut opening = vec![mark];
         opening.extend_from_slice(&(program.len() as u32).to_le_bytes());
@@ -70,22 +73,21 @@ impl Program {
         opening
     }
 
-    /// Keeps what a driver has compiled.
+    /// Keeps the form that a driver has compiled.
     pub(crate) fn keep(&self, code: &[u8]) {
         if let Some(path) = &self.path {
-            // Without it the next process compiles again.
+            // Without the file the next process compiles again.
             let _ = replace(path, code);
         }
-        *self.compiled.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(Bytes::copy_from_slice(code));
+        *self.compiled.lock() = Some(Bytes::copy_from_slice(code));
     }
 
-    /// Forgets what was compiled: it did not fit the interpreter.
-    pub(crate) fn forget(&self) -> bool {
+    /// Discards the compiled form, which did not fit the interpreter.
+    pub(crate) fn forget(&self) {
         if let Some(path) = &self.path {
             let _ = fs::remove_file(path);
         }
-        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+        *self.compiled.lock() = None;
     }
 }
 
@@ -97,4 +99,33 @@ fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let new = path.with_extension(format!("{}.new", std::process::id()));
     fs::write(&new, content)?;
     fs::rename(&new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// All files share one namespace, in which a second definition would replace the first.
+    #[test]
+    fn no_name_is_defined_twice() {
+        let text = DriverProgram::text();
+        let mut names = BTreeSet::new();
+        for line in text.lines() {
+            let definition = ["def ", "class "].iter().find_map(|word| line.strip_prefix(word));
+            let name = match definition {
+                Some(rest) => rest.split(['(', ':']).next(),
+                None => line.split_once(" = ").map(|(name, _)| name),
+            };
+            let is_name = |name: &&str| {
+                !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+            };
+            if let Some(name) = name.filter(is_name) {
+                assert!(names.insert(name), "`{name}` is defined twice");
+            }
+        }
+        // The control.
+        assert!(names.contains("_run_block") && names.contains("_RUN") && names.len() > 150);
+    }
 }

@@ -1,5 +1,8 @@
-//! Kinds of messages between a driver and its host. `driver/messages.py` has the same table, and a
-//! test below compares the two.
+//! The messages between a driver and its host: their kinds, and what their fields mean.
+//!
+//! A message is a byte for its kind, four bytes of length, and fields: each four bytes of length
+//! and its content. Numbers are little-endian, or decimal text in fields.
+//! `driver/messages.py` has the same tables, and a test compares the two.
 //!
 //! | to the driver | fields |
 //! |---|---|
@@ -19,7 +22,7 @@
 //! | artifact, its content | path; data |
 //! | refused file | path, reason |
 //! | done | error number or nothing, `files` if there were too many |
-//! | ended: a block | see [`Ended`](crate::wire::Ended) |
+//! | ended: a block | see [`BlockEnd`] |
 //! | question to the host | number of the block, of the question, question |
 //! | connect | name, number of the relay |
 //! | data, passed, closed: connections | as above |
@@ -27,116 +30,236 @@
 //!
 //! Questions and answers are those of [`cellblock_exec::python::HostCalls`].
 
-macro_rules! kinds {
-    ($($name:ident = $letter:literal;)+) => {
-        $(pub(crate) const $name: u8 = $letter;)+
+use std::io;
 
+use bytes::Bytes;
+
+#[cfg(test)]
+mod tests;
+
+macro_rules! message_kinds {
+    ($($direction:literal: $($kind:ident = $byte:literal,)+)+) => {
+        /// The kind of a message.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum MessageKind {
+            $($($kind,)+)+
+            /// A byte that our driver does not send.
+            Unknown(u8),
+        }
+
+        impl MessageKind {
+            /// Returns the byte at the head of a message of this kind.
+            pub fn byte(self) -> u8 {
+                match self {
+                    $($(Self::$kind => $byte,)+)+
+                    Self::Unknown(byte) => byte,
+                }
+            }
+        }
+
+        impl From<u8> for MessageKind {
+            fn from(byte: u8) -> Self {
+                match byte {
+                    $($($byte => Self::$kind,)+)+
+                    byte => Self::Unknown(byte),
+                }
+            }
+        }
+
+        /// Direction, name and byte of each kind.
         #[cfg(test)]
-        const ALL: &[(&str, u8)] = &[$((stringify!($name), $name)),+];
+        const KINDS: &[(&str, &str, u8)] = &[$($(($direction, stringify!($kind), $byte),)+)+];
     };
 }
 
-kinds! {
-    // To the driver.
-    RUN = b'r';
-    WRITE = b'w';
-    STOP = b'k';
-    SET_ENVIRONMENT = b's';
-    USE_PACKAGES = b'u';
-    ANSWER = b'n';
-    // From the driver.
-    PROGRAM = b'p';
-    HELLO = b'h';
-    STDOUT = b'o';
-    STDERR = b'e';
-    ARTIFACT = b'a';
-    CONTENT = b'b';
-    REFUSED = b'f';
-    DONE = b'y';
-    ENDED = b'd';
-    CONNECT = b'c';
-    QUESTION = b'q';
-    FAILED = b'l';
-    // In both directions.
-    DATA = b'x';
-    PASSED = b'v';
-    CLOSED = b'z';
+message_kinds! {
+    "To the driver":
+        Run = b'r',
+        Write = b'w',
+        Stop = b'k',
+        SetEnvironment = b's',
+        UsePackages = b'u',
+        Answer = b'n',
+    "From the driver":
+        Program = b'p',
+        Hello = b'h',
+        Stdout = b'o',
+        Stderr = b'e',
+        Artifact = b'a',
+        Content = b'b',
+        Refused = b'f',
+        Done = b'y',
+        Ended = b'd',
+        Connect = b'c',
+        Question = b'q',
+        Failed = b'l',
+    "In both directions":
+        Data = b'x',
+        Passed = b'v',
+        Closed = b'z',
 }
 
-/// Stands before a driver's program that is compiled. `boot.py` has the same.
-pub(crate) const COMPILED: u8 = b'c';
-/// Stands before a driver's program that is a text.
-pub(crate) const TEXT: u8 = b't';
+/// The byte before a driver's program that is compiled; `boot.py` has the same.
+pub const COMPILED: u8 = b'c';
+/// The byte before a driver's program that is source text.
+pub const TEXT: u8 = b't';
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
+/// The field that says that the limit on processor time ended a block.
+const CPU: &str = "cpu";
+/// The field that says that a driver had too little memory.
+const MEMORY: &str = "memory";
+/// The field that says that the workspace has no free bytes.
+const DISK: &str = "disk";
+/// The field that says that the workspace can have no more files.
+const FILES: &str = "files";
 
-    use super::*;
+/// The maximum length of a text about a driver or a block that is kept, in characters.
+const MAX_NOTE_CHARS: usize = 1000;
 
-    const MESSAGES: &str = include_str!("driver/messages.py");
-    const BOOT: &str = include_str!("boot.py");
+/// A message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub kind: MessageKind,
+    pub fields: Vec<Bytes>,
+}
 
-    /// The constants that a Python text defines as one byte.
-    fn constants(text: &str) -> BTreeMap<&str, u8> {
-        text.lines()
-            .filter_map(|line| {
-                let (name, value) = line.strip_prefix('_')?.split_once(" = b\"")?;
-                let [letter] = value.strip_suffix('"')?.as_bytes() else { return None };
-                Some((name, *letter))
-            })
-            .collect()
+impl Message {
+    /// Returns the field at `index`; a missing one is empty.
+    pub fn field(&self, index: usize) -> &[u8] {
+        self.fields.get(index).map_or(&[], |field| field)
     }
 
-    #[test]
-    fn the_driver_has_the_same_kinds() {
-        let (with_the_host, with_the_worker) =
-            MESSAGES.split_once("# Only between the worker and the driver").unwrap();
-        let ours: BTreeMap<&str, u8> = ALL.iter().copied().collect();
-        assert_eq!(constants(with_the_host), ours);
-        // The control: a constant is seen, and its letter is no other's.
-        let theirs = constants(with_the_worker);
-        assert_eq!(theirs.keys().copied().collect::<Vec<_>>(), ["BEGUN"]);
-        assert!(!ours.values().any(|letter| *letter == theirs["BEGUN"]));
+    /// Returns the field at `index` as text; invalid UTF-8 becomes U+FFFD.
+    pub fn text(&self, index: usize) -> String {
+        String::from_utf8_lossy(self.field(index)).into_owned()
     }
 
-    #[test]
-    fn every_kind_has_a_letter_of_its_own() {
-        let letters: BTreeMap<u8, &str> =
-            ALL.iter().map(|(name, letter)| (*letter, *name)).collect();
-        assert_eq!(letters.len(), ALL.len());
+    /// Returns the field at `index` as a note for people; see [`visible`].
+    pub fn note(&self, index: usize) -> String {
+        visible(&self.text(index))
     }
 
-    #[test]
-    fn the_boot_program_knows_what_stands_before_a_program() {
-        assert_eq!(constants(BOOT), BTreeMap::from([("COMPILED", COMPILED)]));
+    /// Returns the field at `index` as a number; `None` if it is empty or not a number.
+    pub fn number<T: std::str::FromStr>(&self, index: usize) -> Option<T> {
+        std::str::from_utf8(self.field(index)).ok()?.parse().ok()
     }
+}
 
-    /// Letters stand in the tables only.
-    #[test]
-    fn no_kind_is_written_as_a_letter() {
-        let sources = [
-            include_str!("artifacts.rs"),
-            include_str!("connections.rs"),
-            include_str!("driver.rs"),
-            include_str!("program.rs"),
-            include_str!("running.rs"),
-            include_str!("session.rs"),
-            include_str!("wire.rs"),
-            include_str!("driver/cell.py"),
-            include_str!("driver/blocks.py"),
-            include_str!("driver/worker.py"),
-            include_str!("driver/files.py"),
-            include_str!("driver/relays.py"),
-        ];
-        for source in sources {
-            for quote in ['\'', '"'] {
-                let bare = source.match_indices(&format!("b{quote}")).find(|(at, _)| {
-                    source[at + 3..].starts_with(quote)
-                        && source.as_bytes()[at + 2].is_ascii_lowercase()
-                });
-                assert!(bare.is_none(), "{:?}", &source[bare.unwrap().0..][..20]);
-            }
+/// Returns the beginning of a text from a cell, with spaces for control characters, which a
+/// terminal would obey.
+pub fn visible(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().take(MAX_NOTE_CHARS).map(shown).collect()
+}
+
+/// The quota of a workspace that is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FullQuota {
+    /// Bytes.
+    Disk,
+    /// Number of files.
+    Files,
+}
+
+impl FullQuota {
+    fn from_field(field: &[u8]) -> Option<Self> {
+        match field {
+            field if field == DISK.as_bytes() => Some(Self::Disk),
+            field if field == FILES.as_bytes() => Some(Self::Files),
+            _ => None,
+        }
+    }
+}
+
+/// The answer to a request to write a file or to use packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Done {
+    /// The number of the error, if there was one.
+    pub errno: Option<i32>,
+    /// The quota that was used up, if that was the reason.
+    pub full: Option<FullQuota>,
+}
+
+impl From<&Message> for Done {
+    fn from(message: &Message) -> Self {
+        Self { errno: message.number(0), full: FullQuota::from_field(message.field(1)) }
+    }
+}
+
+/// The last message of a driver that cannot continue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DriverFailure {
+    /// The reason, in the driver's own words.
+    pub reason: String,
+    /// True if the driver had too little memory.
+    pub out_of_memory: bool,
+}
+
+impl DriverFailure {
+    /// Returns the message that an error of the wire stands for, if it stands for one.
+    pub fn behind(error: &io::Error) -> Option<&Self> {
+        error.get_ref().and_then(|source| source.downcast_ref())
+    }
+}
+
+impl From<&Message> for DriverFailure {
+    fn from(message: &Message) -> Self {
+        Self { reason: message.note(0), out_of_memory: message.field(1) == MEMORY.as_bytes() }
+    }
+}
+
+impl std::fmt::Display for DriverFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the driver failed: {}", self.reason)
+    }
+}
+
+impl std::error::Error for DriverFailure {}
+
+/// The end of a block, as the driver saw it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BlockEnd {
+    /// The exit code, unless a signal ended the block.
+    pub code: Option<i32>,
+    /// The signal that ended the block.
+    pub signal: Option<i32>,
+    /// The type of the exception that ended a Python block; empty if none did.
+    pub exception: String,
+    /// The error number of that exception.
+    pub errno: Option<i32>,
+    /// True if the driver stopped the block for its processor time.
+    pub out_of_cpu: bool,
+    /// True if the Python interpreter was lost.
+    pub lost: bool,
+    /// True if a program was killed for lack of memory meanwhile.
+    pub out_of_memory: bool,
+    /// True if a program was refused a process meanwhile.
+    pub out_of_processes: bool,
+    /// The quota of the workspace that was used up when the block failed.
+    pub full: Option<FullQuota>,
+    /// Processor time, in microseconds.
+    pub cpu_us: u64,
+    /// Memory of the cell at the end, in bytes.
+    pub memory: u64,
+    /// A further note for people; empty if there is none.
+    pub note: String,
+}
+
+impl From<&Message> for BlockEnd {
+    fn from(message: &Message) -> Self {
+        Self {
+            code: message.number(1),
+            signal: message.number(2),
+            exception: message.text(3),
+            errno: message.number(4),
+            out_of_cpu: message.field(5) == CPU.as_bytes(),
+            lost: !message.field(6).is_empty(),
+            out_of_memory: !message.field(7).is_empty(),
+            out_of_processes: !message.field(8).is_empty(),
+            full: FullQuota::from_field(message.field(9)),
+            cpu_us: message.number(10).unwrap_or_default(),
+            memory: message.number(11).unwrap_or_default(),
+            note: message.note(12),
         }
     }
 }

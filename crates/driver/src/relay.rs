@@ -1,38 +1,38 @@
-//! Connections to the hosts that a session may reach.
+//! The addresses inside a cell that stand for granted hosts.
 //!
-//! A cell has no network. Where it may reach a host, its driver listens on an address inside the cell and hands each
-//! connection over the stream to us; we connect to the host and pass the bytes on. So nothing but the granted hosts and
-//! ports can be reached, whatever the program does.
+//! A cell has no network. For each granted host its driver listens on an address inside the cell
+//! and relays each connection over the stream; the host connects and passes the bytes on. So a
+//! program can reach only the granted hosts and ports, whatever it does.
 
 use std::net::Ipv4Addr;
 
 use cellblock_exec::{Error, Network, Result};
 use serde::Serialize;
 
-/// Where a driver listens on behalf of a host.
+/// An address where a driver listens for a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Relay {
     /// The address inside the cell.
     pub address: Ipv4Addr,
     /// The port, inside and outside.
     pub port: u16,
-    /// The host that connections go to, from the machine that runs us.
+    /// The host that connections go to, as seen from this machine.
     #[serde(skip)]
     pub host: String,
 }
 
-/// What a session's grants need in its cell.
+/// The requirements of a session's grants in its cell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Relays {
-    /// Where the driver listens.
+    /// The addresses where the driver listens.
     pub relays: Vec<Relay>,
-    /// Names that the cell's hosts file must have, with their addresses, which are loopback ones.
+    /// Names that the cell's hosts file must have, with their loopback addresses.
     pub names: Vec<(String, Ipv4Addr)>,
-    /// Addresses other than loopback ones that the cell's loopback interface must have.
+    /// Addresses outside 127.0.0.0/8 that the cell's loopback interface must have.
     pub addresses: Vec<Ipv4Addr>,
 }
 
-/// Works out what a session's grants need.
+/// Returns the requirements of a session's grants.
 ///
 /// # Errors
 /// [`Error::Unsupported`] for a rule without a port, and for an IPv6 address.
@@ -73,11 +73,12 @@ pub fn relays(network: &Network) -> Result<Relays> {
     Ok(needed)
 }
 
-/// The address that stands for a name in the cell: 127.77.0.1 and so on, which nothing else uses.
+/// Returns the address that stands for a name in the cell: 127.77.0.1 and so on, which nothing else
+/// uses.
 fn named(names: &mut Vec<(String, Ipv4Addr)>, host: &str) -> Result<Ipv4Addr> {
     let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     if host.is_empty() || host.len() > 253 || !host.chars().all(valid) {
-        return Err(Error::Invalid { what: "host", why: format!("{host:?} is no host name") });
+        return Err(Error::Invalid { what: "host", why: format!("`{host}` is not a host name") });
     }
     if let Some((_, address)) = names.iter().find(|(name, _)| name == host) {
         return Ok(*address);

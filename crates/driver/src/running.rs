@@ -1,91 +1,238 @@
-//! A block that runs.
+//! A running block: its output, its limits, its questions to the host, and its end.
 
 use std::{
+    io,
     pin::Pin,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use cellblock_exec::{
-    Capture, Error, ExecutionRequest, ExecutionResult, Limit, Outcome, OutputSink, Result,
-    Stream as Standard, Usage, python::HostCalls,
+    Capture, ExecutionRequest, ExecutionResult, Limit, Limits, Outcome, OutputSink, Result, Stream,
+    Usage, python::HostCalls,
 };
 use tokio::time::{Instant as Deadline, interval_at, sleep_until};
 
 use crate::{
-    Cell, DriverSession, Reading,
-    artifacts::Arriving,
-    connections::MOST_WAITING,
-    protocol,
-    session::Live,
-    verdict::{SIGKILL, verdict},
-    wire::{Ended, Message},
+    CellUsage,
+    artifacts::ArrivingFiles,
+    connections::{ConnectionEvent, MAX_QUEUED},
+    errno::SIGKILL,
+    link::{DriverLink, no_driver},
+    protocol::{BlockEnd, Message, MessageKind},
+    verdict::verdict,
 };
 
-/// How often what a cell uses is looked at, where no control group counts it. A program can exceed a limit for that long.
+/// The interval between looks at a cell's usage, where no control group counts it. A program can
+/// exceed a limit for that long.
 const WATCH: Duration = Duration::from_millis(20);
-/// How long a driver may take to stop a block and hand out its files, before the whole cell is killed.
+/// The maximum time for a driver to stop a block and send its files. Then the cell is killed.
 const GRACE: Duration = Duration::from_secs(10);
-/// A century: a time that never comes. The clock cannot be asked for much more.
+/// A century: a time that never comes. The clock cannot represent much more.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// A block under way. Dropping it stops the block.
-struct Running<'s, C: Cell> {
-    session: &'s mut DriverSession<C>,
+/// Waits for the end of a block that was posted to the driver, and returns its result.
+pub async fn run(
+    link: &mut DriverLink,
     number: u64,
-    ended: bool,
+    request: ExecutionRequest,
+) -> Result<ExecutionResult> {
+    let started = Instant::now();
+    let before = link.cell.usage(false);
+    let limits = link.setup.limits.clone();
+    let mut output = BlockOutput::new(&limits, request.sink.clone());
+    let Ended { end, stopped } = wait(link, number, &request, before, &mut output).await?;
+    match &end {
+        Ok(_) => output.files.complete(),
+        Err(_) => output.files.cut_off(),
+    }
+    let after = link.cell.usage(true);
+    let conclusion = match end {
+        Ok(end) => conclude(link, &end, stopped, before, after),
+        Err(error) => conclude_lost(link, stopped, error).await?,
+    };
+    let Conclusion { outcome, lost, cpu, memory, note } = conclusion;
+    Ok(ExecutionResult {
+        outcome,
+        stdout: output.stdout.finish(),
+        stderr: output.stderr.finish(),
+        artifacts: output.files.artifacts,
+        refused: output.files.refused,
+        usage: Usage { wall: started.elapsed(), cpu, memory, fuel: None },
+        executor: link.setup.executor.to_owned(),
+        isolation: link.setup.isolation,
+        watched: link.setup.watched.clone(),
+        state_lost: lost,
+        notes: if note.is_empty() { Vec::new() } else { vec![note] },
+    })
 }
 
-impl<C: Cell> Drop for Running<'_, C> {
+/// The end of waiting for a block.
+struct Ended {
+    /// The driver's last word on the block; the error of the wire if the driver is lost.
+    end: io::Result<BlockEnd>,
+    /// The reason why the host stopped the block, if it did.
+    stopped: Option<Outcome>,
+}
+
+/// An event while a block runs.
+enum BlockEvent {
+    Cancelled,
+    Message(io::Result<Message>),
+    Answer(Bytes, Vec<u8>),
+    Connection(ConnectionEvent),
+    Deadline,
+    Tick,
+}
+
+/// Waits for the end of a block, and stops it at its limits.
+async fn wait(
+    link: &mut DriverLink,
+    number: u64,
+    request: &ExecutionRequest,
+    before: Option<CellUsage>,
+    output: &mut BlockOutput,
+) -> Result<Ended> {
+    let limits = link.setup.limits.clone();
+    let wall = request.wall.map_or(limits.wall, |wall| wall.min(limits.wall));
+    let calls = HostCalls::new(request.host.clone());
+    let mut question = PendingQuestion::default();
+    let mut guard = StopGuard { link, number, is_armed: true };
+    let mut stopped: Option<Outcome> = None;
+    let mut deadline = Deadline::now() + wall.min(NEVER);
+    let mut ticks = interval_at(Deadline::now() + WATCH, WATCH);
+    let end = loop {
+        let link = &mut *guard.link;
+        let Some(live) = link.live.as_mut() else { return Err(no_driver()) };
+        let event = tokio::select! {
+            biased;
+            () = request.cancel.cancelled(), if stopped.is_none() => BlockEvent::Cancelled,
+            message = live.wire.next() => BlockEvent::Message(message),
+            (name, answer) = question.answered() => BlockEvent::Answer(name, answer),
+            event = live.connections.next() => BlockEvent::Connection(event),
+            () = sleep_until(deadline) => BlockEvent::Deadline,
+            _ = ticks.tick(), if before.is_some() && stopped.is_none() => BlockEvent::Tick,
+        };
+        let stop = match event {
+            BlockEvent::Cancelled => Some(Outcome::Cancelled),
+            BlockEvent::Message(Err(error)) => break Err(error),
+            BlockEvent::Message(Ok(message)) => match message.kind {
+                MessageKind::Ended if message.number(0) == Some(number) => {
+                    break Ok(BlockEnd::from(&message));
+                }
+                MessageKind::Stdout => output.push(Stream::Stdout, message.field(0)),
+                MessageKind::Stderr => output.push(Stream::Stderr, message.field(0)),
+                // Questions without end must not hide the deadline.
+                MessageKind::Question if Deadline::now() >= deadline => match &stopped {
+                    Some(_) => break Err(unresponsive()),
+                    None => Some(exceeded(Limit::Wall)),
+                },
+                MessageKind::Question if message.number(0) == Some(number) && stopped.is_none() => {
+                    question.ask(&message, &calls);
+                    None
+                }
+                _ => {
+                    live.take(&message, &mut output.files);
+                    None
+                }
+            },
+            BlockEvent::Answer(name, answer) => {
+                // A driver that asks without listening is not ours.
+                if live.wire.queued() < MAX_QUEUED {
+                    live.wire.post(MessageKind::Answer, &[&name, &answer]);
+                }
+                None
+            }
+            BlockEvent::Connection(event) => {
+                live.connections.report(event, &mut live.wire);
+                None
+            }
+            BlockEvent::Deadline if stopped.is_some() => break Err(unresponsive()),
+            BlockEvent::Deadline => Some(exceeded(Limit::Wall)),
+            BlockEvent::Tick => {
+                let now = link.cell.usage(false);
+                now.and_then(|now| exceeded_limit(&limits, before, now)).map(exceeded)
+            }
+        };
+        if let (Some(outcome), None) = (stop, &stopped) {
+            stopped = Some(outcome);
+            deadline = Deadline::now() + GRACE;
+            // Nobody waits for the answer any more.
+            question = PendingQuestion::default();
+            guard.link.stop(number);
+        }
+    };
+    guard.is_armed = false;
+    Ok(Ended { end, stopped })
+}
+
+/// Stops a block when the future that waits for it is dropped.
+struct StopGuard<'l> {
+    link: &'l mut DriverLink,
+    number: u64,
+    is_armed: bool,
+}
+
+impl Drop for StopGuard<'_> {
     fn drop(&mut self) {
-        if !self.ended {
-            self.session.stop(self.number);
-            if let Some(live) = &mut self.session.live {
+        if self.is_armed {
+            self.link.stop(self.number);
+            if let Some(live) = &mut self.link.live {
                 live.wire.pump();
             }
         }
     }
 }
 
-/// What has come of a block so far.
-struct Seen {
+/// The output and files of a block so far.
+struct BlockOutput {
     stdout: Capture,
     stderr: Capture,
-    files: Arriving,
+    files: ArrivingFiles,
     sink: Option<OutputSink>,
 }
 
-impl Seen {
-    /// Takes output. Whether there is too much of it.
-    fn output(&mut self, stream: Standard, data: &[u8]) -> bool {
+impl BlockOutput {
+    fn new(limits: &Limits, sink: Option<OutputSink>) -> Self {
+        Self {
+            stdout: Capture::new(limits.output),
+            stderr: Capture::new(limits.output),
+            files: ArrivingFiles::new(limits.disk, limits.files),
+            sink,
+        }
+    }
+
+    /// Adds output. Returns the reason to stop the block if there is too much of it.
+    fn push(&mut self, stream: Stream, data: &[u8]) -> Option<Outcome> {
         let capture = match stream {
-            Standard::Stdout => &mut self.stdout,
-            Standard::Stderr => &mut self.stderr,
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
         };
         let room = capture.room().min(data.len());
         capture.push(data);
         if let Some(sink) = self.sink.as_ref().filter(|_| room > 0) {
             sink(stream, &data[..room]);
         }
-        capture.is_flood()
+        capture.is_flood().then(|| exceeded(Limit::Output))
     }
 }
 
-/// The question of the program that is being answered; there is one at a time.
+/// The question of the program that is being answered; there is at most one.
 #[derive(Default)]
-struct Question<'c> {
+struct PendingQuestion<'c> {
     name: Bytes,
     answer: Option<Pin<Box<dyn Future<Output = Vec<u8>> + Send + 'c>>>,
 }
 
-impl<'c> Question<'c> {
-    /// Begins to answer a question. One before it is given up: the program does not wait for it any more.
+impl<'c> PendingQuestion<'c> {
+    /// Begins to answer a question. An earlier one is given up: the program no longer waits for it.
     fn ask(&mut self, message: &Message, calls: &'c HostCalls) {
         self.name = message.fields.get(1).cloned().unwrap_or_default();
         self.answer = Some(Box::pin(calls.answer(message.field(2).to_vec())));
     }
 
-    /// Its name and the answer; never, without a question. The future may be dropped and made again.
+    /// Returns the question's name and the answer; waits forever if there is no question. The
+    /// future may be dropped and made again.
     async fn answered(&mut self) -> (Bytes, Vec<u8>) {
         let Some(answer) = &mut self.answer else { return std::future::pending().await };
         let answer = answer.await;
@@ -94,183 +241,66 @@ impl<'c> Question<'c> {
     }
 }
 
-impl<C: Cell> DriverSession<C> {
-    /// Runs a block that the driver has been told of, and whose number is `number`.
-    pub(crate) async fn watch(
-        &mut self,
-        number: u64,
-        request: ExecutionRequest,
-    ) -> Result<ExecutionResult> {
-        let started = Instant::now();
-        let before = self.cell.reading(false);
-        let limits = self.setup.limits.clone();
-        let wall = request.wall.map_or(limits.wall, |wall| wall.min(limits.wall));
-        let mut seen = Seen {
-            stdout: Capture::new(limits.output),
-            stderr: Capture::new(limits.output),
-            files: Arriving::new(limits.disk, limits.files),
-            sink: request.sink,
-        };
-        let calls = HostCalls::new(request.host);
-        let mut question = Question::default();
-        let mut running = Running { session: self, number, ended: false };
-        let mut stopped: Option<Outcome> = None;
-        let mut deadline = Deadline::now() + wall.min(NEVER);
-        let mut ticks = interval_at(Deadline::now() + WATCH, WATCH);
-        let ended = loop {
-            let session = &mut *running.session;
-            let Some(live) = session.live.as_mut() else { return Err(gone("there is no driver")) };
-            let mut stop = None;
-            tokio::select! {
-                biased;
-                () = request.cancel.cancelled(), if stopped.is_none() => stop = Some(Outcome::Cancelled),
-                message = live.wire.next() => match message {
-                    Ok(message) => match message.kind {
-                        protocol::ENDED if message.number(0) == Some(number) => {
-                            break Ok(Ended::of(&message));
-                        }
-                        protocol::STDOUT | protocol::STDERR => {
-                            let stream = match message.kind {
-                                protocol::STDOUT => Standard::Stdout,
-                                _ => Standard::Stderr,
-                            };
-                            if seen.output(stream, message.field(0)) {
-                                stop = Some(Outcome::LimitExceeded { limit: Limit::Output });
-                            }
-                        }
-                        // Questions without end must not keep the deadline from being seen.
-                        protocol::QUESTION if Deadline::now() >= deadline => match &stopped {
-                            Some(_) => break Err(deaf()),
-                            None => stop = Some(Outcome::LimitExceeded { limit: Limit::Wall }),
-                        },
-                        protocol::QUESTION
-                            if message.number(0) == Some(number) && stopped.is_none() =>
-                        {
-                            question.ask(&message, &calls);
-                        }
-                        _ => live.take(&message, &mut seen.files),
-                    },
-                    Err(error) => break Err(error),
-                },
-                (name, answer) = question.answered() => {
-                    // A driver that asks without listening is not ours.
-                    if live.wire.waiting() < MOST_WAITING {
-                        live.wire.post(protocol::ANSWER, &[&name, &answer]);
-                    }
-                }
-                event = live.connections.next() => live.connections.tell(event, &mut live.wire),
-                () = sleep_until(deadline) => {
-                    if stopped.is_some() {
-                        break Err(deaf());
-                    }
-                    stop = Some(Outcome::LimitExceeded { limit: Limit::Wall });
-                }
-                _ = ticks.tick(), if before.is_some() && stopped.is_none() => {
-                    let over = session.cell.reading(false).and_then(|now| exceeded(&limits, before, now));
-                    stop = over.map(|limit| Outcome::LimitExceeded { limit });
-                }
-            }
-            if let (Some(outcome), None) = (stop, &stopped) {
-                stopped = Some(outcome);
-                deadline = Deadline::now() + GRACE;
-                // Nobody waits for the answer any more.
-                question = Question::default();
-                session.stop(number);
-            }
-        };
-        running.ended = true;
-        let session = &mut *running.session;
-        match &ended {
-            Ok(_) => seen.files.complete(),
-            Err(_) => seen.files.cut_off(),
-        }
-        let after = session.cell.reading(true);
-        let (outcome, lost, cpu, memory, note) = match ended {
-            Ok(ended) => {
-                let mut outcome = verdict(&ended, stopped, session.memory_is_refused);
-                // A program can end between two looks. The files that it has left show what it did; that something was
-                // refused matters only if it failed.
-                if let Some(limit) = after.and_then(|now| exceeded(&limits, before, now)) {
-                    let kept = matches!(limit, Limit::Disk | Limit::Files) && outcome.is_success();
-                    if kept
-                        || matches!(
-                            outcome,
-                            Outcome::Exited { code: 1.. } | Outcome::Signaled { .. }
-                        )
-                    {
-                        outcome = Outcome::LimitExceeded { limit };
-                    }
-                }
-                let outside =
-                    before.zip(after).map(|(before, after)| after.cpu.saturating_sub(before.cpu));
-                let cpu = outside.unwrap_or(Duration::from_micros(ended.cpu_us));
-                let memory = after.map_or(ended.memory, |reading| reading.memory);
-                (outcome, ended.lost, cpu, memory, ended.note)
-            }
-            Err(error) => {
-                let (outcome, note) = session.bury(stopped, error).await?;
-                (outcome, true, Duration::ZERO, 0, note)
-            }
-        };
-        Ok(ExecutionResult {
-            outcome,
-            stdout: seen.stdout.finish(),
-            stderr: seen.stderr.finish(),
-            artifacts: seen.files.artifacts,
-            refused: seen.files.refused,
-            usage: Usage { wall: started.elapsed(), cpu, memory, fuel: None },
-            executor: session.setup.executor.to_owned(),
-            isolation: session.setup.isolation,
-            watched: session.setup.watched.clone(),
-            state_lost: lost,
-            notes: if note.is_empty() { Vec::new() } else { vec![note] },
-        })
-    }
+/// The parts of a result that depend on how the block ended.
+struct Conclusion {
+    outcome: Outcome,
+    /// True if the interpreter's variables are lost.
+    lost: bool,
+    cpu: Duration,
+    memory: u64,
+    note: String,
+}
 
-    /// Tells the driver to stop a block.
-    fn stop(&mut self, number: u64) {
-        self.cell.stop_programs();
-        if let Some(live) = &mut self.live {
-            live.wire.post(protocol::STOP, &[number.to_string().as_bytes()]);
+/// Concludes a block whose end the driver has reported.
+fn conclude(
+    link: &DriverLink,
+    end: &BlockEnd,
+    stopped: Option<Outcome>,
+    before: Option<CellUsage>,
+    after: Option<CellUsage>,
+) -> Conclusion {
+    let mut outcome = verdict(end, stopped, link.setup.memory_is_refused);
+    // A program can end between two looks. The files that it left show what it did; that something
+    // was refused matters only if it failed.
+    if let Some(limit) = after.and_then(|now| exceeded_limit(&link.setup.limits, before, now)) {
+        let left_files = matches!(limit, Limit::Disk | Limit::Files) && outcome.is_success();
+        let failed = matches!(outcome, Outcome::Exited { code: 1.. } | Outcome::Signaled { .. });
+        if left_files || failed {
+            outcome = exceeded(limit);
         }
     }
-
-    /// The outcome of a block whose driver is lost, and a note that says why.
-    async fn bury(
-        &mut self,
-        stopped: Option<Outcome>,
-        error: std::io::Error,
-    ) -> Result<(Outcome, String)> {
-        let loss = self.replace(error).await;
-        let known = stopped.or(loss.limit.map(|limit| Outcome::LimitExceeded { limit }));
-        match known {
-            Some(outcome) => Ok((outcome, loss.why)),
-            None if loss.end.is_some() => Err(loss.into()),
-            // What ended the driver has ended the block.
-            None => Ok((Outcome::Signaled { signal: SIGKILL }, loss.why)),
-        }
+    let outside = before.zip(after).map(|(before, after)| after.cpu.saturating_sub(before.cpu));
+    Conclusion {
+        outcome,
+        lost: end.lost,
+        cpu: outside.unwrap_or(Duration::from_micros(end.cpu_us)),
+        memory: after.map_or(end.memory, |usage| usage.memory),
+        note: end.note.clone(),
     }
 }
 
-impl Live {
-    /// Takes a message that is not about the end of a block.
-    pub(crate) fn take(&mut self, message: &Message, files: &mut Arriving) {
-        match message.kind {
-            protocol::ARTIFACT | protocol::CONTENT | protocol::REFUSED => files.take(message),
-            protocol::CONNECT | protocol::DATA | protocol::PASSED | protocol::CLOSED => {
-                self.connections.take(message, &mut self.wire)
-            }
-            _ => {}
-        }
-    }
+/// Concludes a block whose driver is lost.
+async fn conclude_lost(
+    link: &mut DriverLink,
+    stopped: Option<Outcome>,
+    error: io::Error,
+) -> Result<Conclusion> {
+    let loss = link.replace(error).await;
+    let outcome = match stopped.or(loss.limit.map(exceeded)) {
+        Some(outcome) => outcome,
+        None if loss.end.is_some() => return Err(loss.into()),
+        // What ended the driver has ended the block.
+        None => Outcome::Signaled { signal: SIGKILL },
+    };
+    Ok(Conclusion { outcome, lost: true, cpu: Duration::ZERO, memory: 0, note: loss.why })
 }
 
-/// The limit that a cell exceeds.
-fn exceeded(
-    limits: &cellblock_exec::Limits,
-    before: Option<Reading>,
-    now: Reading,
-) -> Option<Limit> {
+fn exceeded(limit: Limit) -> Outcome {
+    Outcome::LimitExceeded { limit }
+}
+
+/// Returns the limit that a cell exceeds, if it exceeds one.
+fn exceeded_limit(limits: &Limits, before: Option<CellUsage>, now: CellUsage) -> Option<Limit> {
     let used = now.cpu.saturating_sub(before.unwrap_or_default().cpu);
     if limits.cpu.is_some_and(|cpu| used >= cpu) {
         return Some(Limit::Cpu);
@@ -282,15 +312,10 @@ fn exceeded(
         (now.files > u64::from(limits.files), Limit::Files),
     ]
     .into_iter()
-    .find_map(|(is, limit)| is.then_some(limit))
+    .find_map(|(is_exceeded, limit)| is_exceeded.then_some(limit))
 }
 
-/// That a driver does not do as it is told.
-fn deaf() -> std::io::Error {
-    std::io::Error::other("the driver did not stop the program")
-}
-
-/// That the session cannot go on.
-pub(crate) fn gone(why: &str) -> Error {
-    Error::Lost { what: "the cell".to_owned(), source: why.into() }
+/// Returns the error of a driver that does not do what it is told.
+fn unresponsive() -> io::Error {
+    io::Error::other("the driver did not stop the program")
 }

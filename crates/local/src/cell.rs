@@ -13,7 +13,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cellblock_driver::{Cell, Installed, Reading, Stream};
+use cellblock_driver::{Cell, CellInstall, CellUsage, DriverStream};
 use cellblock_exec::{Error, Isolation, Limit, Limits, Requirement, Result};
 use nix::{fcntl::OFlag, unistd::pipe2};
 
@@ -65,7 +65,7 @@ impl LocalCell {
         number: u64,
         blueprint: Blueprint,
         packages: SessionPackages,
-    ) -> Result<(Self, Stream)> {
+    ) -> Result<(Self, DriverStream)> {
         let complaints = Complaints::default();
         // Made before the request: if this future is dropped while the launcher works, the cell ends all the same.
         let mut cell = Self {
@@ -92,7 +92,7 @@ impl LocalCell {
         Room { disk: self.blueprint.limits.disk, files: u64::from(self.blueprint.limits.files) }
     }
 
-    async fn begin(&mut self) -> Result<Stream> {
+    async fn begin(&mut self) -> Result<DriverStream> {
         let failed = |source| Error::Start { what: "a cell".to_owned(), source };
         let (ours, theirs) = UnixStream::pair().map_err(|error| failed(error.into()))?;
         ours.set_nonblocking(true).map_err(|error| failed(error.into()))?;
@@ -124,7 +124,7 @@ impl LocalCell {
         let stream =
             tokio::net::UnixStream::from_std(ours).map_err(|error| failed(error.into()))?;
         let (reader, writer) = stream.into_split();
-        Ok(Stream { reader: Box::new(reader), writer: Box::new(writer) })
+        Ok(DriverStream { reader: Box::new(reader), writer: Box::new(writer) })
     }
 }
 
@@ -155,7 +155,7 @@ impl Cell for LocalCell {
         }
     }
 
-    fn reading(&mut self, exact: bool) -> Option<Reading> {
+    fn usage(&mut self, exact: bool) -> Option<CellUsage> {
         let watch = self.watch.as_mut()?;
         if exact {
             watch.look_now();
@@ -182,7 +182,7 @@ impl Cell for LocalCell {
         self.launcher.ran_out_of_memory(self.number).then_some(Limit::Memory)
     }
 
-    async fn restart(&mut self) -> Result<Stream> {
+    async fn restart(&mut self) -> Result<DriverStream> {
         if self.blueprint.kind.isolation == Isolation::Namespaces {
             return Err(Error::Lost {
                 what: "the cell has ended, and its files with it; open a new session".to_owned(),
@@ -192,7 +192,7 @@ impl Cell for LocalCell {
         self.begin().await
     }
 
-    async fn install(&mut self, packages: &[Requirement]) -> Result<Installed> {
+    async fn install(&mut self, packages: &[Requirement]) -> Result<CellInstall> {
         self.packages.install(packages).await
     }
 

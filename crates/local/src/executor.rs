@@ -9,7 +9,8 @@ use std::{
 use async_trait::async_trait;
 use cellblock_cache::user_directory;
 use cellblock_driver::{
-    Config, DriverSession, INTERPRETERS, Packages, Program, Relays, Setup, command, relays,
+    DriverConfig, DriverProgram, DriverSession, INTERPRETERS, MIN_MEMORY, PackageDirectories,
+    Relays, Setup, command, relays,
 };
 use cellblock_exec::{
     Capabilities, Error, Executor, Isolation, Language, Limit, Network, Result, Session,
@@ -31,9 +32,6 @@ use crate::{
 
 /// The executor's name.
 pub(crate) const NAME: &str = "local";
-
-/// The least memory that a session can have, in bytes: an interpreter and its driver take about half.
-const LEAST_MEMORY: u64 = 32 * 1024 * 1024;
 
 /// Tasks that belong to no program: the driver and the interpreter that it keeps for Python.
 const OWN_TASKS: u64 = 2;
@@ -72,7 +70,7 @@ pub struct LocalExecutor {
     isolation: Isolation,
     python: Python,
     environment: Option<Environment>,
-    program: Program,
+    program: DriverProgram,
     source: Option<Arc<Source>>,
     path: String,
     capabilities: Capabilities,
@@ -110,8 +108,10 @@ impl LocalExecutor {
         };
         let cache = options.cache.map_or_else(user_directory, Ok);
         let program = match &cache {
-            Ok(cache) => Program::stored_at(cache.join("drivers").join(compiled_name(&python))),
-            Err(_) => Program::new(),
+            Ok(cache) => {
+                DriverProgram::stored_at(cache.join("drivers").join(compiled_name(&python)))
+            }
+            Err(_) => DriverProgram::new(),
         };
         let is_kept = options.environment.is_some();
         let source = match environment {
@@ -174,7 +174,7 @@ impl LocalExecutor {
     }
 
     fn check(&self, spec: &SessionSpec) -> Result<Relays> {
-        self.capabilities.check(NAME, spec, LEAST_MEMORY)?;
+        self.capabilities.check(NAME, spec, MIN_MEMORY)?;
         if let Some(image) = &spec.image {
             let why = format!(
                 "the local executor has no images, so there is no {image}; name a virtual environment"
@@ -205,7 +205,7 @@ impl LocalExecutor {
         let bytes = |value: u64| (value < NO_BYTES).then_some(value);
         let memory = bytes(limits.memory);
         let tasks = Some(u64::from(limits.processes) + OWN_TASKS).filter(|tasks| *tasks < NO_TASKS);
-        let mut config = Config::new(limits);
+        let mut config = DriverConfig::new(limits);
         let programs = match &directory {
             Some(directory) => system::programs(directory),
             None => PROGRAMS.into(),
@@ -306,7 +306,7 @@ impl Executor for LocalExecutor {
             files: spec.files,
             relays: needed.relays,
             packages: kept.or_else(|| {
-                self.environment.as_ref().map(|environment| Packages {
+                self.environment.as_ref().map(|environment| PackageDirectories {
                     modules: environment.modules.display().to_string(),
                     programs: environment.programs.display().to_string(),
                 })
@@ -396,7 +396,7 @@ fn capabilities(isolation: Isolation, facts: &Facts, path: &str) -> Capabilities
 /// The name of the file with the driver compiled by this interpreter.
 fn compiled_name(python: &Python) -> PathBuf {
     let mut hasher = DefaultHasher::new();
-    Program::text().hash(&mut hasher);
+    DriverProgram::text().hash(&mut hasher);
     python.program.hash(&mut hasher);
     let modified = std::fs::metadata(&python.program).and_then(|found| found.modified());
     modified.ok().hash(&mut hasher);

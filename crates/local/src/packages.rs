@@ -12,7 +12,7 @@ use std::{
 };
 
 use cellblock_cache::{Objects, storage_error};
-use cellblock_driver::{Installed, Packages};
+use cellblock_driver::{CellInstall, PackageDirectories};
 use cellblock_exec::{Error, InstallReport, Isolation, Requirement, Result, Silent};
 use cellblock_packages::{Interpreter, environments, wheels};
 use tokio::sync::OnceCell;
@@ -98,21 +98,21 @@ impl SessionPackages {
     ///
     /// # Errors
     /// Those of an installation.
-    pub(crate) async fn kept(&mut self) -> Result<Option<Packages>> {
+    pub(crate) async fn kept(&mut self) -> Result<Option<PackageDirectories>> {
         if self.source.as_ref().is_none_or(|source| source.environment.is_none()) {
             return Ok(None);
         }
         let installed = self.install(&[]).await?;
         Ok(installed
             .directory
-            .map(|modules| Packages { programs: format!("{modules}/bin"), modules }))
+            .map(|modules| PackageDirectories { programs: format!("{modules}/bin"), modules }))
     }
 
     /// Installs packages.
     ///
     /// # Errors
     /// [`Error::Install`] when there is no such package, none that works here, or no way to fetch it.
-    pub(crate) async fn install(&mut self, packages: &[Requirement]) -> Result<Installed> {
+    pub(crate) async fn install(&mut self, packages: &[Requirement]) -> Result<CellInstall> {
         let Some(source) = &self.source else {
             return Err(Error::Install {
                 packages: packages.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
@@ -126,7 +126,7 @@ impl SessionPackages {
         self.requirements = wheels::union(&self.requirements, packages);
         let known = self.set.as_ref().is_some_and(|known| known.key == set.key);
         if known || set.packages.is_empty() {
-            return Ok(Installed { report: InstallReport::default(), directory: None });
+            return Ok(CellInstall { report: InstallReport::default(), directory: None });
         }
         let (source, key, into) = (source.clone(), set.key.clone(), self.directory.join(&set.key));
         let linked = tokio::task::spawn_blocking(move || link(&source, &key, &into)).await;
@@ -136,7 +136,7 @@ impl SessionPackages {
         })??;
         let directory = self.seen_as.join(&set.key).display().to_string();
         self.set = Some(set);
-        Ok(Installed { report, directory: Some(directory) })
+        Ok(CellInstall { report, directory: Some(directory) })
     }
 }
 

@@ -12,10 +12,8 @@ mod local;
 mod lock;
 mod ollama;
 mod openai;
-mod pieces;
 pub mod price;
 pub mod replay;
-mod scripted;
 mod vision;
 mod wire;
 
@@ -31,4 +29,3 @@ pub use price::{Price, PriceTable, PriceTableError};
 #[cfg(feature = "oracles")]
 pub use replay::oracles;
 pub use replay::{Recording, RecordingFile, Replay};
-pub use scripted::{Answer, Scripted};

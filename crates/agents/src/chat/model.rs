@@ -7,7 +7,7 @@ use crate::{
     error::{Error, Result},
     event::Event,
     message::{Content, Message},
-    model::{Finish, TextSink},
+    model::{FinishReason, TextSink},
 };
 
 impl Running<'_> {
@@ -48,8 +48,8 @@ impl Running<'_> {
         };
         self.streamed = streamed;
         let notice = match answer.finish {
-            Finish::Length => Some("was cut off at the limit on its length"),
-            Finish::Filtered => Some("was held back by the provider"),
+            FinishReason::Length => Some("was cut off at the limit on its length"),
+            FinishReason::Filtered => Some("was held back by the provider"),
             _ => None,
         };
         if let Some(notice) = notice {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cellblock_agents::scripted::{ScriptedAnswer, ScriptedModel};
 use cellblock_agents::{
     Agent, ChatResult, CodeExecution, CustomReply, HumanInputMode, Message, Reply, Result, Turn,
 };
 use cellblock_exec::Executor;
-use cellblock_models::{Answer, Scripted};
 use tokio::sync::Barrier;
 
 /// An agent without a model that always says the same, and asks nobody.
@@ -31,12 +31,12 @@ pub fn recites<const N: usize>(name: &str, lines: [&str; N]) -> Agent {
 }
 
 /// A model with a script.
-pub fn script<A: Into<Answer>>(answers: impl IntoIterator<Item = A>) -> Arc<Scripted> {
-    Arc::new(Scripted::new("scripted", answers))
+pub fn script<A: Into<ScriptedAnswer>>(answers: impl IntoIterator<Item = A>) -> Arc<ScriptedModel> {
+    Arc::new(ScriptedModel::new("scripted", answers))
 }
 
 /// An assistant with a scripted model.
-pub fn writes<A: Into<Answer>>(name: &str, answers: impl IntoIterator<Item = A>) -> Agent {
+pub fn writes<A: Into<ScriptedAnswer>>(name: &str, answers: impl IntoIterator<Item = A>) -> Agent {
     Agent::assistant(name, script(answers))
 }
 

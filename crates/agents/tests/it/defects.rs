@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use cellblock_agents::scripted::ScriptedModel;
 use cellblock_agents::{
     Agent, AutoSelection, Chat, CodeExecution, HumanInputMode, Nested, NestedChat, Speakers,
     StopReason, Summary, Trigger,
@@ -12,7 +13,6 @@ use cellblock_exec::{
     run::{RunOptions, run_blocks},
 };
 use cellblock_local::{LocalExecutor, Options};
-use cellblock_models::Scripted;
 
 use crate::{
     cast::{last, python, recites, runs, says, texts, writes},
@@ -130,8 +130,8 @@ fn cents(cost: f64) -> u32 {
     (cost * 100.0).round() as u32
 }
 
-fn costly(answers: &[&str]) -> Arc<Scripted> {
-    Arc::new(Scripted::new("costly", answers.iter().copied()).cost(0.01).usage(10, 1))
+fn costly(answers: &[&str]) -> Arc<ScriptedModel> {
+    Arc::new(ScriptedModel::new("costly", answers.iter().copied()).cost(0.01).usage(10, 1))
 }
 
 #[tokio::test]

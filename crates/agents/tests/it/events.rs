@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use cellblock_agents::scripted::ScriptedModel;
 use cellblock_agents::{
-    Agent, Chat, Completion, Event, Finish, ModelClient, ModelError, ModelRequest, Reply,
+    Agent, Chat, Completion, Event, FinishReason, ModelClient, ModelError, ModelRequest, Reply,
     StopReason, TextSink,
 };
-use cellblock_models::Scripted;
 
 use crate::cast::{says, texts, writes};
 
@@ -112,12 +112,12 @@ async fn text_that_breaks_off_is_withdrawn() {
 #[tokio::test]
 async fn an_answer_that_was_cut_off_is_noticed() {
     for (finish, words) in [
-        (Finish::Length, Some("limit on its length")),
-        (Finish::Filtered, Some("held back")),
-        (Finish::Stop, None),
+        (FinishReason::Length, Some("limit on its length")),
+        (FinishReason::Filtered, Some("held back")),
+        (FinishReason::Stop, None),
     ] {
         let model =
-            Scripted::with(move |_| Completion { finish, ..Completion::text("m", "an answ") });
+            ScriptedModel::with(move |_| Completion { finish, ..Completion::text("m", "an answ") });
         let assistant = Agent::assistant("assistant", Arc::new(model));
         let chat = Chat { max_turns: Some(1), ..Chat::between(says("user", ""), assistant) };
         let (_, told) = followed(chat).await;

@@ -12,6 +12,5 @@ mod groups;
 mod guards;
 mod people;
 mod saved;
-mod server;
 mod spans;
 mod tools;

@@ -6,8 +6,8 @@ use std::{
     sync::{Arc, LazyLock, Mutex},
 };
 
+use cellblock_agents::scripted::{ScriptedAnswer, ScriptedModel};
 use cellblock_agents::{Agent, Chat, ChatResult, Parameters, tool};
-use cellblock_models::{Answer, Scripted};
 use tracing::{
     Subscriber,
     field::{Field, Visit},
@@ -90,10 +90,10 @@ async fn spans_of_a_chat() {
     let count = tool::function("count", "Counts.", |_: Nothing| async { Ok::<_, String>(3) });
     let fails =
         tool::function("fail", "Fails.", |_: Nothing| async { Err::<(), _>("out of order") });
-    let answers: Vec<Answer> = vec![
+    let answers: Vec<ScriptedAnswer> = vec![
         python("print 1").into(),
-        Answer::call("count", "{}"),
-        Answer::call("fail", "{}"),
+        ScriptedAnswer::call("count", "{}"),
+        ScriptedAnswer::call("fail", "{}"),
         cellblock_agents::ModelError::Unanswered("no more".to_owned()).into(),
     ];
     let assistant = Agent {
@@ -103,7 +103,7 @@ async fn spans_of_a_chat() {
             max_tokens: Some(99),
             ..Parameters::default()
         },
-        ..Agent::assistant("assistant", Arc::new(Scripted::new("m", answers).usage(12, 3)))
+        ..Agent::assistant("assistant", Arc::new(ScriptedModel::new("m", answers).usage(12, 3)))
     };
     let (result, spans) = spans_of(Chat::between(runs("user", Fake::default()), assistant)).await;
     assert_eq!(result.history.len(), 7, "{}", result.stop);
@@ -183,8 +183,10 @@ async fn spans_of_a_chat() {
 #[tokio::test]
 async fn spans_of_a_nested_chat() {
     let member = Agent::assistant("member", crate::cast::script(["done"]));
-    let model =
-        crate::cast::script([Answer::call("ask_member", r#"{"task":"work"}"#), "TERMINATE".into()]);
+    let model = crate::cast::script([
+        ScriptedAnswer::call("ask_member", r#"{"task":"work"}"#),
+        "TERMINATE".into(),
+    ]);
     let boss = cellblock_agents::team::director("boss", model, [member]);
     let (_, spans) = spans_of(Chat::between(crate::cast::says("user", ""), boss)).await;
     let parents: Vec<_> = spans

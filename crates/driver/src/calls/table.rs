@@ -1,14 +1,35 @@
 //! The numbers of all system calls that were reviewed, from the kernel's own tables
 //! (`arch/x86/entry/syscalls/syscall_64.tbl` and `scripts/syscall.tbl`) up to Linux 7.3.
 
-use super::Call;
+/// A system call and its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SystemCall {
+    /// Its name in the kernel's tables.
+    pub name: &'static str,
+    /// Its number on x86-64; `None` where it does not exist.
+    pub x86_64: Option<i64>,
+    /// Its number on 64-bit ARM; `None` where it does not exist.
+    pub aarch64: Option<i64>,
+}
 
-/// The greatest number that was reviewed, the same on both architectures. What a newer kernel adds
-/// does not exist in a cell (`ENOSYS`) until it has been looked at and stands in the table below.
+impl SystemCall {
+    /// Returns the call with a name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        CALLS.iter().find(|call| call.name == name)
+    }
+
+    /// Returns the call's number on the machine that this program was built for.
+    pub fn number(&self) -> Option<i64> {
+        if cfg!(target_arch = "aarch64") { self.aarch64 } else { self.x86_64 }
+    }
+}
+
+/// The largest number that was reviewed, the same on both architectures. A call that a newer
+/// kernel adds does not exist in a cell (`ENOSYS`) until somebody reviews it and adds it below.
 pub const NEWEST: i64 = 472;
 
-/// All calls, in the order of x86-64.
-pub const CALLS: &[Call] = &[
+/// All reviewed calls, in the order of x86-64.
+pub const CALLS: &[SystemCall] = &[
     call("read", Some(0), Some(63)),
     call("write", Some(1), Some(64)),
     call("open", Some(2), None),
@@ -397,6 +418,6 @@ pub const CALLS: &[Call] = &[
     call("fchroot", Some(472), Some(472)),
 ];
 
-const fn call(name: &'static str, x86_64: Option<i64>, aarch64: Option<i64>) -> Call {
-    Call { name, x86_64, aarch64 }
+const fn call(name: &'static str, x86_64: Option<i64>, aarch64: Option<i64>) -> SystemCall {
+    SystemCall { name, x86_64, aarch64 }
 }

@@ -1,8 +1,8 @@
-# Blocks
+# Blocks: how they start, their output, and their end.
 
 
 class _Run:
-    """A block that runs."""
+    """A running block."""
 
     def __init__(self, number):
         self.number = number
@@ -14,14 +14,14 @@ class _Run:
         limit = _cell.config["cpu_ms"]
         self.cpu_limit = None if limit is None else limit * 1000
         self.cpu = _cpu_us()
-        # Memory may have run out while the block's message came.
+        # Memory may have run out while the block's message was read.
         self.oom, _cell.oom = _times_out_of_memory() if _cell.oom is None else _cell.oom, None
         self.pids = _meter("pids", b"max ")
         self.exception, self.errno = b"", b""
-        # What a person should know of its end besides.
+        # A note for people about the block's end.
         self.note = ""
         self.request = None
-        # The file with its code that we made.
+        # The file with the block's code that the driver made.
         self.file = None
 
     def ran_out_of_memory(self):
@@ -29,13 +29,13 @@ class _Run:
 
 
 def _begin(number, language, filename, name, code, stdin):
-    """Runs a block. With a file name its code is in the workspace already."""
+    """Starts a block. If it has a file name, its code is in the workspace already."""
     run = _cell.run = _Run(number)
     _resume_listening()
     if language == b"python":
         run.request = _pieces(_RUN, number, name, code, stdin)
-        _cell.barren = 0
-        _hand_over(run)
+        _cell.failed_starts = 0
+        _give_to_worker(run)
         return
     try:
         _start_program(run, *_cell.interpreters[language.decode()], filename, code, stdin)
@@ -44,7 +44,7 @@ def _begin(number, language, filename, name, code, stdin):
 
 
 def _fail(run, what, error):
-    """Ends a block that could not begin."""
+    """Ends a block that could not start."""
     run.exception, run.errno = b"OSError", _number(getattr(error, "errno", None))
     run.note = f"{what}: {getattr(error, 'strerror', None) or error}"
     _finish(run, 126, None)
@@ -73,10 +73,10 @@ def _start_program(run, program, interpreter, path, code, stdin):
     finally:
         for end in ends:
             os.close(end)
-    _prefer_to_kill(run.pid)
+    _kill_first(run.pid)
 
 
-def _hand_over(run):
+def _give_to_worker(run):
     """Gives a Python block to the worker."""
     if _cell.worker is None:
         try:
@@ -86,16 +86,16 @@ def _hand_over(run):
             return
     worker = run.worker = _cell.worker
     run.outputs = worker.outputs
-    # Between two blocks nobody reads: what a program writes then waits in the pipe for the next
-    # one.
+    # Between two blocks the driver does not read: a program's output waits in the pipe for the next
+    # block.
     for descriptor in worker.outputs:
         _cell.poll.register(descriptor, select.POLLIN)
     worker.requests.put(*run.request)
 
 
 def _block_file(run, extension, code):
-    """Puts the code of a block into a file. It needs a name, because interpreters go by its
-    extension."""
+    """Puts the code of a block into a file, because some interpreters depend on the extension.
+    Returns the file's path."""
     descriptor, run.file = _new_file(f".{extension}", _cell.temporary, "")
     try:
         _write(descriptor, code)
@@ -105,8 +105,8 @@ def _block_file(run, extension, code):
 
 
 def _new_file(extension, directory, prefix):
-    """Makes a file with a name that no program can foresee, so that nothing can wait there: neither
-    a link that leads elsewhere nor a FIFO. Gives its descriptor and its name."""
+    """Creates a file with a name that no program can predict, so that no link or FIFO can wait
+    there. Returns its descriptor and its name."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     while True:
         name = f".{os.urandom(16).hex()}{extension}"
@@ -117,14 +117,14 @@ def _new_file(extension, directory, prefix):
 
 
 def _memory_file(content):
-    """A descriptor from which a program can read this."""
+    """Returns a descriptor from which a program can read the content."""
     if not content:
         return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     try:
         descriptor = os.memfd_create("stdin", os.MFD_CLOEXEC)
     except OSError:
-        # Where memory is watched there must be none that belongs to no process.
-        # Not O_TMPFILE, which fails under Landlock on the overlay of a container.
+        # Where memory is watched, memory that belongs to no process is denied. O_TMPFILE is no
+        # alternative: it fails under Landlock on the overlay of a container.
         prefix = f"{_cell.config['temporary']}/" if _cell.temporary is None else ""
         descriptor, name = _new_file("", _cell.temporary, prefix)
         _remove(prefix + name, _cell.temporary)
@@ -141,12 +141,12 @@ def _remove(name, directory):
     try:
         os.unlink(name, dir_fd=directory)
     except OSError:
-        # A program was faster, or has put a directory there.
+        # A program has removed it, or has put a directory there.
         pass
 
 
-def _prefer_to_kill(process):
-    """When memory runs out, programs go before their driver."""
+def _kill_first(process):
+    """Makes the kernel kill a program before the driver when memory runs out."""
     try:
         descriptor = os.open(f"/proc/{process}/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
     except OSError:
@@ -174,7 +174,7 @@ def _python_path(packages):
 
 
 def _forward(run, descriptor):
-    """Passes output on. False: there is none now."""
+    """Sends output to the host. Returns false if there is none now."""
     try:
         data = os.read(descriptor, _CHUNK)
     except BlockingIOError:
@@ -184,26 +184,26 @@ def _forward(run, descriptor):
     if not data:
         _unregister(descriptor)
         return False
-    _tell(run.outputs[descriptor], data)
+    _send(run.outputs[descriptor], data)
     return True
 
 
 def _drain(run, descriptor):
-    """Passes on what is left of the output: as much as a pipe holds, for who still writes belongs
-    to no block any more."""
+    """Sends the remaining output, at most as much as a pipe holds: a program that still writes no
+    longer belongs to the block."""
     for _ in range(32):
         try:
             if not _forward(run, descriptor):
                 break
-        except _Gone:
+        except _EndOfStream:
             raise
         except Exception as error:
-            # No known event leads here. The block has ended all the same.
+            # No known event leads here. The block has ended nevertheless.
             run.note = run.note or f"some of its output may be missing: {_described(error)}"
 
 
 def _finish(run, code, signal):
-    """Tells how a block ended, after all its output and files."""
+    """Sends the end of a block, after all its output and files."""
     for descriptor in run.outputs:
         _drain(run, descriptor)
     for descriptor in run.outputs:
@@ -215,18 +215,18 @@ def _finish(run, code, signal):
         worker.has_worked = _has_begun(worker) or worker.has_worked
         _end_question(worker)
         if worker.requests.is_stuck:
-            # It has ended a block that it was not even told of.
+            # It reported the end of a block that it has not read yet.
             _end_worker(worker, "")
     if run.file is not None:
         _remove(run.file, _cell.temporary)
     try:
-        _hand_out_files()
-    except _Gone:
+        _send_changed_files()
+    except _EndOfStream:
         raise
     except Exception as error:
-        # No known change of files leads here. The block has ended all the same.
-        run.note = run.note or f"its files could not be handed out: {_described(error)}"
-    _tell(
+        # No known change of files leads here. The block has ended nevertheless.
+        run.note = run.note or f"its files could not be sent: {_described(error)}"
+    _send(
         _ENDED,
         run.number,
         _number(code),
@@ -234,10 +234,10 @@ def _finish(run, code, signal):
         run.exception,
         run.errno,
         run.stopped,
-        b"1" if run.lost else b"",
-        b"1" if run.ran_out_of_memory() else b"",
-        b"1" if _meter("pids", b"max ") > run.pids else b"",
-        _full(run) if code != 0 else b"",
+        _flag(run.lost),
+        _flag(run.ran_out_of_memory()),
+        _flag(_meter("pids", b"max ") > run.pids),
+        _full_quota(run) if code != 0 else b"",
         _number(max(_cpu_us() - run.cpu, 0)),
         _number(_meter("memory")),
         run.note.encode(errors="replace"),
@@ -245,12 +245,13 @@ def _finish(run, code, signal):
     _cell.run = None
 
 
-def _full(run):
-    """What of the workspace is full."""
+def _full_quota(run):
+    """Returns the quota of the workspace that is used up."""
     if _has_too_many_files():
-        return b"files"
+        return _FILES
     try:
         is_full = os.fstatvfs(_cell.workspace).f_bavail == 0
     except OSError:
         is_full = False
-    return b"disk" if is_full or run.errno in (b"27", b"28", b"122") else b""
+    is_refused = run.errno in [_number(errno) for errno in (_EFBIG, _ENOSPC, _EDQUOT)]
+    return _DISK if is_full or is_refused else b""

@@ -1,26 +1,24 @@
-# Functions of the host, which the worker calls by way of the driver. A question and an answer are
-# messages of two fields: a name, and what `host.py` says. The name is the worker's and tells a late
-# answer from the one that is waited for.
+# Functions of the host, which the worker calls through the driver. A question and an answer are
+# messages of two fields: a name, and the content, which `host.py` defines. The worker chooses the
+# name, so that it can tell a late answer from the one that it waits for.
 
-# The longest message with a question: its two lengths, its name and the question.
-_MOST_QUESTION = 4 + 4 + 4 + _MOST_BYTES + 1
-# What an answer that tells a failure begins with, as `host.py` has it.
-_FAILURE = b"e"
+# The maximum length of a message with a question: its two lengths, its name and the question.
+_MAX_QUESTION = 4 + 4 + 4 + _MOST_BYTES + 1
 
 
-class _Line:
-    """The worker's side: how it reaches the driver."""
+class _HostLine:
+    """The worker's connection to the driver."""
 
 
-_line = _Line()
+_line = _HostLine()
 _line.lock, _line.busy, _line.name = _thread.RLock(), False, 0
 _line.outgoing, _line.incoming = bytearray(), bytearray()
 
 
 def _ask(question):
-    """Asks the host, and waits for the answer. Threads do so one after another."""
+    """Asks the host, and waits for the answer. Threads take turns."""
     if os.getpid() != _line.pid:
-        # Two processes on one line would take each other's answers.
+        # Two processes on one line would read each other's answers.
         raise ToolError(
             "functions of the host can be called by the process that runs the block, not by one "
             "that it started"
@@ -33,8 +31,8 @@ def _ask(question):
         _line.busy = True
         try:
             return _exchange(question)
-        except (_Gone, _Garbage, OSError) as error:
-            # A handler of a signal may raise an OSError of its own, such as a TimeoutError.
+        except (_EndOfStream, _InvalidMessage, OSError) as error:
+            # A signal handler may raise an OSError of its own, such as a TimeoutError.
             if isinstance(error, OSError) and error.errno not in (_EBADF, _EPIPE):
                 raise
             raise ToolError("the line to the host is broken") from None
@@ -45,8 +43,8 @@ def _ask(question):
 def _exchange(question):
     _line.name = (_line.name + 1) & 0xFFFFFFFF
     name = _line.name.to_bytes(4, "little")
-    # A handler of a signal may raise an exception at any point. What remains of a message is then
-    # sent before the next one, and what has been read of an answer is kept.
+    # A signal handler may raise an exception at any point. The rest of a message is then sent
+    # before the next one, and the part of an answer that was read is kept.
     outgoing, incoming = _line.outgoing, _line.incoming
     outgoing += _encode(_QUESTION, name, question)
     while outgoing:
@@ -56,7 +54,7 @@ def _exchange(question):
         if len(incoming) < max(end, 5):
             data = os.read(_line.answers, _CHUNK)
             if not data:
-                raise _Gone
+                raise _EndOfStream
             incoming += data
             continue
         body = bytes(incoming[5:end])
@@ -66,33 +64,33 @@ def _exchange(question):
             return bytes(answer)
 
 
-def _hear_questions(worker):
-    """Passes on each question of the worker that is whole."""
+def _take_questions(worker):
+    """Forwards each question of the worker that has arrived whole."""
     box = worker.questions
     for kind, fields in box.take():
         if kind != _QUESTION or len(fields) != 2 or len(fields[0]) != 4:
-            # This is not what our part of the worker says.
+            # Our part of the worker does not send this.
             box.is_over = True
             break
-        _pass_on(worker, *fields)
+        _forward_question(worker, *fields)
     if box.is_over:
-        _hang_up_questions(worker)
+        _close_questions(worker)
 
 
-def _pass_on(worker, name, question):
+def _forward_question(worker, name, question):
     run = _cell.run
     if run is None or run.worker is not worker:
         why = b"no Python block runs now: only while one does can functions of the host be called"
         _answer(worker, name, _FAILURE + why)
         return
-    # A worker waits for one answer at a time: one that asks again has given up on the question
-    # before.
+    # A worker waits for one answer at a time: one that asks again has given up its earlier
+    # question.
     _cell.questions += 1
     worker.asked = (_number(_cell.questions), name)
-    _tell(_QUESTION, run.number, worker.asked[0], question)
+    _send(_QUESTION, run.number, worker.asked[0], question)
 
 
-def _hear_answer(number, answer):
+def _take_answer(number, answer):
     worker = _cell.worker
     if worker is not None and worker.asked is not None and worker.asked[0] == number:
         name, worker.asked = worker.asked[1], None
@@ -100,7 +98,7 @@ def _hear_answer(number, answer):
 
 
 def _end_question(worker):
-    """The block is over: what a thread of it still waits for does not come."""
+    """Answers the question that a thread of an ended block still waits for."""
     if worker.asked is not None:
         name, worker.asked = worker.asked[1], None
         _answer(worker, name, _FAILURE + b"the block has ended, and the call with it")
@@ -118,14 +116,14 @@ def _send_answers(worker):
 
 
 def _listen_unless_stuck(worker):
-    """One that does not listen to answers is not heard, so that no answers pile up."""
+    """Reads questions only from a worker that reads its answers, so that answers do not pile up."""
     if worker.answers.is_stuck:
         _unregister(worker.questions.descriptor)
     else:
         _cell.poll.register(worker.questions.descriptor, select.POLLIN)
 
 
-def _hang_up_questions(worker):
+def _close_questions(worker):
     for box in (worker.questions, worker.answers):
         if worker.handlers.pop(box.descriptor, None) is not None:
             _unregister(box.descriptor)

@@ -1,14 +1,14 @@
-# The cell, and the loop
+# The cell: its configuration, its state, and the loop that handles events.
 
 
 class _Cell:
-    """What the driver knows: its configuration, and what happens now."""
+    """The driver's state: configuration, running block, worker, and open descriptors."""
 
 
 _cell = _Cell()
-_MOST_DESCRIPTORS = 4096
-# Errors of ours that are survived in one session.
-_MOST_ERRORS = 100
+_MAX_DESCRIPTORS = 4096
+# The maximum number of unexpected errors in one session.
+_MAX_ERRORS = 100
 
 
 def start(config):
@@ -17,27 +17,27 @@ def start(config):
         _prepare(config)
         while True:
             _turn()
-    except _Gone:
+    except _EndOfStream:
         code = 0
     except BaseException as error:
         code = 1
-        _tell_failure(error)
+        _send_failure(error)
     _kill_programs()
     os._exit(code)
 
 
-def _tell_failure(error):
-    """Tells the host why there will be no driver any more."""
+def _send_failure(error):
+    """Sends the reason why the driver ends."""
     is_memory = isinstance(error, MemoryError)
     try:
-        _tell(_FAILED, _described(error).encode(errors="replace"), b"memory" if is_memory else b"")
+        _send(_FAILED, _described(error).encode(errors="replace"), _MEMORY if is_memory else b"")
     except BaseException:
-        # Nobody listens, or there is no memory for that either.
+        # Nobody listens, or memory does not suffice for that either.
         pass
 
 
 def _described(error):
-    """An error of ours, and where it happened."""
+    """Returns the text of an unexpected error, with the place where it happened."""
     trace, place = error.__traceback__, ""
     while trace is not None:
         place = f" ({trace.tb_frame.f_code.co_name}, line {trace.tb_lineno})"
@@ -66,21 +66,21 @@ def _prepare(config):
     _cell.packages = None
     _cell.run = None
     _cell.worker = None
-    # Workers in a row that have ended without beginning with a block.
-    _cell.barren = 0
-    # The worker has ended since a block said so.
+    # The number of workers in a row that ended without beginning a block.
+    _cell.failed_starts = 0
+    # True if the worker has ended since the last block reported that.
     _cell.lost = False
-    # How often memory had run out before a long message came.
+    # The number of out-of-memory kills before a long message was read.
     _cell.oom = None
     _cell.files = {}
     _cell.connections, _cell.listeners, _cell.names = {}, [], {}
-    # Counts questions to the host, and errors of ours.
+    # Counters of questions to the host, and of unexpected errors.
     _cell.questions = _cell.errors = 0
     _set_limits(config)
     os.umask(0o022)
-    # Held open, so that what a program puts in the place of either leads nowhere.
-    _cell.temporary = _open_place(config["temporary"])
-    _cell.workspace = _open_place(config["workspace"])
+    # Held open, so that whatever a program puts in their places leads nowhere.
+    _cell.temporary = _open_directory(config["temporary"])
+    _cell.workspace = _open_directory(config["workspace"])
     os.fchdir(_cell.workspace)
     _open_meters()
     _cell.poll = select.poll()
@@ -97,14 +97,14 @@ def _prepare(config):
         _listen(config["relays"])
     _cell.worker = _start_worker()
     version = ".".join(map(str, sys.version_info[:3])).encode()
-    _tell(_HELLO, version, *[name.encode() for name in _cell.interpreters])
-    # Programs of the cell run as the same user; none may look into this process.
+    _send(_HELLO, version, *[name.encode() for name in _cell.interpreters])
+    # Programs of the cell run as the same user, and must not look into this process.
     _set_dumpable(0)
 
 
-def _open_place(path):
-    """Opens a directory of the cell. Where programs of an earlier driver have put something else
-    in its place, that is removed."""
+def _open_directory(path):
+    """Opens a directory of the cell. Removes what programs of an earlier driver have put in its
+    place."""
     for _ in range(8):
         try:
             return os.open(path, _DIRECTORY)
@@ -131,8 +131,8 @@ def _set_dumpable(value):
         prctl = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")
         _ctypes.call_function(prctl, (PR_SET_DUMPABLE, value, 0, 0, 0))
     except Exception:
-        # Without it a program could lie about itself a little more; what the kernel and the host
-        # enforce stays.
+        # Without it a program could falsify a little more about itself. The limits of the kernel
+        # and the host still hold.
         pass
 
 
@@ -145,9 +145,9 @@ def _set_limits(config):
         resource.setrlimit(which, (value, value))
 
     lower(resource.RLIMIT_CORE, 0)
-    lower(resource.RLIMIT_NOFILE, _MOST_DESCRIPTORS)
+    lower(resource.RLIMIT_NOFILE, _MAX_DESCRIPTORS)
     if config["disk"] < 1 << 62:
-        # A file that is almost all hole would pass a quota of blocks.
+        # A sparse file would pass a quota of blocks.
         lower(resource.RLIMIT_FSIZE, config["disk"])
     if config["data"] is not None:
         lower(resource.RLIMIT_DATA, config["data"])
@@ -167,7 +167,7 @@ def _find_interpreters(config):
     return found
 
 
-# What the cell uses, as its control group counts it
+# The cell's usage, as its control group counts it
 
 _METERS = {
     "cpu": (
@@ -185,7 +185,7 @@ _METERS = {
 def _open_meters():
     _cell.meters, _cell.cpu_divisor = {}, 1
     if not _cell.config["alone"]:
-        # Then what stands there is not the cell's own group.
+        # The group at this path is not the cell's own.
         return
     for name, places in _METERS.items():
         for place in places:
@@ -194,13 +194,13 @@ def _open_meters():
             except OSError:
                 continue
             if place.endswith("usage"):
-                # Version 1 counts nanoseconds and has nothing but the number.
+                # Version 1 counts nanoseconds, and its file has only the number.
                 _cell.cpu_divisor = 1000
             break
 
 
 def _meter(name, key=None):
-    """The value that a control group tells; 0 where it tells none."""
+    """Returns a value of the control group; 0 if there is none."""
     descriptor = _cell.meters.get(name)
     if descriptor is None:
         return 0
@@ -234,26 +234,26 @@ def _turn():
     for descriptor, _ in _cell.poll.poll(10 if limited else None):
         try:
             is_round_over = _handle(descriptor)
-        except _Gone:
+        except _EndOfStream:
             raise
         except Exception as error:
-            _survive(descriptor, error)
+            _recover(descriptor, error)
             break
         if is_round_over:
             break
     run = _cell.run
     if run is not None and run.cpu_limit is not None and _cpu_us() - run.cpu >= run.cpu_limit:
         run.cpu_limit = None
-        run.stopped, run.lost = b"cpu", True
+        run.stopped, run.lost = _CPU, True
         _kill_programs()
 
 
 def _handle(descriptor):
-    """Handles one event. True: it may have closed descriptors and opened others, so that the number
-    of one that is still on the list may now be another's."""
+    """Handles one event. Returns true if it may have closed and opened descriptors, so that numbers
+    on the list of events may now belong to others."""
     run, worker = _cell.run, _cell.worker
     if descriptor == _HOST_IN:
-        _obey()
+        _handle_request()
     elif descriptor == _cell.children:
         _reap()
     elif run is not None and descriptor in run.outputs:
@@ -269,16 +269,16 @@ def _handle(descriptor):
     return True
 
 
-def _survive(descriptor, error):
-    """Gives up what could not be handled, so that the session goes on. No known event leads here.
-    Raises the error again where it is not known what to give up."""
+def _recover(descriptor, error):
+    """Gives up the connection, output or worker whose event failed, so that the session continues.
+    No known event leads here. Raises the error again if the event belongs to none of them."""
     run, worker, connection = _cell.run, _cell.worker, _cell.connections.get(descriptor)
     _cell.errors += 1
     _complain(f"the driver could not handle an event: {_described(error)}")
-    if _cell.errors > _MOST_ERRORS:
+    if _cell.errors > _MAX_ERRORS:
         raise error
     if connection is not None:
-        _hang_up(connection)
+        _close_connection(connection)
     elif run is not None and descriptor in run.outputs:
         _unregister(descriptor)
     elif worker is not None and descriptor in worker.handlers:
@@ -287,18 +287,19 @@ def _survive(descriptor, error):
         raise error
 
 
-def _obey():
-    """Does what the host says."""
+def _handle_request():
+    """Reads and handles one message of the host."""
     try:
         kind, fields = _receive(_HOST_IN, _note_memory)
     except OSError:
-        raise _Gone from None
+        raise _EndOfStream from None
     if kind == _RUN:
         _begin(*fields)
     elif kind == _WRITE:
         _write_file(*fields)
     elif kind == _STOP:
         if _cell.run is not None and _cell.run.number == fields[0]:
+            # Any text but `_CPU`: the host knows why it stopped the block.
             _cell.run.stopped = b"host"
             _cell.run.lost = True
             _kill_programs()
@@ -309,11 +310,11 @@ def _obey():
     elif kind == _USE_PACKAGES:
         _cell.packages = tuple(field.decode() for field in fields)
         _to_worker(kind, *fields)
-        _tell(_DONE)
+        _send(_DONE)
     elif kind == _ANSWER:
-        _hear_answer(*fields)
+        _take_answer(*fields)
     elif kind in (_DATA, _PASSED, _CLOSED):
-        _from_host(kind, *fields)
+        _take_from_host(kind, *fields)
 
 
 def _note_memory():
@@ -344,7 +345,7 @@ def _reap():
 
 
 def _ended(pid, status):
-    """A child has ended. A negative status is the signal that ended it."""
+    """Handles the end of a child. A negative status is the signal that ended it."""
     run, worker = _cell.run, _cell.worker
     code, signal = (status, None) if status >= 0 else (None, -status)
     if worker is not None and pid == worker.pid:
@@ -357,12 +358,12 @@ def _kill_programs():
     """Kills all programs of the cell."""
     if _cell.config["alone"]:
         try:
-            # As process 1 this reaches every other process of the cell, and nothing else.
+            # For process 1, -1 means every other process of the cell, and no other.
             os.kill(-1, _SIGKILL)
         except OSError:
             pass
         return
-    # The host has killed what is below the direct children.
+    # The host has killed the descendants of the direct children.
     for child in (_cell.run, _cell.worker):
         if child is not None and child.pid is not None:
             _kill(child.pid)
@@ -372,6 +373,5 @@ def _kill(pid):
     try:
         os.kill(pid, _SIGKILL)
     except OSError:
-        # It has ended, or signals are denied to all programs here, ours too: then the host alone
-        # kills.
+        # It has ended, or all programs here are denied signals, ours too: then only the host kills.
         pass

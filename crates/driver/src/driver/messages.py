@@ -1,18 +1,18 @@
-"""The driver of a cell: starts what blocks need, keeps files in order, and speaks with the host
-over one stream.
+"""The driver of a cell: starts what blocks need, writes and collects files, and exchanges messages
+with the host over one stream.
 
-It is the cell's first process. Block code never runs in it: Python runs in a worker, a fork of it
-that keeps its variables from block to block; other languages run in programs of their own. The
-files of this directory are one program, in the order that `program.rs` names; `notebook.py` and
-`host.py` stand before them. Every session starts it anew, so it imports little, and nothing of a
-package.
+It is the cell's first process. Block code never runs in it: Python runs in a worker, a fork of the
+driver that keeps its variables from block to block; other languages run in programs of their own.
+The files of this directory are one program, in the order that `program.rs` names; `notebook.py` and
+`host.py` stand before them. Every session starts the program anew, so it imports little, and
+nothing of a package.
 
 Only the host's stream is trusted. Programs hold the other ends of all pipes, run as the same user
 and change files at any time: whatever the driver reads, opens or writes may be anything, and must
-neither hold it up nor end it.
+neither block nor end it.
 
-This file has the messages. A message is one byte that names its kind, four bytes of length, and
-fields: each four bytes of length and its content. All numbers are little-endian or decimal text.
+This file has the messages. A message is a byte for its kind, four bytes of length, and fields: each
+four bytes of length and its content. All numbers are little-endian or decimal text.
 """
 
 import _signal
@@ -21,7 +21,7 @@ import os
 import select
 import sys
 
-# Kinds of messages. `protocol.rs` has the same table, and a test compares the two.
+# Kinds of messages. `protocol.rs` has the same tables, and a test compares the two.
 # To the driver:
 _RUN = b"r"
 _WRITE = b"w"
@@ -46,23 +46,29 @@ _FAILED = b"l"
 _DATA = b"x"
 _PASSED = b"v"
 _CLOSED = b"z"
-# Only between the worker and the driver, beside _RUN, _SET_ENVIRONMENT, _USE_PACKAGES, _ENDED,
-# _QUESTION and _ANSWER:
+# Only between the worker and the driver, beside some of the above:
 _BEGUN = b"g"
+# Words in fields:
+_CPU = b"cpu"
+_MEMORY = b"memory"
+_DISK = b"disk"
+_FILES = b"files"
+# The beginning of an answer that reports a failure, as the host writes it:
+_FAILURE = b"e"
 
 _HOST_IN, _HOST_OUT = 0, 1
 _CHUNK = 1 << 16
-# A message of this length may make memory run out.
+# From this length on, a message may exhaust memory.
 _LONG = 1 << 20
 _SIGINT, _SIGKILL, _SIGPIPE, _SIGCHLD, _SIGXFSZ = 2, 9, 13, 17, 25
 
 
-class _Gone(Exception):
+class _EndOfStream(Exception):
     """The other end of a stream is closed."""
 
 
-class _Garbage(Exception):
-    """This is no message."""
+class _InvalidMessage(Exception):
+    """The bytes are not a message."""
 
 
 def _encode(kind, *fields):
@@ -71,7 +77,8 @@ def _encode(kind, *fields):
 
 
 def _pieces(kind, *fields):
-    """A message, in pieces if it is long: nothing long need be held twice."""
+    """Returns a message, in pieces if it is long, so that memory does not hold a long field
+    twice."""
     length = sum(map(len, fields)) + 4 * len(fields)
     if length <= _CHUNK:
         return [_encode(kind, *fields)]
@@ -87,12 +94,12 @@ def _write(descriptor, data):
         view = view[os.write(descriptor, view) :]
 
 
-def _tell(kind, *fields):
-    """Tells the host. It always reads, so this may wait."""
+def _send(kind, *fields):
+    """Sends a message to the host. The host always reads, so waiting is safe."""
     try:
         _write(_HOST_OUT, _encode(kind, *fields))
     except OSError:
-        raise _Gone from None
+        raise _EndOfStream from None
 
 
 def _read(descriptor, length):
@@ -104,23 +111,25 @@ def _read(descriptor, length):
     view, count = memoryview(whole), at
     while at < length:
         if not count:
-            raise _Gone
+            raise _EndOfStream
         count = os.readv(descriptor, [view[at : at + _LONG]])
         at += count
     return bytes(whole) if length <= _CHUNK else whole
 
 
-def _receive(descriptor, upon_long=None):
-    """The next message of an end that is trusted: its kind and its fields. It is waited for."""
+def _receive(descriptor, before_long=None):
+    """Waits for the next message of a trusted stream, and returns its kind and its fields. Calls
+    `before_long` before it reads a long one."""
     head = _read(descriptor, 5)
     length = int.from_bytes(head[1:], "little")
-    if length > _LONG and upon_long is not None:
-        upon_long()
+    if length > _LONG and before_long is not None:
+        before_long()
     return head[:1], _fields(_read(descriptor, length))
 
 
 def _fields(body):
-    """The fields of a message. Long ones are views, so that nothing long is held twice."""
+    """Returns the fields of a message. Long ones are views, so that memory does not hold them
+    twice."""
     fields, at, end = [], 0, len(body)
     is_long = end > _CHUNK
     view = memoryview(body) if is_long else body
@@ -128,7 +137,7 @@ def _fields(body):
         start = at + 4
         at = start + int.from_bytes(view[at:start], "little")
         if at > end:
-            raise _Garbage
+            raise _InvalidMessage
         field = view[start:at]
         fields.append(bytes(field) if is_long and at - start <= _CHUNK else field)
     return fields
@@ -138,22 +147,27 @@ def _number(value):
     return b"" if value is None else str(value).encode()
 
 
-class _Inbox:
-    """Messages of the worker. Its program holds the same end of the pipe, and may write anything
-    there, half of something, or without end. So nothing is waited for, and no message is longer
-    than `most`."""
+def _flag(value):
+    """Returns a field that stands for true if it is not empty."""
+    return b"1" if value else b""
 
-    def __init__(self, descriptor, most):
+
+class _Inbox:
+    """Messages from the worker. Its program holds the same end of the pipe, and may write anything
+    there: half a message, or bytes without end. So the inbox never waits, and no message is longer
+    than `max_length`."""
+
+    def __init__(self, descriptor, max_length):
         os.set_blocking(descriptor, False)
-        self.descriptor, self.most = descriptor, most
-        # Bytes that are read at once.
-        self.room = min(_CHUNK, 2 * (5 + most))
+        self.descriptor, self.max_length = descriptor, max_length
+        # The number of bytes that are read at once.
+        self.room = min(_CHUNK, 2 * (5 + max_length))
         self.arrived = bytearray()
-        # Nothing more can be heard here: the other end is closed, or what comes is no message.
-        self.is_over, self.is_garbage = False, False
+        # No further message can arrive: the other end is closed, or the bytes are not messages.
+        self.is_over, self.is_invalid = False, False
 
     def take(self):
-        """The messages that are whole by now."""
+        """Returns the messages that have arrived whole."""
         if self.is_over:
             return []
         try:
@@ -166,18 +180,18 @@ class _Inbox:
         arrived, messages = self.arrived, []
         if not arrived and len(data) >= 5:
             end = 5 + int.from_bytes(data[1:5], "little")
-            if len(data) == end <= 5 + self.most:
-                # As almost always: one message, and all of it.
+            if len(data) == end <= 5 + self.max_length:
+                # The common case: exactly one message.
                 try:
                     return [(data[:1], _fields(data[5:]))]
-                except _Garbage:
-                    self.is_over = self.is_garbage = True
+                except _InvalidMessage:
+                    self.is_over = self.is_invalid = True
                     return []
         arrived += data
         while len(arrived) >= 5:
             end = 5 + int.from_bytes(arrived[1:5], "little")
-            if end > 5 + self.most:
-                self.is_over = self.is_garbage = True
+            if end > 5 + self.max_length:
+                self.is_over = self.is_invalid = True
                 break
             if len(arrived) < end:
                 break
@@ -185,29 +199,29 @@ class _Inbox:
             del arrived[:end]
             try:
                 messages.append((kind, _fields(body)))
-            except _Garbage:
-                self.is_over = self.is_garbage = True
+            except _InvalidMessage:
+                self.is_over = self.is_invalid = True
                 break
         return messages
 
 
 class _Outbox:
-    """What is to be sent to the worker, which may not read: the rest waits until it does."""
+    """Messages to the worker. It may not read; then the rest waits until it does."""
 
     def __init__(self, descriptor):
         os.set_blocking(descriptor, False)
         self.descriptor = descriptor
         self.waiting = []
-        # The loop waits until the other end reads.
+        # True while the loop waits for the other end to read.
         self.is_stuck = False
 
     def put(self, *parts):
-        """Puts bytes in line, and sends what the other end takes now."""
+        """Queues bytes, and sends as many as the other end takes now."""
         self.waiting += parts
         self.send()
 
     def send(self):
-        """Sends what the other end takes now."""
+        """Sends as many bytes as the other end takes now."""
         waiting = self.waiting
         try:
             while waiting:
@@ -222,7 +236,7 @@ class _Outbox:
                 _cell.poll.register(self.descriptor, select.POLLOUT)
             return
         except OSError:
-            # It has ended, or closed its end: that is heard elsewhere.
+            # The worker has ended, or closed its end; another event reports that.
             waiting.clear()
         if self.is_stuck:
             self.is_stuck = False

@@ -1,13 +1,14 @@
-# Connections to the hosts that the session may reach
+# Relays: connections of programs to the hosts that the session may reach. The driver listens for
+# each host, and passes bytes between the program and our host over the stream.
 
 _WINDOW = 1 << 18
-# Connections at once: more are not accepted before one of these has ended. Each takes a descriptor,
-# which blocks need, too.
-_MOST_CONNECTIONS = 256
+# The maximum number of connections; more are accepted only once one of these has ended. Each takes
+# a descriptor, which blocks need, too.
+_MAX_CONNECTIONS = 256
 
 
 class _Connection:
-    """A connection of a program, or a place where the driver listens (`relay` is set)."""
+    """A connection of a program, or a listener of the driver (`relay` is set)."""
 
 
 def _listen(relays):
@@ -28,7 +29,7 @@ def _register(socket, relay=None):
     connection = _Connection()
     connection.socket, connection.relay = socket, relay
     connection.name, connection.unsent, connection.ending = None, b"", False
-    # Bytes that the host has been sent and has not passed on.
+    # The number of bytes that were sent to the host and not passed on by it.
     connection.ahead = 0
     connection.is_open = True
     _cell.connections[socket.fileno()] = connection
@@ -37,7 +38,7 @@ def _register(socket, relay=None):
 
 
 def _relay(descriptor):
-    """Something has happened to a connection of a program, or there is a new one."""
+    """Handles an event of a connection of a program, or of a listener."""
     connection = _cell.connections[descriptor]
     if connection.relay is not None:
         _accept(connection)
@@ -52,18 +53,18 @@ def _relay(descriptor):
         except BlockingIOError:
             return
         except OSError:
-            # It was reset.
-            _hang_up(connection)
+            # The program has reset it.
+            _close_connection(connection)
             return
         connection.ahead += len(data)
-        _tell(_DATA, connection.name, data)
+        _send(_DATA, connection.name, data)
         if not data:
             connection.ahead = _WINDOW
-    _await(connection)
+    _wait_for(connection)
 
 
 def _accept(listener):
-    if len(_cell.names) >= _MOST_CONNECTIONS:
+    if len(_cell.names) >= _MAX_CONNECTIONS:
         _stop_listening()
         return
     try:
@@ -71,7 +72,7 @@ def _accept(listener):
     except (BlockingIOError, ConnectionError):
         return
     except OSError:
-        # There is no descriptor, or no memory. To try again at once would keep the loop busy.
+        # No descriptor or no memory is free. To try again at once would keep the loop busy.
         _stop_listening()
         return
     accepted.setblocking(False)
@@ -79,7 +80,7 @@ def _accept(listener):
     new.name = _number(_cell.next_name)
     _cell.next_name += 1
     _cell.names[new.name] = new
-    _tell(_CONNECT, new.name, _number(listener.relay))
+    _send(_CONNECT, new.name, _number(listener.relay))
 
 
 def _stop_listening():
@@ -95,15 +96,15 @@ def _resume_listening():
             _cell.poll.register(listener.socket.fileno(), select.POLLIN)
 
 
-def _from_host(kind, name, data=b""):
+def _take_from_host(kind, name, data=b""):
     connection = _cell.names.get(name)
     if connection is None:
         return
     if kind == _PASSED:
         connection.ahead -= int(data)
-        _await(connection)
+        _wait_for(connection)
     elif kind == _CLOSED:
-        _forget(connection)
+        _drop_connection(connection)
     else:
         if data:
             connection.unsent += data
@@ -113,41 +114,41 @@ def _from_host(kind, name, data=b""):
 
 
 def _flush(connection):
-    """Sends what the program takes now."""
+    """Sends as many bytes as the program takes now."""
     try:
         while connection.unsent:
             sent = connection.socket.send(connection.unsent)
             connection.unsent = connection.unsent[sent:]
-            _tell(_PASSED, connection.name, _number(sent))
+            _send(_PASSED, connection.name, _number(sent))
         if connection.ending:
             connection.ending = False
             connection.socket.shutdown(1)
     except BlockingIOError:
         pass
     except OSError:
-        _hang_up(connection)
+        _close_connection(connection)
         return
-    _await(connection)
+    _wait_for(connection)
 
 
-def _await(connection):
+def _wait_for(connection):
     events = select.POLLIN if connection.ahead < _WINDOW else 0
     if connection.unsent:
         events |= select.POLLOUT
     if events:
         _cell.poll.register(connection.socket.fileno(), events)
     else:
-        # Without an event to wait for, an end of the connection would wake the loop for ever.
+        # Even without an event to wait for, the end of the connection would wake the loop forever.
         _unregister(connection.socket.fileno())
 
 
-def _hang_up(connection):
+def _close_connection(connection):
     """Ends a connection from the program's side."""
-    _forget(connection)
-    _tell(_CLOSED, connection.name or b"")
+    _drop_connection(connection)
+    _send(_CLOSED, connection.name or b"")
 
 
-def _forget(connection):
+def _drop_connection(connection):
     if connection.is_open:
         connection.is_open = False
         descriptor = connection.socket.fileno()

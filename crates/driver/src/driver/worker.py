@@ -1,10 +1,10 @@
-# Python: the worker, as the driver sees it
+# The Python worker: first as the driver sees it, then the process itself.
 
-# The longest message about the end of a block, and the longest name of an exception in it.
-_MOST_STATUS, _MOST_NAME = 1024, 200
-# Workers in a row that may end without beginning with a block.
-_MOST_BARREN = 3
-# How long a process may take to end after its descriptors were closed, in milliseconds.
+# The maximum length of a message about the end of a block, and of the exception's name in it.
+_MAX_STATUS, _MAX_NAME = 1024, 200
+# The maximum number of workers in a row that may end without beginning a block.
+_MAX_FAILED_STARTS = 3
+# The maximum time from the end of a process's descriptors to its own end, in milliseconds.
 _MOMENT_MS = 200
 
 
@@ -39,21 +39,21 @@ def _start_worker():
     worker = _Worker()
     worker.pid = pid
     worker.requests = _Outbox(inputs[requests])
-    worker.status = _Inbox(inputs[status], _MOST_STATUS)
+    worker.status = _Inbox(inputs[status], _MAX_STATUS)
     worker.begun = _Inbox(inputs[begun], 0)
     worker.outputs = {inputs[out]: _STDOUT, inputs[err]: _STDERR}
     for descriptor in worker.outputs:
         os.set_blocking(descriptor, False)
-    worker.questions = _Inbox(inputs[questions], _MOST_QUESTION)
+    worker.questions = _Inbox(inputs[questions], _MAX_QUESTION)
     worker.answers = _Outbox(inputs[answers])
-    # The question that the host has: its number there, and its name here.
+    # The question that the host is answering: its number there, and its name here.
     worker.asked = None
-    # It has begun with a block.
+    # True once it has begun a block.
     worker.has_worked = False
     worker.handlers = {
         worker.requests.descriptor: lambda worker: worker.requests.send(),
-        worker.status.descriptor: _hear_status,
-        worker.questions.descriptor: _hear_questions,
+        worker.status.descriptor: _take_status,
+        worker.questions.descriptor: _take_questions,
         worker.answers.descriptor: _send_answers,
     }
     _cell.poll.register(worker.status.descriptor, select.POLLIN)
@@ -63,7 +63,7 @@ def _start_worker():
 
 def _drop_worker():
     worker, _cell.worker = _cell.worker, None
-    _hang_up_questions(worker)
+    _close_questions(worker)
     boxes = (worker.requests, worker.status, worker.begun)
     for descriptor in (*[box.descriptor for box in boxes], *worker.outputs):
         _unregister(descriptor)
@@ -71,7 +71,7 @@ def _drop_worker():
 
 
 def _end_worker(worker, note):
-    """Ends a worker that cannot be understood any more. That it has ended is heard as usual."""
+    """Kills a worker that can no longer be understood. Its end is handled like any other."""
     run = _cell.run
     if worker.pid is None:
         return
@@ -82,12 +82,12 @@ def _end_worker(worker, note):
 
 
 def _is_ending(pid):
-    """Whether a child ends by itself within a moment: its descriptors are closed just before. Not
-    asked of `/proc`, which cells without one of their own cannot read."""
+    """Returns true if a child ends by itself within a moment: its descriptors are closed just
+    before its end. `/proc` is no alternative: cells without one of their own cannot read it."""
     try:
         process = os.pidfd_open(pid)
     except (OSError, AttributeError):
-        # Only a Python older than 3.9 has no such call.
+        # A Python older than 3.9 has no such call.
         return True
     try:
         end = select.poll()
@@ -98,42 +98,42 @@ def _is_ending(pid):
 
 
 def _has_begun(worker):
-    """Whether it has begun with its block, if this was not asked before."""
-    return bool(worker.begun.take()) or worker.begun.is_garbage
+    """Returns true if the worker has begun its block since the last call."""
+    return bool(worker.begun.take()) or worker.begun.is_invalid
 
 
 def _worker_ended(worker, code, signal):
     run = _cell.run
-    # The number may be another process's from now on.
+    # From now on the number may be another process's.
     worker.pid = None
     is_concerned = run is not None and run.worker is worker
     if is_concerned:
         run.lost = True
-        # What it said before it ended counts.
-        _hear_last_words(worker)
+        # Messages that it sent before its end still count.
+        _take_last_status(worker)
     else:
-        # The next block's result tells it, or this one's if it is of another language.
+        # The next block's result reports it, or this one's if it is of another language.
         _cell.lost = True
     has_begun = _has_begun(worker)
     worker.has_worked = worker.has_worked or has_begun
-    _cell.barren = 0 if worker.has_worked else _cell.barren + 1
-    is_barren = _cell.barren >= _MOST_BARREN
+    _cell.failed_starts = 0 if worker.has_worked else _cell.failed_starts + 1
+    is_hopeless = _cell.failed_starts >= _MAX_FAILED_STARTS
     if is_concerned and _cell.run is run:
-        if has_begun or is_barren or run.stopped or run.ran_out_of_memory():
-            if not has_begun and is_barren:
-                run.note = run.note or "Python ended several times before it began with the block"
+        if has_begun or is_hopeless or run.stopped or run.ran_out_of_memory():
+            if not has_begun and is_hopeless:
+                run.note = run.note or "Python ended several times before it began the block"
             _finish(run, code, signal)
     _drop_worker()
-    if not is_barren:
+    if not is_hopeless:
         try:
             _cell.worker = _start_worker()
         except OSError:
-            # The next block of Python tries again, and tells why there is none.
+            # The next Python block tries again, and reports the error.
             pass
     if is_concerned and _cell.run is run:
-        # What killed it was something else, left running by an earlier block.
+        # Something else killed it, which an earlier block left running.
         run.worker, run.outputs = None, {}
-        _hand_over(run)
+        _give_to_worker(run)
 
 
 def _to_worker(kind, *fields):
@@ -141,44 +141,44 @@ def _to_worker(kind, *fields):
         _cell.worker.requests.put(_encode(kind, *fields))
 
 
-def _hear_status(worker):
-    """Hears how blocks end. Gives what it has heard."""
+def _take_status(worker):
+    """Handles the worker's messages about ends of blocks, and returns them."""
     messages = worker.status.take()
     for kind, fields in messages:
         run = _cell.run
         if kind != _ENDED or len(fields) != 4:
-            worker.status.is_over = worker.status.is_garbage = True
+            worker.status.is_over = worker.status.is_invalid = True
             break
         number, code, exception, errno = fields
-        # A program can say that its block has ended. It may run on then, as what it starts may.
+        # A program can report the end of its block. It may continue then, as its children may.
         if run is not None and run.worker is worker and run.number == number:
             run.exception, run.errno = exception, errno
             _finish(run, int(code) if code.isdigit() else 1, None)
     if worker.pid is None or not worker.status.is_over:
         return messages
-    if worker.status.is_garbage:
-        _end_worker(worker, "it wrote into the pipe in which Python tells how blocks end")
+    if worker.status.is_invalid:
+        _end_worker(worker, "it wrote into the pipe on which Python reports how blocks end")
     elif _is_ending(worker.pid):
         _unregister(worker.status.descriptor)
     else:
-        # It can tell no end of a block any more.
-        _end_worker(worker, "it closed the pipe in which Python tells how blocks end")
+        # It can no longer report the end of a block.
+        _end_worker(worker, "it closed the pipe on which Python reports how blocks end")
     return messages
 
 
-def _hear_last_words(worker):
-    """Hears what a worker that has ended still said."""
-    # Others may hold the pipe and write on.
+def _take_last_status(worker):
+    """Handles the remaining messages of a worker that has ended."""
+    # Other processes may hold the pipe and write without end.
     for _ in range(100):
-        if _cell.run is None or not _hear_status(worker):
+        if _cell.run is None or not _take_status(worker):
             return
 
 
-# Python: the worker itself
+# The worker itself
 
 
 def _be_worker(out, err, requests, status, begun, questions, answers):
-    """Runs blocks until the driver is gone. This is the forked process."""
+    """Runs blocks until the driver is gone, in the forked process."""
     _signal.set_wakeup_fd(-1)
     _signal.signal(_SIGCHLD, _signal.SIG_DFL)
     _signal.signal(_SIGINT, _signal.default_int_handler)
@@ -189,12 +189,12 @@ def _be_worker(out, err, requests, status, begun, questions, answers):
     for descriptor in sorted((requests, status, begun, questions, answers)):
         os.closerange(start, descriptor)
         start = descriptor + 1
-    os.closerange(start, _MOST_DESCRIPTORS)
-    # It was closed just now.
+    os.closerange(start, _MAX_DESCRIPTORS)
+    # It has been closed.
     _cell.temporary = None
     _line.pid, _line.questions, _line.answers = os.getpid(), questions, answers
     _set_dumpable(1)
-    _prefer_to_kill("self")
+    _kill_first("self")
     os.environ.clear()
     os.environ.update(_cell.environment)
     sys.argv = [""]
@@ -216,13 +216,13 @@ def _be_worker(out, err, requests, status, begun, questions, answers):
     while True:
         try:
             kind, fields = _receive(requests)
-        except (_Gone, _Garbage):
+        except (_EndOfStream, _InvalidMessage):
             os._exit(0)
         if kind == _RUN:
             try:
                 os.write(begun, begins)
             except BlockingIOError:
-                # The program has filled the pipe: that says the same.
+                # The program has filled the pipe, which means the same to the driver.
                 pass
             _write(status, _encode(_ENDED, *_perform(fields)))
         elif kind == _SET_ENVIRONMENT:
@@ -235,7 +235,7 @@ def _be_worker(out, err, requests, status, begun, questions, answers):
 def _open_standard_streams():
     import io
 
-    # Unbuffered: what a program has printed is out, also when it is stopped a moment later.
+    # Unbuffered, so that no output is lost when the program is killed a moment later.
     _open_standard_input(io)
     sys.stdout = sys.__stdout__ = io.TextIOWrapper(
         io.FileIO(1, "w", False), "utf-8", write_through=True
@@ -256,7 +256,7 @@ _has_input = False
 
 
 def _use_packages(modules, programs):
-    """Makes installed packages importable, in place of those before."""
+    """Makes installed packages importable, in place of earlier ones."""
     global _old_packages
     import importlib
     import site
@@ -272,19 +272,19 @@ def _use_packages(modules, programs):
 
 
 def _perform(fields):
-    """Runs a Python block. Gives its number, its exit code, the kind of its exception and its error
-    number."""
+    """Runs a Python block. Returns its number, its exit code, the type of its exception and its
+    error number."""
     number, name, code = fields[0], os.fsdecode(fields[1]), str(fields[2], "utf-8")
     try:
         _use_input(fields.pop())
     except OSError as error:
         _complain(f"the standard input cannot be kept for the block: {error.strerror}")
-        return number, b"1", b"OSError", _number(error.errno)
-    # Nothing of the message stays in memory meanwhile.
+        return number, _number(1), b"OSError", _number(error.errno)
+    # Nothing of the message stays in memory while the block runs.
     fields.clear()
     _forget_offers()
     status = _run_block(code, name)
-    exception = status.get("exception", "").encode(errors="replace")[:_MOST_NAME]
+    exception = status.get("exception", "").encode(errors="replace")[:_MAX_NAME]
     return number, _number(status["code"]), exception, _number(status.get("errno"))
 
 
@@ -297,5 +297,5 @@ def _use_input(content):
         os.close(descriptor)
         import io
 
-        # What an earlier block left in the old one's buffer is gone with it.
+        # A new object, because the old one's buffer may hold input of an earlier block.
         _open_standard_input(io)

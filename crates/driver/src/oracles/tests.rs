@@ -1,10 +1,10 @@
-//! The oracles, on messages that are nearly right.
+//! The oracles on messages that are nearly right.
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
 
-/// A message as a driver sends it.
+/// Returns a message as a driver sends it.
 fn encoded(kind: u8, fields: &[Vec<u8>]) -> Vec<u8> {
     let body: Vec<u8> = fields
         .iter()
@@ -13,14 +13,30 @@ fn encoded(kind: u8, fields: &[Vec<u8>]) -> Vec<u8> {
     [&[kind][..], &(body.len() as u32).to_le_bytes(), &body].concat()
 }
 
-/// A stream of messages, sometimes with other bytes among them or cut off.
+/// A stream of messages, sometimes cut off or with other bytes among them.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let field = prop_oneof![
         4 => select(vec!["a", "b/c", "../x", "/x", "a//b", "", "0", "137", "-1", "cpu", "files"])
             .prop_map(|text| text.as_bytes().to_vec()),
         1 => vec(any::<u8>(), 0..12),
     ];
-    let kind = prop_oneof![3 => select(b"aaabbbf".to_vec()), 2 => select(b"dhoepyqcxvz".to_vec())];
+    use MessageKind as Kind;
+    let files = [Kind::Artifact, Kind::Content, Kind::Refused].map(MessageKind::byte);
+    let others = [
+        Kind::Ended,
+        Kind::Hello,
+        Kind::Stdout,
+        Kind::Stderr,
+        Kind::Program,
+        Kind::Done,
+        Kind::Question,
+        Kind::Connect,
+        Kind::Data,
+        Kind::Passed,
+        Kind::Closed,
+    ]
+    .map(MessageKind::byte);
+    let kind = prop_oneof![3 => select(files.to_vec()), 2 => select(others.to_vec())];
     let message = (kind, vec(field, 0..4)).prop_map(|(kind, fields)| encoded(kind, &fields));
     let piece = prop_oneof![12 => message, 1 => vec(any::<u8>(), 0..6)];
     (any::<u8>(), vec(piece, 0..20), 0..8_usize).prop_map(|(how, pieces, cut)| {
@@ -49,33 +65,34 @@ proptest! {
     }
 }
 
-/// The control: the oracles see messages and files, not only streams that are refused.
+/// The control: the oracles see messages and files, not only invalid streams.
 #[test]
 fn the_oracles_reach_what_they_check() {
-    let file = [encoded(b'a', &[b"a".to_vec()]), encoded(b'b', &[b"one".to_vec()])].concat();
+    let (artifact, content) = (MessageKind::Artifact.byte(), MessageKind::Content.byte());
+    let file = [encoded(artifact, &["a".into()]), encoded(content, &["one".into()])].concat();
     let (messages, end) = read(&file);
-    assert_eq!((messages.len(), end), (2, End::Closed));
-    assert_eq!(read(b"a\xff\xff\xff\xff").1, End::Invalid);
-    assert_eq!(read(b"a\x05\0\0\0\x02\0\0\0x").1, End::Invalid);
+    assert_eq!((messages.len(), end), (2, StreamEnd::Closed));
+    assert_eq!(read(b"a\xff\xff\xff\xff").1, StreamEnd::Invalid);
+    assert_eq!(read(b"a\x05\0\0\0\x02\0\0\0x").1, StreamEnd::Invalid);
     let (mut wire, _) = wire(Some(&file), 0);
     let arrived = [next(&mut wire, false).unwrap(), next(&mut wire, false).unwrap()];
-    let mut arriving = Arriving::new(10, 2);
+    let mut arriving = ArrivingFiles::new(10, 2);
     arrived.iter().for_each(|message| arriving.take(message));
     arriving.complete();
     assert_eq!(arriving.artifacts.len(), 1);
     assert_eq!(messages_in(b"r\x01\x02xyw").len(), 2);
 }
 
-/// What is checked would be seen: a file whose content was not sent breaks the oracle.
+/// The control: a file whose content was not sent breaks the oracle.
 #[test]
 #[should_panic(expected = "was not sent like this")]
 fn content_that_was_not_sent_is_seen() {
     let named = |kind, field: &'static [u8]| Message { kind, fields: vec![field.into()] };
-    let messages = [named(b'a', b"a"), named(b'b', b"one")];
-    let mut arriving = Arriving::new(10, 2);
+    let messages = [named(MessageKind::Artifact, b"file"), named(MessageKind::Content, b"one")];
+    let mut arriving = ArrivingFiles::new(10, 2);
     messages.iter().for_each(|message| arriving.take(message));
     arriving.complete();
-    check(&arriving, vec![(b"a".to_vec(), b"two".to_vec())], 10, 2);
+    check(&arriving, vec![(b"file".to_vec(), b"two".to_vec())], 10, 2);
 }
 
 /// Found by the target `wire`.

@@ -4,8 +4,8 @@ use std::{path::Path, process::Stdio, sync::LazyLock, time::Duration};
 
 use async_trait::async_trait;
 use cellblock_driver::{
-    Cell, Config, DriverSession, INTERPRETERS, Installed, Program, Reading, Relay, Setup, Stream,
-    command,
+    Cell, CellInstall, CellUsage, DriverConfig, DriverProgram, DriverSession, DriverStream,
+    INTERPRETERS, Relay, Setup, command,
 };
 use cellblock_exec::{
     Capabilities, Error, Executor, Isolation, Language, Limit, Requirement, Result, Session,
@@ -20,7 +20,7 @@ const BEFORE: &str = "mount -t tmpfs none /sys/fs/cgroup && exec /usr/bin/python
 #[derive(Debug)]
 pub struct Bare;
 
-static PROGRAM: LazyLock<Program> = LazyLock::new(Program::new);
+static PROGRAM: LazyLock<DriverProgram> = LazyLock::new(DriverProgram::new);
 static CAPABILITIES: LazyLock<Capabilities> = LazyLock::new(|| Capabilities {
     languages: languages(),
     isolation: Isolation::None,
@@ -53,7 +53,7 @@ pub struct Wanted {
     /// Where the driver listens on behalf of hosts.
     pub relays: Vec<Relay>,
     /// The driver's program.
-    pub program: Program,
+    pub program: DriverProgram,
     /// Whether a driver that is lost gets a successor on the same files.
     pub restarts: bool,
 }
@@ -67,7 +67,7 @@ impl Default for Wanted {
 #[derive(Debug)]
 struct BareCell {
     child: Child,
-    config: Config,
+    config: DriverConfig,
     restarts: bool,
     _directory: tempfile::TempDir,
 }
@@ -105,7 +105,7 @@ impl Executor for Bare {
 /// Opens a session that differs from others.
 pub async fn open_as(spec: SessionSpec, wanted: Wanted) -> Result<Box<dyn Session>> {
     let directory = tempfile::tempdir().unwrap();
-    let mut config = Config::new(&spec.limits);
+    let mut config = DriverConfig::new(&spec.limits);
     config.workspace = directory.path().join("workspace").display().to_string();
     config.temporary = directory.path().join("tmp").display().to_string();
     for path in [&config.workspace, &config.temporary] {
@@ -129,7 +129,7 @@ pub async fn open_as(spec: SessionSpec, wanted: Wanted) -> Result<Box<dyn Sessio
     Ok(Box::new(DriverSession::start(cell, stream, setup).await?))
 }
 
-fn start(config: &Config) -> (Child, Stream) {
+fn start(config: &DriverConfig) -> (Child, DriverStream) {
     let mut child = Command::new("unshare")
         .args(["--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"])
         .args(["sh", "-c", BEFORE, "sh"])
@@ -140,11 +140,11 @@ fn start(config: &Config) -> (Child, Stream) {
         .spawn()
         .unwrap();
     let (reader, writer) = (child.stdout.take().unwrap(), child.stdin.take().unwrap());
-    (child, Stream { reader: Box::new(reader), writer: Box::new(writer) })
+    (child, DriverStream { reader: Box::new(reader), writer: Box::new(writer) })
 }
 
 /// What a process and all below it use.
-fn tree(pid: u32, reading: &mut Reading) {
+fn tree(pid: u32, reading: &mut CellUsage) {
     let read =
         |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
     let stat = read("stat");
@@ -163,8 +163,8 @@ fn tree(pid: u32, reading: &mut Reading) {
 
 #[async_trait]
 impl Cell for BareCell {
-    fn reading(&mut self, _exact: bool) -> Option<Reading> {
-        let mut reading = Reading::default();
+    fn usage(&mut self, _exact: bool) -> Option<CellUsage> {
+        let mut reading = CellUsage::default();
         tree(self.child.id()?, &mut reading);
         Some(reading)
     }
@@ -173,7 +173,7 @@ impl Cell for BareCell {
         let _ = self.child.start_kill();
     }
 
-    async fn restart(&mut self) -> Result<Stream> {
+    async fn restart(&mut self) -> Result<DriverStream> {
         if !self.restarts {
             let source = "its first process is gone".into();
             return Err(Error::Lost { what: "the cell has ended".to_owned(), source });
@@ -183,7 +183,7 @@ impl Cell for BareCell {
         Ok(stream)
     }
 
-    async fn install(&mut self, _packages: &[Requirement]) -> Result<Installed> {
+    async fn install(&mut self, _packages: &[Requirement]) -> Result<CellInstall> {
         Err(Error::Unsupported("nothing can be installed here".into()))
     }
 

@@ -2,7 +2,7 @@
 
 use std::{process::Command, time::Duration};
 
-use cellblock_driver::Program;
+use cellblock_driver::DriverProgram;
 use cellblock_exec::{
     Error, ExecutionRequest, ExecutionResult, Language, Limit, Outcome, Result, Session,
     with_causes,
@@ -26,7 +26,7 @@ async fn open_with(fault: &str, wanted: Wanted) -> Box<dyn Session> {
                    file = open(sys.argv[1], 'wb')\n\
                    file.write(importlib.util.MAGIC_NUMBER + marshal.dumps(code))";
     let text = directory.path().join("text");
-    std::fs::write(&text, format!("{}\n{fault}\n", Program::text())).unwrap();
+    std::fs::write(&text, format!("{}\n{fault}\n", DriverProgram::text())).unwrap();
     let compiled = Command::new("/usr/bin/python3")
         .args(["-c", compile])
         .arg(&path)
@@ -34,7 +34,7 @@ async fn open_with(fault: &str, wanted: Wanted) -> Box<dyn Session> {
         .status()
         .unwrap();
     assert!(compiled.success());
-    let wanted = Wanted { program: Program::stored_at(path), ..wanted };
+    let wanted = Wanted { program: DriverProgram::stored_at(path), ..wanted };
     open_as(unlimited(), wanted).await.unwrap()
 }
 
@@ -162,7 +162,7 @@ async fn a_killed_driver_is_replaced() {
     let mut session = open(fault, true).await;
     let result = run(&mut session, Language::BASH, "echo").await.unwrap();
     assert_eq!(result.outcome, Outcome::Signaled { signal: 9 });
-    assert!(result.notes[0].contains("was killed, or ended without a word"), "{result:?}");
+    assert!(result.notes[0].contains("was killed, or ended without a message"), "{result:?}");
     let result = run(&mut session, Language::PYTHON, "print('next')").await.unwrap();
     assert_eq!(result.stdout.text(), "next\n");
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use cellblock_driver::{Cell, DriverSession, Installed, Program, Setup, Stream};
+use cellblock_driver::{Cell, CellInstall, DriverProgram, DriverSession, DriverStream, Setup};
 use cellblock_exec::{
     Error, ExecutionRequest, HostFunction, HostTools, Isolation, Limit, Limits, Outcome,
     Requirement, Result, Session as _,
@@ -26,7 +26,7 @@ struct NoCell;
 impl Cell for NoCell {
     fn kill(&mut self) {}
 
-    async fn install(&mut self, _packages: &[Requirement]) -> Result<Installed> {
+    async fn install(&mut self, _packages: &[Requirement]) -> Result<CellInstall> {
         Err(Error::Unsupported("nothing can be installed here".into()))
     }
 
@@ -86,7 +86,7 @@ async fn hear(reader: &mut ReadHalf<DuplexStream>) -> (u8, Vec<Vec<u8>>) {
 }
 
 /// A session, and its driver's ends of the stream.
-async fn session() -> (DriverSession<NoCell>, ReadHalf<DuplexStream>, WriteHalf<DuplexStream>) {
+async fn session() -> (DriverSession, ReadHalf<DuplexStream>, WriteHalf<DuplexStream>) {
     let (host, driver) = duplex(1 << 16);
     let (reader, writer) = split(host);
     let (mut hears, mut says) = split(driver);
@@ -100,7 +100,7 @@ async fn session() -> (DriverSession<NoCell>, ReadHalf<DuplexStream>, WriteHalf<
         packages: None,
         watched: Vec::new(),
         memory_is_refused: false,
-        program: Program::new(),
+        program: DriverProgram::new(),
     };
     let up = async {
         // The program that it was to run.
@@ -109,7 +109,7 @@ async fn session() -> (DriverSession<NoCell>, ReadHalf<DuplexStream>, WriteHalf<
         hears.read_exact(&mut program).await.unwrap();
         says.write_all(&message(HELLO, &[b"3.0"])).await.unwrap();
     };
-    let stream = Stream { reader: Box::new(reader), writer: Box::new(writer) };
+    let stream = DriverStream { reader: Box::new(reader), writer: Box::new(writer) };
     let (session, ()) = tokio::join!(DriverSession::start(NoCell, stream, setup), up);
     (session.unwrap(), hears, says)
 }

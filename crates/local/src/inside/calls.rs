@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cellblock_driver::calls::{Answer, Call, NEWEST, Rule, Surroundings, Which, rules};
+use cellblock_driver::calls::{Arguments, CellTraits, Denial, NEWEST, Rule, SystemCall, rules};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen as Length, SeccompCmpOp as Op, SeccompCondition,
     SeccompFilter, SeccompRule, TargetArch, sock_filter,
@@ -12,10 +12,10 @@ use crate::launcher::wire::Failure;
 
 /// The filters for a cell, in the order in which they are to be installed: one for each error that
 /// a call can get.
-pub(crate) fn filters(cell: &Surroundings) -> Result<Vec<BpfProgram>, Failure> {
-    let answers: BTreeSet<u32> = rules(cell).map(|rule| rule.answer.errno()).collect();
+pub(crate) fn filters(cell: &CellTraits) -> Result<Vec<BpfProgram>, Failure> {
+    let answers: BTreeSet<u32> = rules(cell).map(|rule| rule.denial.errno()).collect();
     let filters = answers.into_iter().map(|errno| {
-        let rules: Vec<_> = rules(cell).filter(|rule| rule.answer.errno() == errno).collect();
+        let rules: Vec<_> = rules(cell).filter(|rule| rule.denial.errno() == errno).collect();
         filter(&rules, errno)
     });
     let mut filters: Vec<BpfProgram> = filters.collect::<Result<_, _>>()?;
@@ -28,10 +28,10 @@ pub(crate) fn filters(cell: &Surroundings) -> Result<Vec<BpfProgram>, Failure> {
 fn filter(rules: &[&Rule], errno: u32) -> Result<BpfProgram, Failure> {
     let mut denied: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     // An empty list denies a call whatever its arguments, so these come last and replace others.
-    let by_arguments = rules.iter().filter(|rule| rule.which != Which::Any);
-    let any = rules.iter().filter(|rule| rule.which == Which::Any);
+    let by_arguments = rules.iter().filter(|rule| rule.arguments != Arguments::Any);
+    let any = rules.iter().filter(|rule| rule.arguments == Arguments::Any);
     for (rule, number) in by_arguments.flat_map(|rule| numbers(rule).map(move |n| (rule, n))) {
-        for conditions in conditions(rule.which) {
+        for conditions in conditions(rule.arguments) {
             denied.entry(number).or_default().push(denial(conditions)?);
         }
     }
@@ -42,33 +42,33 @@ fn filter(rules: &[&Rule], errno: u32) -> Result<BpfProgram, Failure> {
 }
 
 fn numbers(rule: &Rule) -> impl Iterator<Item = i64> {
-    rule.calls.iter().filter_map(|name| Call::named(name)?.number())
+    rule.calls.iter().filter_map(|name| SystemCall::named(name)?.number())
 }
 
 /// One condition: argument, length, comparison, value.
 type Condition = (u8, Length, Op, u64);
 
 /// Conditions under which a call is denied: when all of one list hold.
-fn conditions(which: Which) -> Vec<Vec<Condition>> {
+fn conditions(arguments: Arguments) -> Vec<Vec<Condition>> {
     use Length::{Dword, Qword};
-    match which {
-        Which::Any => Vec::new(),
-        Which::Except { argument, values } => {
+    match arguments {
+        Arguments::Any => Vec::new(),
+        Arguments::NoneOf { argument, values } => {
             vec![values.iter().map(|value| (argument, Dword, Op::Ne, u64::from(*value))).collect()]
         }
-        Which::With { argument, mask, values } => {
+        Arguments::OneOf { argument, mask, values } => {
             let operation = Op::MaskedEq(u64::from(mask));
             let with = |value: &u32| vec![(argument, Dword, operation.clone(), u64::from(*value))];
             values.iter().map(with).collect()
         }
-        Which::WithBits { argument, bits } => {
+        Arguments::AnyBit { argument, bits } => {
             let bits = (0..u64::BITS).map(|bit| 1 << bit).filter(|bit| bits & bit != 0);
             bits.map(|bit| vec![(argument, Qword, Op::MaskedEq(bit), bit)]).collect()
         }
-        Which::WithAllBits { argument, bits } => {
+        Arguments::AllBits { argument, bits } => {
             vec![vec![(argument, Qword, Op::MaskedEq(bits), bits)]]
         }
-        Which::NotZero { argument } => vec![vec![(argument, Qword, Op::Ne, 0)]],
+        Arguments::NonZero { argument } => vec![vec![(argument, Qword, Op::Ne, 0)]],
     }
 }
 
@@ -105,7 +105,7 @@ fn not_reviewed() -> [sock_filter; 3] {
     [
         sock_filter { code: LOAD_WORD, jt: 0, jf: 0, k: NUMBER_AT },
         sock_filter { code: JUMP_IF_AT_LEAST, jt: 0, jf: 1, k: first },
-        sock_filter { code: RETURN, jt: 0, jf: 0, k: ERROR | Answer::Missing.errno() },
+        sock_filter { code: RETURN, jt: 0, jf: 0, k: ERROR | Denial::Missing.errno() },
     ]
 }
 
@@ -132,7 +132,7 @@ mod tests {
 
     /// A cell that sees the host's root, as its user, on an old kernel, without control groups: all
     /// rules are for it.
-    const WEAKEST: Surroundings = Surroundings {
+    const WEAKEST: CellTraits = CellTraits {
         hosts: false,
         counted_memory: false,
         shared_root: true,
@@ -141,7 +141,7 @@ mod tests {
         scoped_signals: false,
     };
 
-    const STRONGEST: Surroundings = Surroundings {
+    const STRONGEST: CellTraits = CellTraits {
         hosts: true,
         counted_memory: true,
         shared_root: false,
@@ -152,7 +152,7 @@ mod tests {
 
     /// What the kernel does with a call under these filters: the error number, or 0 if it is let
     /// through. A small machine for the classic filter language, as <linux/bpf_common.h> has it.
-    fn answer(cell: &Surroundings, number: i64, arguments: &[u64]) -> u32 {
+    fn answer(cell: &CellTraits, number: i64, arguments: &[u64]) -> u32 {
         const X86_64: u32 = 0xc000_003e;
         let mut data = vec![0u8; 64];
         data[..4].copy_from_slice(&(number as u32).to_le_bytes());
@@ -231,13 +231,13 @@ mod tests {
             ("setpriority", &[2, 0], eperm, 0),
             ("setpriority", &[0, 0], 0, 0),
         ] {
-            let number = Call::named(name).unwrap().number().unwrap();
+            let number = SystemCall::named(name).unwrap().number().unwrap();
             let seen = (answer(&WEAKEST, number, arguments), answer(&STRONGEST, number, arguments));
             assert_eq!(seen, (weakest, strongest), "{name} {arguments:x?}");
         }
         // Their user's own files, where no other files of the user can be read.
-        let without = Surroundings { readable: false, ..WEAKEST };
-        let utimensat = Call::named("utimensat").unwrap().number().unwrap();
+        let without = CellTraits { readable: false, ..WEAKEST };
+        let utimensat = SystemCall::named("utimensat").unwrap().number().unwrap();
         assert_eq!(answer(&without, utimensat, &[3, 0, 0]), 0);
         assert_eq!(answer(&without, utimensat, &[3, 1, 0]), eperm);
     }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cellblock_driver::calls::Surroundings;
+use cellblock_driver::calls::CellTraits;
 use cellblock_exec::Isolation;
 use nix::{
     sys::{
@@ -259,7 +259,7 @@ impl Cells {
         }
         let filters = |hosts| {
             let groups = &self.facts.groups;
-            inside::filters(&Surroundings {
+            inside::filters(&CellTraits {
                 hosts,
                 counted_memory: groups::counts(groups, groups::Controller::Memory),
                 shared_root: kind.isolation != Isolation::Namespaces,

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cellblock_driver::Reading;
+use cellblock_driver::CellUsage;
 use cellblock_exec::{Isolation, Limits};
 pub(crate) use disk::size;
 use nix::unistd::{Gid, Uid};
@@ -95,10 +95,10 @@ impl Watch {
     }
 
     /// What the cell uses now. Nothing, once its first process has ended.
-    pub fn read(&mut self) -> Reading {
+    pub fn read(&mut self) -> CellUsage {
         let pid = self.process.pid;
         if started(pid) != Some(self.process.started) {
-            return Reading::default();
+            return CellUsage::default();
         }
         let mut all = tree::descendants(pid);
         all.push(pid);
@@ -123,7 +123,7 @@ impl Watch {
             more
         });
         let processes = (all.len() as u32).saturating_sub(OWN);
-        Reading {
+        CellUsage {
             cpu,
             memory,
             processes: if refused {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cellblock_agents::{Completion, Finish, Usage};
+use cellblock_agents::{Completion, FinishReason, Usage};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -138,11 +138,11 @@ impl Answer {
             .map(|(number, call)| tool_call(number, Some(call.id), call.name, call.arguments))
             .collect();
         let finish = match self.finish.as_deref() {
-            Some("max_tokens" | "model_context_window_exceeded") => Finish::Length,
-            Some("refusal") => Finish::Filtered,
-            _ if !tool_calls.is_empty() => Finish::ToolCalls,
-            Some("end_turn" | "stop_sequence") | None => Finish::Stop,
-            Some(_) => Finish::Other,
+            Some("max_tokens" | "model_context_window_exceeded") => FinishReason::Length,
+            Some("refusal") => FinishReason::Filtered,
+            _ if !tool_calls.is_empty() => FinishReason::ToolCalls,
+            Some("end_turn" | "stop_sequence") | None => FinishReason::Stop,
+            Some(_) => FinishReason::Other,
         };
         Completion {
             content: self.text,

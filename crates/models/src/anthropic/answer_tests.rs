@@ -28,7 +28,7 @@ fn a_whole_answer_is_read() {
     }))
     .unwrap();
     assert_eq!(completion.content, "I add.");
-    assert_eq!(completion.finish, Finish::ToolCalls);
+    assert_eq!(completion.finish, FinishReason::ToolCalls);
     assert_eq!(completion.tool_calls[0].arguments, r#"{"a":1}"#);
     assert_eq!(completion.usage, Usage { prompt_tokens: 110, completion_tokens: 5 });
 }
@@ -36,11 +36,11 @@ fn a_whole_answer_is_read() {
 #[test]
 fn reasons_to_stop_are_told_apart() {
     for (reason, finish) in [
-        ("end_turn", Finish::Stop),
-        ("stop_sequence", Finish::Stop),
-        ("max_tokens", Finish::Length),
-        ("refusal", Finish::Filtered),
-        ("pause_turn", Finish::Other),
+        ("end_turn", FinishReason::Stop),
+        ("stop_sequence", FinishReason::Stop),
+        ("max_tokens", FinishReason::Length),
+        ("refusal", FinishReason::Filtered),
+        ("pause_turn", FinishReason::Other),
     ] {
         assert_eq!(
             whole(json!({"content": [], "stop_reason": reason})).unwrap().finish,

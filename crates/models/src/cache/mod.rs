@@ -9,7 +9,7 @@ mod store;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use cellblock_agents::{Completion, Finish, ModelClient, ModelError, ModelRequest, TextSink};
+use cellblock_agents::{Completion, FinishReason, ModelClient, ModelError, ModelRequest, TextSink};
 
 pub use scope::Cacheable;
 pub(crate) use scope::scope_of;
@@ -97,6 +97,6 @@ impl ModelClient for Cached {
 
 /// Whether an answer is to be given again: not one that was held back, or says nothing, which may be an accident.
 fn is_worth_keeping(completion: &Completion) -> bool {
-    matches!(completion.finish, Finish::Stop | Finish::Length | Finish::ToolCalls)
+    matches!(completion.finish, FinishReason::Stop | FinishReason::Length | FinishReason::ToolCalls)
         && !(completion.content.is_empty() && completion.tool_calls.is_empty())
 }

@@ -1,6 +1,6 @@
 //! What decides a model's answers besides the request.
 
-use cellblock_agents::ModelClient;
+use cellblock_agents::{ModelClient, scripted::ScriptedModel};
 use serde_json::Value;
 
 use super::key::canonical;
@@ -11,6 +11,13 @@ pub trait Cacheable: ModelClient {
     /// leaves something open, how it sends pictures. It is the same for the same, and another for anything else. Nothing secret
     /// is in it; in particular further headers are not, so whoever changes answers by one takes another namespace.
     fn scope(&self) -> String;
+}
+
+/// A script cannot be seen from outside, so scripts of one name are one model to a cache.
+impl Cacheable for ScriptedModel {
+    fn scope(&self) -> String {
+        String::new()
+    }
 }
 
 /// A scope of several parts.

@@ -1,6 +1,6 @@
 //! Ollama's answers: lines of JSON, or one.
 
-use cellblock_agents::{Completion, Finish, Usage};
+use cellblock_agents::{Completion, FinishReason, Usage};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -65,10 +65,10 @@ impl Answer {
             })
             .collect();
         let finish = match self.finish.as_deref() {
-            Some("length") => Finish::Length,
-            _ if !tool_calls.is_empty() => Finish::ToolCalls,
-            Some("stop") | None => Finish::Stop,
-            Some(_) => Finish::Other,
+            Some("length") => FinishReason::Length,
+            _ if !tool_calls.is_empty() => FinishReason::ToolCalls,
+            Some("stop") | None => FinishReason::Stop,
+            Some(_) => FinishReason::Other,
         };
         Completion {
             content: self.text,

@@ -22,7 +22,7 @@ fn lines_are_put_together() {
     let (completion, heard) = lines(&[said("he"), said("llo"), end]).unwrap();
     assert_eq!((completion.content.as_str(), heard.as_str()), ("hello", "hello"));
     assert_eq!(completion.usage, Usage { prompt_tokens: 26, completion_tokens: 9 });
-    assert_eq!((completion.model.as_str(), completion.finish), ("llama3", Finish::Stop));
+    assert_eq!((completion.model.as_str(), completion.finish), ("llama3", FinishReason::Stop));
 }
 
 #[test]
@@ -31,7 +31,7 @@ fn tool_calls_get_ids_that_stay_the_same() {
         {"function": {"name": "add", "arguments": {"a": 1}}}, {"function": {"name": "now"}}]}, "done": true});
     let (one, _) = lines(std::slice::from_ref(&call)).unwrap();
     let (two, _) = lines(&[call]).unwrap();
-    assert_eq!(one.finish, Finish::ToolCalls);
+    assert_eq!(one.finish, FinishReason::ToolCalls);
     assert_eq!(one.tool_calls, two.tool_calls);
     let arguments: Vec<_> = one.tool_calls.iter().map(|call| call.arguments.as_str()).collect();
     assert_eq!(arguments, ["{\"a\":1}", "{}"]);

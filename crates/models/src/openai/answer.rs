@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cellblock_agents::{Completion, Finish, Usage};
+use cellblock_agents::{Completion, FinishReason, Usage};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -106,13 +106,13 @@ impl Answer {
             .map(|(number, call)| tool_call(number, call.id, call.name, call.arguments))
             .collect();
         let finish = match self.finish.as_deref() {
-            _ if self.refused => Finish::Filtered,
-            Some("length") => Finish::Length,
-            Some("content_filter") => Finish::Filtered,
+            _ if self.refused => FinishReason::Filtered,
+            Some("length") => FinishReason::Length,
+            Some("content_filter") => FinishReason::Filtered,
             // Some servers say `stop` beside tool calls.
-            _ if !tool_calls.is_empty() => Finish::ToolCalls,
-            Some("stop" | "eos") | None => Finish::Stop,
-            Some(_) => Finish::Other,
+            _ if !tool_calls.is_empty() => FinishReason::ToolCalls,
+            Some("stop" | "eos") | None => FinishReason::Stop,
+            Some(_) => FinishReason::Other,
         };
         let tokens = self.usage.as_ref();
         Completion {

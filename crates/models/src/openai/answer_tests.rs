@@ -36,7 +36,7 @@ fn a_whole_answer_is_read() {
     .unwrap();
     assert_eq!(completion.content, "hello");
     assert_eq!(completion.model, "gpt-4-0613");
-    assert_eq!(completion.finish, Finish::Stop);
+    assert_eq!(completion.finish, FinishReason::Stop);
     assert_eq!(completion.usage, Usage { prompt_tokens: 100, completion_tokens: 10 });
 }
 
@@ -45,7 +45,7 @@ fn what_servers_leave_out_or_write_otherwise_is_understood() {
     let bare = whole(json!({"choices": [{"message": {"content": null}}]})).unwrap();
     assert_eq!(
         (bare.content.as_str(), bare.model.as_str(), bare.finish),
-        ("", "asked", Finish::Stop)
+        ("", "asked", FinishReason::Stop)
     );
     let parts =
         json!([{"type": "text", "text": "a"}, {"type": "other"}, {"type": "text", "text": "b"}]);
@@ -70,10 +70,10 @@ fn servers_may_send_pieces_and_the_whole_beside_each_other() {
 #[test]
 fn reasons_to_finish_are_told_apart() {
     for (reason, finish) in [
-        ("stop", Finish::Stop),
-        ("length", Finish::Length),
-        ("content_filter", Finish::Filtered),
-        ("something", Finish::Other),
+        ("stop", FinishReason::Stop),
+        ("length", FinishReason::Length),
+        ("content_filter", FinishReason::Filtered),
+        ("something", FinishReason::Other),
     ] {
         let body = json!({"choices": [{"message": {"content": "x"}, "finish_reason": reason}]});
         assert_eq!(whole(body).unwrap().finish, finish, "{reason}");
@@ -81,7 +81,7 @@ fn reasons_to_finish_are_told_apart() {
     let refusal =
         whole(json!({"choices": [{"message": {"refusal": "no"}, "finish_reason": "stop"}]}))
             .unwrap();
-    assert_eq!((refusal.content.as_str(), refusal.finish), ("no", Finish::Filtered));
+    assert_eq!((refusal.content.as_str(), refusal.finish), ("no", FinishReason::Filtered));
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn tool_calls_are_put_together_from_their_pieces() {
         end("stop"),
     ])
     .unwrap();
-    assert_eq!(completion.finish, Finish::ToolCalls);
+    assert_eq!(completion.finish, FinishReason::ToolCalls);
     let calls: Vec<_> = completion
         .tool_calls
         .iter()

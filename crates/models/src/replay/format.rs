@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cellblock_agents::{Completion, Finish, ModelError, ModelRequest, ToolCall, Usage};
+use cellblock_agents::{Completion, FinishReason, ModelError, ModelRequest, ToolCall, Usage};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// The version of the format. Raised when older readers would misunderstand a file.
@@ -89,7 +89,7 @@ pub struct RecordedCompletion {
     pub tool_calls: Vec<ToolCall>,
     /// Why it stopped. Default: for its tool calls if there are any, otherwise because it was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finish: Option<Finish>,
+    pub finish: Option<FinishReason>,
     /// The model, as the answer named it. Default: that of the exchange.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -159,7 +159,8 @@ pub enum RecordedError {
 impl RecordedCompletion {
     /// The answer, of a model called `model` unless it names one itself.
     pub fn completion(&self, model: &str) -> Completion {
-        let usual = if self.tool_calls.is_empty() { Finish::Stop } else { Finish::ToolCalls };
+        let usual =
+            if self.tool_calls.is_empty() { FinishReason::Stop } else { FinishReason::ToolCalls };
         Completion {
             content: self.content.clone(),
             tool_calls: self.tool_calls.clone(),

@@ -3,13 +3,15 @@
 use std::{fmt, path::Path, sync::Mutex};
 
 use async_trait::async_trait;
-use cellblock_agents::{Completion, ModelClient, ModelError, ModelRequest, TextSink};
+use cellblock_agents::{
+    Completion, ModelClient, ModelError, ModelRequest, TextSink, scripted::stream_text,
+};
 
 use super::{
     format::{Exchange, Header, Made, VERSION},
     matching,
 };
-use crate::{lock::locked, pieces};
+use crate::lock::locked;
 
 /// A recording that answers instead of a server. Nothing leaves the machine.
 ///
@@ -110,7 +112,7 @@ impl ModelClient for Replay {
         match (&exchange.completion, &exchange.error) {
             (Some(completion), _) => {
                 let completion = completion.completion(&exchange.model);
-                pieces::give(&completion.content, on_text);
+                stream_text(&completion.content, on_text);
                 Ok(completion)
             }
             (None, Some(error)) => {
@@ -120,7 +122,7 @@ impl ModelClient for Replay {
                     &exchange.provider
                 });
                 if let ModelError::Interrupted { received, .. } = &error {
-                    pieces::give(received, on_text);
+                    stream_text(received, on_text);
                 }
                 Err(error)
             }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use cellblock_agents::{Finish, ModelMessage};
+use cellblock_agents::{FinishReason, ModelMessage};
 
 use super::*;
 
@@ -98,7 +98,7 @@ async fn failures_and_tool_calls_come_again() {
     assert!(matches!(error, ModelError::Interrupted { .. }));
     assert_eq!(*heard.lock().unwrap(), "half an ans");
     let completion = replay.complete(&request, Some(&sink)).await.unwrap();
-    assert_eq!((completion.finish, completion.model.as_str()), (Finish::ToolCalls, "m"));
+    assert_eq!((completion.finish, completion.model.as_str()), (FinishReason::ToolCalls, "m"));
 }
 
 #[test]

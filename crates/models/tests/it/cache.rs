@@ -8,16 +8,17 @@ use std::{
 };
 
 use cellblock_agents::{
-    Completion, Finish, ModelClient, ModelError, ModelMessage, ModelRequest, TextSink,
+    Completion, FinishReason, ModelClient, ModelError, ModelMessage, ModelRequest, TextSink,
+    scripted::{ScriptedAnswer, ScriptedModel},
 };
-use cellblock_models::{Answer, CacheStore, Cached, Scripted};
+use cellblock_models::{CacheStore, Cached};
 
 fn asked(text: &str) -> ModelRequest {
     let messages = vec![ModelMessage::User { name: None, content: text.into() }];
     ModelRequest { messages, ..ModelRequest::default() }
 }
 
-fn cached(model: &Arc<Scripted>, path: &Path) -> Cached {
+fn cached(model: &Arc<ScriptedModel>, path: &Path) -> Cached {
     Cached::new(model.clone(), Arc::new(CacheStore::open(path).unwrap()))
 }
 
@@ -30,7 +31,8 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 #[tokio::test]
 async fn case_38_a_hit_asks_nobody_and_tells_what_it_cost() {
     let (_directory, path) = place();
-    let model = Arc::new(Scripted::new("m", ["first", "second", "third"]).usage(100, 10).cost(0.5));
+    let model =
+        Arc::new(ScriptedModel::new("m", ["first", "second", "third"]).usage(100, 10).cost(0.5));
     let first = cached(&model, &path).complete(&asked("hi"), None).await.unwrap();
     assert!(!first.cached);
     // Another client of the same file, as in the next run of the program.
@@ -56,16 +58,17 @@ async fn case_38_a_hit_asks_nobody_and_tells_what_it_cost() {
 #[tokio::test]
 async fn failures_and_answers_of_nothing_are_not_kept() {
     let (_directory, path) = place();
-    let filtered = Completion { finish: Finish::Filtered, ..Completion::text("m", "I cannot") };
+    let filtered =
+        Completion { finish: FinishReason::Filtered, ..Completion::text("m", "I cannot") };
     let failure = ModelError::Status { provider: "p".into(), status: 500, message: "oh".into() };
     let answers = [
         failure.into(),
         filtered.into(),
-        Answer::from(""),
-        Answer::call("add", "{}"),
+        ScriptedAnswer::from(""),
+        ScriptedAnswer::call("add", "{}"),
         "never".into(),
     ];
-    let model = Arc::new(Scripted::new("m", answers));
+    let model = Arc::new(ScriptedModel::new("m", answers));
     let client = cached(&model, &path);
     let request = asked("hi");
     assert!(client.complete(&request, None).await.is_err());
@@ -83,7 +86,7 @@ const WRITES: usize = 200;
 const WRITER: &str = "CELLBLOCK_TEST_CACHE";
 
 async fn write(path: &Path, who: &str) {
-    let model = Arc::new(Scripted::with(|request| format!("answer to {}", request.system)));
+    let model = Arc::new(ScriptedModel::with(|request| format!("answer to {}", request.system)));
     let client = cached(&model, path);
     for number in 0..WRITES {
         let request = ModelRequest { system: format!("{who} {number}"), ..asked("hi") };
@@ -116,7 +119,7 @@ async fn two_processes_share_a_file() {
     write(&path, "this").await;
     assert!(other.wait().unwrap().success());
     // All that either wrote is there: nobody has to be asked.
-    let nobody = Arc::new(Scripted::new("scripted", Vec::<Answer>::new()));
+    let nobody = Arc::new(ScriptedModel::new("scripted", Vec::<ScriptedAnswer>::new()));
     let client = cached(&nobody, &path);
     for who in ["this", "other", "both"] {
         for number in 0..WRITES {
@@ -130,7 +133,7 @@ async fn two_processes_share_a_file() {
 #[tokio::test]
 async fn a_cache_that_cannot_be_written_fails_no_call() {
     let (_directory, path) = place();
-    let model = Arc::new(Scripted::new("m", ["one", "two", "three"]));
+    let model = Arc::new(ScriptedModel::new("m", ["one", "two", "three"]));
     let client = cached(&model, &path);
     // Another process that does not let go, for longer than is waited.
     let other = rusqlite::Connection::open(&path).unwrap();

@@ -1,6 +1,6 @@
 //! Anthropic's API over a real connection.
 
-use cellblock_agents::{Finish, ModelClient as _, ModelError, Usage};
+use cellblock_agents::{FinishReason, ModelClient as _, ModelError, Usage};
 use cellblock_models::{Anthropic, Connection};
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ fn message() -> Value {
 async fn an_answer_at_once() {
     let server = Server::start(|_, _| as_json(200, &message())).await;
     let completion = client(&server).complete(&hello(), None).await.unwrap();
-    assert_eq!((completion.content.as_str(), completion.finish), ("hello", Finish::Stop));
+    assert_eq!((completion.content.as_str(), completion.finish), ("hello", FinishReason::Stop));
     assert_eq!(completion.usage, Usage { prompt_tokens: 1000, completion_tokens: 100 });
     // 3 and 15 dollars a million.
     assert!((completion.cost - 0.0045).abs() < 1e-12, "{}", completion.cost);
@@ -66,7 +66,10 @@ async fn an_answer_as_it_is_written() {
     let (sink, heard) = listener();
     let completion = client(&server).complete(&hello(), Some(&sink)).await.unwrap();
     assert_eq!(*heard.lock().unwrap(), ["I ", "add."]);
-    assert_eq!((completion.content.as_str(), completion.finish), ("I add.", Finish::ToolCalls));
+    assert_eq!(
+        (completion.content.as_str(), completion.finish),
+        ("I add.", FinishReason::ToolCalls)
+    );
     assert_eq!(completion.tool_calls[0].arguments, "{\"a\":1}");
     assert_eq!(completion.usage, Usage { prompt_tokens: 25, completion_tokens: 15 });
     assert_eq!(server.asked()[0].body["stream"], true);

@@ -1,6 +1,6 @@
 //! Ollama's API over a real connection.
 
-use cellblock_agents::{Finish, ModelClient as _, ModelError, Usage};
+use cellblock_agents::{FinishReason, ModelClient as _, ModelError, Usage};
 use cellblock_models::{Connection, Ollama};
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ async fn an_answer_as_it_is_written() {
     let (sink, heard) = listener();
     let completion = client(&server).complete(&hello(), Some(&sink)).await.unwrap();
     assert_eq!(*heard.lock().unwrap(), ["he", "llo"]);
-    assert_eq!((completion.content.as_str(), completion.finish), ("hello", Finish::Stop));
+    assert_eq!((completion.content.as_str(), completion.finish), ("hello", FinishReason::Stop));
     assert_eq!(completion.usage, Usage { prompt_tokens: 26, completion_tokens: 9 });
     assert_eq!(completion.cost, 0.0);
     let asked = &server.asked()[0];
@@ -60,7 +60,7 @@ async fn an_answer_at_once_with_a_tool_call() {
     })
     .await;
     let completion = client(&server).complete(&hello(), None).await.unwrap();
-    assert_eq!(completion.finish, Finish::ToolCalls);
+    assert_eq!(completion.finish, FinishReason::ToolCalls);
     assert_eq!(completion.tool_calls[0].arguments, "{\"a\":1}");
     assert_eq!(server.asked()[0].body["stream"], false);
 }

@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Instant};
 
-use cellblock_agents::{Finish, ModelClient as _, ModelError, Usage};
+use cellblock_agents::{FinishReason, ModelClient as _, ModelError, Usage};
 use cellblock_models::{Connection, KeyPlace, OpenAi, Price, Transport};
 use serde_json::json;
 
@@ -110,7 +110,7 @@ async fn tool_calls_come_in_pieces_too() {
     .await;
     let (sink, heard) = listener();
     let completion = server.openai().complete(&hello(), Some(&sink)).await.unwrap();
-    assert_eq!(completion.finish, Finish::ToolCalls);
+    assert_eq!(completion.finish, FinishReason::ToolCalls);
     assert_eq!(completion.tool_calls[0].arguments, "{\"a\":1}");
     assert!(heard.lock().unwrap().is_empty());
 }

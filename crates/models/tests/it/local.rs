@@ -10,7 +10,8 @@ use std::{
 };
 
 use cellblock_agents::{
-    Finish, ModelClient, ModelError, ModelMessage, ModelRequest, Parameters, TextSink, ToolSpec,
+    FinishReason, ModelClient, ModelError, ModelMessage, ModelRequest, Parameters, TextSink,
+    ToolSpec,
 };
 use cellblock_exec::{Progress, Silent, with_causes};
 use cellblock_models::{
@@ -96,7 +97,7 @@ async fn it_stops_where_it_is_told_to() {
         let answer = model.complete(&few, sink).await.unwrap();
         assert_eq!(
             (answer.finish, answer.usage.completion_tokens),
-            (Finish::Length, 5),
+            (FinishReason::Length, 5),
             "{answer:?}"
         );
     }
@@ -116,7 +117,7 @@ async fn it_stops_where_it_is_told_to() {
         "{}",
         answer.content
     );
-    assert_eq!(answer.finish, Finish::Stop);
+    assert_eq!(answer.finish, FinishReason::Stop);
 }
 
 #[tokio::test]
@@ -282,7 +283,7 @@ async fn a_newcomer_needs_only_its_name() {
     let answer = model.complete(&request, None).await.unwrap();
     assert_eq!(
         (answer.finish, answer.usage.completion_tokens, answer.cached),
-        (Finish::Length, 3, false)
+        (FinishReason::Length, 3, false)
     );
     assert!(model.complete(&request, None).await.unwrap().cached);
 }

@@ -8,6 +8,7 @@
 )]
 
 mod cache;
+mod chats;
 mod http_anthropic;
 mod http_bad;
 mod http_bounds;

@@ -5,8 +5,9 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use cellblock_agents::{
     Content, Image, ModelClient, ModelError, ModelMessage, ModelRequest, Part, TextSink, ToolCall,
     ToolResult,
+    scripted::{ScriptedAnswer, ScriptedModel},
 };
-use cellblock_models::{Answer, Recording, RecordingFile, Replay, Scripted};
+use cellblock_models::{Recording, RecordingFile, Replay};
 
 fn asked(text: &str) -> ModelRequest {
     let messages = vec![ModelMessage::User { name: Some("ann".into()), content: text.into() }];
@@ -34,9 +35,9 @@ fn rich() -> ModelRequest {
     request
 }
 
-fn recorder(path: &Path, answers: Vec<Answer>) -> Recording {
+fn recorder(path: &Path, answers: Vec<ScriptedAnswer>) -> Recording {
     let inner =
-        Arc::new(Scripted::new("gpt-4", answers).usage(100, 10).cost(0.0036).seeing_images());
+        Arc::new(ScriptedModel::new("gpt-4", answers).usage(100, 10).cost(0.0036).seeing_images());
     Recording { inner, file: Arc::new(RecordingFile::open(path, true).unwrap()) }
 }
 
@@ -139,7 +140,7 @@ async fn several_models_share_a_file_and_a_cancelled_call_leaves_no_trace() {
     let path = directory.path().join("chat.jsonl");
     let file = Arc::new(RecordingFile::open(&path, false).unwrap());
     let model = |name: &str, delay| Recording {
-        inner: Arc::new(Scripted::new(name, ["x"; 50]).delay(delay)),
+        inner: Arc::new(ScriptedModel::new(name, ["x"; 50]).delay(delay)),
         file: file.clone(),
     };
     let (one, two) = (model("one", Duration::ZERO), model("two", Duration::ZERO));

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use cellblock_agents::scripted::ScriptedAnswer;
 use cellblock_agents::{
     Agent, Chat, Error, HumanInputMode, Message, Nested, NestedChat, ScriptedHuman, StopReason,
     Trigger,
     sequence::{Step, run_in_order},
     tool,
 };
-use cellblock_models::Answer;
 
 use crate::cast::{last, names, recites, says, texts, writes};
 
@@ -147,7 +147,7 @@ async fn case_32_errors_of_functions() {
         call("3", "add", "{a: 1}"),
         call("4", "add", r#"{"a": 20, "b": 22}"#),
     ];
-    let answers = [Answer::Calls("I calculate.".to_owned(), calls), "done".into()];
+    let answers = [ScriptedAnswer::Calls("I calculate.".to_owned(), calls), "done".into()];
     let assistant = Agent { tools: vec![Arc::new(add)], ..writes("assistant", answers) };
     let chat = Chat { max_turns: Some(2), ..Chat::between(says("user", ""), assistant) };
     let result = chat.run("calculate").await.unwrap();

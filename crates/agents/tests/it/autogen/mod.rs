@@ -4,4 +4,3 @@ mod conversation;
 mod executor;
 mod extraction;
 mod group;
-mod http;

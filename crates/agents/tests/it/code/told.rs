@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use cellblock_agents::scripted::ScriptedModel;
 use cellblock_agents::{Agent, Chat, CodeExecution, Content, Event, Image, ModelMessage, Part};
-use cellblock_models::Scripted;
 
 use super::*;
 use crate::{
@@ -115,7 +115,7 @@ async fn a_failure_and_a_timeout_are_told() {
 }
 
 /// The second request of a model to whose code the answer was a picture.
-async fn told_of_picture(model: Scripted) -> Content {
+async fn told_of_picture(model: ScriptedModel) -> Content {
     let model = Arc::new(model);
     let assistant = Agent::assistant("assistant", model.clone());
     let chat =
@@ -132,14 +132,14 @@ async fn pictures_go_to_models_that_see() {
     let answers = || [python("picture plot.png\nwrite data.csv 1"), "nice".to_owned()];
     let text =
         "exitcode: 0 (execution succeeded)\nCode output: \nfiles: data.csv, plot.png".to_owned();
-    let content = told_of_picture(Scripted::new("m", answers()).seeing_images()).await;
+    let content = told_of_picture(ScriptedModel::new("m", answers()).seeing_images()).await;
     let image = Image { media_type: "image/png".to_owned(), data: Arc::new(PICTURE.to_vec()) };
     assert_eq!(
         content,
         Content::Parts(vec![Part::Text { text: text.clone() }, Part::Image(image)])
     );
     // One that does not see gets the name.
-    assert_eq!(told_of_picture(Scripted::new("m", answers())).await, Content::Text(text));
+    assert_eq!(told_of_picture(ScriptedModel::new("m", answers())).await, Content::Text(text));
 }
 
 #[tokio::test]

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use cellblock_agents::scripted::ScriptedModel;
 use cellblock_agents::{
     Agent, AutoSelection, Chat, Error, Message, ModelMessage, ScriptedHuman, Speakers, StopReason,
     Transitions,
 };
-use cellblock_models::Scripted;
 
 use super::*;
 use crate::cast::{names, script};
@@ -94,7 +94,7 @@ async fn a_model_chooses_and_is_told_who_there_is() {
 /// Without a model of its own, the group asks that of an agent; without any, all speak in turn.
 #[tokio::test]
 async fn whose_model_chooses() {
-    let model = Arc::new(Scripted::with(|request| {
+    let model = Arc::new(ScriptedModel::with(|request| {
         if request.system.contains("should speak next") { "b" } else { "I am b" }
     }));
     let mut chat = Chat {

@@ -179,7 +179,8 @@ async fn results_are_kept_when_a_later_chat_cannot_begin() {
 #[tokio::test]
 async fn a_sequence_shares_what_it_may_spend() {
     let steps = || {
-        let model = Arc::new(cellblock_models::Scripted::with(|_| "more").cost(0.01));
+        let model =
+            Arc::new(cellblock_agents::scripted::ScriptedModel::with(|_| "more").cost(0.01));
         let chat = Chat {
             max_turns: Some(2),
             ..Chat::between(says("user", "go on"), Agent::assistant("a", model))

@@ -2,12 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use cellblock_agents::scripted::{ScriptedAnswer, ScriptedModel};
 use cellblock_agents::{
     Agent, Approval, Chat, CodeExecution, Decision, Human, ModelMessage, Nobody, ScriptedHuman,
     StopReason,
     team::{Member, director},
 };
-use cellblock_models::{Answer, Scripted};
 
 use crate::{
     cast::{last, meets, python, says, script},
@@ -19,7 +19,7 @@ use crate::{
 async fn a_director_of_two_levels() {
     let fake = Fake::default();
     let task = |name: &str, task: &str| {
-        Answer::call(format!("ask_{name}"), serde_json::json!({"task": task}).to_string())
+        ScriptedAnswer::call(format!("ask_{name}"), serde_json::json!({"task": task}).to_string())
     };
     let coder_model = script([python("print built"), "It is built. TERMINATE".to_owned()]);
     let coder = Member {
@@ -56,7 +56,8 @@ async fn a_director_of_two_levels() {
 async fn a_member_without_a_place_to_run_code() {
     let answer = python("print x");
     let member = Agent::assistant("member", script([answer.as_str()]));
-    let model = script([Answer::call("ask_member", r#"{"task":"write"}"#), "thanks".into()]);
+    let model =
+        script([ScriptedAnswer::call("ask_member", r#"{"task":"write"}"#), "thanks".into()]);
     let chat = Chat {
         max_turns: Some(2),
         ..Chat::between(says("user", ""), director("boss", model.clone(), [member]))
@@ -74,7 +75,8 @@ async fn a_member_that_answers_with_data() {
         agent: Agent::assistant("member", script([answer])),
         code: Some(cellblock_agents::CodeExecution::new(Arc::new(Fake::default()))),
     };
-    let model = script([Answer::call("ask_member", r#"{"task":"write"}"#), "thanks".into()]);
+    let model =
+        script([ScriptedAnswer::call("ask_member", r#"{"task":"write"}"#), "thanks".into()]);
     let chat = Chat {
         max_turns: Some(2),
         ..Chat::between(says("user", ""), director("boss", model.clone(), [member]))
@@ -93,7 +95,7 @@ async fn a_member_that_fails_is_told_to_the_director() {
         name: format!("ask_{name}"),
         arguments: r#"{"task":"work"}"#.to_owned(),
     });
-    let model = script([Answer::Calls(String::new(), calls.to_vec()), "I see.".into()]);
+    let model = script([ScriptedAnswer::Calls(String::new(), calls.to_vec()), "I see.".into()]);
     let chat = Chat {
         max_turns: Some(2),
         ..Chat::between(says("user", ""), director("boss", model, [broken, silent]))
@@ -121,8 +123,8 @@ async fn members_work_at_once() {
             arguments: serde_json::json!({"task": format!("chapter {number}")}).to_string(),
         })
         .collect();
-    let model = Arc::new(Scripted::with(move |request| match request.messages.len() {
-        1 => Answer::Calls(String::new(), calls.clone()),
+    let model = Arc::new(ScriptedModel::with(move |request| match request.messages.len() {
+        1 => ScriptedAnswer::Calls(String::new(), calls.clone()),
         _ => {
             let parts = request.messages.iter().filter_map(|message| match message {
                 ModelMessage::Tool(result) => Some(result.content.clone()),
@@ -144,7 +146,8 @@ async fn members_work_at_once() {
 fn with_member(member: impl Into<Member>) -> Chat {
     let member = member.into();
     let tool = cellblock_agents::team::ask(member.clone()).spec.name;
-    let model = script([Answer::call(tool, r#"{"task":"work"}"#), "I see. TERMINATE".into()]);
+    let model =
+        script([ScriptedAnswer::call(tool, r#"{"task":"work"}"#), "I see. TERMINATE".into()]);
     Chat {
         max_turns: Some(2),
         ..Chat::between(says("user", ""), director("boss", model, [member]))
@@ -199,8 +202,8 @@ async fn calls_of_members_are_recorded() {
     };
     let code =
         CodeExecution { tools: vec![tool()], ..CodeExecution::new(Arc::new(Fake::default())) };
-    let answers: Vec<Answer> =
-        vec![Answer::call("count", "{}"), python("call count {}").into(), "Three.".into()];
+    let answers: Vec<ScriptedAnswer> =
+        vec![ScriptedAnswer::call("count", "{}"), python("call count {}").into(), "Three.".into()];
     let coder = Agent { tools: vec![tool()], ..Agent::assistant("coder", script(answers)) };
     let result = with_member(Member { agent: coder, code: Some(code) }).run("hi").await.unwrap();
     let calls: Vec<_> = result
@@ -242,9 +245,9 @@ async fn a_member_that_is_stopped_tells_what_it_has() {
         found.clone().into(),
         cellblock_agents::ModelError::Unanswered("no more".to_owned()).into(),
     ];
-    let breaks_off: Vec<Answer> = vec![found.into(), half.into()];
+    let breaks_off: Vec<ScriptedAnswer> = vec![found.into(), half.into()];
     for (answers, words) in [(fails, "I found 42."), (breaks_off, "the rest is")] {
-        let agent = Agent::assistant("member", script::<Answer>(answers));
+        let agent = Agent::assistant("member", script::<ScriptedAnswer>(answers));
         let result = with_member(Member { agent, code: code() }).run("hi").await.unwrap();
         let told = &result.history[2].tool_results[0];
         assert!(
@@ -286,7 +289,7 @@ async fn members_have_names_of_all_languages() {
             arguments: r#"{"task":"who?"}"#.to_owned(),
         })
         .collect();
-    let model = script([Answer::Calls(String::new(), calls), "I see.".into()]);
+    let model = script([ScriptedAnswer::Calls(String::new(), calls), "I see.".into()]);
     let chat = Chat {
         max_turns: Some(2),
         ..Chat::between(says("user", ""), director("boss", model, members))

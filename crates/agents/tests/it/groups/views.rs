@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use cellblock_agents::scripted::ScriptedModel;
 use cellblock_agents::{
     Agent, Chat, HumanInputMode, Message, ModelMessage, Opening, ScriptedHuman, Speakers,
 };
-use cellblock_models::Scripted;
 
 use super::*;
 use crate::cast::{names, says, script, texts};
@@ -65,7 +65,7 @@ async fn seen_after(instruction: &str) -> Vec<usize> {
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let model = |name: &'static str| {
         let seen = seen.clone();
-        let model = Scripted::with(move |request| {
+        let model = ScriptedModel::with(move |request| {
             seen.lock().unwrap().push((name, request.messages.len()));
             "hm"
         });

@@ -5,8 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cellblock_agents::scripted::{ScriptedAnswer, ScriptedModel};
 use cellblock_agents::{Agent, Budget, Chat, Spent, StopReason, Summary};
-use cellblock_models::{Answer, Scripted};
 
 use super::*;
 use crate::{
@@ -42,7 +42,7 @@ async fn tokens_are_spent_up_to_the_budget() {
 
 #[tokio::test]
 async fn a_budget_of_nothing_asks_no_model() {
-    let model = Arc::new(Scripted::with(|_| "more"));
+    let model = Arc::new(ScriptedModel::with(|_| "more"));
     let budget = Budget { cost: Some(0.0), ..Budget::default() };
     let chat =
         Chat { budget, ..Chat::between(user(), Agent::assistant("assistant", model.clone())) };
@@ -63,7 +63,7 @@ async fn the_budget_of_the_whole_holds_for_its_parts() {
     // A member of a team asks for more and more; the director's budget ends it.
     let director = cellblock_agents::team::director(
         "director",
-        crate::cast::script([Answer::call("ask_member", r#"{"task":"t"}"#)]),
+        crate::cast::script([ScriptedAnswer::call("ask_member", r#"{"task":"t"}"#)]),
         [Agent { name: "member".to_owned(), ..talker_that_calls() }],
     );
     let budget = Budget { tokens: Some(50), ..Budget::default() };
@@ -78,7 +78,7 @@ async fn the_budget_of_the_whole_holds_for_its_parts() {
 
 /// An assistant that calls a tool for ever.
 fn talker_that_calls() -> Agent {
-    let model = Scripted::with(|_| Answer::call("nothing", "null")).usage(7, 3);
+    let model = ScriptedModel::with(|_| ScriptedAnswer::call("nothing", "null")).usage(7, 3);
     let nothing = cellblock_agents::tool::function("nothing", "Nothing.", |(): ()| async {
         Ok::<_, String>(())
     });

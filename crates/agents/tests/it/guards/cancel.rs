@@ -5,12 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use cellblock_agents::scripted::{ScriptedAnswer, ScriptedModel};
 use cellblock_agents::{
     Agent, Chat, CodeExecution, HumanInputMode, StopReason, event::Event, tool,
 };
 use cellblock_exec::CancellationToken;
 use cellblock_local::{LocalExecutor, Options};
-use cellblock_models::{Answer, Scripted};
 
 use super::*;
 use crate::{
@@ -92,9 +92,11 @@ async fn a_cancel_ends_a_tool_and_a_nested_chat() {
         count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         std::future::pending::<Result<(), String>>()
     });
-    let member =
-        Agent { tools: vec![Arc::new(wait)], ..writes("member", [Answer::call("wait", "null")]) };
-    let model = crate::cast::script([Answer::call("ask_member", r#"{"task":"wait"}"#)]);
+    let member = Agent {
+        tools: vec![Arc::new(wait)],
+        ..writes("member", [ScriptedAnswer::call("wait", "null")])
+    };
+    let model = crate::cast::script([ScriptedAnswer::call("ask_member", r#"{"task":"wait"}"#)]);
     let chat = Chat::between(user(), cellblock_agents::team::director("director", model, [member]));
     cancelled_within(chat, "hi", || began.load(std::sync::atomic::Ordering::SeqCst) > 0).await;
 }
@@ -120,7 +122,7 @@ async fn a_chat_that_never_waits_can_be_cancelled_on_its_own_thread() {
 async fn a_chat_cancelled_before_it_begins() {
     let cancel = CancellationToken::new();
     cancel.cancel();
-    let model = Arc::new(Scripted::with(|_| "x"));
+    let model = Arc::new(ScriptedModel::with(|_| "x"));
     let chat =
         Chat { cancel, ..Chat::between(user(), Agent::assistant("assistant", model.clone())) };
     let result = chat.run("hi").await.unwrap();
@@ -147,7 +149,7 @@ async fn a_chat_within_another_has_a_token_of_its_own() {
             Ok(result.stop.to_string().into())
         }
     });
-    let answers = [Answer::call("discuss", "null"), "done".into()];
+    let answers = [ScriptedAnswer::call("discuss", "null"), "done".into()];
     let assistant = Agent { tools: vec![Arc::new(discuss)], ..writes("assistant", answers) };
     let chat = Chat { max_turns: Some(2), ..Chat::between(user(), assistant) };
     let running = tokio::spawn(async move { chat.run("hi").await.unwrap() });

@@ -6,18 +6,18 @@ mod reasons;
 
 use crate::cast::says;
 use cellblock_agents::Agent;
-use cellblock_models::Scripted;
+use cellblock_agents::scripted::ScriptedModel;
 use std::{sync::Arc, time::Duration};
 
 /// An assistant that answers for ever, one cent and ten tokens a time.
 fn talker() -> Agent {
-    let model = Scripted::with(|_| "more").named("talker").cost(0.01).usage(7, 3);
+    let model = ScriptedModel::with(|_| "more").named("talker").cost(0.01).usage(7, 3);
     Agent::assistant("assistant", Arc::new(model))
 }
 
 /// A model that takes far longer than any test.
-fn slow() -> Arc<Scripted> {
-    Arc::new(Scripted::with(|_| "late").delay(Duration::from_secs(600)))
+fn slow() -> Arc<ScriptedModel> {
+    Arc::new(ScriptedModel::with(|_| "late").delay(Duration::from_secs(600)))
 }
 
 fn user() -> Agent {

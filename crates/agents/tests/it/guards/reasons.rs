@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use cellblock_agents::scripted::{ScriptedAnswer, ScriptedModel};
 use cellblock_agents::{Agent, Budget, Chat, ModelError, StopReason};
-use cellblock_models::{Answer, Scripted};
 
 use super::*;
 use crate::{
@@ -16,7 +16,7 @@ async fn the_same_failure_again_and_again() {
     let fake = Fake::default();
     let broken = python("print broken\nexit 1");
     let assistant =
-        Agent::assistant("assistant", Arc::new(Scripted::with(move |_| broken.clone())));
+        Agent::assistant("assistant", Arc::new(ScriptedModel::with(move |_| broken.clone())));
     let chat = |most| Chat {
         max_same_failures: most,
         max_turns: Some(10),
@@ -38,7 +38,9 @@ async fn the_same_failure_again_and_again() {
 #[tokio::test]
 async fn the_same_failure_of_a_tool() {
     let calls = |name: fn(usize) -> String| {
-        let model = Scripted::with(move |request| Answer::call(name(request.messages.len()), "{}"));
+        let model = ScriptedModel::with(move |request| {
+            ScriptedAnswer::call(name(request.messages.len()), "{}")
+        });
         let chat = Chat::between(says("user", ""), Agent::assistant("assistant", Arc::new(model)));
         Chat { max_turns: Some(50), ..chat }
     };
@@ -54,7 +56,7 @@ async fn the_same_failure_of_a_tool() {
 async fn the_same_failure_in_other_words() {
     let broken = python("exit 1");
     let assistant =
-        Agent::assistant("assistant", Arc::new(Scripted::with(move |_| broken.clone())));
+        Agent::assistant("assistant", Arc::new(ScriptedModel::with(move |_| broken.clone())));
     let mut user = runs("user", Fake::default());
     let count = std::sync::atomic::AtomicUsize::new(0);
     user.hooks.before_send.push(Arc::new(move |message| {
@@ -70,7 +72,7 @@ async fn the_same_failure_in_other_words() {
 async fn a_chat_that_was_stopped_as_a_loop_goes_on() {
     let directory = tempfile::tempdir().unwrap();
     let broken = python("exit 1");
-    let failing = Agent::assistant("b", Arc::new(Scripted::with(move |_| broken.clone())));
+    let failing = Agent::assistant("b", Arc::new(ScriptedModel::with(move |_| broken.clone())));
     for (file, agents) in [
         ("failing", [runs("a", Fake::default()), failing]),
         ("silent", [says("a", "talk"), says("b", "")]),
@@ -129,7 +131,7 @@ async fn a_failed_model_ends_the_chat_and_keeps_it() {
         received: "half an ans".to_owned(),
         source: None,
     };
-    let answers: Vec<Answer> = vec!["first".into(), interrupted().into()];
+    let answers: Vec<ScriptedAnswer> = vec!["first".into(), interrupted().into()];
     let chat = Chat::between(user(), writes("assistant", answers));
     let result = chat.run("hi").await.unwrap();
     assert_eq!(texts(&result), ["hi", "first", "go on"]);

@@ -7,11 +7,11 @@ use std::{
 };
 
 use async_trait::async_trait;
+use cellblock_agents::scripted::{ScriptedAnswer, ScriptedModel};
 use cellblock_agents::{
     Agent, Chat, ChatResult, Decision, Error, Human, HumanInputMode, Message, ModelMessage,
     Proposal, Question, StopReason, ends_with_terminate, tool,
 };
-use cellblock_models::{Answer, Scripted};
 use proptest::prelude::*;
 
 use crate::{
@@ -67,8 +67,8 @@ struct Number {
 
 /// A chat with code, files, a tool, a person, and what is asked of the model: its answer only depends on how often it spoke.
 fn chat(log: &Path, deeds: &Deeds) -> Chat {
-    let calls = |number: i64| Answer::call("count", format!(r#"{{"number":{number}}}"#));
-    let model = Scripted::with(move |request| {
+    let calls = |number: i64| ScriptedAnswer::call("count", format!(r#"{{"number":{number}}}"#));
+    let model = ScriptedModel::with(move |request| {
         let spoke = request
             .messages
             .iter()
@@ -82,7 +82,7 @@ fn chat(log: &Path, deeds: &Deeds) -> Chat {
             4 => "First part. TERMINATE".into(),
             5 => calls(2),
             6 => "Second part. TERMINATE".into(),
-            _ => Answer::Text(format!("too much: {spoke}")),
+            _ => ScriptedAnswer::Text(format!("too much: {spoke}")),
         }
     })
     .cost(0.01);

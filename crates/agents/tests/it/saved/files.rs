@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use cellblock_agents::scripted::ScriptedModel;
 use cellblock_agents::{Agent, Chat, Error, StopReason};
-use cellblock_models::Scripted;
 
 use super::*;
 use crate::cast::{says, texts};
@@ -83,7 +83,8 @@ async fn a_file_that_is_there_is_not_overwritten() {
 async fn two_do_not_go_on_with_the_same_chat() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("chat.jsonl");
-    let model = Arc::new(Scripted::with(|_| "late").delay(std::time::Duration::from_secs(600)));
+    let model =
+        Arc::new(ScriptedModel::with(|_| "late").delay(std::time::Duration::from_secs(600)));
     let chat = Chat {
         log: Some(path.clone()),
         ..Chat::between(says("a", "ra"), Agent::assistant("b", model.clone()))

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use cellblock_agents::scripted::ScriptedModel;
 use cellblock_agents::{
     Agent, Chat, CodeExecution, HumanInputMode, Message, Opening, Speakers, StopReason,
 };
-use cellblock_models::Scripted;
 
 use super::*;
 use crate::{
@@ -168,8 +168,9 @@ async fn nested_chats_are_not_held_twice() {
 async fn what_was_cleared_and_what_was_saved() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("chat.jsonl");
-    let model =
-        Arc::new(Scripted::with(|request| format!("I see {} messages", request.messages.len())));
+    let model = Arc::new(ScriptedModel::with(|request| {
+        format!("I see {} messages", request.messages.len())
+    }));
     let group = |turns| {
         let human = Arc::new(cellblock_agents::ScriptedHuman::new(["clear history writer"]));
         let user = Agent { human, human_input: HumanInputMode::Always, ..says("user", "") };

@@ -7,9 +7,9 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
+use cellblock_agents::scripted::{ScriptedAnswer, ScriptedModel};
 use cellblock_agents::{Agent, CodeExecution, ToolCall, team::director, tool};
 use cellblock_exec::{Capabilities, Error, Executor, Session, SessionSpec};
-use cellblock_models::{Answer, Scripted};
 
 use super::*;
 use crate::{
@@ -157,8 +157,8 @@ async fn what_members_spend_is_saved_when_they_spend_it() {
     let team = |log: &Path| {
         let (read, seen) = (log.to_owned(), seen.clone());
         // It works for two answers, and sees before the second one what is saved.
-        let member = Scripted::with(move |request| match request.messages.len() {
-            1 => Answer::call("nothing", "{}"),
+        let member = ScriptedModel::with(move |request| match request.messages.len() {
+            1 => ScriptedAnswer::call("nothing", "{}"),
             _ => {
                 *seen.lock().unwrap() = std::fs::read_to_string(&read).unwrap();
                 "done".into()
@@ -170,8 +170,8 @@ async fn what_members_spend_is_saved_when_they_spend_it() {
             name: "ask_member".into(),
             arguments: r#"{"task":"t"}"#.into(),
         }];
-        let boss = Scripted::with(move |request| match request.messages.len() {
-            1 => Answer::Calls(String::new(), calls.clone()),
+        let boss = ScriptedModel::with(move |request| match request.messages.len() {
+            1 => ScriptedAnswer::Calls(String::new(), calls.clone()),
             _ => "TERMINATE".into(),
         });
         let boss = director("boss", Arc::new(boss), [member]);
@@ -297,7 +297,7 @@ async fn a_log_is_closed_with_its_chat() {
         entered.send(()).unwrap();
         std::future::pending()
     });
-    let model = Scripted::with(|_| Answer::call("hold", "null"));
+    let model = ScriptedModel::with(|_| ScriptedAnswer::call("hold", "null"));
     let assistant =
         Agent { tools: vec![Arc::new(hold)], ..Agent::assistant("assistant", Arc::new(model)) };
     let chat = Chat { log: Some(path.clone()), ..Chat::between(says("user", ""), assistant) };

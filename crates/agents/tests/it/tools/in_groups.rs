@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use cellblock_agents::scripted::ScriptedAnswer;
 use cellblock_agents::{Agent, Chat, ModelMessage, ScriptedHuman, Speakers};
-use cellblock_models::Answer;
 
 use super::*;
 use crate::{
@@ -15,7 +15,10 @@ use crate::{
 #[tokio::test]
 async fn tools_in_a_group() {
     let caller = script([
-        Answer::Calls("I count.".to_owned(), vec![call("1", "length", r#"{"text":"four"}"#)]),
+        ScriptedAnswer::Calls(
+            "I count.".to_owned(),
+            vec![call("1", "length", r#"{"text":"four"}"#)],
+        ),
         "It is 4.".into(),
     ]);
     let third = script(["I heard."]);
@@ -60,7 +63,7 @@ async fn tools_in_a_group() {
 /// Somebody else of the group who has the tool makes the call.
 #[tokio::test]
 async fn who_has_the_tool_makes_the_call() {
-    let caller = script([Answer::call("length", r#"{"text":"four"}"#), "It is 4.".into()]);
+    let caller = script([ScriptedAnswer::call("length", r#"{"text":"four"}"#), "It is 4.".into()]);
     let counter = Agent { tools: vec![Arc::new(length())], ..Agent::assistant("counter", caller) };
     let tool_runner = Agent { tools: vec![Arc::new(length())], ..says("runner", "not said") };
     let agents = vec![says("user", "hm"), counter, says("third", "hm"), tool_runner];
@@ -75,7 +78,7 @@ async fn who_has_the_tool_makes_the_call() {
 #[tokio::test]
 async fn a_person_in_place_of_a_tool() {
     let (tool, calls) = dangerous();
-    let model = script([Answer::call("launch", "null"), "As you like.".into()]);
+    let model = script([ScriptedAnswer::call("launch", "null"), "As you like.".into()]);
     let assistant =
         Agent { tools: vec![Arc::new(tool)], ..Agent::assistant("assistant", model.clone()) };
     let human = Arc::new(ScriptedHuman::new(["Do not launch!", "exit"]));
@@ -94,7 +97,7 @@ async fn a_person_in_place_of_a_tool() {
 /// A call that nobody answered, because a way to an answer came before, is closed for the model.
 #[tokio::test]
 async fn a_call_that_is_never_answered() {
-    let model = script([Answer::call("length", "{}"), "well".into()]);
+    let model = script([ScriptedAnswer::call("length", "{}"), "well".into()]);
     let assistant =
         Agent { tools: vec![Arc::new(length())], ..Agent::assistant("assistant", model.clone()) };
     let mut user = says("user", "");
@@ -111,7 +114,7 @@ async fn a_call_that_is_never_answered() {
 
 #[tokio::test]
 async fn an_agent_that_runs_code_has_the_tools_called_that_the_other_was_offered() {
-    let model = script([Answer::call("length", r#"{"text":"four"}"#), "TERMINATE".into()]);
+    let model = script([ScriptedAnswer::call("length", r#"{"text":"four"}"#), "TERMINATE".into()]);
     let assistant =
         Agent { tools: vec![Arc::new(length())], ..Agent::assistant("assistant", model) };
     let result = Chat::between(runs("user", Fake::default()), assistant).run("hi").await.unwrap();

@@ -6,11 +6,11 @@ mod in_code;
 mod in_groups;
 
 use crate::cast::{says, script};
+use cellblock_agents::scripted::{ScriptedAnswer, ScriptedModel};
 use cellblock_agents::{
     Agent, Chat, Tool, ToolCall,
     tool::{self, FunctionTool},
 };
-use cellblock_models::{Answer, Scripted};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use std::sync::{
@@ -23,8 +23,8 @@ fn call(id: &str, name: &str, arguments: &str) -> ToolCall {
 }
 
 /// A chat in which the model makes these calls, then speaks.
-fn chat_with(tools: Vec<FunctionTool>, calls: Vec<ToolCall>) -> (Chat, Arc<Scripted>) {
-    let model = script([Answer::Calls(String::new(), calls), "done".into()]);
+fn chat_with(tools: Vec<FunctionTool>, calls: Vec<ToolCall>) -> (Chat, Arc<ScriptedModel>) {
+    let model = script([ScriptedAnswer::Calls(String::new(), calls), "done".into()]);
     let tools = tools.into_iter().map(|tool| Arc::new(tool) as Arc<dyn Tool>).collect();
     let assistant = Agent { tools, ..Agent::assistant("assistant", model.clone()) };
     (Chat { max_turns: Some(2), ..Chat::between(says("user", ""), assistant) }, model)

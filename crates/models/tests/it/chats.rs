@@ -1,19 +1,36 @@
-//! Cases 37 to 42: over HTTP, to a server with OpenAI's chat completions on this machine.
+//! Chats whose models answer over HTTP: cases 37 to 42 of AutoGen's conformance cases, with a server
+//! that speaks OpenAI's chat completions on this machine.
+
+mod server;
 
 use std::sync::Arc;
 
-use cellblock_agents::{Agent, AutoSelection, Chat, ModelClient, Speakers, StopReason, tool};
+use cellblock_agents::{
+    Agent, AutoSelection, Chat, ChatResult, CodeExecution, HumanInputMode, ModelClient, Speakers,
+    StopReason, tool,
+};
 use cellblock_local::{LocalExecutor, Options};
 use cellblock_models::{CacheStore, Cached, Fallback, OpenAi, Price};
 
-use crate::{
-    cast::{last, names, texts},
-    server::{self, Server, calls, fails},
-};
+use server::{Server, calls, fails};
+
+/// An agent without a model that always answers the same and asks nobody.
+fn says(name: &str, reply: &str) -> Agent {
+    Agent {
+        default_reply: reply.to_owned(),
+        human_input: HumanInputMode::Never,
+        ..Agent::new(name)
+    }
+}
+
+/// The texts of a chat, in order.
+fn texts(result: &ChatResult) -> Vec<String> {
+    result.history.iter().map(|message| message.text().into_owned()).collect()
+}
 
 fn ask_once(model: impl ModelClient + 'static) -> Chat {
     let assistant = Agent::assistant("assistant", Arc::new(model));
-    Chat { max_turns: Some(1), ..Chat::between(crate::cast::says("user", ""), assistant) }
+    Chat { max_turns: Some(1), ..Chat::between(says("user", ""), assistant) }
 }
 
 fn close(one: f64, other: f64) -> bool {
@@ -48,7 +65,7 @@ async fn case_38_a_cached_answer_costs_nothing() {
     let first = chat.run("hi").await.unwrap();
     assert!(close(first.cost.excluding_cached.total_cost, 0.0036), "{:?}", first.cost);
     let second = chat.run("hi").await.unwrap();
-    assert_eq!((last(&second), server.requests().len()), ("once".to_owned(), 1));
+    assert_eq!((texts(&second).pop().unwrap(), server.requests().len()), ("once".to_owned(), 1));
     assert_eq!(second.cost.excluding_cached.total_cost, 0.0);
     assert!(close(second.cost.including_cached.total_cost, 0.0036), "{:?}", second.cost);
     // Control: another question goes to the server.
@@ -63,7 +80,7 @@ async fn case_39_models_are_tried_in_order() {
     let list: Vec<Arc<dyn ModelClient>> =
         vec![Arc::new(broken.client("m1")), Arc::new(works.client("m2"))];
     let result = ask_once(Fallback(list)).run("hi").await.unwrap();
-    assert_eq!(last(&result), "from the second");
+    assert_eq!(texts(&result).last().unwrap(), "from the second");
     let models = |server: &Server| -> Vec<String> {
         server
             .requests()
@@ -89,7 +106,11 @@ async fn case_40_the_code_loop() {
     let code = "```python\nprint(6 * 7)\n```";
     let server = Server::start([server::says(code), server::says("TERMINATE")]).await;
     let executor = LocalExecutor::start(Options::default()).await.unwrap();
-    let user = crate::cast::runs("user", executor);
+    let user = Agent {
+        code: Some(CodeExecution::new(Arc::new(executor))),
+        human_input: HumanInputMode::Never,
+        ..Agent::new("user")
+    };
     let assistant = Agent::assistant("assistant", Arc::new(server.client("gpt-4")));
     let result = Chat::between(user, assistant).run("What is six times seven?").await.unwrap();
     let said = texts(&result);
@@ -119,10 +140,9 @@ async fn case_41_a_tool_call_and_back() {
         tools: vec![Arc::new(weather)],
         ..Agent::assistant("assistant", Arc::new(server.client("gpt-4")))
     };
-    let chat =
-        Chat { max_turns: Some(2), ..Chat::between(crate::cast::says("user", ""), assistant) };
+    let chat = Chat { max_turns: Some(2), ..Chat::between(says("user", ""), assistant) };
     let result = chat.run("weather?").await.unwrap();
-    assert_eq!(last(&result), "It rains.");
+    assert_eq!(texts(&result).last().unwrap(), "It rains.");
     let requests = server.requests();
     assert_eq!(requests[0]["tools"][0]["function"]["name"], "weather");
     let messages = requests[1]["messages"].as_array().unwrap();
@@ -138,7 +158,7 @@ async fn case_42_a_choice_of_two_is_asked_again() {
         let server = Server::start(answers.iter().map(|answer| server::says(answer))).await;
         let model: Arc<dyn ModelClient> = Arc::new(server.client("gpt-4"));
         let selection = AutoSelection { model: Some(model), ..AutoSelection::default() };
-        let agents = ["alice", "carl", "bob"].map(|name| crate::cast::says(name, "hm")).to_vec();
+        let agents = ["alice", "carl", "bob"].map(|name| says(name, "hm")).to_vec();
         let chat =
             Chat { speakers: Speakers::Auto(selection), max_turns: Some(2), ..Chat::group(agents) };
         let result = chat.run("hi").await.unwrap();
@@ -149,7 +169,7 @@ async fn case_42_a_choice_of_two_is_asked_again() {
             "{:?}",
             result.cost
         );
-        (names(&result)[1].to_owned(), calls)
+        (result.history[1].name.clone(), calls)
     }
     assert_eq!(second_speaker(&["bob or carl", "bob"]).await, ("bob".to_owned(), 2));
     // Three failures: the next one in turn.
