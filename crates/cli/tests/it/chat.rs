@@ -400,7 +400,7 @@ fn a_model_is_asked_recorded_and_replayed() {
 
 #[test]
 fn a_budget_without_a_price_gets_a_note() {
-    let told = |more: &[&str], prices: bool| {
+    let has_note = |more: &[&str], prices: bool| {
         let (model, asked) = server("Why? TERMINATE");
         let dir = TestDir::new();
         dir.write("prices.toml", "[models]\n\"tiny\" = { input = 1, output = 1 }\n");
@@ -420,10 +420,10 @@ fn a_budget_without_a_price_gets_a_note() {
         );
         stderr.contains(note)
     };
-    assert!(told(&["--budget", "1"], false));
+    assert!(has_note(&["--budget", "1"], false));
     // The controls.
-    assert!(!told(&["--budget", "1"], true));
-    assert!(!told(&[], false));
+    assert!(!has_note(&["--budget", "1"], true));
+    assert!(!has_note(&[], false));
 }
 
 #[test]

@@ -78,9 +78,9 @@ fn a_name_never_decides_how_a_chat_ends() {
     let json = run(&["--json"]).json();
     let message = &json["chat_history"][2];
     assert_eq!(message["artifacts"][0]["file"], "cellblock-out/a:b.csv", "{json}");
-    let told = message["content"].as_str().unwrap();
-    assert!(told.starts_with("exitcode: 0"), "{told}");
-    assert!(told.contains("\nnote: two\\u{a}lines.txt was not taken: "), "{told}");
+    let content = message["content"].as_str().unwrap();
+    assert!(content.starts_with("exitcode: 0"), "{content}");
+    assert!(content.contains("\nnote: two\\u{a}lines.txt was not taken: "), "{content}");
 
     let events = run(&["--events"]);
     let is_finished = |event: &Value| event["event"] == "block_finished";
