@@ -1,7 +1,8 @@
 //! Conversations: `cargo bench -p cellblock-benches --bench chats`.
 //!
-//! Messages per second of two agents without a model, what a message holds, what a turn with a server on this machine costs
-//! beside the bare request in the same run, and start and memory of the whole command.
+//! Measures the messages per second of two agents without a model, the memory of a message, the
+//! time of a turn with a server on this machine beside the bare request in the same run, and the
+//! start and memory of the whole command.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
@@ -43,7 +44,8 @@ fn agent(name: &str, reply: &str) -> Agent {
     }
 }
 
-/// Two agents with fixed replies: their speed, and what a long chat holds for each message.
+/// Measures two agents with fixed replies: their speed, and the memory of a long chat for each
+/// message.
 async fn messages() {
     let chat = Chat { max_turns: Some(TURNS), ..Chat::between(agent("a", "ra"), agent("b", "rb")) };
     let mut rates = Vec::new();
@@ -58,19 +60,22 @@ async fn messages() {
         rates.push(count as f64 / took.as_secs_f64());
         held.push(resident().saturating_sub(before) as f64 / count as f64);
     }
-    // Later rounds use memory again that the first one got.
+    // Later rounds reuse the memory of the first.
     println!(
         "chat of two without a model: {:.0} messages per second (median of {ROUNDS})",
         median(rates)
     );
-    println!("a chat of {TURNS} turns holds {:.0} bytes for each message", held[0]);
+    println!("a chat of {TURNS} turns uses {:.0} bytes for each message", held[0]);
 }
 
-/// A turn with a server on this machine, beside the bare request.
+/// Measures a turn with a server on this machine, beside the bare request.
 async fn server() {
     let answer = json!({
         "id": "1", "object": "chat.completion", "created": 0, "model": "m",
-        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Fine."}}],
+        "choices": [{
+            "index": 0, "finish_reason": "stop",
+            "message": {"role": "assistant", "content": "Fine."}
+        }],
         "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110},
     });
     let app =
@@ -86,10 +91,11 @@ async fn server() {
     };
     let bare = reqwest::Client::builder().tls_backend_preconfigured(no_tls()).build().unwrap();
     let body = json!({"model": "m", "messages": [
-        {"role": "system", "content": cellblock_agents::prompts::ASSISTANT}, {"role": "user", "content": "How are you?"}]});
+        {"role": "system", "content": cellblock_agents::prompts::ASSISTANT},
+        {"role": "user", "content": "How are you?"}]});
     let (mut turns, mut requests) = (Vec::new(), Vec::new());
     for _ in 0..CALLS {
-        // In turn, so that a change of the machine's speed hits both alike.
+        // Alternating, so that a change of the machine's speed affects both equally.
         let started = Instant::now();
         let result = chat.run("How are you?").await.unwrap();
         turns.push(started.elapsed().as_secs_f64() * 1e3);
@@ -101,12 +107,13 @@ async fn server() {
     }
     let (turn, request) = (median(turns), median(requests));
     println!(
-        "a turn with a server on this machine: {turn:.3} ms; the bare request {request:.3} ms; ours {:.3} ms",
+        "a turn with a server on this machine: {turn:.3} ms; the bare request {request:.3} ms; \
+         ours {:.3} ms",
         turn - request
     );
 }
 
-/// TLS that the bare client is given because it wants some; the server here has none.
+/// Returns a TLS configuration for the bare client, which requires one. The server here uses none.
 fn no_tls() -> rustls::ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider)
@@ -115,7 +122,7 @@ fn no_tls() -> rustls::ClientConfig {
     builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth()
 }
 
-/// Start and memory of the command, in a chat that a recording answers.
+/// Measures the start and memory of the command, in a chat that a recording answers.
 fn command() {
     let program = std::env::current_exe().unwrap().parent().unwrap().with_file_name("cellblock");
     if !program.exists() {
@@ -150,7 +157,7 @@ fn command() {
             .spawn()
             .unwrap();
         let status = loop {
-            // The kernel forgets it when the process is gone.
+            // The kernel forgets the peak when the process is gone.
             peak = peak.max(peak_of(child.id()));
             if let Some(status) = child.try_wait().unwrap() {
                 break status;
@@ -161,20 +168,20 @@ fn command() {
         times.push(started.elapsed().as_secs_f64() * 1e3);
     }
     println!(
-        "a whole chat of the command: {:.1} ms, {:.1} MB at most",
+        "a whole chat of the command: {:.1} ms, peak {:.1} MB",
         median(times),
         peak as f64 / 1e6
     );
 }
 
-/// The most memory that a process held, in bytes.
+/// Returns the maximum memory of a process so far, in bytes.
 fn peak_of(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) * 1024
 }
 
-/// Memory of this process, in bytes.
+/// Returns the memory of this process, in bytes.
 fn resident() -> u64 {
     let pages = fs::read_to_string("/proc/self/statm").unwrap();
     pages.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096

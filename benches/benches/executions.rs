@@ -1,4 +1,4 @@
-//! One execution at a time: `cargo bench -p cellblock-benches --bench executions`.
+//! Single executions: `cargo bench -p cellblock-benches --bench executions`.
 //!
 //! Every figure includes the reset of the instance.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]

@@ -1,6 +1,6 @@
-//! Many at once: `cargo bench -p cellblock-benches --bench scale`.
+//! Many executions at once: `cargo bench -p cellblock-benches --bench scale`.
 //!
-//! Executions per second on one core and on all, and what an idle session holds.
+//! Measures the executions per second on one core and on all, and the memory of an idle session.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
 use std::{
@@ -30,7 +30,7 @@ fn main() {
     runtime.block_on(async {
         let executor = executor().await.unwrap();
         throughput(&executor, 1).await;
-        // In turn, so that a change of the machine's speed hits both alike.
+        // Alternating, so that a change of the machine's speed affects both equally.
         let mut rates: Vec<(f64, f64)> = Vec::new();
         for _ in 0..ROUNDS {
             rates.push((throughput(&executor, 1).await, throughput(&executor, cores).await));
@@ -38,15 +38,19 @@ fn main() {
         let one = median(rates.iter().map(|rate| rate.0).collect());
         let all = median(rates.iter().map(|rate| rate.1).collect());
         let ratio = median(rates.iter().map(|rate| rate.1 / rate.0).collect());
-        println!("fresh executions per second: one task {one:.0}, {cores} tasks {all:.0}, ratio {ratio:.2} (medians)");
+        println!(
+            "fresh executions per second: one task {one:.0}, {cores} tasks {all:.0}, \
+             ratio {ratio:.2} (medians)"
+        );
         let (opened, private) = idle_sessions(&executor).await;
         println!(
-            "idle session after one turn: {private:.2} MB private, opened and run in {opened:.3} ms ({SESSIONS} open)"
+            "idle session after one turn: {private:.2} MB private, opened and run in \
+             {opened:.3} ms ({SESSIONS} open)"
         );
     });
 }
 
-/// Fresh executions per second with this many tasks.
+/// Returns the fresh executions per second with this number of tasks.
 async fn throughput(executor: &Arc<WasiExecutor>, tasks: usize) -> f64 {
     let started = Instant::now();
     let mut set = tokio::task::JoinSet::new();
@@ -65,7 +69,8 @@ async fn throughput(executor: &Arc<WasiExecutor>, tasks: usize) -> f64 {
     counts.iter().sum::<usize>() as f64 / started.elapsed().as_secs_f64()
 }
 
-/// The time (ms) to open a session and run a block in it, and the private memory (MB) that it then holds.
+/// Returns the time (ms) to open a session and run a block in it, and the private memory (MB) of
+/// the session after that.
 async fn idle_sessions(executor: &Arc<WasiExecutor>) -> (f64, f64) {
     let before = private_bytes();
     let started = Instant::now();
@@ -79,7 +84,7 @@ async fn idle_sessions(executor: &Arc<WasiExecutor>) -> (f64, f64) {
     (opened, (private_bytes() - before) / SESSIONS as f64 / 1e6)
 }
 
-/// Memory that is this process's alone.
+/// Returns the memory that this process shares with no other, in bytes.
 fn private_bytes() -> f64 {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
     let kib = |name| {

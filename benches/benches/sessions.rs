@@ -1,8 +1,9 @@
-//! Sessions of each executor, beside a bare interpreter and a bare container: `cargo bench -p cellblock-benches --bench
-//! sessions`.
+//! Sessions of each executor, beside a bare interpreter and a bare container:
+//! `cargo bench -p cellblock-benches --bench sessions`.
 //!
-//! `first` is the time from nothing to the first result: a session opens and runs `print('hi')`. `later` is a block of a
-//! live session. Closing is not part of either. Where there is no Docker engine, its figures are left out, and it says so.
+//! `first` is the time from nothing to the first result: a session opens and runs `print('hi')`.
+//! `later` is a block of a live session. Neither includes the close. Without a Docker engine, its
+//! figures are skipped with a message.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stderr)]
 
 use std::{
@@ -20,7 +21,7 @@ use criterion::{
 };
 use tokio::runtime::Runtime;
 
-/// The time from nothing to the first result, `times` times.
+/// Returns the sum of `times` times from nothing to the first result.
 async fn first(executor: &dyn Executor, times: u64) -> Duration {
     let mut total = Duration::ZERO;
     for _ in 0..times {
@@ -33,14 +34,16 @@ async fn first(executor: &dyn Executor, times: u64) -> Duration {
     total
 }
 
-/// The same with a container that is idle already; what it takes to have the next one ready is not part of it.
+/// Returns the same with a container that is idle already. The time to prepare the next container
+/// is not included.
 async fn first_warm(executor: &DockerExecutor, times: u64) -> Duration {
     let mut total = Duration::ZERO;
     for _ in 0..times {
         while executor.idle() == 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        // The engine is still at work on the container that it has just started, and on the one before.
+        // The engine is still working on the container that it has just started, and on the one
+        // before.
         tokio::time::sleep(Duration::from_millis(300)).await;
         total += first(executor, 1).await;
     }
@@ -72,7 +75,7 @@ fn sessions(criterion: &mut Criterion) {
     });
 
     let mut group = criterion.benchmark_group("first");
-    // Flat: each sample of a container takes a second, most of which is not measured.
+    // Flat, because each sample of a container takes a second, most of which is not measured.
     group
         .sample_size(20)
         .measurement_time(Duration::from_secs(8))

@@ -1,12 +1,15 @@
-//! What the examples share: a model, an executor, a person, and a transcript on standard output.
+//! The parts that the examples share: a model, an executor, a person, and a transcript on standard
+//! output.
 //!
-//! Every example runs without a key: a recording in `recordings/` answers in place of a model. These options are for all:
+//! Every example runs without a key: a recording in `recordings/` answers in place of a model. All
+//! examples have these options:
 //!
-//! - `--model NAME`, or the variable `CELLBLOCK_MODEL`: a real model, such as `gpt-4o-mini` or `local`;
-//! - `--human`: you are asked where otherwise a script answers for a person;
-//! - `--out DIR`: where files that code made are written to; `cellblock-out` by default.
+//! - `--model NAME`, or the variable `CELLBLOCK_MODEL`: a real model, such as `gpt-4o-mini` or
+//!   `local`;
+//! - `--human`: you answer in place of the scripted person;
+//! - `--out DIR`: the directory for files that code made. Default: `cellblock-out`.
 
-// Examples are there to be read on a terminal.
+// Examples print to a terminal.
 #![allow(clippy::print_stdout)]
 
 use std::{
@@ -29,10 +32,10 @@ use cellblock_wasi::{ImageStore, WasiExecutor};
 
 pub use anyhow::Result;
 
-/// The model that was asked for, or the recording of this name.
+/// Returns the model that the user named, else the recording of this name.
 ///
 /// # Errors
-/// When there is no such model or recording, or no key for the model.
+/// Fails when there is no such model or recording, or no key for the model.
 pub async fn model(recording: &str) -> Result<Arc<dyn ModelClient>> {
     let name = option("--model").or_else(|| std::env::var("CELLBLOCK_MODEL").ok());
     if let Some(name) = name {
@@ -42,10 +45,10 @@ pub async fn model(recording: &str) -> Result<Arc<dyn ModelClient>> {
     Ok(Arc::new(Replay::read(&recordings.join(format!("{recording}.jsonl")))?))
 }
 
-/// The executor of a name: `wasi`, `docker` or `local`.
+/// Starts the executor with this name: `wasi`, `docker` or `local`.
 ///
 /// # Errors
-/// When there is none of that name, and those of its start.
+/// Fails when there is no executor with this name, or it does not start.
 pub async fn executor(name: &str) -> Result<Arc<dyn Executor>> {
     Ok(match name {
         "wasi" => Arc::new(
@@ -53,36 +56,36 @@ pub async fn executor(name: &str) -> Result<Arc<dyn Executor>> {
         ),
         "docker" => Arc::new(DockerExecutor::start(Default::default(), &Silent).await?),
         "local" => Arc::new(LocalExecutor::start(Default::default()).await?),
-        _ => bail!("there is no executor {name}; choose wasi, docker or local"),
+        _ => bail!("there is no executor `{name}`; choose wasi, docker or local"),
     })
 }
 
-/// A file for the workspace.
+/// Returns a file for the workspace.
 pub fn file(path: &str, content: &[u8]) -> InputFile {
     InputFile { path: path.to_owned(), content: Arc::new(content.to_owned()) }
 }
 
-/// A person who says this, or with `--human` the one at the terminal.
-pub fn person<const N: usize>(says: [&str; N]) -> Arc<dyn Human> {
+/// Returns a person who gives these replies, or with `--human` the person at the terminal.
+pub fn person<const N: usize>(replies: [&str; N]) -> Arc<dyn Human> {
     if std::env::args().any(|argument| argument == "--human") {
         return Arc::new(Terminal);
     }
-    Arc::new(ScriptedHuman::new(says))
+    Arc::new(ScriptedHuman::new(replies))
 }
 
-/// Prints the chat while it goes on.
+/// Returns a sink that prints the chat while it runs.
 pub fn transcript() -> Option<EventSink> {
     Some(Transcript::default().sink(|text| {
         print!("{text}");
-        // Text that streams has no line ends to flush at.
+        // Streamed text has no line ends that would flush the output.
         let _ = io::stdout().flush();
     }))
 }
 
-/// Writes the files that code made, and says where.
+/// Writes the files that code made, and prints their paths.
 ///
 /// # Errors
-/// When a file cannot be written, and when the chat did not come to its end.
+/// Fails when a file cannot be written, or when the chat was stopped.
 pub fn finish(result: &ChatResult) -> Result<()> {
     let out = PathBuf::from(option("--out").unwrap_or_else(|| "cellblock-out".to_owned()));
     for artifact in result.history.iter().flat_map(|message| &message.artifacts) {
@@ -90,24 +93,25 @@ pub fn finish(result: &ChatResult) -> Result<()> {
         std::fs::create_dir_all(path.parent().unwrap_or(&out))
             .context("cannot make the directory for files")?;
         std::fs::write(&path, artifact.content.as_slice())
-            .with_context(|| format!("cannot write {}", path.display()))?;
+            .with_context(|| format!("cannot write `{}`", path.display()))?;
         println!("wrote {}", path.display());
     }
     ensure!(result.stop.is_success(), "the chat was stopped: {}", result.stop);
     Ok(())
 }
 
-/// The first argument, unless it is an option.
+/// Returns the first argument, unless it is an option.
 pub fn argument() -> Option<String> {
     std::env::args().nth(1).filter(|argument| !argument.starts_with("--"))
 }
 
-/// What follows an option on the command line.
+/// Returns the value of an option on the command line.
 fn option(name: &str) -> Option<String> {
     std::env::args().skip_while(|argument| argument != name).nth(1)
 }
 
-/// The person at the terminal. The command `cellblock chat` has a better one, with editing and history.
+/// The person at the terminal. The command `cellblock chat` has a better prompt, with editing and
+/// history.
 #[derive(Debug)]
 struct Terminal;
 
@@ -117,13 +121,13 @@ impl Human for Terminal {
         let empty = if question.empty_ends {
             "an empty line ends the chat"
         } else {
-            "an empty line lets it go on"
+            "an empty line continues it"
         };
         ask(format!("{}, what do you say ({empty})? ", question.agent)).await
     }
 
     async fn approve(&self, proposal: &Proposal) -> io::Result<Decision> {
-        // Debug's form shows characters that a terminal would hide.
+        // The debug format shows characters that a terminal would hide.
         Ok(match ask(format!("{proposal:#?}\nMay it run (y/n)? ")).await?.as_str() {
             "y" => Decision::Approve,
             why => Decision::Skip { why: why.to_owned() },
@@ -131,7 +135,7 @@ impl Human for Terminal {
     }
 }
 
-/// A line of standard input.
+/// Prints a prompt, and returns a line of standard input.
 async fn ask(prompt: String) -> io::Result<String> {
     let line = tokio::task::spawn_blocking(move || {
         print!("{prompt}");

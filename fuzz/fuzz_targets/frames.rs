@@ -1,4 +1,4 @@
-//! What a Docker engine sends for a container's output.
+//! Output of a container, as a Docker engine sends it.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cellblock_docker::oracles::attached(bytes));

@@ -1,4 +1,4 @@
-//! Objects that a guest wants to be immortal.
+//! Objects that a guest asks to make immortal.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cellblock_wasi::oracles::immortal_objects(bytes));

@@ -1,4 +1,4 @@
-//! Markdown to code blocks.
+//! Markdown with code blocks.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|text: &str| cellblock_exec::oracles::markdown(text));
+libfuzzer_sys::fuzz_target!(|text: &str| cellblock_answer::oracles::markdown(text));

@@ -1,4 +1,4 @@
-//! Packages that an error asks for.
+//! Packages that an error message asks for.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|text: &str| cellblock_exec::oracles::missing_packages(text));
+libfuzzer_sys::fuzz_target!(|text: &str| cellblock_answer::oracles::missing_packages(text));

@@ -1,4 +1,4 @@
-//! What the host posts to a cell.
+//! Messages of the host to a cell.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| cellblock_driver::oracles::posted(bytes));

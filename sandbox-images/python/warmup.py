@@ -1,5 +1,8 @@
-"""Runs in the guest before its memory image is taken, so that no program pays for it: the first use of each library loads
-modules, fills caches and finds fonts. Nothing it makes stays in `__main__`."""
+"""The warm-up of the image: runs in the guest before its memory is stored.
+
+The first use of each library loads modules, fills caches and finds fonts; after the warm-up no
+program pays for that. None of its variables stay in `__main__`.
+"""
 
 import io
 
@@ -9,7 +12,11 @@ import numpy as np
 import pandas as pd
 
 frame = pd.DataFrame(
-    {"day": pd.date_range("2025-01-01", periods=8), "symbol": ["A", "B"] * 4, "price": np.linspace(1.0, 2.0, 8)}
+    {
+        "day": pd.date_range("2025-01-01", periods=8),
+        "symbol": ["A", "B"] * 4,
+        "price": np.linspace(1.0, 2.0, 8),
+    }
 )
 text = frame.to_csv(index=False)
 frame = pd.read_csv(io.StringIO(text), parse_dates=["day"])

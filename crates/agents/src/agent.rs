@@ -1,23 +1,24 @@
-//! Agents: who takes part in a chat.
+//! Agents: the descriptions of those who take part in a chat, with the nested chats that they hold.
 
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 
 use crate::{
+    chat::summary::Summary,
     code::CodeExecution,
     context::Context,
     error::Result,
     human::{Human, HumanInputMode, Nobody},
     message::{Content, Message},
     model::{ModelClient, Parameters},
-    nested::Nested,
     prompts,
+    termination::{Predicate, is_terminate},
     tool::Tool,
 };
 
-/// Somebody who takes part in chats. It is a description and keeps nothing between chats, so it can be cloned and used in
-/// several at once.
+/// A participant of chats. It is a description without state, so it can be cloned and used in
+/// several chats at once.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -32,54 +33,54 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Agent {
-    /// Its name, which no other agent of a chat may have.
+    /// The name. It is unique in a chat.
     pub name: String,
-    /// What it can do, for those who choose speakers or direct others. Default: empty.
+    /// The abilities of the agent, for speaker selection and for directors. Default: empty.
     pub description: String,
-    /// Who it is to be, for its model.
+    /// The system message of its model.
     pub system_message: String,
-    /// The model that speaks for it. Default: none.
+    /// The model. Default: none.
     pub model: Option<Arc<dyn ModelClient>>,
-    /// How the model is to answer.
+    /// The parameters of the model's answers.
     pub parameters: Parameters,
-    /// Tools that its model is offered. Whoever answers its message has them called.
+    /// The tools that its model can call. The agent that answers its message makes the calls.
     pub tools: Vec<Arc<dyn Tool>>,
-    /// How it runs the code of others. Default: not at all.
+    /// The way it runs the code of others. Default: it runs none.
     pub code: Option<CodeExecution>,
-    /// When a person is asked.
+    /// The occasions on which the person is asked.
     pub human_input: HumanInputMode,
-    /// The person behind it. Default: nobody; then nobody is asked, whatever [`human_input`](Self::human_input) says.
+    /// The person behind the agent. Default: nobody; then nobody is asked, whatever
+    /// [`human_input`](Self::human_input) says.
     pub human: Arc<dyn Human>,
-    /// How often it answers in a row without a person, before one is asked or the chat ends. Default: 100.
+    /// The maximum of automatic replies in a row, before the person is asked or the chat ends.
+    /// Default: 100.
     pub max_consecutive_auto_replies: u32,
-    /// What it says when nothing else gives an answer. Default: empty.
+    /// The answer if no other way has one. Default: empty.
     pub default_reply: String,
-    /// Which message to it ends the chat. Default: one that is exactly `TERMINATE`.
+    /// The rule that ends the chat before the agent answers. Default: the last message is exactly
+    /// `TERMINATE`.
     pub is_termination: Predicate,
-    /// What gives its answer: the first that has one.
+    /// The ways to an answer. The first one that has an answer gives it.
     pub replies: Vec<Reply>,
-    /// What changes messages on their way.
+    /// Functions that change messages on their way.
     pub hooks: Hooks,
-    /// Chats that it holds with others to find an answer.
-    pub nested: Vec<Nested>,
+    /// Chats that it holds with other agents to find an answer.
+    pub nested: Vec<NestedChats>,
 }
-
-/// Tells something about a message.
-pub type Predicate = Arc<dyn Fn(&Message) -> bool + Send + Sync>;
 
 /// One way to an answer.
 #[derive(Clone)]
 pub enum Reply {
-    /// A function of yours.
+    /// A function of the caller.
     Custom(Arc<dyn CustomReply>),
-    /// The end of the chat, or a person's words: [`Agent::is_termination`], [`Agent::human_input`] and
-    /// [`Agent::max_consecutive_auto_replies`].
+    /// The end of the chat, or a person's words: [`Agent::is_termination`], [`Agent::human_input`]
+    /// and [`Agent::max_consecutive_auto_replies`].
     Human,
     /// The answer of [`Agent::nested`] chats.
     Nested,
     /// The results of the tool calls in the message.
     Tools,
-    /// The output of the code in the newest messages since the agent last spoke.
+    /// The output of the newest code since the agent last spoke.
     Code,
     /// The model's answer.
     Model,
@@ -92,31 +93,31 @@ impl Reply {
     pub const ORDER: [Reply; 6] =
         [Reply::Human, Reply::Nested, Reply::Tools, Reply::Code, Reply::Model, Reply::Default];
 
-    /// An answer by a function of the messages so far; `None` leaves it to the next way.
+    /// A function of the messages so far; `None` leaves the answer to the next way.
     pub fn custom<F>(function: F) -> Self
     where
         F: Fn(&[Message]) -> Option<Content> + Send + Sync + 'static,
     {
-        Reply::Custom(Arc::new(ByFunction(function)))
+        Reply::Custom(Arc::new(FunctionReply(function)))
     }
 }
 
 /// A way to an answer that is not built in.
 #[async_trait]
 pub trait CustomReply: Send + Sync {
-    /// The answer, or `None` to leave it to the next way.
+    /// Returns the answer, or `None` to leave it to the next way.
     ///
     /// # Errors
-    /// They end the chat, with what was reached.
+    /// An error ends the chat, with partial results.
     async fn reply(&self, turn: &Turn<'_>) -> Result<Option<Message>>;
 }
 
-/// What an agent that is to answer sees.
+/// The view of an agent that is to answer.
 #[derive(Debug)]
 pub struct Turn<'t> {
     /// The agent.
     pub agent: &'t Agent,
-    /// Who gets the answer; in a group `chat_manager`.
+    /// The recipient of the answer; in a group `chat_manager`.
     pub peer: &'t str,
     /// The messages so far; the last one is to be answered.
     pub messages: &'t [Message],
@@ -124,24 +125,24 @@ pub struct Turn<'t> {
     pub context: &'t Context,
 }
 
-struct ByFunction<F>(F);
+struct FunctionReply<F>(F);
 
 #[async_trait]
-impl<F: Fn(&[Message]) -> Option<Content> + Send + Sync> CustomReply for ByFunction<F> {
+impl<F: Fn(&[Message]) -> Option<Content> + Send + Sync> CustomReply for FunctionReply<F> {
     async fn reply(&self, turn: &Turn<'_>) -> Result<Option<Message>> {
         Ok((self.0)(turn.messages).map(|content| Message::new(turn.agent.name.as_str(), content)))
     }
 }
 
-/// Functions that change messages on their way. The history keeps what [`before_send`](Self::before_send) gives; what the
-/// others change is only seen by the agent.
+/// Functions that change messages on their way. The history has the result of
+/// [`before_send`](Self::before_send); the changes of the others are only visible to the agent.
 #[derive(Clone, Default)]
 pub struct Hooks {
-    /// Changes the last message, before anything is done about it.
+    /// Change the last message before the agent does anything about it.
     pub last_received: Vec<ChangeMessage>,
-    /// Changes all messages that a model gets, such as to leave old ones out.
+    /// Change all messages for the model, for example to leave out old ones.
     pub before_reply: Vec<ChangeMessages>,
-    /// Changes a message of the agent before it is sent.
+    /// Change a message of the agent before it is sent.
     pub before_send: Vec<ChangeMessage>,
 }
 
@@ -151,8 +152,57 @@ pub type ChangeMessage = Arc<dyn Fn(Message) -> Message + Send + Sync>;
 /// Changes messages.
 pub type ChangeMessages = Arc<dyn Fn(Vec<Message>) -> Vec<Message> + Send + Sync>;
 
+/// Chats that an agent holds one after the other when a message triggers them. The summary of the
+/// last one is its answer.
+#[derive(Clone)]
+pub struct NestedChats {
+    /// The condition for the chats.
+    pub trigger: Trigger,
+    /// The chats. Each starts with the summaries of those before.
+    pub chats: Vec<NestedChat>,
+}
+
+/// The condition for nested chats.
+#[derive(Clone)]
+pub enum Trigger {
+    /// Any message.
+    Any,
+    /// A message of one of these agents.
+    From(Vec<String>),
+    /// A function of the history.
+    When(Predicate),
+}
+
+/// One nested chat between the agent, which starts it, and another one.
+#[derive(Clone)]
+pub struct NestedChat {
+    /// The other agent.
+    pub with: Agent,
+    /// The first message.
+    pub message: NestedMessage,
+    /// The maximum of turns. Default: 1.
+    pub max_turns: Option<u32>,
+    /// The kind of its summary. Default: the last message.
+    pub summary: Summary,
+}
+
+/// The first message of a nested chat.
+#[derive(Clone)]
+pub enum NestedMessage {
+    /// The last message of the outer chat.
+    Last,
+    /// This content.
+    Say(Content),
+    /// A function of the messages of the outer chat.
+    With(MakeMessage),
+}
+
+/// Creates a first message from the messages of the outer chat.
+pub type MakeMessage = Arc<dyn Fn(&[Message]) -> Content + Send + Sync>;
+
 impl Agent {
-    /// An agent that has nothing but a name: it asks a person when a chat would end, and says nothing by itself.
+    /// Creates an agent that has only a name: it asks a person when a chat would end, and has no
+    /// answer of its own.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
@@ -173,7 +223,8 @@ impl Agent {
         }
     }
 
-    /// An agent whose model solves tasks, by code where that helps, which somebody else runs. It asks nobody.
+    /// Creates an agent whose model solves tasks, with code for others to run if that helps. It
+    /// asks nobody.
     pub fn assistant(name: impl Into<String>, model: Arc<dyn ModelClient>) -> Self {
         Self {
             description: "An assistant that solves tasks and writes code for others to run."
@@ -185,10 +236,10 @@ impl Agent {
         }
     }
 
-    /// An agent that stands for a person: it asks them at each message, and has no model. Give it
-    /// [`code`](Self::code) to let it run code, and a [`human`](Self::human) to ask. A chat with an
-    /// [`assistant`](Self::assistant), which writes `TERMINATE` below its last answer, ends by itself with
-    /// [`is_done`](crate::is_done) as its [`is_termination`](Self::is_termination).
+    /// Creates an agent that stands for a person: it asks them at each message, and has no model.
+    /// With [`code`](Self::code) it runs code; [`human`](Self::human) is the person. An
+    /// [`assistant`](Self::assistant) writes `TERMINATE` below its last answer: with
+    /// [`is_done`](crate::is_done) as [`is_termination`](Self::is_termination), that ends the chat.
     pub fn user_proxy(name: impl Into<String>) -> Self {
         Self {
             description: "The person whose task it is; can run code and answer questions."
@@ -199,25 +250,16 @@ impl Agent {
     }
 }
 
-/// Whether a message is exactly `TERMINATE`.
-fn is_terminate(message: &Message) -> bool {
-    message.text() == "TERMINATE"
-}
-
-/// Whether the text of a message ends with `TERMINATE`, whatever is around the word: the way the assistant's own system
-/// message has it.
-pub fn ends_with_terminate(message: &Message) -> bool {
-    ends_with_word(message, "TERMINATE")
-}
-
-/// Whether the text of a message ends with a word, whatever white space and punctuation follows it. No message ends with an
-/// empty one.
-pub fn ends_with_word(message: &Message, word: &str) -> bool {
-    let text = message.text();
-    let (text, word) = (text.trim_end(), word.trim());
-    let words = text.trim_end_matches(|c: char| c.is_whitespace() || c.is_ascii_punctuation());
-    // A word that has punctuation at its own end is there as it is.
-    !word.is_empty() && (words.ends_with(word) || text.ends_with(word))
+impl NestedChat {
+    /// Creates a chat in which the other agent answers the last message once.
+    pub fn new(with: Agent) -> Self {
+        Self {
+            with,
+            message: NestedMessage::Last,
+            max_turns: Some(1),
+            summary: Summary::LastMessage,
+        }
+    }
 }
 
 impl fmt::Debug for Agent {
@@ -228,5 +270,11 @@ impl fmt::Debug for Agent {
             .field("code", &self.code)
             .field("human_input", &self.human_input)
             .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for NestedChats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.chats.iter().map(|chat| &chat.with.name)).finish()
     }
 }

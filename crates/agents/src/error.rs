@@ -1,64 +1,81 @@
-//! What goes wrong before a chat, or cannot be told in its result.
+//! Errors before a chat starts, and errors that end it.
 
-use crate::model::ModelError;
+use std::path::Path;
+
 use cellblock_exec::Cause;
 
-/// What went wrong. What goes wrong in the middle of a chat ends it, and is the reason in its
-/// [`ChatResult`](crate::chat::ChatResult), which keeps the history.
+use crate::model::ModelError;
+
+/// An error of this crate. An error in the middle of a chat ends it: it becomes the
+/// [`stop`](crate::ChatResult::stop) of its result, which keeps the history.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The chat is described in a way that makes no sense; the message says what to change.
+    /// The description of a chat is invalid; the message says what to change.
     #[error("{0}")]
     Invalid(String),
     /// A model failed.
-    #[error("the model of {agent} failed")]
+    #[error("the model of `{agent}` failed")]
     Model {
-        /// The agent whose model it is.
+        /// The agent of the model.
         agent: String,
-        /// How.
+        /// The failure.
         #[source]
         source: ModelError,
     },
     /// A sandbox failed.
-    #[error("the executor of {agent} failed")]
+    #[error("the executor of `{agent}` failed")]
     Code {
         /// The agent that runs code.
         agent: String,
-        /// How.
+        /// The failure.
         #[source]
         source: cellblock_exec::Error,
     },
-    /// A person could not be asked.
-    #[error("the person behind {agent} cannot be asked")]
+    /// A question to a person failed.
+    #[error("the person behind `{agent}` cannot be asked")]
     Human {
-        /// The agent.
+        /// The agent that the person stands behind.
         agent: String,
-        /// Why.
+        /// The failure.
         #[source]
         source: std::io::Error,
     },
-    /// A saved chat cannot be read or written.
-    #[error("cannot {doing} the saved chat {path}")]
+    /// A saved chat cannot be created, read or written.
+    #[error("cannot {doing} the saved chat `{path}`")]
     Log {
-        /// What was tried.
+        /// The operation.
         doing: &'static str,
         /// The file.
         path: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Cause,
     },
-    /// A function of the caller's failed.
+    /// A nested chat or a function of the caller failed.
     #[error("{what}")]
     Other {
-        /// What failed.
+        /// The failure.
         what: String,
-        /// Why.
+        /// Its cause.
         #[source]
         source: Cause,
     },
 }
 
-/// A result with our [`Error`].
+impl Error {
+    /// An error of the log at `path`.
+    pub(crate) fn log(doing: &'static str, path: &Path, source: impl Into<Cause>) -> Self {
+        Error::Log { doing, path: path.display().to_string(), source: source.into() }
+    }
+}
+
+/// The texts of the causes of an error, from the outside in.
+pub(crate) fn causes(error: &Error) -> Vec<String> {
+    std::iter::successors(std::error::Error::source(error), |cause| cause.source())
+        .map(ToString::to_string)
+        .collect()
+}
+
+/// A result with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

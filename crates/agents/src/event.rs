@@ -1,73 +1,75 @@
-//! What happens in a chat, while it happens: for a terminal, a server, or a test to follow.
+//! Events of a chat, in the order in which they happen: for a terminal, a server or a test that
+//! subscribes.
 
 use std::{sync::Arc, time::Duration};
 
-use cellblock_exec::{Stream, run::BlockReport};
+use cellblock_answer::run::BlockReport;
+use cellblock_exec::Stream;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use crate::{
-    chat::StopReason,
     message::{Message, ToolCall, ToolResult},
     model::Usage,
+    record::StopReason,
 };
 
 /// Receives events. It is called in the middle of a chat and must not block for long.
 pub type EventSink = Arc<dyn Fn(&Event) + Send + Sync>;
 
-/// A sink, and the events that come out of it. Events wait in memory until they are taken.
+/// Creates a sink, and the receiver of its events. Events wait in memory until they are received.
 pub fn channel() -> (EventSink, mpsc::UnboundedReceiver<Event>) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    // Who no longer listens is no reason to stop a chat.
+    // A receiver that was dropped must not stop the chat.
     let sink: EventSink = Arc::new(move |event| drop(sender.send(event.clone())));
     (sink, receiver)
 }
 
-/// Something that happened. `chat` is the id of the chat that it happened in.
+/// An event. `chat` is the id of the chat in which it happened.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// A chat begins.
+    /// A chat starts.
     ChatStarted {
-        /// Its id.
+        /// The id of the chat.
         chat: String,
-        /// The chat that it is nested in.
+        /// The chat that contains it.
         parent: Option<String>,
-        /// Names of its agents.
+        /// The names of its agents.
         agents: Vec<String>,
     },
-    /// A message is sent.
+    /// A message was sent, and saved if the chat has a log.
     Message {
         /// The chat.
         chat: String,
-        /// How deep the chat is nested, 0 for none.
+        /// The depth of nesting of the chat; 0 for an outermost one.
         depth: usize,
-        /// Who is spoken to; in a group `chat_manager`.
+        /// The recipient; in a group `chat_manager`.
         to: String,
-        /// The message; its name is who speaks.
+        /// The message; its name is the speaker.
         message: Message,
-        /// Whether its text was streamed before, as [`Event::Text`].
+        /// True if its text was streamed before, as [`Event::Text`].
         streamed: bool,
     },
-    /// Text of a message arrives. The whole message follows.
+    /// A piece of a message arrived. The whole message follows.
     Text {
         /// The chat.
         chat: String,
-        /// How deep the chat is nested, 0 for none.
+        /// The depth of nesting of the chat; 0 for an outermost one.
         depth: usize,
-        /// Who speaks.
+        /// The speaker.
         from: String,
-        /// Who is spoken to.
+        /// The recipient.
         to: String,
         /// The piece.
         text: String,
     },
-    /// A streamed text is void: the answer broke off, and the next events begin it anew or end the chat.
+    /// A streamed text is void: the message broke off. The next events repeat it or end the chat.
     TextWithdrawn {
         /// The chat.
         chat: String,
-        /// Who spoke.
+        /// The speaker.
         from: String,
     },
     /// A model has answered.
@@ -78,30 +80,30 @@ pub enum Event {
         agent: String,
         /// The model.
         model: String,
-        /// What it used.
+        /// The tokens.
         usage: Usage,
         /// US dollars.
         cost: f64,
-        /// Whether it came from the cache.
+        /// True if the answer came from the cache.
         cached: bool,
-        /// How long it took.
+        /// The duration of the call.
         #[serde(rename = "duration_ms", serialize_with = "as_millis")]
         duration: Duration,
     },
-    /// The next speaker of a group is known.
+    /// The next speaker of a group was selected.
     SpeakerSelected {
         /// The chat.
         chat: String,
         /// The agent.
         speaker: String,
     },
-    /// A person's answer is used, or `None` where the agent answers by itself though a person was asked.
+    /// A person answered for an agent.
     HumanAnswered {
         /// The chat.
         chat: String,
         /// The agent that the person stands behind.
         agent: String,
-        /// What the person said.
+        /// The words of the person; `None` if the agent is to answer automatically.
         text: Option<String>,
     },
     /// A code block starts.
@@ -112,34 +114,34 @@ pub enum Event {
         agent: String,
         /// Its place in the message, from 0.
         index: usize,
-        /// Its language, `unknown` without.
+        /// Its language; `unknown` without one.
         language: String,
-        /// Whether the language was inferred from the code.
+        /// True if the language was inferred from the code.
         inferred: bool,
         /// The code.
         code: String,
     },
-    /// A code block writes.
+    /// A code block writes output.
     BlockOutput {
         /// The chat.
         chat: String,
-        /// Where to.
+        /// The stream.
         stream: Stream,
-        /// What; U+FFFD for what is not UTF-8.
+        /// The output, with U+FFFD for invalid UTF-8.
         text: String,
     },
-    /// Packages are installed for a block, which then runs (again).
+    /// The installation of packages for a block starts; the block runs (again) after it.
     Installing {
         /// The chat.
         chat: String,
-        /// As they are asked for.
+        /// The requirements.
         packages: Vec<String>,
     },
-    /// Packages were installed; none when that failed or all were there.
+    /// The installation of packages has ended.
     Installed {
         /// The chat.
         chat: String,
-        /// As `name==version`.
+        /// The new packages as `name==version`; none if it failed or all were present.
         packages: Vec<String>,
     },
     /// A code block has ended, or was skipped.
@@ -148,30 +150,30 @@ pub enum Event {
         chat: String,
         /// The agent that ran it.
         agent: String,
-        /// What became of it, files included.
+        /// The outcome, with files.
         report: Box<BlockReport>,
     },
-    /// A tool is called.
+    /// A tool call starts.
     ToolStarted {
         /// The chat.
         chat: String,
-        /// The agent that calls it.
+        /// The agent that calls.
         agent: String,
         /// The call.
         call: ToolCall,
-        /// Whether it comes out of running code.
+        /// True if running code makes the call.
         from_code: bool,
     },
-    /// A tool has answered.
+    /// A tool call has ended.
     ToolFinished {
         /// The chat.
         chat: String,
-        /// The agent that called it.
+        /// The agent that called.
         agent: String,
-        /// What it gave.
+        /// The result.
         result: ToolResult,
     },
-    /// Something that a person should know and that is in no message, such as an answer cut off at its limit.
+    /// Information for a person that is in no message, such as that an answer was cut off.
     Notice {
         /// The chat.
         chat: String,
@@ -182,11 +184,35 @@ pub enum Event {
     ChatStopped {
         /// The chat.
         chat: String,
-        /// How deep it was nested, 0 for none.
+        /// The depth of nesting of the chat; 0 for an outermost one.
         depth: usize,
-        /// Why.
+        /// The reason.
         reason: StopReason,
     },
+}
+
+impl Event {
+    /// The id of the chat in which the event happened.
+    pub fn chat(&self) -> &str {
+        match self {
+            Event::ChatStarted { chat, .. }
+            | Event::Message { chat, .. }
+            | Event::Text { chat, .. }
+            | Event::TextWithdrawn { chat, .. }
+            | Event::ModelAnswered { chat, .. }
+            | Event::SpeakerSelected { chat, .. }
+            | Event::HumanAnswered { chat, .. }
+            | Event::BlockStarted { chat, .. }
+            | Event::BlockOutput { chat, .. }
+            | Event::Installing { chat, .. }
+            | Event::Installed { chat, .. }
+            | Event::BlockFinished { chat, .. }
+            | Event::ToolStarted { chat, .. }
+            | Event::ToolFinished { chat, .. }
+            | Event::Notice { chat, .. }
+            | Event::ChatStopped { chat, .. } => chat,
+        }
+    }
 }
 
 fn as_millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,137 +1,137 @@
-//! People in the loop: who is asked before an agent answers, and before code or a tool runs.
+//! People in the loop: they answer for agents, and approve code and tools before these run.
 
-use std::{
-    collections::VecDeque,
-    fmt, io,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::VecDeque, fmt, io, sync::Arc};
 
 use async_trait::async_trait;
-use cellblock_exec::CodeBlock;
+use cellblock_answer::CodeBlock;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::message::{Message, ToolCall};
 
-/// What a person answers to end a chat.
+/// The answer of a person that ends a chat.
 pub const EXIT: &str = "exit";
 
-/// When a person is asked before an agent answers.
+/// The occasions on which a person is asked before an agent answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HumanInputMode {
     /// At each message.
     Always,
-    /// When the chat would end: at a termination message, and when the agent has answered by itself as often as it may.
+    /// When the chat would end: at a termination message, and at the maximum of automatic replies.
     #[default]
     Terminate,
-    /// Never; the chat then ends.
+    /// Never: then the chat ends.
     Never,
 }
 
-/// A person. All methods may take as long as a person takes; dropping the future withdraws the question.
+/// A person. All methods may take as long as a person takes; a dropped future withdraws the
+/// question.
 #[async_trait]
 pub trait Human: fmt::Debug + Send + Sync {
-    /// Whether there is anybody at all. Where nobody is, agents behave as with [`HumanInputMode::Never`].
-    fn is_there(&self) -> bool {
+    /// False if there is nobody to ask. Agents then behave as with [`HumanInputMode::Never`].
+    fn is_present(&self) -> bool {
         true
     }
 
-    /// Asks what to answer. Empty: the agent answers by itself, or the chat ends if the question says so; [`EXIT`] ends
-    /// the chat.
+    /// Asks for an answer. An empty one lets the agent answer automatically, or ends the chat if
+    /// the question says so; [`EXIT`] ends the chat.
     ///
     /// # Errors
-    /// When the person cannot be asked; the chat then ends.
+    /// If the person cannot be asked. The chat then ends.
     async fn reply(&self, question: &Question) -> io::Result<String>;
 
     /// Asks whether something may run.
     ///
     /// # Errors
-    /// When the person cannot be asked. Code does not run then, and the chat ends; a tool or an installation is refused.
+    /// If the person cannot be asked. Code then does not run and the chat ends; a tool or an
+    /// installation is refused.
     async fn approve(&self, proposal: &Proposal) -> io::Result<Decision>;
 
-    /// Asks who speaks next; `None` leaves it to the group.
+    /// Asks for the next speaker; `None` leaves the choice to the group.
     ///
     /// # Errors
-    /// When the person cannot be asked; the chat then ends.
+    /// If the person cannot be asked. The chat then ends.
     async fn choose(&self, names: &[String]) -> io::Result<Option<String>> {
         let _ = names;
         Ok(None)
     }
 }
 
-/// What a person is asked to answer.
+/// A message that a person is asked to answer.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Question {
     /// The agent that the person stands behind.
     pub agent: String,
-    /// Who gets the answer.
+    /// The recipient of the answer.
     pub peer: String,
     /// The message to answer.
     pub message: Message,
-    /// What an empty answer means: the chat ends, or the agent answers by itself.
+    /// True if an empty answer ends the chat; false if it lets the agent answer automatically.
     pub empty_ends: bool,
 }
 
-/// What is to run, if the person agrees.
+/// Something that runs if the person agrees.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Proposal {
-    /// Blocks of code, all of one message.
+    /// The code blocks of one message.
     Code {
         /// The agent that would run them.
         agent: String,
         /// The blocks.
         blocks: Vec<CodeBlock>,
     },
-    /// Packages to install, where the policy says to ask. [`Decision::Edit`] counts as a refusal here.
+    /// Packages to install, if the policy says to ask. [`Decision::Edit`] counts as a refusal here.
     Packages {
         /// The agent that would install them.
         agent: String,
-        /// As they are asked for.
+        /// The requirements.
         packages: Vec<String>,
     },
-    /// A tool. [`Decision::Edit`] counts as a refusal here.
+    /// A tool call. [`Decision::Edit`] counts as a refusal here.
     Tool {
-        /// The agent that calls it.
+        /// The agent that calls.
         agent: String,
         /// The call.
         call: ToolCall,
-        /// Whether it comes out of running code.
+        /// True if running code makes the call.
         from_code: bool,
     },
 }
 
-/// What is to happen with a proposal.
+/// A person's decision about a proposal.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Decision {
     /// It runs.
     Approve,
-    /// These blocks run in place of those proposed.
+    /// These blocks run instead of the proposed ones.
     Edit {
         /// The blocks.
         blocks: Vec<CodeBlock>,
     },
-    /// It does not run, and who proposed it is told why.
+    /// It does not run, and the one who proposed it gets the reason.
     Skip {
-        /// Why; may be empty.
+        /// The reason; may be empty.
         why: String,
     },
-    /// It does not run, and this is the answer to who proposed it.
+    /// It does not run, and the one who proposed it gets this answer.
     Correct {
         /// The answer.
         text: String,
     },
 }
 
-/// Nobody. Agents behave as with [`HumanInputMode::Never`], and what needs a person's approval does not run.
+/// Nobody. Agents behave as with [`HumanInputMode::Never`], and work that needs approval does not
+/// run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Nobody;
 
 #[async_trait]
 impl Human for Nobody {
-    fn is_there(&self) -> bool {
+    fn is_present(&self) -> bool {
         false
     }
 
@@ -144,8 +144,8 @@ impl Human for Nobody {
     }
 }
 
-/// Answers written down beforehand, for tests and demonstrations. When there are no more, it answers [`EXIT`], and approves
-/// nothing.
+/// A person with answers written in advance, for tests and demonstrations. After the last one it
+/// answers [`EXIT`] and approves nothing.
 #[derive(Debug, Default)]
 pub struct ScriptedHuman {
     replies: Mutex<VecDeque<String>>,
@@ -153,13 +153,13 @@ pub struct ScriptedHuman {
 }
 
 impl ScriptedHuman {
-    /// A person who gives these answers, in order.
+    /// Creates a person with these answers, in order.
     pub fn new<T: Into<String>>(replies: impl IntoIterator<Item = T>) -> Self {
         let replies = replies.into_iter().map(Into::into).collect();
         Self { replies: Mutex::new(replies), decisions: Mutex::default() }
     }
 
-    /// The same person with decisions on what may run, in order.
+    /// Sets the decisions about proposals, in order.
     pub fn deciding(self, decisions: impl IntoIterator<Item = Decision>) -> Self {
         Self { decisions: Mutex::new(decisions.into_iter().collect()), ..self }
     }
@@ -168,32 +168,30 @@ impl ScriptedHuman {
 #[async_trait]
 impl Human for ScriptedHuman {
     async fn reply(&self, _question: &Question) -> io::Result<String> {
-        let next = self.replies.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        Ok(next.unwrap_or_else(|| EXIT.to_owned()))
+        Ok(self.replies.lock().pop_front().unwrap_or_else(|| EXIT.to_owned()))
     }
 
     async fn approve(&self, _proposal: &Proposal) -> io::Result<Decision> {
-        let next = self.decisions.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        Ok(next.unwrap_or_else(|| Decision::Skip {
+        Ok(self.decisions.lock().pop_front().unwrap_or_else(|| Decision::Skip {
             why: "the script has no more decisions".to_owned(),
         }))
     }
 
     async fn choose(&self, _names: &[String]) -> io::Result<Option<String>> {
-        let next = self.replies.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        Ok(next.filter(|name| !name.is_empty()))
+        Ok(self.replies.lock().pop_front().filter(|name| !name.is_empty()))
     }
 }
 
-/// A person at the other end of a channel, such as a web page: see [`ChannelHuman::new`].
+/// A person at the other end of a channel, such as a web page.
 #[derive(Debug, Clone)]
 pub struct ChannelHuman {
-    questions: mpsc::UnboundedSender<Asked>,
+    requests: mpsc::UnboundedSender<HumanRequest>,
 }
 
-/// A question on its way, with the place for its answer. Dropping it says that nobody answers.
+/// A question to a [`ChannelHuman`], with the sender of its answer. Dropping the sender says that
+/// nobody answers.
 #[derive(Debug)]
-pub enum Asked {
+pub enum HumanRequest {
     /// See [`Human::reply`].
     Reply(Question, oneshot::Sender<String>),
     /// See [`Human::approve`].
@@ -203,36 +201,39 @@ pub enum Asked {
 }
 
 impl ChannelHuman {
-    /// A person, and the questions that it is asked.
-    pub fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Asked>) {
-        let (questions, receiver) = mpsc::unbounded_channel();
-        (Arc::new(Self { questions }), receiver)
+    /// Creates a person, and the receiver of its questions.
+    pub fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<HumanRequest>) {
+        let (requests, receiver) = mpsc::unbounded_channel();
+        (Arc::new(Self { requests }), receiver)
     }
 
-    async fn ask<T>(&self, asked: impl FnOnce(oneshot::Sender<T>) -> Asked) -> io::Result<T> {
-        let gone = |_| {
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> HumanRequest,
+    ) -> io::Result<T> {
+        let closed = |_| {
             io::Error::new(
                 io::ErrorKind::BrokenPipe,
                 "nobody answers at the other end of the channel",
             )
         };
         let (answer, receiver) = oneshot::channel();
-        self.questions.send(asked(answer)).map_err(|_| gone(()))?;
-        receiver.await.map_err(|_| gone(()))
+        self.requests.send(request(answer)).map_err(|_| closed(()))?;
+        receiver.await.map_err(|_| closed(()))
     }
 }
 
 #[async_trait]
 impl Human for ChannelHuman {
     async fn reply(&self, question: &Question) -> io::Result<String> {
-        self.ask(|answer| Asked::Reply(question.clone(), answer)).await
+        self.ask(|answer| HumanRequest::Reply(question.clone(), answer)).await
     }
 
     async fn approve(&self, proposal: &Proposal) -> io::Result<Decision> {
-        self.ask(|answer| Asked::Approve(proposal.clone(), answer)).await
+        self.ask(|answer| HumanRequest::Approve(proposal.clone(), answer)).await
     }
 
     async fn choose(&self, names: &[String]) -> io::Result<Option<String>> {
-        self.ask(|answer| Asked::Choose(names.to_vec(), answer)).await
+        self.ask(|answer| HumanRequest::Choose(names.to_vec(), answer)).await
     }
 }

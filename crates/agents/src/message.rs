@@ -1,48 +1,48 @@
-//! What agents say to each other.
+//! Messages: text, images, tool calls, tool results and files.
 
 use std::{borrow::Cow, sync::Arc};
 
 use cellblock_exec::Artifact;
 use serde::{Deserialize, Serialize};
 
-/// One message of a chat. It belongs to nobody's point of view: who spoke is in [`name`](Self::name), and each agent sees
-/// its own messages as the assistant's and all others as the user's.
+/// One message of a chat. It has no point of view: [`name`](Self::name) is the speaker, and each
+/// agent's model sees the agent's own messages as the assistant's and all others as the user's.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Message {
-    /// The agent that said it.
+    /// The speaker.
     pub name: String,
-    /// What it said.
+    /// The content.
     pub content: Content,
-    /// Tools that it wants to be called.
+    /// Calls of tools that the speaker asks for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
-    /// What came of the tool calls of an earlier message.
+    /// Results of the tool calls of an earlier message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_results: Vec<ToolResult>,
-    /// Files that code of an earlier message made, and blocks of it that were saved under names. Their content is not part of
-    /// the JSON.
+    /// Files that code of an earlier message created, and blocks of it that were saved under names.
+    /// Their content is not part of the JSON.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub artifacts: Vec<Artifact>,
 }
 
 impl Message {
-    /// A message with content and nothing else.
+    /// Creates a message with content and nothing else.
     pub fn new(name: impl Into<String>, content: impl Into<Content>) -> Self {
         Self { name: name.into(), content: content.into(), ..Self::default() }
     }
 
-    /// Its text; the texts of several parts are joined by line ends.
+    /// The text. Texts of several parts are joined with line feeds.
     pub fn text(&self) -> Cow<'_, str> {
         self.content.text()
     }
 
-    /// Whether it says nothing at all: no text but white space, no image, no tool call and no result of one.
+    /// True if there is no text but white space, no image, no tool call and no tool result.
     pub fn is_empty(&self) -> bool {
         self.content.is_empty() && self.tool_calls.is_empty() && self.tool_results.is_empty()
     }
 }
 
-/// The content of a message: text, or parts of which some are images. In JSON a string or a list of parts.
+/// The content of a message: text, or a list of texts and images. In JSON a string or a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Content {
@@ -61,22 +61,22 @@ pub enum Part {
         /// The text.
         text: String,
     },
-    /// An image, for models that see.
+    /// An image, for models that see images.
     Image(Image),
 }
 
 /// An image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Image {
-    /// Its media type, such as `image/png`.
+    /// The media type, such as `image/png`.
     pub media_type: String,
-    /// Its bytes; base64 in JSON.
+    /// The bytes; base64 in JSON.
     #[serde(with = "base64_bytes")]
     pub data: Arc<Vec<u8>>,
 }
 
 impl Content {
-    /// The text; the texts of several parts are joined by line ends.
+    /// The text. Texts of several parts are joined with line feeds.
     pub fn text(&self) -> Cow<'_, str> {
         match self {
             Content::Text(text) => Cow::Borrowed(text),
@@ -113,7 +113,7 @@ impl Content {
         })
     }
 
-    /// Whether there is neither an image nor text other than white space.
+    /// True if there is no image, and no text but white space.
     pub fn is_empty(&self) -> bool {
         match self {
             Content::Text(text) => text.trim().is_empty(),
@@ -149,46 +149,45 @@ impl From<Vec<Part>> for Content {
     }
 }
 
-/// A tool that a model wants to be called.
+/// A call of a tool that a model asks for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCall {
-    /// What its result refers to.
+    /// The id that the result refers to.
     pub id: String,
     /// The tool's name.
     pub name: String,
-    /// Its arguments as the model wrote them: JSON, if the model did it right.
+    /// The arguments as the model wrote them: JSON, unless the model made a mistake.
     pub arguments: String,
 }
 
-/// What came of a tool call.
+/// The result of a tool call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolResult {
     /// The call's id.
     pub id: String,
     /// The tool's name.
     pub name: String,
-    /// What the tool gave, or why there is nothing.
+    /// The answer of the tool, or the error.
     pub content: String,
-    /// Whether it failed.
+    /// True if the call failed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_error: bool,
 }
 
-/// Bytes as base64.
 mod base64_bytes {
     use std::sync::Arc;
 
     use base64::{Engine as _, prelude::BASE64_STANDARD};
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    pub(super) fn serialize<S: Serializer>(
+    pub fn serialize<S: Serializer>(
         bytes: &Arc<Vec<u8>>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&BASE64_STANDARD.encode(bytes.as_slice()))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Arc<Vec<u8>>, D::Error> {
         let text = String::deserialize(deserializer)?;

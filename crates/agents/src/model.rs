@@ -1,4 +1,4 @@
-//! The contract with models: what they are asked, what they answer, and how they fail. Clients live in `cellblock-models`.
+//! The contract with models: requests, answers and failures. Clients live in `cellblock-models`.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -9,24 +9,25 @@ use serde_json::{Map, Value};
 
 use crate::message::{Content, ToolCall, ToolResult};
 
-/// A model that answers.
+/// A client of a language model.
 #[async_trait]
 pub trait ModelClient: fmt::Debug + Send + Sync {
-    /// The model's name, as its provider knows it.
+    /// The provider's name for the model.
     fn name(&self) -> &str;
 
-    /// Who provides it, in the words of OpenTelemetry's `gen_ai.provider.name` where it has one (`openai`, `anthropic`).
+    /// The provider, as OpenTelemetry's `gen_ai.provider.name` names it, such as `openai`.
     fn provider(&self) -> &str;
 
-    /// Whether images can be sent to it. Without, agents send the names of pictures instead.
+    /// True if requests can contain images. Otherwise agents send the names of images.
     fn sees_images(&self) -> bool {
         false
     }
 
-    /// Asks the model. Text is also given to `on_text` while it arrives. Dropping the future ends the call.
+    /// Sends a request. `on_text` receives the text while it arrives. A dropped future cancels the
+    /// call.
     ///
     /// # Errors
-    /// See [`ModelError`]; what can be tried again has been.
+    /// See [`ModelError`]. The client has already repeated what can be repeated.
     async fn complete(
         &self,
         request: &ModelRequest,
@@ -37,18 +38,18 @@ pub trait ModelClient: fmt::Debug + Send + Sync {
 /// Receives text while it arrives. It must not block for long.
 pub type TextSink = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// What a model is asked.
+/// A request to a model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelRequest {
-    /// Who it is to be; empty for none.
+    /// The system message; may be empty.
     pub system: String,
-    /// The conversation, from the model's point of view.
+    /// The conversation from the model's point of view.
     pub messages: Vec<ModelMessage>,
-    /// Tools that it may call.
+    /// The tools that the model may call.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tools: Vec<ToolSpec>,
-    /// How it is to answer.
+    /// The parameters of the answer.
     pub parameters: Parameters,
 }
 
@@ -56,84 +57,84 @@ pub struct ModelRequest {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "role", rename_all = "snake_case")]
 pub enum ModelMessage {
-    /// Somebody else's.
+    /// A message of somebody else.
     User {
-        /// Who said it.
+        /// The speaker.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         name: Option<String>,
-        /// What was said.
+        /// The content.
         content: Content,
     },
-    /// Its own.
+    /// A message of the model itself.
     Assistant {
-        /// What it said.
+        /// The content.
         content: Content,
-        /// Tools that it wanted to be called.
+        /// The tool calls that it asked for.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         tool_calls: Vec<ToolCall>,
     },
-    /// What came of one of its tool calls.
+    /// The result of one of its tool calls.
     Tool(ToolResult),
 }
 
 /// A tool as a model sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ToolSpec {
-    /// Its name: letters, digits, `_` and `-`, at most 64.
+    /// The name: at most 64 letters, digits, `_` and `-`.
     pub name: String,
-    /// What it does and when to use it.
+    /// The purpose of the tool, and when to use it.
     pub description: String,
-    /// JSON schema of its arguments, an object.
+    /// The JSON schema of the arguments, an object.
     pub parameters: Value,
 }
 
-/// How a model is to answer. What is `None` is left to the provider.
+/// Parameters of an answer. A parameter that is `None` is left to the provider.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Parameters {
-    /// 0 for the most likely words; higher for more variety.
+    /// The temperature: 0 for the most likely words, higher for more variety.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature: Option<f64>,
-    /// Share of the likeliest words among which it chooses.
+    /// The share of the most likely words from which the model chooses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_p: Option<f64>,
-    /// The most tokens that it may answer with.
+    /// The maximum of tokens in the answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<u32>,
-    /// It stops before it writes one of these.
+    /// Texts before which the model stops.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub stop: Vec<String>,
-    /// For providers that can repeat an answer.
+    /// The seed, for providers that can repeat an answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
-    /// Further fields of the provider's request, put into it as they are.
+    /// Further fields of the provider's request, sent unchanged.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub extra: Map<String, Value>,
 }
 
-/// A model's answer.
+/// The answer of a model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
-    /// What it said.
+    /// The text.
     pub content: String,
-    /// Tools that it wants to be called.
+    /// The tool calls that the model asks for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
-    /// Why it stopped.
+    /// The reason why the model stopped.
     pub finish: FinishReason,
-    /// The model that answered, as the provider names it.
+    /// The model that answered, by its provider's name for it.
     pub model: String,
-    /// What it read and wrote.
+    /// The tokens.
     pub usage: Usage,
-    /// What it cost, in US dollars; 0 when the price is unknown.
+    /// The cost in US dollars; 0 if the price is unknown.
     pub cost: f64,
-    /// Whether it came from the cache, and cost nothing this time.
+    /// True if the answer came from the cache and cost nothing this time.
     #[serde(default)]
     pub cached: bool,
 }
 
 impl Completion {
-    /// An answer of text, of a model that costs nothing.
+    /// Creates an answer of text, of a model that costs nothing.
     pub fn text(model: impl Into<String>, content: impl Into<String>) -> Self {
         Self {
             content: content.into(),
@@ -147,25 +148,25 @@ impl Completion {
     }
 }
 
-/// Why a model stopped.
+/// The reason why a model stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FinishReason {
-    /// It was done, or came to a stop word.
+    /// The answer is complete, or a stop text was reached.
     Stop,
-    /// It reached the limit on tokens: the answer is cut off.
+    /// The maximum of tokens was reached: the answer is cut off.
     Length,
-    /// It wants tools to be called.
+    /// The model asks for tool calls.
     ToolCalls,
-    /// The provider held the answer back.
+    /// The provider withheld the answer.
     Filtered,
-    /// Something else.
+    /// Another reason.
     Other,
 }
 
 impl FinishReason {
-    /// Its name, as in JSON.
+    /// The name of the reason, as in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             FinishReason::Stop => "stop",
@@ -177,123 +178,131 @@ impl FinishReason {
     }
 }
 
-/// What a model call used, in tokens.
+/// The tokens of a model call.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Tokens read, those from the provider's own cache included.
+    /// Tokens read, including those from the provider's own cache.
     pub prompt_tokens: u64,
     /// Tokens written.
     pub completion_tokens: u64,
 }
 
-/// How a model call fails.
+/// A failure of a model call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// There is no key.
+    /// There is no key for the provider.
     #[error("no key for {provider}: set the environment variable {variable}")]
     NoKey {
         /// The provider.
         provider: String,
-        /// The variable that would hold it.
+        /// The environment variable for it.
         variable: String,
     },
-    /// The key is wrong, or not allowed to do this (status 401 or 403).
+    /// The key is wrong, or lacks the permission (status 401 or 403).
     #[error("{provider} refused the key: {message}")]
     Unauthorized {
         /// The provider.
         provider: String,
-        /// What it said.
+        /// The content.
         message: String,
     },
-    /// Too many requests, or no credit left (status 429); it was tried again as often as allowed.
-    #[error("{provider} limits the rate: {message}{}", .retry_after.map(try_again_in).unwrap_or_default())]
+    /// Too many requests, or no remaining credit (status 429), after all repetitions.
+    #[error("{provider} limits the rate: {message}{}", note_on_retry(.retry_after))]
     RateLimited {
         /// The provider.
         provider: String,
-        /// What it said.
+        /// The content.
         message: String,
-        /// When it would answer again, if it said so.
+        /// The time after which the provider would answer, if it said so.
         retry_after: Option<Duration>,
     },
-    /// There was no answer in time.
+    /// No answer arrived in time.
     #[error("no answer from {provider} within {after:?}")]
     Timeout {
         /// The provider.
         provider: String,
-        /// How long it was waited for.
+        /// The time waited.
         after: Duration,
     },
     /// The conversation is longer than the model's context.
     #[error("the conversation is too long for the model: {message}")]
     TooLong {
-        /// What the provider said.
+        /// The provider's message.
         message: String,
     },
-    /// Another status than success.
+    /// A status other than success.
     #[error("{provider} answered with status {status}: {message}")]
     Status {
         /// The provider.
         provider: String,
         /// The HTTP status.
         status: u16,
-        /// What it said.
+        /// The content.
         message: String,
     },
-    /// No connection.
+    /// The provider cannot be reached.
     #[error("cannot reach {provider} at {address}")]
     Connect {
         /// The provider.
         provider: String,
-        /// Where it should be.
+        /// The address.
         address: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Cause,
     },
-    /// The answer stopped in the middle.
+    /// The answer broke off.
     #[error("the answer of {provider} broke off after {} characters", received.chars().count())]
     Interrupted {
         /// The provider.
         provider: String,
-        /// What had come.
+        /// The part that was received.
         received: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Option<Cause>,
     },
-    /// The answer is not what the provider's API promises.
-    #[error("the answer of {provider} makes no sense: {what}")]
+    /// The answer does not follow the provider's API.
+    #[error("invalid answer of {provider}: {what}")]
     Malformed {
         /// The provider.
         provider: String,
-        /// What is wrong with it.
+        /// The fault.
         what: String,
     },
-    /// A recording or a script has no answer to this request.
+    /// A recording or a script has no answer to the request.
     #[error("{0}")]
     Unanswered(String),
     /// All models of a list failed.
-    #[error("no model answered: {}", .0.iter().map(|(name, error)| format!("{name}: {error}")).collect::<Vec<_>>().join("; "))]
+    #[error("no model answered: {}", list_failures(.0))]
     All(Vec<(String, ModelError)>),
-    /// The client could not be made or started.
+    /// The client cannot be created or started.
     #[error("{what}")]
     Start {
-        /// What failed, and what to do about it.
+        /// The failure, and what to do about it.
         what: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Option<Cause>,
     },
 }
 
-fn try_again_in(time: Duration) -> String {
-    // Rounded up: who comes back too early is refused again.
-    format!(" (it says to try again in {} s)", time.as_secs() + u64::from(time.subsec_nanos() > 0))
+fn note_on_retry(after: &Option<Duration>) -> String {
+    after.map_or_else(String::new, |after| {
+        // Rounded up: a request that comes too early is refused again.
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        format!(" (it says to try again in {seconds} s)")
+    })
+}
+
+fn list_failures(failures: &[(String, ModelError)]) -> String {
+    let texts: Vec<_> = failures.iter().map(|(name, error)| format!("{name}: {error}")).collect();
+    texts.join("; ")
 }
 
 impl ModelError {
-    /// What kind of failure it is, in one word of `snake_case`, for logs and spans.
+    /// The kind of failure in `snake_case`, for logs and spans.
     pub fn kind(&self) -> &'static str {
         match self {
             ModelError::NoKey { .. } => "no_key",
@@ -311,7 +320,7 @@ impl ModelError {
         }
     }
 
-    /// Whether the same request may succeed a little later.
+    /// True if the same request may succeed a little later.
     pub fn is_transient(&self) -> bool {
         match self {
             ModelError::RateLimited { .. }

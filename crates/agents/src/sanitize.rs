@@ -1,21 +1,22 @@
-//! Making what untrusted programs and models write harmless for a terminal.
+//! Makes the text of untrusted programs and models harmless for a terminal.
 //!
-//! Escape sequences can retitle the window, rewrite what is on the screen, fill the clipboard, or make some terminals type
-//! commands. So none of them passes: line feed and tab stay, every other control character and every escape sequence
-//! goes, and so do the characters that reorder text (UAX #9), which let `exe.txt` look like `txt.exe`.
+//! Escape sequences can change the title of the window, rewrite the screen, fill the clipboard, or
+//! make some terminals type commands. So none of them passes: line feed and tab stay; every other
+//! control character and every escape sequence is removed, and so are the characters that reorder
+//! text (UAX #9), which let `exe.txt` look like `txt.exe`.
 
 use anstream::adapter::StripBytes;
 
-/// Makes one stream harmless, piece by piece: sequences and characters may be cut anywhere.
+/// Cleans one stream piece by piece. Sequences and characters may be cut anywhere.
 #[derive(Debug, Default)]
 pub struct Sanitizer {
     strip: StripBytes,
-    /// The beginning of a character whose end has not come yet: at most three bytes.
+    /// The start of a character whose end has not arrived: at most three bytes.
     partial: Vec<u8>,
 }
 
 impl Sanitizer {
-    /// What may be shown of the next piece.
+    /// Returns the harmless text of the next piece.
     pub fn push(&mut self, bytes: &[u8]) -> String {
         let mut rest = std::mem::take(&mut self.partial);
         for visible in self.strip.strip_next(bytes) {
@@ -44,8 +45,8 @@ impl Sanitizer {
     }
 }
 
-/// The character as it may be shown, if it may. A carriage return goes, too: it would let a program
-/// write over what it has written.
+/// Returns the character if it is harmless. A carriage return is not: it lets a program overwrite
+/// its own output.
 fn visible(c: char) -> Option<char> {
     match c {
         '\n' | '\t' => Some(c),
@@ -57,10 +58,14 @@ fn visible(c: char) -> Option<char> {
 
 /// The bidirectional embeddings, overrides and isolates, and the line and paragraph separators.
 fn is_reordering(c: char) -> bool {
-    matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+    matches!(
+        c,
+        '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}'
+    )
 }
 
-/// A text of unknown origin, such as a file name, for one line of ours: control characters are written out.
+/// Escapes the control characters of an untrusted text, such as a file name, for use within one
+/// line.
 pub fn one_line(text: &str) -> String {
     let escape = |c: char| match c {
         c if c.is_control() || is_reordering(c) => c.escape_unicode().to_string(),
@@ -84,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn sequences_do_not() {
+    fn sequences_do_not_pass() {
         for (bytes, shown) in [
             (b"\x1b[31mred\x1b[0m\n".as_slice(), "red\n"),
             (b"\x1b]0;title\x07after", "after"),

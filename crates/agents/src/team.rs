@@ -1,6 +1,6 @@
-//! Agents that direct others: each member of a team is a tool of its director's model. Members may direct teams of their own.
+//! Teams: each member is a tool of its director's model. Members may direct teams of their own.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -8,27 +8,32 @@ use serde_json::Value;
 
 use crate::{
     agent::Agent,
-    chat::{Chat, ChatResult, StopReason},
-    code::{CodeExecution, has_something_to_run},
+    chat::Chat,
+    code::{CodeExecution, asks_for_work},
     human::HumanInputMode,
     message::Message,
     model::{ModelClient, ToolSpec},
     prompts,
-    tool::{FunctionTool, Tool, function_of},
+    record::{ChatResult, StopReason},
+    tool::{Caller, FunctionTool, Tool, function_with_spec},
 };
 
-/// How long a member may take by default: whole chats with code in them.
-const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(600);
+/// The timeout of a member: a whole chat, with code.
+const TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How many turns a chat of a director with a member has at most: enough for tools and code of the member.
+/// The maximum of turns of a director's chat with a member: enough for its tools and code.
 const MAX_TURNS: u32 = 10;
+
+/// The maximum length of the part of a member's name that its tool's name has: the whole then has
+/// at most 64 bytes.
+const MAX_NAME_BYTES: usize = 48;
 
 /// A member of a team.
 #[derive(Debug, Clone)]
 pub struct Member {
     /// The agent.
     pub agent: Agent,
-    /// What runs the code that it writes. Default: nothing; the code is part of its answer.
+    /// The way its code is run. Default: not at all; code is a part of its answer.
     pub code: Option<CodeExecution>,
 }
 
@@ -38,21 +43,25 @@ impl From<Agent> for Member {
     }
 }
 
-/// An agent that directs a team: its model gives parts of a task to members, several at once if it likes, and puts the
-/// results together. What members spend counts as the director's.
+/// Creates an agent that directs a team: its model gives parts of a task to members, several at
+/// once if it likes, and combines the results. The cost of members counts as the director's.
 pub fn director<M: Into<Member>>(
     name: impl Into<String>,
     model: Arc<dyn ModelClient>,
     team: impl IntoIterator<Item = M>,
 ) -> Agent {
+    director_of(name.into(), model, team.into_iter().map(Into::into).collect())
+}
+
+fn director_of(name: String, model: Arc<dyn ModelClient>, team: Vec<Member>) -> Agent {
     let mut tools: Vec<Arc<dyn Tool>> = Vec::new();
     for member in team {
-        let member = member.into();
         let name = member.agent.name.clone();
-        let mut tool = ask(member);
-        // Names that differ only in what a tool's name cannot have, such as `a b` and `a_b`.
+        let mut tool = tool_of(member);
+        // Two names that differ only in characters which a tool's name cannot have, as `a b` and
+        // `a_b`.
         if tools.iter().any(|other| other.spec().name == tool.spec.name) {
-            tool.spec.name = marked_name(&name);
+            tool.spec.name = hashed_tool_name(&name);
         }
         tools.push(Arc::new(tool));
     }
@@ -70,86 +79,86 @@ struct Task {
     task: String,
 }
 
-/// A member as a tool, `ask_<name>`: a chat with it about one task. The answer is its last word. A name that is too long for
-/// a tool, or has letters other than ASCII, is shortened to what fits and gets a number of its own. The person whom the code
-/// and the tools of the chat need is that of the chat that it is called in.
-pub fn ask(member: impl Into<Member>) -> FunctionTool {
-    let member = member.into();
+/// Creates the tool `ask_<name>` for a member: a chat with it about one task. The answer is its
+/// last message. A name that is too long for a tool, or is not ASCII, is shortened and gets a hash.
+/// The code and the tools of the chat ask the person of the chat in which the tool is called.
+pub fn member_tool(member: impl Into<Member>) -> FunctionTool {
+    tool_of(member.into())
+}
+
+fn tool_of(member: Member) -> FunctionTool {
     let spec = ToolSpec {
         name: tool_name(&member.agent.name),
         description: format!("Gives a task to {}. {}", member.agent.name, member.agent.description),
         parameters: schemars::schema_for!(Task).to_value(),
     };
-    let mut tool = function_of(spec, move |arguments, caller| {
+    let mut tool = function_with_spec(spec, move |arguments, caller| {
         let member = member.clone();
         async move {
             let Task { task } =
                 serde_json::from_value(arguments).map_err(|error| error.to_string())?;
-            let runs_code = member.code.is_some();
-            let proxy = Agent {
-                code: member.code,
-                human: caller.human,
-                human_input: HumanInputMode::Never,
-                is_termination: Arc::new(move |message| is_last_word(message, runs_code)),
-                ..Agent::new(caller.agent)
-            };
-            let name = member.agent.name.clone();
-            let chat = Chat { max_turns: Some(MAX_TURNS), ..Chat::between(proxy, member.agent) };
-            let result = Box::pin(chat.run_within(&caller.context, task))
-                .await
-                .map_err(|error| error.to_string())?;
-            match result.stop.is_success() {
-                true => Ok(Value::String(result.summary.trim().to_owned())),
-                false => Err(stopped(&name, &result)),
-            }
+            give_task(member, task, caller).await
         }
     });
     tool.timeout = TIMEOUT;
     tool
 }
 
-/// Whether there is nothing left to do about a member's message: no tool to call, and no code, if code is run.
-fn is_last_word(message: &Message, runs_code: bool) -> bool {
-    if runs_code { !has_something_to_run(message) } else { message.tool_calls.is_empty() }
+async fn give_task(member: Member, task: String, caller: Caller) -> Result<Value, String> {
+    let runs_code = member.code.is_some();
+    let is_termination = move |history: &[Message]| {
+        history.last().is_some_and(|last| !asks_for_work(last, runs_code))
+    };
+    let proxy = Agent {
+        code: member.code,
+        human: caller.human,
+        human_input: HumanInputMode::Never,
+        is_termination: Arc::new(is_termination),
+        ..Agent::new(caller.agent)
+    };
+    let name = member.agent.name.clone();
+    let chat = Chat { max_turns: Some(MAX_TURNS), ..Chat::between(proxy, member.agent) };
+    let result = chat.run_within(&caller.context, task).await.map_err(|error| error.to_string())?;
+    match result.stop.is_success() {
+        true => Ok(Value::String(result.summary.trim().to_owned())),
+        false => Err(failure(&name, &result)),
+    }
 }
 
-/// What the director is told of a member that was stopped: why, and what it had come to.
-fn stopped(member: &str, result: &ChatResult) -> String {
+/// The text for the director about a member that was stopped: the reason and the partial result.
+fn failure(member: &str, result: &ChatResult) -> String {
     let own = result.history.iter().rev().filter(|message| message.name == member);
-    let mut reached: Vec<String> = own.map(|message| message.text().trim().to_owned()).collect();
+    let mut texts: Vec<String> = own.map(|message| message.text().trim().to_owned()).collect();
     if let StopReason::Failed { partial: Some(partial), .. } = &result.stop {
-        reached.insert(0, partial.trim().to_owned());
+        texts.insert(0, partial.trim().to_owned());
     }
-    match reached.into_iter().find(|text| !text.is_empty()) {
+    match texts.into_iter().find(|text| !text.is_empty()) {
         Some(text) => format!("{}\nWhat {member} said last:\n{text}", result.stop),
         None => result.stop.to_string(),
     }
 }
 
-/// The longest part of a name that is taken over into that of a tool, so that the whole has at most 64 bytes.
-const MOST_OF_NAME: usize = 48;
-
-/// The name of the tool that asks a member.
+/// The name of a member's tool.
 fn tool_name(member: &str) -> String {
-    match member.is_ascii() && member.len() <= MOST_OF_NAME {
-        true => format!("ask_{}", fitting(member)),
-        false => marked_name(member),
+    match member.is_ascii() && member.len() <= MAX_NAME_BYTES {
+        true => format!("ask_{}", allowed_characters(member)),
+        false => hashed_tool_name(member),
     }
 }
 
-/// What a tool's name can have of a member's.
-fn fitting(member: &str) -> String {
+/// A member's name with `_` for each character that a tool's name cannot have.
+fn allowed_characters(member: &str) -> String {
     member.replace(|c: char| !c.is_ascii_alphanumeric(), "_")
 }
 
-/// A name that tells two members apart whose names fit in the same way: with a number that depends on the whole name, so that
-/// it is the same in every run.
-fn marked_name(member: &str) -> String {
-    let ascii: String = fitting(member).chars().take(MOST_OF_NAME).collect();
+/// A tool's name with a hash of the member's whole name, which distinguishes members whose names
+/// would give the same tool. It is the same in every run.
+fn hashed_tool_name(member: &str) -> String {
+    let ascii: String = allowed_characters(member).chars().take(MAX_NAME_BYTES).collect();
     let words = ascii.split('_').filter(|word| !word.is_empty()).collect::<Vec<_>>().join("_");
-    // FNV-1a.
-    let number = member
+    // FNV-1a, 32 bits.
+    let hash = member
         .bytes()
         .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    format!("ask_{}_{number:08x}", if words.is_empty() { "member" } else { &words })
+    format!("ask_{}_{hash:08x}", if words.is_empty() { "member" } else { &words })
 }

@@ -1,15 +1,16 @@
-//! Text shortened so that it stays honest: what is left out is said where it was.
+//! Shortened text that says in its place how much is missing.
 
 use std::borrow::Cow;
 
-/// At most about `most` bytes of a text: its head and its tail, with a line between them that says how much is missing.
-pub(crate) fn head_and_tail(text: &str, most: usize) -> Cow<'_, str> {
-    if text.len() <= most {
+/// Shortens a text to about `max` bytes: its head, its tail, and a line between them with the
+/// number of missing bytes.
+pub fn head_and_tail(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
         return Cow::Borrowed(text);
     }
-    // The end of a program's output says more often why it ended than its beginning does what it did: both get half.
-    let head = &text[..text.floor_char_boundary(most / 2)];
-    let tail = &text[text.ceil_char_boundary(text.len() - most / 2)..];
+    // The end of a program's output often says why it ended, and the beginning what it did.
+    let head = &text[..text.floor_char_boundary(max / 2)];
+    let tail = &text[text.ceil_char_boundary(text.len() - max / 2)..];
     let dropped = text.len() - head.len() - tail.len();
     Cow::Owned(format!("{head}\n[... {dropped} bytes left out ...]\n{tail}"))
 }

@@ -10,14 +10,17 @@
 //! >>>>>>>> EXECUTING CODE BLOCK 0 (inferred language is python)...
 //! ```
 //!
-//! It is only text: whoever follows a chat writes it where they like. Text of models, programs and people is made harmless
-//! for a terminal (see [`sanitize`](crate::sanitize)). What happens in a chat within another one is indented. Where several
-//! chats go on at once, one speaks at a time, and the others' events wait until its message is whole.
+//! It is only text: the subscriber decides where to write it. Text of models, programs and people
+//! is made harmless for a terminal (see [`sanitize`](crate::sanitize)). Nested chats are indented.
+//! If several chats run at once, one message is shown at a time, and the events of other chats wait
+//! until it is complete.
 
 mod lines;
 mod order;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use crate::{
     event::{Event, EventSink},
@@ -27,7 +30,7 @@ use crate::{
 use lines::Lines;
 use order::Order;
 
-/// Turns events into the text of a console.
+/// Converts events to the text of a console.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -35,7 +38,8 @@ use order::Order;
 ///
 /// # async fn example(model: Arc<dyn ModelClient>) -> cellblock_agents::Result<()> {
 /// let events = Some(Transcript::default().sink(|text| print!("{text}")));
-/// let chat = Chat { events, ..Chat::between(Agent::user_proxy("user"), Agent::assistant("assistant", model)) };
+/// let (user, assistant) = (Agent::user_proxy("user"), Agent::assistant("assistant", model));
+/// let chat = Chat { events, ..Chat::between(user, assistant) };
 /// chat.run("Tell me a joke about stock prices.").await?;
 /// # Ok(())
 /// # }
@@ -44,16 +48,16 @@ use order::Order;
 pub struct Transcript {
     colour: bool,
     order: Order,
-    open: Option<Open>,
+    open: Option<OpenMessage>,
     lines: Lines,
 }
 
 /// A message whose text is arriving.
 #[derive(Debug)]
-struct Open {
+struct OpenMessage {
     chat: String,
     from: String,
-    /// What has arrived, to be compared with the whole message.
+    /// The text so far, to compare with the whole message.
     text: String,
     sanitizer: Sanitizer,
 }
@@ -64,18 +68,19 @@ const RED: u8 = 31;
 const GREEN: u8 = 32;
 
 impl Transcript {
-    /// With names and marks in AutoGen's colours, by control sequences of ours. Without, there are none.
+    /// Sets whether names and marks have AutoGen's colours. Without them there are no control
+    /// sequences.
     #[must_use]
     pub fn coloured(self, colour: bool) -> Self {
         Self { colour, ..self }
     }
 
-    /// A sink that gives each new text to `write`.
+    /// Creates a sink that passes each new text to `write`.
     pub fn sink(self, write: impl Fn(&str) + Send + Sync + 'static) -> EventSink {
         let transcript = Mutex::new(self);
-        std::sync::Arc::new(move |event| {
-            // Written under the lock: texts of two threads keep their order.
-            let mut transcript = transcript.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::new(move |event| {
+            // Written under the lock, so that texts of two threads keep their order.
+            let mut transcript = transcript.lock();
             let text = transcript.push(event);
             if !text.is_empty() {
                 write(&text);
@@ -83,15 +88,15 @@ impl Transcript {
         })
     }
 
-    /// What an event adds to the text; nothing while another chat speaks.
+    /// Returns the text that an event adds; empty while a message of another chat is open.
     pub fn push(&mut self, event: &Event) -> String {
-        let speaks = self.open.as_ref().map(|open| open.chat.as_str());
-        if !self.order.may_pass(event, speaks) {
+        let open = self.open.as_ref().map(|open| open.chat.as_str());
+        if !self.order.may_show(event, open) {
             self.order.hold(event);
             return String::new();
         }
         self.show(event);
-        // What has waited follows as far as it can; a text among it may have the floor then.
+        // Waiting events follow as far as they can; one of them may open a message.
         while let Some(next) = self.order.next(self.open.as_ref().map(|open| open.chat.as_str())) {
             self.show(&next);
         }
@@ -100,9 +105,9 @@ impl Transcript {
 
     fn show(&mut self, event: &Event) {
         if let Event::ChatStarted { chat, parent, .. } = event {
-            self.order.begin(chat, parent.as_deref());
+            self.order.start(chat, parent.as_deref());
         }
-        self.lines.depth(self.order.depth(chat_of(event)));
+        self.lines.set_depth(self.order.depth(event.chat()));
         match event {
             Event::Text { chat, from, to, text, .. } => self.text(chat, from, to, text),
             Event::Message { chat, to, message, .. } => self.message(chat, to, message),
@@ -119,7 +124,7 @@ impl Transcript {
         }
     }
 
-    /// Events that are told in a line or two.
+    /// Shows an event that takes a line or two.
     fn mention(&mut self, event: &Event) {
         match event {
             Event::ChatStarted { parent: Some(_), agents, .. } => {
@@ -151,7 +156,7 @@ impl Transcript {
         }
     }
 
-    /// A line of ours.
+    /// Adds a marked line of the transcript itself.
     fn mark(&mut self, text: &str) {
         let line = self.paint(RED, &format!(">>>>>>>> {}", harmless(text)));
         self.lines.set_off(&format!("{line}\n"));
@@ -162,8 +167,12 @@ impl Transcript {
             self.break_off();
             self.head(from, to);
             let (chat, from) = (chat.to_owned(), from.to_owned());
-            self.open =
-                Some(Open { chat, from, text: String::new(), sanitizer: Sanitizer::default() });
+            self.open = Some(OpenMessage {
+                chat,
+                from,
+                text: String::new(),
+                sanitizer: Sanitizer::default(),
+            });
         }
         if let Some(open) = &mut self.open {
             open.text.push_str(text);
@@ -179,7 +188,7 @@ impl Transcript {
                 self.extras(message);
             }
             Some(_) => {
-                // A hook changed it on its way.
+                // A hook changed it after it was streamed.
                 self.lines.push("\n");
                 self.mark("THE MESSAGE WAS CHANGED BEFORE IT WAS SENT:");
                 self.lines.push("\n");
@@ -200,15 +209,15 @@ impl Transcript {
         }
     }
 
-    /// Ends a text that will not be whole.
+    /// Ends a message that will not be complete.
     fn break_off(&mut self) {
         if let Some(open) = self.open.take() {
-            // Somebody else may be about to speak, at another depth.
-            let depth = self.lines.depth(self.order.depth(&open.chat));
+            // The next event may be of a chat at another depth.
+            let depth = self.lines.set_depth(self.order.depth(&open.chat));
             self.lines.push("\n");
             self.mark("THE ANSWER BROKE OFF. WHAT STANDS ABOVE DOES NOT COUNT");
             self.lines.push(&format!("\n{RULE}\n"));
-            self.lines.depth(depth);
+            self.lines.set_depth(depth);
         }
     }
 
@@ -219,14 +228,14 @@ impl Transcript {
 
     fn body(&mut self, message: &Message) {
         let text = message.text();
-        // An agent that only calls tools says nothing else.
+        // An agent that only calls tools has no text.
         if !text.is_empty() || message.tool_calls.is_empty() && message.tool_results.is_empty() {
             self.lines.push(&format!("{}\n", harmless(&text)));
         }
         self.extras(message);
     }
 
-    /// What is in a message beside its text.
+    /// Adds the images, tool calls and tool results of a message.
     fn extras(&mut self, message: &Message) {
         for image in message.content.images() {
             let size = size(image.data.len());
@@ -256,22 +265,22 @@ impl Transcript {
     }
 }
 
-/// What closes a message: 80 dashes.
+/// The line below a message: 80 dashes.
 const RULE: &str =
     "--------------------------------------------------------------------------------";
 
-/// What is around the announcement of a nested chat: 80 stars.
+/// The lines around the announcement of a nested chat: 80 stars.
 const STARS: &str =
     "********************************************************************************";
 
-/// A whole text without what could harm a terminal.
+/// Makes a whole text harmless for a terminal.
 fn harmless(text: &str) -> String {
     Sanitizer::default().push(text.as_bytes())
 }
 
-/// A number of bytes for people, such as `53.9 KiB`.
+/// Formats a number of bytes, such as `53.9 KiB`.
 fn size(bytes: usize) -> String {
-    // Precise enough for one digit behind the point.
+    // Precise enough for one decimal.
     #[allow(clippy::cast_precision_loss)]
     let kibi = bytes as f64 / 1024.0;
     match bytes {
@@ -281,28 +290,5 @@ fn size(bytes: usize) -> String {
     }
 }
 
-/// The chat that an event is of.
-fn chat_of(event: &Event) -> &str {
-    match event {
-        Event::ChatStarted { chat, .. }
-        | Event::Message { chat, .. }
-        | Event::Text { chat, .. }
-        | Event::TextWithdrawn { chat, .. }
-        | Event::ModelAnswered { chat, .. }
-        | Event::SpeakerSelected { chat, .. }
-        | Event::HumanAnswered { chat, .. }
-        | Event::BlockStarted { chat, .. }
-        | Event::BlockOutput { chat, .. }
-        | Event::Installing { chat, .. }
-        | Event::Installed { chat, .. }
-        | Event::BlockFinished { chat, .. }
-        | Event::ToolStarted { chat, .. }
-        | Event::ToolFinished { chat, .. }
-        | Event::Notice { chat, .. }
-        | Event::ChatStopped { chat, .. } => chat,
-    }
-}
-
 #[cfg(test)]
-#[path = "transcript_tests.rs"]
 mod tests;

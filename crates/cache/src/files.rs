@@ -6,8 +6,8 @@ use std::{fs, io, path::Path};
 /// relative to `directory`, written with `/`, and the path itself.
 ///
 /// # Errors
-/// Errors of `visit` and of reading; an error for anything that is neither a file nor a directory (a
-/// link, a device), and for a name that is not UTF-8. A wheel contains none of these.
+/// Errors of `visit` and of reading; an error for anything that is neither a file nor a directory
+/// (a link, a device), and for a name that is not UTF-8. A wheel contains none of these.
 pub fn visit_files(
     directory: &Path,
     visit: &mut dyn FnMut(&str, &Path) -> io::Result<()>,

@@ -1,7 +1,7 @@
 //! An object's index: the hash of every file, and its stamp, which shows that it is unchanged.
 //!
-//! Hashing an object means reading hundreds of megabytes. So a file is hashed when the object is made
-//! and, later, only when its stamp has changed or the caller asks for it ([`Rehash::All`]).
+//! Hashing an object means reading hundreds of megabytes. So a file is hashed when the object is
+//! made and, later, only when its stamp has changed or the caller asks for it ([`Rehash::All`]).
 
 use std::{
     fs::{self, File},
@@ -43,8 +43,8 @@ pub struct IndexedFile {
 pub enum Sharing {
     /// Only this program and its user.
     Private,
-    /// Programs in sandboxes, too: all may read the files, none may write them, and links are made to
-    /// them.
+    /// Programs in sandboxes, too: all may read the files, none may write them, and links are made
+    /// to them.
     Shared,
 }
 
@@ -122,8 +122,8 @@ impl Index {
     }
 }
 
-/// Sets the permissions of all files in a finished directory, writes its index, and flushes all of it
-/// to disk.
+/// Sets the permissions of all files in a finished directory, writes its index, and flushes all of
+/// it to disk.
 pub fn seal(directory: &Path, sharing: Sharing) -> io::Result<()> {
     let mut indexed = Vec::new();
     let mut directories = vec![directory.to_owned()];

@@ -18,9 +18,10 @@ impl Objects {
     /// Directories are created as needed; a file that exists already stays. If `into` is on another
     /// file system than the cache, the files are copied.
     ///
-    /// All may read the files and none may write them. But their owner can change that, and the cache
-    /// would change with them: a program that runs as the user must see them on a read-only mount or
-    /// under a Landlock rule. When the object is removed from the cache, its links keep the files.
+    /// All may read the files and none may write them. But their owner can change that, and the
+    /// cache would change with them: a program that runs as the user must see them on a read-only
+    /// mount or under a Landlock rule. When the object is removed from the cache, its links keep
+    /// the files.
     ///
     /// # Errors
     /// [`Error::Storage`](cellblock_exec::Error::Storage) when the object does not exist or `into`

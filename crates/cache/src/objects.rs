@@ -1,9 +1,9 @@
 //! The cache directory: immutable objects, each a directory named by what it was made from.
 //!
-//! An object is made in a temporary directory and put in its place by one rename, so a reader sees all
-//! of it or nothing, and an interrupted build leaves nothing. A lock file for each object keeps two
-//! processes from doing the same work. An [index](crate::index) with the hash of every file shows
-//! damage. Only the user can write to the cache (0700).
+//! An object is made in a temporary directory and put in its place by one rename, so a reader sees
+//! all of it or nothing, and an interrupted build leaves nothing. A lock file for each object keeps
+//! two processes from doing the same work. An [index](crate::index) with the hash of every file
+//! shows damage. Only the user can write to the cache (0700).
 
 #[cfg(test)]
 mod tests;
@@ -245,8 +245,8 @@ impl Objects {
             .map_err(|source| storage_error("write in", &path, source))
     }
 
-    /// Writes a value as JSON to the file `path` on the cache's file system. Its directory is created
-    /// if needed. Readers see the old file or all of the new one.
+    /// Writes a value as JSON to the file `path` on the cache's file system. Its directory is
+    /// created if needed. Readers see the old file or all of the new one.
     ///
     /// # Errors
     /// [`Error::Storage`] when it cannot be written.

@@ -14,8 +14,8 @@ pub struct Stamp {
     pub inode: u64,
     /// The modification time: seconds and nanoseconds since the epoch.
     pub modified: (i64, i64),
-    /// The change time, likewise, which programs cannot set back. `None` for a file that is linked to
-    /// from elsewhere: each new link changes it.
+    /// The change time, likewise, which programs cannot set back. `None` for a file that is linked
+    /// to from elsewhere: each new link changes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changed: Option<(i64, i64)>,
 }

@@ -45,8 +45,8 @@ impl TemporaryDirectory {
     }
 }
 
-/// Removes the directories in `parent` that killed processes left. What cannot be removed now is left
-/// to the next sweep.
+/// Removes the directories in `parent` that killed processes left. What cannot be removed now is
+/// left to the next sweep.
 pub fn sweep(parent: &Path) {
     let (Ok(all), Ok(entries)) = (File::open(parent), fs::read_dir(parent)) else { return };
     let mut entries = entries.flatten().peekable();

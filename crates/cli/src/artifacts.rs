@@ -8,11 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cellblock_exec::{
-    Artifact, RefusedFile,
-    filename::obeyed_by,
-    run::{BlockReport, Failure},
-};
+use cellblock_answer::run::{BlockReport, Failure};
+use cellblock_exec::{Artifact, RefusedFile, workspace::obeyed_by};
 use parking_lot::Mutex;
 
 use crate::render::{

@@ -87,7 +87,8 @@ fn help(meaning: fn(&ExitStatus) -> &'static str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cellblock_exec::{Limit, Outcome, run::exit_code};
+    use cellblock_answer::run::exit_code;
+    use cellblock_exec::{Limit, Outcome};
 
     use super::*;
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use cellblock_exec::{CodeBlock, code_blocks};
+use cellblock_answer::{CodeBlock, code_blocks};
 
 use crate::failure::usage;
 

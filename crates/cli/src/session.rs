@@ -1,7 +1,8 @@
 //! A session from the options of the command line, for `run`, `exec` and `chat`.
 
 use anyhow::Result;
-use cellblock_exec::{Limits, Network, SessionSpec, packages::InstallPolicy};
+use cellblock_answer::packages::InstallPolicy;
+use cellblock_exec::{Limits, Network, SessionSpec};
 
 use crate::{
     args::session::SessionArgs,

@@ -3,7 +3,7 @@
 use std::{fs::File, io::Read as _, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use cellblock_exec::{InputFile, Limits, filename::workspace_path};
+use cellblock_exec::{InputFile, Limits, workspace::workspace_path};
 use walkdir::{DirEntry, WalkDir};
 
 use crate::{failure::usage, render::text::format_bytes};

@@ -8,77 +8,76 @@ use cellblock_exec::{Error, InstallReport, Limit, Requirement, Result};
 use tokio::sync::watch;
 
 use crate::{
-    container::{Container, State, last_words, ran_out_of_memory},
+    container::Container,
     engine::Engine,
-    flags,
-    image::Image,
-    packages,
-    stream::{Complaints, stream},
+    flags::{self, CellSpec},
+    keeper::{ContainerState, end_reason, ran_out_of_memory},
+    packages::{InstalledPackages, copy_layer, layer},
+    session_image::SessionImage,
+    stream::{StderrTail, stream},
 };
 
 /// A cell in a container. The container ends with it.
 #[derive(Debug)]
-pub(crate) struct DockerCell {
+pub struct DockerCell {
     engine: Arc<Engine>,
-    image: Arc<Image>,
+    image: Arc<SessionImage>,
     container: Container,
-    complaints: Complaints,
+    stderr: StderrTail,
     source_builds: bool,
-    installed: packages::Present,
-    /// Whether it has ended because its memory had run out.
+    installed: InstalledPackages,
+    /// True if it has ended because its memory was exhausted.
     out_of_memory: bool,
 }
 
 impl DockerCell {
-    /// Makes a container and waits until the driver is up in it.
-    pub(crate) async fn start(
+    /// Creates a container, and waits until the driver is up in it.
+    pub async fn start(
         engine: Arc<Engine>,
-        image: Arc<Image>,
-        cell: &flags::Cell<'_>,
+        image: Arc<SessionImage>,
+        spec: &CellSpec<'_>,
     ) -> Result<(Self, Driver)> {
-        let body = flags::cell(cell, &engine.owner.label());
+        let body = flags::cell(spec, &engine.owner.label());
         let (container, attached) = Container::start(&engine, body, None).await?;
-        let complaints = Complaints::default();
-        let stream = stream(attached, complaints.clone());
-        let source_builds = cell.options.source_builds;
-        let installed = packages::Present::default();
+        let stderr = StderrTail::default();
+        let stream = stream(attached, stderr.clone());
         let program = image.program.clone();
         let cell = Self {
             engine,
             image,
             container,
-            complaints,
-            source_builds,
-            installed,
+            stderr,
+            source_builds: spec.options.source_builds,
+            installed: InstalledPackages::default(),
             out_of_memory: false,
         };
         match Driver::start(stream, &program).await {
             Ok(driver) => Ok((cell, driver)),
             Err(error) => {
-                // The engine and the driver's last words tell more than that a stream has ended.
-                let words = cell.tell().await;
+                // The engine and the driver's standard error say more than the end of a stream.
+                let reason = cell.end_reason().await;
                 Err(Error::Start {
                     what: "a container".to_owned(),
-                    source: format!("{words} ({error})").into(),
+                    source: format!("{reason} ({error})").into(),
                 })
             }
         }
     }
 
-    /// Why it has ended, once its stream has.
-    async fn tell(&self) -> String {
-        let words = last_words(self.container.watch()).await;
-        let complaints = self.complaints.text();
-        if complaints.is_empty() { words } else { format!("{words}: {complaints}") }
+    /// Returns the reason why it has ended, once its stream has.
+    async fn end_reason(&self) -> String {
+        let reason = end_reason(self.container.watch()).await;
+        let stderr = self.stderr.text();
+        if stderr.is_empty() { reason } else { format!("{reason}: {stderr}") }
     }
 
-    /// Whether its container still runs, as far as is known.
-    pub(crate) fn is_alive(&self) -> bool {
+    /// Returns true if its container is not known to have ended.
+    pub fn is_alive(&self) -> bool {
         self.container.watch().borrow().end.is_none()
     }
 
-    /// Becomes ready when its container has ended.
-    pub(crate) fn ended(&self) -> watch::Receiver<State> {
+    /// Returns a receiver of its container's state.
+    pub fn watch(&self) -> watch::Receiver<ContainerState> {
         self.container.watch()
     }
 }
@@ -94,7 +93,7 @@ impl Cell for DockerCell {
     }
 
     async fn restart(&mut self) -> Result<DriverStream> {
-        let mut source = self.tell().await;
+        let mut source = self.end_reason().await;
         self.out_of_memory =
             self.out_of_memory || ran_out_of_memory(&self.engine.docker, &self.container.id).await;
         if self.out_of_memory {
@@ -108,15 +107,15 @@ impl Cell for DockerCell {
 
     async fn install(&mut self, packages: &[Requirement]) -> Result<CellInstall> {
         let wanted = self.installed.with(packages);
-        let layer = packages::layer(&self.engine, &self.image, &wanted, self.source_builds).await?;
-        let report = InstallReport { installed: self.installed.news(&layer) };
+        let layer = layer(&self.engine, &self.image, &wanted, self.source_builds).await?;
+        let report = InstallReport { installed: self.installed.new_in(&layer) };
         if report.installed.is_empty() {
             self.installed.requirements = wanted.requirements;
             return Ok(CellInstall { report, directory: None });
         }
-        packages::bring(&self.engine, &layer, &self.container.id).await?;
+        copy_layer(&self.engine, &layer, &self.container.id).await?;
         self.installed =
-            packages::Present { requirements: wanted.requirements, packages: layer.packages };
+            InstalledPackages { requirements: wanted.requirements, packages: layer.packages };
         Ok(CellInstall { report, directory: Some(layer.directory) })
     }
 

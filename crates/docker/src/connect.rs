@@ -1,7 +1,8 @@
-//! Which engine to talk to: the one that the `docker` command would.
+//! The choice of an engine, as the `docker` command makes it.
 //!
-//! `DOCKER_HOST` comes first, then the context (`DOCKER_CONTEXT`, or the current one of `config.json`), then the sockets
-//! that engines make: the system's Docker, a rootless Docker, Docker Desktop, Podman.
+//! `DOCKER_HOST` comes first, then the context (`DOCKER_CONTEXT`, or the current one of
+//! `config.json`), then the sockets that engines make: the system's Docker, a rootless Docker,
+//! Docker Desktop, Podman.
 
 use std::{
     fmt,
@@ -10,20 +11,23 @@ use std::{
 
 use cellblock_exec::{Error, Result};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
-/// What decides which engine is meant: the part of the environment that the `docker` command looks at.
+use crate::names::hash;
+
+/// The part of the environment that the choice of an engine depends on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Surroundings {
+pub struct DockerEnvironment {
     /// `DOCKER_HOST`.
     pub host: Option<String>,
     /// `DOCKER_CONTEXT`.
     pub context: Option<String>,
-    /// `DOCKER_CONFIG`: the directory of `config.json` and `contexts`; by default `.docker` in the home directory.
+    /// `DOCKER_CONFIG`: the directory of `config.json` and `contexts`; by default `.docker` in the
+    /// home directory.
     pub config: Option<PathBuf>,
-    /// Whether `DOCKER_TLS_VERIFY` is set: `DOCKER_HOST` is then reached through TLS.
+    /// True if `DOCKER_TLS_VERIFY` is set: then `DOCKER_HOST` is reached through TLS.
     pub tls: bool,
-    /// `DOCKER_CERT_PATH`: the directory of `ca.pem`, `cert.pem` and `key.pem`; by default the one of `config.json`.
+    /// `DOCKER_CERT_PATH`: the directory of `ca.pem`, `cert.pem` and `key.pem`; by default the one
+    /// of `config.json`.
     pub certificates: Option<PathBuf>,
     /// The home directory.
     pub home: Option<PathBuf>,
@@ -31,10 +35,10 @@ pub struct Surroundings {
     pub runtime: Option<PathBuf>,
 }
 
-impl Surroundings {
-    /// Those of this process.
-    pub fn here() -> Self {
-        // The docker command takes an empty variable for one that is not set.
+impl DockerEnvironment {
+    /// Returns the environment of this process.
+    pub fn of_process() -> Self {
+        // The docker command treats an empty variable like a missing one.
         let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
         let directory = |name| variable(name).map(PathBuf::from);
         Self {
@@ -53,14 +57,14 @@ impl Surroundings {
     }
 }
 
-/// How an engine is reached.
+/// The address of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
-    /// Through a Unix socket.
+    /// A Unix socket.
     Socket(PathBuf),
-    /// Through TCP, without encryption: `host:port`.
+    /// TCP without encryption: `host:port`.
     Tcp(String),
-    /// Through TLS.
+    /// TLS.
     Tls {
         /// `host:port`.
         address: String,
@@ -79,44 +83,44 @@ impl fmt::Display for Address {
     }
 }
 
-/// An engine that may be meant.
+/// An endpoint of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// How it is reached.
+    /// Its address.
     pub address: Address,
-    /// What named it, such as `DOCKER_HOST`; for messages.
+    /// The source of the address, such as `DOCKER_HOST`, for messages.
     pub origin: String,
 }
 
-/// The engines that may be meant, in the order in which they are tried. When somebody named one it is the only one;
-/// otherwise these are the usual sockets, whether they exist or not.
+/// Returns the endpoints to try, in order. If the environment names one, it is the only one;
+/// otherwise these are the default sockets, whether they exist or not.
 ///
 /// # Errors
-/// [`Error::Unsupported`] for a way to reach an engine that we do not have; [`Error::Invalid`] for a host or a context that
-/// makes no sense; [`Error::Storage`] for a configuration that cannot be read.
-pub fn endpoints(surroundings: &Surroundings) -> Result<Vec<Endpoint>> {
-    if let Some(host) = &surroundings.host {
+/// [`Error::Unsupported`] for a scheme that is not supported; [`Error::Invalid`] for an invalid
+/// host or context; [`Error::Storage`] for a configuration that cannot be read.
+pub fn endpoints(environment: &DockerEnvironment) -> Result<Vec<Endpoint>> {
+    if let Some(host) = &environment.host {
         let certificates =
-            || surroundings.certificates.clone().or_else(|| surroundings.config_directory());
-        let tls = if surroundings.tls { certificates() } else { None };
+            || environment.certificates.clone().or_else(|| environment.config_directory());
+        let tls = if environment.tls { certificates() } else { None };
         let address = address(host, tls)?;
         return Ok(vec![Endpoint { address, origin: "DOCKER_HOST".to_owned() }]);
     }
-    match context_name(surroundings)? {
-        Some(name) => context(surroundings, &name).map(|endpoint| vec![endpoint]),
-        None => Ok(usual_sockets(surroundings)),
+    match context_name(environment)? {
+        Some(name) => context(environment, &name).map(|endpoint| vec![endpoint]),
+        None => Ok(default_sockets(environment)),
     }
 }
 
-fn usual_sockets(surroundings: &Surroundings) -> Vec<Endpoint> {
+fn default_sockets(environment: &DockerEnvironment) -> Vec<Endpoint> {
     let mut sockets = vec![(PathBuf::from("/var/run/docker.sock"), "Docker")];
-    if let Some(runtime) = &surroundings.runtime {
+    if let Some(runtime) = &environment.runtime {
         sockets.push((runtime.join("docker.sock"), "rootless Docker"));
     }
-    if let Some(home) = &surroundings.home {
+    if let Some(home) = &environment.home {
         sockets.push((home.join(".docker/run/docker.sock"), "Docker Desktop"));
     }
-    if let Some(runtime) = &surroundings.runtime {
+    if let Some(runtime) = &environment.runtime {
         sockets.push((runtime.join("podman/podman.sock"), "rootless Podman"));
     }
     sockets.push((PathBuf::from("/run/podman/podman.sock"), "Podman"));
@@ -127,7 +131,7 @@ fn usual_sockets(surroundings: &Surroundings) -> Vec<Endpoint> {
     sockets.into_iter().map(endpoint).collect()
 }
 
-/// Understands a host as `DOCKER_HOST` has it; `tls` is the directory of the certificates.
+/// Parses a host as in `DOCKER_HOST`. `tls` is the directory of the certificates.
 fn address(host: &str, tls: Option<PathBuf>) -> Result<Address> {
     let (scheme, rest) = host.split_once("://").unwrap_or(("tcp", host));
     let network = |tls: Option<PathBuf>| {
@@ -135,12 +139,12 @@ fn address(host: &str, tls: Option<PathBuf>) -> Result<Address> {
         if address.is_empty() {
             return Err(Error::Invalid {
                 what: "DOCKER_HOST",
-                why: format!("{host:?} names no host"),
+                why: format!("`{host}` names no host"),
             });
         }
         let has_port =
             address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-        // The ports that the docker command takes.
+        // The default ports of the docker command.
         let port = if tls.is_some() { 2376 } else { 2375 };
         let address = if has_port { address.to_owned() } else { format!("{address}:{port}") };
         Ok(match tls {
@@ -151,8 +155,7 @@ fn address(host: &str, tls: Option<PathBuf>) -> Result<Address> {
     match scheme {
         "unix" if rest.starts_with('/') => Ok(Address::Socket(PathBuf::from(rest))),
         "unix" => {
-            let why =
-                format!("{host:?} names no absolute path; write it as unix:///run/docker.sock");
+            let why = format!("`{host}` has no absolute path; write it as unix:///run/docker.sock");
             Err(Error::Invalid { what: "DOCKER_HOST", why })
         }
         "tcp" | "http" => network(tls),
@@ -160,17 +163,18 @@ fn address(host: &str, tls: Option<PathBuf>) -> Result<Address> {
             Some(certificates) => network(Some(certificates)),
             None => {
                 let why = format!(
-                    "{host:?} needs certificates; set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
+                    "`{host}` needs certificates; set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
                 );
                 Err(Error::Invalid { what: "DOCKER_HOST", why })
             }
         },
         "ssh" => Err(Error::Unsupported(format!(
-            "{host}: an engine is not reached through ssh; forward its socket with \
-             `ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST` and set DOCKER_HOST=unix:///tmp/docker.sock"
+            "`{host}`: ssh is not supported; forward the engine's socket with \
+             `ssh -nNT -L /tmp/docker.sock:/var/run/docker.sock HOST` and set \
+             DOCKER_HOST=unix:///tmp/docker.sock"
         ))),
         _ => Err(Error::Unsupported(format!(
-            "{host}: engines are reached through unix:// and tcp:// only; set DOCKER_HOST to one of them"
+            "`{host}`: unix:// and tcp:// only are supported; set DOCKER_HOST to one of them"
         ))),
     }
 }
@@ -182,25 +186,25 @@ struct ConfigFile {
     current_context: Option<String>,
 }
 
-/// The context in use; `None` is the default one, which is no context at all.
-fn context_name(surroundings: &Surroundings) -> Result<Option<String>> {
-    let mut name = surroundings.context.clone();
-    if let (None, Some(directory)) = (&name, surroundings.config_directory()) {
+/// Returns the context in use; `None` for the default one, which is no context at all.
+fn context_name(environment: &DockerEnvironment) -> Result<Option<String>> {
+    let mut name = environment.context.clone();
+    if let (None, Some(directory)) = (&name, environment.config_directory()) {
         name = read::<ConfigFile>(&directory.join("config.json"))?
             .and_then(|config| config.current_context);
     }
     Ok(name.filter(|name| !name.is_empty() && name != "default"))
 }
 
-/// What a context's `meta.json` says.
+/// The content of a context's `meta.json`.
 #[derive(Deserialize)]
-struct Meta {
+struct ContextMeta {
     #[serde(rename = "Endpoints", default)]
-    endpoints: Endpoints,
+    endpoints: ContextEndpoints,
 }
 
 #[derive(Deserialize, Default)]
-struct Endpoints {
+struct ContextEndpoints {
     docker: Option<DockerEndpoint>,
 }
 
@@ -210,24 +214,25 @@ struct DockerEndpoint {
     host: Option<String>,
 }
 
-fn context(surroundings: &Surroundings, name: &str) -> Result<Endpoint> {
+/// Reads a context.
+fn context(environment: &DockerEnvironment, name: &str) -> Result<Endpoint> {
     let invalid = |why: String| Error::Invalid { what: "Docker context", why };
-    let unknown = || {
-        invalid(format!("there is no context {name}; `docker context ls` shows those there are"))
-    };
-    let directory = surroundings.config_directory().ok_or_else(unknown)?.join("contexts");
+    let unknown =
+        || invalid(format!("there is no context `{name}`; `docker context ls` lists all contexts"));
+    let directory = environment.config_directory().ok_or_else(unknown)?.join("contexts");
     // The docker command names a context's directory by a hash, so that any name will do.
-    let hash = hex(&Sha256::digest(name.as_bytes()));
-    let meta: Meta =
+    let hash = hash(name);
+    let meta: ContextMeta =
         read(&directory.join("meta").join(&hash).join("meta.json"))?.ok_or_else(unknown)?;
     let host = meta.endpoints.docker.and_then(|endpoint| endpoint.host);
-    let host = host.ok_or_else(|| invalid(format!("the context {name} has no Docker endpoint")))?;
+    let host =
+        host.ok_or_else(|| invalid(format!("the context `{name}` has no Docker endpoint")))?;
     let certificates = directory.join("tls").join(&hash).join("docker");
     let tls = certificates.is_dir().then_some(certificates);
     Ok(Endpoint { address: address(&host, tls)?, origin: format!("the context {name}") })
 }
 
-/// Reads a JSON file; `None` if it does not exist.
+/// Reads a JSON file. Returns `None` if it does not exist.
 fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
     let storage =
         |doing, source| Error::Storage { doing, path: path.display().to_string(), source };
@@ -237,9 +242,4 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
         Err(error) => return Err(storage("read", error.into())),
     };
     serde_json::from_slice(&text).map(Some).map_err(|error| storage("understand", error.into()))
-}
-
-/// Bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

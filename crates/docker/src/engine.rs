@@ -1,25 +1,30 @@
-//! A connection to an engine, and what its failures mean.
+//! A connection to a Docker engine.
 
 use std::{io, time::Duration};
 
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as ApiError, models::SystemInfo};
-use cellblock_exec::{Error, Result};
+use cellblock_exec::{BoxFuture, Error, Result, with_causes};
 
 use crate::{
-    connect::{Address, Endpoint, Surroundings, endpoints},
+    connect::{Address, DockerEnvironment, Endpoint, endpoints},
+    failure::io_error,
     owner::Owner,
 };
 
-/// How long an ordinary request may take, in seconds: an engine on a slow disk needs its time to make a container.
+/// The maximum time of an ordinary request, in seconds. An engine on a slow disk needs that to make
+/// a container.
 const TIMEOUT: u64 = 120;
+/// The maximum time of a request that waits for an event: a year. An unlimited duration would
+/// overflow the clock.
+const PATIENCE: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// An engine.
+/// A Docker engine.
 #[derive(Debug, Clone)]
 pub struct Engine {
     pub(crate) docker: Docker,
     pub(crate) endpoint: Endpoint,
     pub(crate) info: SystemInfo,
-    /// Whom what we make there belongs to.
+    /// The owner of everything that this process makes there.
     pub(crate) owner: Owner,
 }
 
@@ -27,54 +32,55 @@ impl Engine {
     /// Connects as the `docker` command does.
     ///
     /// # Errors
-    /// As [`endpoints`]; [`Error::Start`] when no engine answers, or it may not be used: the message
-    /// says what to do; [`Error::Unsupported`] for Podman.
-    pub async fn connect() -> Result<Self> {
-        Self::connect_in(&Surroundings::here()).await
+    /// As [`endpoints`]; [`Error::Start`] when no engine answers or it denies access, with advice
+    /// in the message; [`Error::Unsupported`] for Podman.
+    pub fn connect() -> BoxFuture<'static, Result<Self>> {
+        Box::pin(async { Self::connect_in(&DockerEnvironment::of_process()).await })
     }
 
-    /// Connects as the `docker` command would with these surroundings.
+    /// Connects as the `docker` command does in this environment.
     ///
     /// # Errors
     /// As [`Engine::connect`].
-    pub async fn connect_in(surroundings: &Surroundings) -> Result<Self> {
-        let candidates = endpoints(surroundings)?;
-        let mut refusal = None;
-        for endpoint in &candidates {
-            match Self::reach(endpoint).await {
-                Ok(engine) => return Ok(engine),
-                // A socket that is there but cannot be used tells more than one that is not there.
-                Err(error) if error.1 || candidates.len() == 1 => {
-                    refusal.get_or_insert(error.0);
+    pub fn connect_in(environment: &DockerEnvironment) -> BoxFuture<'_, Result<Self>> {
+        Box::pin(async move {
+            let candidates = endpoints(environment)?;
+            let mut first_refusal = None;
+            for endpoint in &candidates {
+                match Self::reach(endpoint).await {
+                    Ok(engine) => return Ok(engine),
+                    // A socket that exists but cannot be used tells more than a missing one.
+                    Err(unreached) if unreached.exists || candidates.len() == 1 => {
+                        first_refusal.get_or_insert(unreached.error);
+                    }
+                    Err(_) => {}
                 }
-                Err(_) => {}
             }
-        }
-        Err(refusal.unwrap_or_else(|| {
-            let sockets: Vec<String> =
-                candidates.iter().map(|endpoint| endpoint.address.to_string()).collect();
-            unreachable(
-                "no Docker engine is running",
-                format!(
+            Err(first_refusal.unwrap_or_else(|| {
+                let sockets: Vec<String> =
+                    candidates.iter().map(|endpoint| endpoint.address.to_string()).collect();
+                let why = format!(
                     "none of {} exists; install and start Docker, or set DOCKER_HOST",
                     sockets.join(", ")
-                ),
-            )
-        }))
+                );
+                unreachable("no Docker engine is running", why)
+            }))
+        })
     }
 
-    /// Connects to one engine. The error comes with whether there is something at its address.
-    async fn reach(endpoint: &Endpoint) -> Result<Self, (Error, bool)> {
+    /// Connects to the engine at an endpoint.
+    async fn reach(endpoint: &Endpoint) -> Result<Self, Unreached> {
         if let Address::Socket(path) = &endpoint.address {
-            // Looked at first: the client's own error does not tell a missing socket from one out of reach.
-            std::fs::metadata(path).map_err(|error| {
-                let exists = error.kind() != io::ErrorKind::NotFound;
-                (refused(endpoint, &error), exists)
+            // The client's own error does not distinguish a missing socket from a denied one.
+            std::fs::metadata(path).map_err(|error| Unreached {
+                exists: error.kind() != io::ErrorKind::NotFound,
+                error: refused(endpoint, &error),
             })?;
         }
-        let failed = |error: ApiError| (not_reached(endpoint, error), true);
+        let failed =
+            |error: ApiError| Unreached { exists: true, error: not_reached(endpoint, error) };
         let docker = client(endpoint)
-            .map_err(|error| (error, true))?
+            .map_err(|error| Unreached { exists: true, error })?
             .negotiate_version()
             .await
             .map_err(failed)?;
@@ -83,32 +89,27 @@ impl Engine {
         let mut components = version.components.iter().flatten();
         if components.any(|component| component.name.contains("Podman")) {
             // Tried with 4.3.1.
-            return Err((
-                Error::Unsupported(format!(
-                    "the engine at {} is Podman, whose interface takes neither a limit on the \
-                     number of files nor a filter of system calls with a container; use a Docker \
-                     engine",
-                    endpoint.address
-                )),
-                true,
+            let error = Error::Unsupported(format!(
+                "the engine at {} is Podman, whose API supports neither a limit on the number of \
+                 files nor a system call filter for a container; use a Docker engine",
+                endpoint.address
             ));
+            return Err(Unreached { exists: true, error });
         }
-        let (endpoint, owner) = (endpoint.clone(), Owner::here());
-        Ok(Self { docker, endpoint, info, owner })
+        Ok(Self { docker, endpoint: endpoint.clone(), info, owner: Owner::of_process() })
     }
 
-    /// A client that waits as long as it takes, for requests that answer when something has happened.
+    /// Returns a client for requests that answer only when something has happened.
     pub(crate) fn patient(&self) -> Docker {
-        // A year; a duration without end would overflow the clock.
-        self.docker.clone().with_timeout(Duration::from_secs(365 * 24 * 3600))
+        self.docker.clone().with_timeout(PATIENCE)
     }
 
-    /// Where the engine is.
+    /// Returns the engine's endpoint.
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Whether the engine filters system calls of containers.
+    /// Returns true if the engine filters system calls of containers.
     pub(crate) fn has_seccomp(&self) -> bool {
         let options = self.info.security_options.iter().flatten();
         options
@@ -116,10 +117,17 @@ impl Engine {
             .any(|option| !option.contains("unconfined"))
     }
 
-    /// Whether the engine runs without root.
+    /// Returns true if the engine runs without root.
     pub(crate) fn is_rootless(&self) -> bool {
         self.info.security_options.iter().flatten().any(|option| option.contains("name=rootless"))
     }
+}
+
+/// The failure to connect to one endpoint.
+struct Unreached {
+    error: Error,
+    /// True if something exists at the address.
+    exists: bool,
 }
 
 fn client(endpoint: &Endpoint) -> Result<Docker> {
@@ -142,22 +150,22 @@ fn client(endpoint: &Endpoint) -> Result<Docker> {
         #[cfg(not(feature = "tls"))]
         Address::Tls { address, .. } => {
             return Err(Error::Unsupported(format!(
-                "the engine at {address} wants TLS, and this program is built without it; build it with the feature \
-                 `tls`, or reach the engine through a socket"
+                "the engine at {address} wants TLS, and this program is built without it; build \
+                 it with the feature `tls`, or reach the engine through a socket"
             )));
         }
     };
     made.map_err(|error| not_reached(endpoint, error))
 }
 
-/// The error for an engine that does not answer.
+/// Returns the error for an engine that does not answer.
 fn not_reached(endpoint: &Endpoint, error: ApiError) -> Error {
     if let Some(cause) = io_error(&error) {
         return refused(endpoint, cause);
     }
     let text = match &error {
         ApiError::DockerResponseServerError { message, .. } => message.clone(),
-        other => cellblock_exec::with_causes(other),
+        other => with_causes(other),
     };
     let hint = if text.contains("HTTPS server") {
         "; it wants TLS: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
@@ -170,13 +178,15 @@ fn not_reached(endpoint: &Endpoint, error: ApiError) -> Error {
     )
 }
 
+/// Returns the error for an endpoint that the operating system refuses.
 fn refused(endpoint: &Endpoint, error: &io::Error) -> Error {
     let place = format!("{} ({})", endpoint.address, endpoint.origin);
     match error.kind() {
         io::ErrorKind::PermissionDenied => unreachable(
             "no permission to use the Docker engine",
             format!(
-                "{place} is closed to you; add yourself to the group docker and log in anew, or use a rootless engine"
+                "{place} denies you access; add yourself to the group docker and log in again, or \
+                 use a rootless engine"
             ),
         ),
         io::ErrorKind::NotFound => unreachable(
@@ -193,67 +203,4 @@ fn refused(endpoint: &Endpoint, error: &io::Error) -> Error {
 
 fn unreachable(what: &str, why: String) -> Error {
     Error::Start { what: format!("a container: {what}"), source: why.into() }
-}
-
-/// The error of the operating system behind an error of the client.
-fn io_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a io::Error> {
-    let mut error = Some(error);
-    while let Some(current) = error {
-        // This one shows itself as its cause, and would be skipped.
-        if let Some(ApiError::IOError { err }) = current.downcast_ref::<ApiError>() {
-            return Some(err);
-        }
-        if let Some(found) = current.downcast_ref::<io::Error>() {
-            return Some(found);
-        }
-        error = current.source();
-    }
-    None
-}
-
-/// Whether an engine's error means that the thing is not there.
-pub(crate) fn is_missing(error: &ApiError) -> bool {
-    matches!(error, ApiError::DockerResponseServerError { status_code: 404, .. })
-}
-
-/// Whether an error is one of the connection.
-fn is_transport(error: &ApiError) -> bool {
-    matches!(
-        error,
-        ApiError::HyperLegacyError { .. }
-            | ApiError::HyperResponseError { .. }
-            | ApiError::RequestTimeoutError
-    )
-}
-
-/// What an engine's error means for a person.
-pub(crate) fn reason(error: &ApiError) -> String {
-    let text = match error {
-        ApiError::DockerResponseServerError { message, .. } => message.trim().to_owned(),
-        ApiError::DockerStreamError { error } => error.trim().to_owned(),
-        other => match io_error(other) {
-            Some(cause) => format!("the engine cannot be reached any more: {cause}"),
-            None if is_transport(other) => {
-                format!(
-                    "the engine cannot be reached any more: {}",
-                    cellblock_exec::with_causes(other)
-                )
-            }
-            None => cellblock_exec::with_causes(other),
-        },
-    };
-    if text.contains("no space left on device") {
-        return format!(
-            "the engine's disk is full; make room, as with `docker system prune` ({text})"
-        );
-    }
-    if text.contains("\"python3\": executable file not found") {
-        return format!("the image has no python3, which sessions need ({text})");
-    }
-    text
-}
-
-/// The error when something does not start.
-pub(crate) fn start(what: impl Into<String>, error: &ApiError) -> Error {
-    Error::Start { what: what.into(), source: reason(error).into() }
 }

@@ -1,8 +1,8 @@
-//! How a cell's container is made.
+//! Everything that a container may do.
 //!
-//! Everything is denied unless it is needed or granted: no network, no capability, no way to gain privileges, no writable
-//! file but in three sized tmpfs, no host directory, no environment of the host. The filter of system calls is our own
-//! ([`seccomp`]).
+//! Everything is denied unless it is needed or granted: no network, no capability, no way to gain
+//! privileges, no writable file except in three sized tmpfs, no host directory, no environment of
+//! the host. The system call filter is our own ([`seccomp`]).
 
 use std::collections::HashMap;
 
@@ -14,44 +14,45 @@ use cellblock_driver::{DriverConfig, Relays, command};
 use cellblock_exec::Limits;
 
 use crate::{
+    names::{OWNER_LABEL, VERSION_LABEL},
     options::{Gpus, Options},
-    owner::{OWNER, VERSION},
     seccomp,
 };
 
 /// The user and group of everything in a cell: nobody.
-pub(crate) const USER: u32 = 65534;
-/// Where packages are put.
-pub(crate) const PACKAGES: &str = "/packages";
-/// The most of shared memory, in bytes; what Docker gives by default.
-const SHARED_MEMORY: u64 = 64 * 1024 * 1024;
-/// The descriptors of one process. Enough for any program that is no server, and low enough that children close them fast.
-const DESCRIPTORS: i64 = 4096;
-/// Files that a tmpfs has before programs make any: its root.
+pub const USER: u32 = 65534;
+/// The directory of packages.
+pub const PACKAGES: &str = "/packages";
+/// The maximum shared memory, in bytes: Docker's default.
+const MAX_SHARED_MEMORY: u64 = 64 * 1024 * 1024;
+/// The maximum number of descriptors of one process: enough for any program that is not a server,
+/// and few enough for children to close them quickly.
+const MAX_DESCRIPTORS: i64 = 4096;
+/// The number of files that a tmpfs has before programs create any: its root.
 const OWN_FILES: u64 = 1;
-/// Processes of a cell that are ours: the driver and its worker.
+/// The number of processes of a cell that are ours: the driver and its worker.
 const OWN_PROCESSES: i64 = 2;
 
-/// What a cell's container depends on.
+/// Everything that a cell's container depends on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Cell<'a> {
+pub struct CellSpec<'a> {
     /// The image's id.
-    pub(crate) image: &'a str,
+    pub image: &'a str,
     /// Directories that the image declares as volumes.
-    pub(crate) volumes: &'a [String],
-    pub(crate) limits: &'a Limits,
-    pub(crate) relays: &'a Relays,
-    pub(crate) options: &'a Options,
+    pub volumes: &'a [String],
+    pub limits: &'a Limits,
+    pub relays: &'a Relays,
+    pub options: &'a Options,
 }
 
-/// The labels of everything that belongs to `owner`.
-pub(crate) fn labels(owner: &str) -> HashMap<String, String> {
+/// Returns the labels of everything that belongs to `owner`.
+pub fn labels(owner: &str) -> HashMap<String, String> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    HashMap::from([(VERSION.to_owned(), version), (OWNER.to_owned(), owner.to_owned())])
+    HashMap::from([(VERSION_LABEL.to_owned(), version), (OWNER_LABEL.to_owned(), owner.to_owned())])
 }
 
-/// The request that makes the container of a cell.
-pub(crate) fn cell(cell: &Cell<'_>, owner: &str) -> ContainerCreateBody {
+/// Returns the request that creates the container of a cell.
+pub fn cell(cell: &CellSpec<'_>, owner: &str) -> ContainerCreateBody {
     let config =
         DriverConfig { relays: cell.relays.relays.clone(), ..DriverConfig::new(cell.limits) };
     ContainerCreateBody {
@@ -64,7 +65,7 @@ pub(crate) fn cell(cell: &Cell<'_>, owner: &str) -> ContainerCreateBody {
             tmpfs: Some(writable(&config, cell.limits)),
             mounts: Some(mounts(cell)),
             auto_remove: Some(true),
-            shm_size: Some(signed(cell.limits.disk.min(SHARED_MEMORY))),
+            shm_size: Some(signed(cell.limits.disk.min(MAX_SHARED_MEMORY))),
             memory: bounded(cell.limits.memory),
             // The sum of memory and swap: no swap.
             memory_swap: bounded(cell.limits.memory),
@@ -80,7 +81,7 @@ pub(crate) fn cell(cell: &Cell<'_>, owner: &str) -> ContainerCreateBody {
                     .map(|(name, address)| format!("{name}:{address}"))
                     .collect(),
             ),
-            // The driver listens on the ports of the hosts that it stands for, and is not root.
+            // The driver listens on the ports of granted hosts, and is not root.
             sysctls: (!cell.relays.relays.is_empty()).then(|| {
                 HashMap::from([("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned())])
             }),
@@ -90,12 +91,13 @@ pub(crate) fn cell(cell: &Cell<'_>, owner: &str) -> ContainerCreateBody {
     }
 }
 
-/// A container that runs Python with these arguments as nobody, in the image's own root.
-pub(crate) fn program(image: &str, arguments: Vec<String>, owner: &str) -> ContainerCreateBody {
+/// Returns the request for a container that runs Python with these arguments as nobody, in the
+/// image's own root.
+pub fn program(image: &str, arguments: Vec<String>, owner: &str) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(image.to_owned()),
         user: Some(format!("{USER}:{USER}")),
-        // The image's own entry point, health check and command have no place here.
+        // In place of the image's own entry point, health check and command.
         entrypoint: Some(vec!["python3".to_owned()]),
         cmd: Some(arguments),
         healthcheck: Some(HealthConfig {
@@ -112,8 +114,8 @@ pub(crate) fn program(image: &str, arguments: Vec<String>, owner: &str) -> Conta
     }
 }
 
-/// What holds for every container in which strangers' code runs.
-pub(crate) fn hardened() -> HostConfig {
+/// Returns the restrictions of every container that runs code of others.
+pub fn hardened() -> HostConfig {
     HostConfig {
         network_mode: Some("none".to_owned()),
         readonly_rootfs: Some(true),
@@ -123,22 +125,25 @@ pub(crate) fn hardened() -> HostConfig {
             "no-new-privileges:true".to_owned(),
             format!("seccomp={}", seccomp::profile()),
         ]),
-        // Our driver is process 1, and has to be. The kernel keeps signals from inside a process namespace away from its
-        // first process, so a program's `kill(-1, SIGKILL)` spares the driver; with an init in front of it, the driver
-        // would be an ordinary process and die. It collects orphans itself.
+        // Our driver must be process 1. The kernel does not deliver signals from inside a process
+        // namespace to its first process, so a program's `kill(-1, SIGKILL)` spares the driver;
+        // with an init in front of it, the driver would be an ordinary process and die. It reaps
+        // orphans itself.
         init: Some(false),
         oom_kill_disable: Some(false),
-        // What programs print goes over the stream only; a log on the host's disk would know no limit.
+        // Output of programs goes over the stream only; a log on the host's disk would have no
+        // limit.
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
-        ulimits: Some(vec![limit("nofile", DESCRIPTORS), limit("core", 0)]),
+        ulimits: Some(vec![limit("nofile", MAX_DESCRIPTORS), limit("core", 0)]),
         ipc_mode: Some("private".to_owned()),
         ..HostConfig::default()
     }
 }
 
-/// The directories that programs may write to. Each has the whole quota: the engine cannot make them share one.
+/// Returns the directories that programs may write to. Each has the whole quota: the engine cannot
+/// make them share one.
 fn writable(config: &DriverConfig, limits: &Limits) -> HashMap<String, String> {
-    // 0 means no limit to a tmpfs.
+    // For a tmpfs, 0 means no limit.
     let size = if limits.disk == u64::MAX { 0 } else { limits.disk.max(1) };
     let files = if limits.files == u32::MAX { 0 } else { u64::from(limits.files) + OWN_FILES };
     let options = |mode: &str| {
@@ -152,9 +157,10 @@ fn writable(config: &DriverConfig, limits: &Limits) -> HashMap<String, String> {
     ])
 }
 
-fn mounts(cell: &Cell<'_>) -> Vec<Mount> {
-    // A volume without a name goes with its container, also when this process is not there to remove it. It cannot be
-    // mounted read-only; but it belongs to root, and nobody in the cell is root or can become it.
+fn mounts(cell: &CellSpec<'_>) -> Vec<Mount> {
+    // The engine removes a volume without a name with its container, even if this process has
+    // ended. It cannot be mounted read-only; but it belongs to root, and no process in the cell is
+    // root or can become it.
     let mut mounts = vec![Mount {
         target: Some(PACKAGES.to_owned()),
         typ: Some(MountType::VOLUME),
@@ -164,7 +170,7 @@ fn mounts(cell: &Cell<'_>) -> Vec<Mount> {
         }),
         ..Mount::default()
     }];
-    // The engine would put a writable directory of unlimited size in the place of each volume of the image.
+    // The engine would replace each volume of the image by a writable directory of unlimited size.
     mounts.extend(cell.volumes.iter().map(|path| Mount {
         target: Some(path.clone()),
         typ: Some(MountType::TMPFS),
@@ -203,7 +209,7 @@ fn limit(name: &str, value: i64) -> ResourcesUlimits {
     ResourcesUlimits { name: Some(name.to_owned()), soft: Some(value), hard: Some(value) }
 }
 
-/// A limit for the engine; the greatest value means none.
+/// Returns a limit for the engine. The maximum value means no limit.
 fn bounded(value: u64) -> Option<i64> {
     (value != u64::MAX).then(|| signed(value))
 }
@@ -212,7 +218,7 @@ fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// Processors in the engine's unit, billionths.
+/// Returns a number of processors in the engine's unit, billionths.
 fn nano_cpus(cpus: f64) -> i64 {
     (cpus * 1e9) as i64
 }

@@ -1,16 +1,18 @@
-//! How an executor is set up.
+//! The options of an executor.
 
 use std::path::PathBuf;
 
 use cellblock_exec::{Error, Result};
 
-/// How an executor is set up.
+use crate::names::DEFAULT_IMAGE;
+
+/// The options of an executor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
-    /// The image that sessions start from: a name as the engine knows it, or `docker-python` for the one that
-    /// [`pull`](crate::pull) makes. Default `docker-python`.
+    /// The image that sessions start from: the engine's name of it, or `docker-python` for the one
+    /// that [`pull`](crate::pull) makes. Default `docker-python`.
     pub image: String,
-    /// The engine's runtime, such as `runsc`; `None`, the default, is the engine's own choice.
+    /// The engine's runtime, such as `runsc`; `None`, the default, is the engine's default.
     pub runtime: Option<String>,
     /// Processors that a session may use at once, such as `1.5`; `None`, the default, is all.
     pub cpus: Option<f64>,
@@ -18,17 +20,18 @@ pub struct Options {
     pub gpus: Option<Gpus>,
     /// Directories of the host that sessions see. Default none.
     pub mounts: Vec<HostMount>,
-    /// How many idle containers are kept for the next session of the same kind; 0 keeps none. Default 1.
+    /// The number of idle containers that are kept for the next session of the same kind. Default
+    /// 1.
     pub idle: usize,
-    /// Whether packages without a wheel may be built, which runs code of theirs with network access in a container of its
-    /// own. Default no.
+    /// True if packages without a wheel may be built. That runs their code with network access, in
+    /// a container of its own. Default false.
     pub source_builds: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
-            image: crate::image::DEFAULT.to_owned(),
+            image: DEFAULT_IMAGE.to_owned(),
             runtime: None,
             cpus: None,
             gpus: None,
@@ -42,11 +45,11 @@ impl Default for Options {
 /// Graphics processors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Gpus {
-    /// All there are.
+    /// All of them.
     All,
     /// This many.
     Count(u32),
-    /// Those with these numbers or names.
+    /// The ones with these numbers or names.
     Devices(Vec<String>),
 }
 
@@ -55,14 +58,14 @@ pub enum Gpus {
 pub struct HostMount {
     /// The directory, on the engine's machine.
     pub host: PathBuf,
-    /// Where sessions see it.
+    /// The path at which sessions see it.
     pub cell: String,
-    /// Whether sessions may write to it. What they write there counts against no limit.
+    /// True if sessions may write to it. Files that they write there count against no limit.
     pub writable: bool,
 }
 
 impl Options {
-    /// Refuses what makes no sense.
+    /// Returns an error for invalid options.
     pub(crate) fn check(&self) -> Result<()> {
         let invalid = |what, why: String| Err(Error::Invalid { what, why });
         if let Some(cpus) = self.cpus.filter(|cpus| !(cpus.is_finite() && *cpus >= 0.01)) {
@@ -70,20 +73,22 @@ impl Options {
         }
         for HostMount { host, cell, .. } in &self.mounts {
             if !host.is_absolute() {
-                return invalid("mount", format!("{} is not an absolute path", host.display()));
+                return invalid("mount", format!("`{}` is not an absolute path", host.display()));
             }
             let parts: Vec<&str> = cell.split('/').collect();
             let normal = parts.len() > 1 && parts[0].is_empty();
             if !normal || parts[1..].iter().any(|part| matches!(*part, "" | "." | "..")) {
-                return invalid("mount", format!("{cell:?} is not an absolute path in the cell"));
+                return invalid("mount", format!("`{cell}` is not an absolute path in the cell"));
             }
-            // A directory over one of these would take a limit or a wall away.
+            // A directory over one of these would remove a limit or a wall.
             if matches!(parts[1], "proc" | "sys" | "dev" | "packages")
                 || matches!(cell.as_str(), "/workspace" | "/tmp")
             {
                 return invalid(
                     "mount",
-                    format!("{cell} belongs to the cell itself; choose another place, as in /data"),
+                    format!(
+                        "`{cell}` belongs to the cell itself; choose another path such as /data"
+                    ),
                 );
             }
         }

@@ -1,12 +1,13 @@
-//! An oracle: what holds of every byte that an engine sends for a container's standard streams.
+//! An oracle: the invariants of all bytes that an engine sends for a container's standard streams.
 //!
-//! It panics when an invariant is broken. The tests of this crate call it with bytes that proptest makes, a target in `fuzz/`
-//! with bytes that libFuzzer makes.
+//! It panics when an invariant is broken. The tests of this crate call it with bytes that proptest
+//! makes, a target in `fuzz/` with bytes that libFuzzer makes.
 #![allow(clippy::unwrap_used, reason = "an oracle panics when an invariant is broken")]
 
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::LazyLock;
 
 use bollard::{API_DEFAULT_VERSION, Docker, query_parameters::AttachContainerOptions};
+use parking_lot::Mutex;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -14,20 +15,20 @@ use tokio::{
     runtime::{Builder, Runtime},
 };
 
-use crate::stream::{Complaints, KEPT, stream};
+use crate::stream::{MAX_TAIL_BYTES, StderrTail, stream};
 
 #[cfg(test)]
 mod tests;
 
-/// An engine that sends what it is told, and a client of it.
-struct Engine {
+/// An engine that sends given bytes, and a client of it.
+struct FakeEngine {
     runtime: Runtime,
     listener: UnixListener,
     client: Docker,
     _directory: TempDir,
 }
 
-impl Engine {
+impl FakeEngine {
     fn start() -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let directory = tempfile::tempdir().unwrap();
@@ -50,7 +51,7 @@ impl Engine {
         let upgraded = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
         connection.write_all(upgraded).await.unwrap();
         for piece in bytes.chunks(piece) {
-            // The other side hangs up at what is no frame.
+            // The other side closes the connection at bytes that are not a frame.
             if connection.write_all(piece).await.is_err() {
                 return;
             }
@@ -58,7 +59,7 @@ impl Engine {
         }
     }
 
-    /// The standard output and the end of the standard error of a container, read in pieces.
+    /// Reads the standard output and the end of the standard error of a container in pieces.
     async fn attach(&self, piece: usize) -> (Vec<u8>, String) {
         let options = AttachContainerOptions {
             stream: true,
@@ -68,41 +69,41 @@ impl Engine {
             ..AttachContainerOptions::default()
         };
         let attached = self.client.attach_container("cell", Some(options)).await.unwrap();
-        let complaints = Complaints::default();
-        let mut stream = stream(attached, complaints.clone());
+        let stderr = StderrTail::default();
+        let mut stream = stream(attached, stderr.clone());
         let (mut output, mut buffer) = (Vec::new(), vec![0; piece.min(1 << 16)]);
         loop {
             match stream.reader.read(&mut buffer).await.unwrap() {
-                0 => return (output, complaints.text()),
+                0 => return (output, stderr.text()),
                 count => output.extend_from_slice(&buffer[..count]),
             }
         }
     }
 }
 
-/// What an engine sends on the connection to a container; the first byte says in which pieces.
+/// Checks the bytes of an engine on the connection to a container; the first byte decides the size
+/// of the pieces.
 ///
-/// - Standard output and standard error are those of the whole frames, however the bytes are cut into pieces.
-/// - What is no frame of either ends both: half a frame and bytes without a frame are output of nobody.
-/// - Of the standard error only the end is kept.
+/// - Standard output and standard error are those of the whole frames, however the bytes are cut
+///   into pieces.
+/// - Bytes that are not a frame of either end both: half a frame is nobody's output.
+/// - Only the end of the standard error is kept.
 pub fn attached(bytes: &[u8]) {
-    static ENGINE: OnceLock<Mutex<Engine>> = OnceLock::new();
+    static ENGINE: LazyLock<Mutex<FakeEngine>> = LazyLock::new(|| Mutex::new(FakeEngine::start()));
     let Some((how, bytes)) = bytes.split_first() else { return };
     let piece = [1, 5, 8, 9, 100, 1 << 20][usize::from(how % 6)];
-    // Half a gigabyte that is only announced would be waited for; that is the engine's to do.
     let (stdout, stderr) = frames(bytes);
-    // It tells its connections apart by their order alone.
-    let engine = ENGINE.get_or_init(|| Mutex::new(Engine::start()));
-    let engine = engine.lock().unwrap_or_else(PoisonError::into_inner);
+    // The fake engine distinguishes connections by their order alone.
+    let engine = ENGINE.lock();
     let run = async { tokio::join!(engine.serve(bytes, piece), engine.attach(piece)).1 };
-    let (output, complaints) = engine.runtime.block_on(run);
+    let (output, tail) = engine.runtime.block_on(run);
     assert_eq!(output, stdout);
-    let kept = &stderr[stderr.len().saturating_sub(KEPT)..];
-    assert_eq!(complaints, String::from_utf8_lossy(kept).trim());
+    let kept = &stderr[stderr.len().saturating_sub(MAX_TAIL_BYTES)..];
+    assert_eq!(tail, String::from_utf8_lossy(kept).trim());
 }
 
-/// The standard output and error in frames, in the simplest way: one byte that says which, three that say nothing, four of
-/// length (big-endian), and content.
+/// Reads the standard output and error in frames, in the simplest way: one byte for the stream,
+/// three unused ones, four of length (big-endian), and content.
 fn frames(mut bytes: &[u8]) -> (Vec<u8>, Vec<u8>) {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     while let Some((head, rest)) = bytes.split_first_chunk::<8>() {

@@ -1,43 +1,38 @@
-//! Whom a container belongs to, and whether that process is still alive.
+//! The owner of a container: a process, and whether it is still alive.
 //!
-//! Everything that we make in an engine carries its owner in a label, so that a later process can remove what a crash left
-//! and touches nothing else.
+//! Everything that we make in an engine carries its owner in a label. So a later process can remove
+//! what a crash left, and nothing else.
 
 use std::fs;
 
 use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 
-/// The label that names the owner.
-pub(crate) const OWNER: &str = "cellblock.owner";
-/// The label with our version, which marks a thing as ours.
-pub(crate) const VERSION: &str = "cellblock.version";
-
-/// A process, so named that no other one of any machine has the same name.
+/// A process, identified among all processes of all machines.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Owner {
-    /// The machine's identity; empty where it has none.
+pub struct Owner {
+    /// The machine's identity; empty if it has none.
     machine: String,
-    /// The identity of its start.
+    /// The identity of the machine's boot.
     boot: String,
-    /// The process namespace in which the number counts.
+    /// The process namespace to which the number belongs.
     namespace: String,
     process: i32,
-    /// When the process started, in clock ticks: numbers are used again.
+    /// The time of the process's start, in clock ticks, because numbers are used again.
     started: u64,
 }
 
-/// What is known about an owner.
+/// The knowledge about an owner's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
+pub enum Liveness {
     Alive,
     Dead,
-    /// It runs on another machine, or in a process namespace that cannot be seen from here.
+    /// The owner runs on another machine, or in a process namespace that is invisible from here.
     Unknown,
 }
 
 impl Owner {
-    /// This process.
-    pub(crate) fn here() -> Self {
+    /// Returns this process.
+    pub fn of_process() -> Self {
         let process = Pid::this().as_raw();
         Self {
             machine: text("/etc/machine-id"),
@@ -48,14 +43,14 @@ impl Owner {
         }
     }
 
-    /// As a label has it.
-    pub(crate) fn label(&self) -> String {
+    /// Returns the text of the owner's label.
+    pub fn label(&self) -> String {
         let Self { machine, boot, namespace, process, started } = self;
         format!("{machine}/{boot}/{namespace}/{process}/{started}")
     }
 
-    /// Understands a label.
-    pub(crate) fn parse(label: &str) -> Option<Self> {
+    /// Parses a label.
+    pub fn parse(label: &str) -> Option<Self> {
         let parts: Vec<&str> = label.split('/').collect();
         let [machine, boot, namespace, process, started] = parts.as_slice() else { return None };
         Some(Self {
@@ -67,29 +62,30 @@ impl Owner {
         })
     }
 
-    /// Whether both processes belong to the same start of one machine.
-    pub(crate) fn same_start(&self, other: &Self) -> bool {
+    /// Returns true if both processes belong to the same boot of one machine.
+    pub fn same_boot(&self, other: &Self) -> bool {
         self.boot == other.boot
     }
 
-    /// Whether this owner lives, as seen from `here`.
-    pub(crate) fn fate(&self, here: &Self) -> Fate {
+    /// Returns whether this owner is alive, as seen from the process `here`.
+    pub fn liveness(&self, here: &Self) -> Liveness {
         if self.boot != here.boot {
-            // Two machines made from one disk image may share an identity, but hardly an engine as well.
+            // Two machines made from one disk image may share an identity, but hardly an engine,
+            // too.
             let same_machine = !self.machine.is_empty() && self.machine == here.machine;
-            return if same_machine { Fate::Dead } else { Fate::Unknown };
+            return if same_machine { Liveness::Dead } else { Liveness::Unknown };
         }
         if self.namespace != here.namespace {
-            return Fate::Unknown;
+            return Liveness::Unknown;
         }
-        // A process of another user can be hidden in /proc, but not from this.
+        // /proc may hide a process of another user; this call does not.
         if kill(Pid::from_raw(self.process), None) == Err(Errno::ESRCH) {
-            return Fate::Dead;
+            return Liveness::Dead;
         }
         match started(self.process) {
-            Some(('Z' | 'X', _)) => Fate::Dead,
-            Some((_, started)) if started != self.started => Fate::Dead,
-            _ => Fate::Alive,
+            Some(('Z' | 'X', _)) => Liveness::Dead,
+            Some((_, started)) if started != self.started => Liveness::Dead,
+            _ => Liveness::Alive,
         }
     }
 }
@@ -103,10 +99,11 @@ fn namespace() -> String {
     link.to_string_lossy().chars().filter(char::is_ascii_digit).collect()
 }
 
-/// The state of a process, and when it started in clock ticks since the machine did: fields 3 and 22 of its `stat`.
+/// Returns the state of a process, and its start in clock ticks since the machine's boot: fields 3
+/// and 22 of its `stat`.
 fn started(process: i32) -> Option<(char, u64)> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name, in parentheses, can hold anything.
+    // The name, in parentheses, may contain anything.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     let state = fields.next()?.chars().next()?;
     Some((state, fields.nth(18)?.parse().ok()?))
@@ -117,8 +114,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_understood() {
-        let here = Owner::here();
+    fn labels_are_parsed() {
+        let here = Owner::of_process();
         assert!(here.started > 0);
         assert_eq!(Owner::parse(&here.label()), Some(here));
         for bad in ["", "a/b", "a/b/c/d/e", "a/b/c/1/2/3"] {
@@ -128,38 +125,41 @@ mod tests {
 
     #[test]
     fn the_dead_are_told_from_the_living() {
-        let here = Owner::here();
-        assert_eq!(here.fate(&here), Fate::Alive);
+        let here = Owner::of_process();
+        assert_eq!(here.liveness(&here), Liveness::Alive);
         let other = |change: fn(&mut Owner)| {
             let mut owner = here.clone();
             change(&mut owner);
-            owner.fate(&here)
+            owner.liveness(&here)
         };
-        assert_eq!(other(|owner| owner.started += 1), Fate::Dead);
-        assert_eq!(other(|owner| owner.namespace.push('1')), Fate::Unknown);
+        assert_eq!(other(|owner| owner.started += 1), Liveness::Dead);
+        assert_eq!(other(|owner| owner.namespace.push('1')), Liveness::Unknown);
         assert_eq!(
             other(|owner| {
                 owner.boot.push('x');
                 owner.machine = "elsewhere".to_owned();
             }),
-            Fate::Unknown
+            Liveness::Unknown
         );
 
         let mut child = std::process::Command::new("true").spawn().unwrap();
         let process = i32::try_from(child.id()).unwrap();
         let started = started(process).unwrap().1;
         child.wait().unwrap();
-        assert_eq!(Owner { process, started, ..here.clone() }.fate(&here), Fate::Dead);
+        assert_eq!(Owner { process, started, ..here.clone() }.liveness(&here), Liveness::Dead);
     }
 
     #[test]
-    fn what_an_earlier_start_of_the_machine_left_is_dead() {
-        let here = Owner { machine: "this".to_owned(), ..Owner::here() };
-        assert_eq!(Owner { boot: "earlier".to_owned(), ..here.clone() }.fate(&here), Fate::Dead);
+    fn owners_of_an_earlier_boot_are_dead() {
+        let here = Owner { machine: "this".to_owned(), ..Owner::of_process() };
+        assert_eq!(
+            Owner { boot: "earlier".to_owned(), ..here.clone() }.liveness(&here),
+            Liveness::Dead
+        );
         let nameless = Owner { machine: String::new(), ..here };
         assert_eq!(
-            Owner { boot: "earlier".to_owned(), ..nameless.clone() }.fate(&nameless),
-            Fate::Unknown
+            Owner { boot: "earlier".to_owned(), ..nameless.clone() }.liveness(&nameless),
+            Liveness::Unknown
         );
     }
 }

@@ -1,5 +1,8 @@
-//! Installing packages: in a container of their own, which has a network and runs no code of the session, and kept as a
-//! layer on the session's image, so that the next session that asks for the same needs no network.
+//! The installation of packages: in a container of their own, which has a network and runs no code
+//! of the session.
+//!
+//! The result is kept as a layer on the session's image, so that the next session with the same
+//! request needs no network.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -11,80 +14,77 @@ use bollard::{
     },
 };
 use bytes::Bytes;
-use cellblock_exec::{Error, Requirement, Result};
+use cellblock_exec::{Error, Requirement, Result, with_causes};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tokio::sync::Mutex;
 
 use crate::{
-    connect::hex,
     container::Container,
-    engine::{Engine, is_missing, reason},
+    engine::Engine,
+    failure::{is_missing, reason},
     flags::{PACKAGES, hardened, program},
-    image::Image,
     job,
-    owner::OWNER,
-    pip,
+    names::{OWNER_LABEL, PACKAGES_LABEL, PACKAGES_REPOSITORY, hash},
+    pip::{self, PipTask},
+    session_image::SessionImage,
 };
 
-/// Raised when the way packages are stored changes.
+/// The version of the format of layers. A change makes older layers unused.
 const FORMAT: &str = "2";
-/// The repository of the layers.
-pub(crate) const REPOSITORY: &str = "cellblock-packages";
-/// The label with a layer's packages, as a JSON list of `name==version`.
-pub(crate) const LABEL: &str = "cellblock.packages";
-/// The program that runs pip.
-const PROGRAM: &str = include_str!("install.py");
-/// How long an installation may take: a large wheel over a slow line.
+/// The program of an installation.
+const PROGRAM: &str = concat!(include_str!("pip.py"), include_str!("install.py"));
+/// The maximum time of an installation, for a large wheel over a slow line.
 const DEADLINE: Duration = Duration::from_secs(30 * 60);
-/// The memory of an installation, in bytes: a solver with many candidates.
+/// The memory limit of an installation, in bytes, for a solver with many candidates.
 const MEMORY: i64 = 2 * 1024 * 1024 * 1024;
-/// The user of an installation. It is not the one of cells, so that these cannot change what it has made.
+/// The user of an installation. It differs from the user of cells, so that they cannot change the
+/// packages.
 const USER: u32 = 65533;
-/// The processes of an installation: pip alone, or a build.
+/// The maximum number of processes of an installation: pip alone, or a build.
 const PROCESSES: i64 = 256;
 
-/// Two sessions that ask for the same at once make it once.
+/// Held during an installation, so that two sessions with the same request install once.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
-/// What a session has installed.
+/// The packages that a session has installed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Present {
-    /// All that was asked for, sorted.
-    pub(crate) requirements: Vec<Requirement>,
-    /// All that was installed, as `name==version`.
-    pub(crate) packages: Vec<String>,
+pub struct InstalledPackages {
+    /// All requirements so far, sorted.
+    pub requirements: Vec<Requirement>,
+    /// All installed packages, as `name==version`.
+    pub packages: Vec<String>,
 }
 
-/// What a session will have.
+/// The packages that a session is to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    pub(crate) requirements: Vec<Requirement>,
-    /// Packages that the session may have loaded: they keep their version unless another one is asked for by name.
+pub struct WantedPackages {
+    pub requirements: Vec<Requirement>,
+    /// Packages that the session may have loaded: they keep their version unless another one is
+    /// requested by name.
     constraints: Vec<String>,
-    /// What was asked for last, for messages.
-    asked: String,
+    /// The latest request, for messages.
+    request: String,
 }
 
 /// A layer with packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Layer {
-    /// The image that has it.
+pub struct PackageLayer {
+    /// The image that contains it.
     image: String,
     /// Its directory, in the image and in the session's container.
-    pub(crate) directory: String,
-    /// What is in it, as `name==version`.
-    pub(crate) packages: Vec<String>,
-    asked: String,
+    pub directory: String,
+    /// Its packages, as `name==version`.
+    pub packages: Vec<String>,
+    request: String,
 }
 
-impl Present {
-    /// What the session will have with these packages.
-    pub(crate) fn with(&self, packages: &[Requirement]) -> Wanted {
+impl InstalledPackages {
+    /// Returns the packages that the session is to have after a request.
+    pub fn with(&self, packages: &[Requirement]) -> WantedPackages {
         let names: Vec<&str> = packages.iter().map(|package| package.name.as_str()).collect();
         let mut requirements: Vec<Requirement> = packages.to_vec();
-        // A package that is asked for again is meant as it is asked for now.
+        // A new request for a package replaces an earlier one.
         requirements.extend(
             self.requirements.iter().filter(|old| !names.contains(&old.name.as_str())).cloned(),
         );
@@ -98,40 +98,40 @@ impl Present {
             .filter(|package| !names.contains(&name(package).as_str()))
             .cloned()
             .collect();
-        let asked = packages.iter().map(Requirement::to_string).collect::<Vec<_>>().join(" ");
-        Wanted { requirements, constraints, asked }
+        let request = packages.iter().map(Requirement::to_string).collect::<Vec<_>>().join(" ");
+        WantedPackages { requirements, constraints, request }
     }
 
-    /// What a layer has that the session has not.
-    pub(crate) fn news(&self, layer: &Layer) -> Vec<String> {
+    /// Returns the packages of a layer that the session does not have.
+    pub fn new_in(&self, layer: &PackageLayer) -> Vec<String> {
         layer.packages.iter().filter(|package| !self.packages.contains(package)).cloned().collect()
     }
 }
 
-/// What the program is told.
+/// The input of the program.
 #[derive(Serialize)]
-struct Task<'a> {
+struct InstallTask<'a> {
+    #[serde(flatten)]
+    pip: PipTask,
     directory: &'a str,
     requirements: Vec<String>,
     constraints: &'a [String],
     source_builds: bool,
-    environment: HashMap<String, String>,
-    certificates: Option<String>,
 }
 
-/// What the program tells.
+/// The output of the program.
 #[derive(Deserialize)]
-struct Told {
+struct InstallOutput {
     packages: Vec<String>,
 }
 
-/// The layer with what is wanted; it is made if it is not there.
-pub(crate) async fn layer(
+/// Returns the layer with the wanted packages, and makes it if the engine does not have it.
+pub async fn layer(
     engine: &Engine,
-    image: &Image,
-    wanted: &Wanted,
+    image: &SessionImage,
+    wanted: &WantedPackages,
     source_builds: bool,
-) -> Result<Layer> {
+) -> Result<PackageLayer> {
     let requirements: Vec<String> =
         wanted.requirements.iter().map(Requirement::to_string).collect();
     let parts = [
@@ -141,61 +141,65 @@ pub(crate) async fn layer(
         &requirements.join("\n"),
         &wanted.constraints.join("\n"),
     ];
-    let hash = hex(&Sha256::digest(parts.join("\0").as_bytes()))[..32].to_owned();
+    let hash = hash(&parts.join("\0"))[..32].to_owned();
     let directory = format!("{PACKAGES}/{hash}");
-    let name = format!("{REPOSITORY}:{hash}");
-    let failed = |why: String| Error::Install { packages: wanted.asked.clone(), why };
-    let _one = ONE_AT_A_TIME.lock().await;
-    if let Some(packages) = cached(engine, &name).await.map_err(failed)? {
-        return Ok(Layer { image: name, directory, packages, asked: wanted.asked.clone() });
+    let name = format!("{PACKAGES_REPOSITORY}:{hash}");
+    let failed = |why: String| Error::Install { packages: wanted.request.clone(), why };
+    let _guard = ONE_AT_A_TIME.lock().await;
+    if let Some(packages) = find_layer(engine, &name).await.map_err(failed)? {
+        return Ok(PackageLayer {
+            image: name,
+            directory,
+            packages,
+            request: wanted.request.clone(),
+        });
     }
-    let task = Task {
+    let task = InstallTask {
+        pip: PipTask::here(format!("{directory}.work")),
         directory: &directory,
         requirements,
         constraints: &wanted.constraints,
         source_builds,
-        environment: pip::settings(),
-        certificates: pip::certificates(),
     };
-    // Over the standard input and not in the container's environment: an index's password must not end in the layer.
+    // Over the standard input and not in the container's environment: the password of an index must
+    // not get into the layer.
     let input = serde_json::to_vec(&task).map_err(|error| failed(error.to_string()))?;
-    let body = installing(image, engine.owner.label());
-    let finished = job::run(
-        engine,
-        body,
-        Some(place().map_err(|error| failed(error.to_string()))?),
-        input,
-        DEADLINE,
-    )
-    .await
-    .map_err(|error| failed(cellblock_exec::with_causes(&error)))?;
+    let body = install_container(image, engine.owner.label());
+    let files = packages_directory().map_err(|error| failed(error.to_string()))?;
+    let finished = job::run(engine, body, Some(files), input, DEADLINE)
+        .await
+        .map_err(|error| failed(with_causes(&error)))?;
     if finished.code != 0 {
-        return Err(failed(pip::why(&String::from_utf8_lossy(&finished.stderr), finished.code)));
+        return Err(failed(pip::reason(&finished.stderr_text(), finished.code)));
     }
-    let told: Told = serde_json::from_slice(&finished.stdout)
-        .map_err(|error| failed(format!("pip ended in the middle ({error})")))?;
-    commit(engine, &finished.container, &hash, &told.packages).await.map_err(failed)?;
+    let output: InstallOutput = serde_json::from_slice(&finished.stdout)
+        .map_err(|error| failed(format!("pip ended before it was done ({error})")))?;
+    commit(engine, &finished.container, &hash, &output.packages).await.map_err(failed)?;
     finished.container.remove().await?;
-    Ok(Layer { image: name, directory, packages: told.packages, asked: wanted.asked.clone() })
+    Ok(PackageLayer {
+        image: name,
+        directory,
+        packages: output.packages,
+        request: wanted.request.clone(),
+    })
 }
 
-/// The packages of a layer that is there.
-async fn cached(engine: &Engine, name: &str) -> Result<Option<Vec<String>>, String> {
+/// Returns the packages of a layer; `None` if the engine does not have it.
+async fn find_layer(engine: &Engine, name: &str) -> Result<Option<Vec<String>>, String> {
     let found = match engine.docker.inspect_image(name).await {
         Ok(found) => found,
         Err(error) if is_missing(&error) => return Ok(None),
         Err(error) => return Err(reason(&error)),
     };
     let labels = found.config.and_then(|config| config.labels).unwrap_or_default();
-    // One whose label is damaged is made anew.
-    Ok(labels.get(LABEL).and_then(|label| serde_json::from_str(label).ok()))
+    // A layer whose label is damaged is made anew.
+    Ok(labels.get(PACKAGES_LABEL).and_then(|label| serde_json::from_str(label).ok()))
 }
 
-/// The container of an installation. Its root is writable, which is what becomes the layer; but its user can write to the
-/// directory of packages only.
-fn installing(image: &Image, owner: String) -> ContainerCreateBody {
-    let program =
-        program(&image.id, vec!["-I".to_owned(), "-c".to_owned(), PROGRAM.to_owned()], &owner);
+/// Returns the container of an installation. Its root is writable and becomes the layer; but its
+/// user can write to the directory of packages only.
+fn install_container(image: &SessionImage, owner: String) -> ContainerCreateBody {
+    let arguments = ["-I", "-c", PROGRAM].map(str::to_owned).to_vec();
     ContainerCreateBody {
         user: Some(format!("{USER}:{USER}")),
         working_dir: Some("/".to_owned()),
@@ -207,12 +211,12 @@ fn installing(image: &Image, owner: String) -> ContainerCreateBody {
             pids_limit: Some(PROCESSES),
             ..hardened()
         }),
-        ..program
+        ..program(&image.id, arguments, &owner)
     }
 }
 
-/// The directory of packages, as an archive: anybody may write to it.
-fn place() -> std::io::Result<Bytes> {
+/// Returns an archive with the directory of packages, to which anybody may write.
+fn packages_directory() -> std::io::Result<Bytes> {
     let mut header = tar::Header::new_gnu();
     header.set_entry_type(tar::EntryType::Directory);
     header.set_mode(0o1777);
@@ -222,6 +226,7 @@ fn place() -> std::io::Result<Bytes> {
     archive.into_inner().map(Bytes::from)
 }
 
+/// Makes a layer of a container.
 async fn commit(
     engine: &Engine,
     container: &Container,
@@ -230,14 +235,17 @@ async fn commit(
 ) -> Result<(), String> {
     let options = CommitContainerOptions {
         container: Some(container.id.to_string()),
-        repo: Some(REPOSITORY.to_owned()),
+        repo: Some(PACKAGES_REPOSITORY.to_owned()),
         tag: Some(hash.to_owned()),
         pause: false,
         ..CommitContainerOptions::default()
     };
     let label = serde_json::to_string(packages).map_err(|error| error.to_string())?;
     // The owner is the container's, not the layer's.
-    let labels = HashMap::from([(LABEL.to_owned(), label), (OWNER.to_owned(), String::new())]);
+    let labels = HashMap::from([
+        (PACKAGES_LABEL.to_owned(), label),
+        (OWNER_LABEL.to_owned(), String::new()),
+    ]);
     let config = ContainerConfig { labels: Some(labels), ..ContainerConfig::default() };
     engine
         .patient()
@@ -247,9 +255,9 @@ async fn commit(
         .map_err(|error| reason(&error))
 }
 
-/// Brings a layer into a running container. It is streamed from one container to the other.
-pub(crate) async fn bring(engine: &Engine, layer: &Layer, container: &str) -> Result<()> {
-    let failed = |why: String| Error::Install { packages: layer.asked.clone(), why };
+/// Copies a layer into a running container, as a stream from one container to the other.
+pub async fn copy_layer(engine: &Engine, layer: &PackageLayer, container: &str) -> Result<()> {
+    let failed = |why: String| Error::Install { packages: layer.request.clone(), why };
     let body = program(&layer.image, Vec::new(), &engine.owner.label());
     let source = Container::prepare(engine, body).await?;
     let docker = engine.patient();
@@ -260,9 +268,10 @@ pub(crate) async fn bring(engine: &Engine, layer: &Layer, container: &str) -> Re
         path: PACKAGES.to_owned(),
         ..UploadToContainerOptions::default()
     };
-    let put = docker.upload_to_container(container, Some(upload), body_try_stream(archive)).await;
-    put.map_err(|error| {
-        failed(format!("they cannot be brought into the session: {}", reason(&error)))
+    let uploaded =
+        docker.upload_to_container(container, Some(upload), body_try_stream(archive)).await;
+    uploaded.map_err(|error| {
+        failed(format!("they cannot be copied into the session: {}", reason(&error)))
     })
 }
 
@@ -275,18 +284,18 @@ mod tests {
     }
 
     #[test]
-    fn what_a_session_has_stays_as_it_is() {
-        let present = Present {
+    fn installed_packages_keep_their_versions() {
+        let installed = InstalledPackages {
             requirements: vec![requirement("humanize<5"), requirement("tabulate")],
             packages: vec!["humanize==4.9.0".to_owned(), "tabulate==0.9.0".to_owned()],
         };
-        let wanted = present.with(&[requirement("sympy")]);
+        let wanted = installed.with(&[requirement("sympy")]);
         assert_eq!(
             wanted.requirements,
             vec![requirement("humanize<5"), requirement("sympy"), requirement("tabulate")]
         );
-        assert_eq!(wanted.constraints, present.packages);
-        let wanted = present.with(&[requirement("humanize==5")]);
+        assert_eq!(wanted.constraints, installed.packages);
+        let wanted = installed.with(&[requirement("humanize==5")]);
         assert_eq!(wanted.requirements, vec![requirement("humanize==5"), requirement("tabulate")]);
         assert_eq!(wanted.constraints, ["tabulate==0.9.0"]);
     }

@@ -1,35 +1,38 @@
 //! Idle containers, so that opening a session does not pay for a start.
 //!
-//! A container is made for one kind of session: its image, its limits and its grants are part of it. So the pool holds
-//! containers of the kind that was asked for last, with the driver up, and makes the next one when one is taken.
+//! A container is made for one kind of session: its image, its limits and its grants are part of
+//! it. So the pool holds containers of the kind that was requested last, with the driver up, and
+//! makes the next one when one is taken.
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Weak},
     time::Duration,
 };
 
 use cellblock_driver::{Driver, Relays};
 use cellblock_exec::{Limits, Result};
+use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    cell::DockerCell, container::State, engine::Engine, flags, image::Image, options::Options,
+    cell::DockerCell, engine::Engine, flags::CellSpec, keeper::ContainerState, options::Options,
+    session_image::SessionImage,
 };
 
-/// How long the making of the next one waits after one was taken, so that it does not compete with what that one is for.
+/// The pause between taking a container and making the next one, so that the two do not compete.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Everything that the container of a session depends on.
+/// The kind of a session: everything that its container depends on.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Kind {
-    pub(crate) image: Arc<Image>,
+pub struct SessionKind {
+    pub image: Arc<SessionImage>,
     limits: Limits,
     relays: Relays,
 }
 
-impl Kind {
-    pub(crate) fn new(image: Arc<Image>, limits: &Limits, relays: Relays) -> Self {
+impl SessionKind {
+    pub fn new(image: Arc<SessionImage>, limits: &Limits, relays: Relays) -> Self {
         // These two are enforced from outside; a container fits all their values.
         let Limits { wall, output, .. } = Limits::default();
         Self { image, limits: Limits { wall, output, ..limits.clone() }, relays }
@@ -37,50 +40,52 @@ impl Kind {
 }
 
 /// A cell and its driver.
-pub(crate) type Ready = (DockerCell, Driver);
+pub type ReadyCell = (DockerCell, Driver);
 
 /// The idle containers of an executor. They end with it.
 #[derive(Debug)]
-pub(crate) struct Pool {
+pub struct Pool {
     engine: Arc<Engine>,
     options: Arc<Options>,
-    inner: Mutex<Inner>,
+    state: Mutex<PoolState>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct PoolState {
     /// The kind that is kept ready.
-    kind: Option<Kind>,
-    idle: Vec<Ready>,
-    /// How many of this kind are being made in the background.
+    kind: Option<SessionKind>,
+    idle: Vec<ReadyCell>,
+    /// The number of cells of this kind that are being made in the background.
     making: usize,
-    /// Those who wait for one that is being made.
-    waiting: VecDeque<oneshot::Sender<Ready>>,
-    /// The last one could not be made: until somebody succeeds no other is tried in the background.
+    /// The callers that wait for one of them.
+    waiting: VecDeque<oneshot::Sender<ReadyCell>>,
+    /// True if the last one could not be made. Until one succeeds, no other is tried in the
+    /// background.
     failed: bool,
-    /// The executor has ended.
+    /// True if the executor has ended.
     closed: bool,
 }
 
 impl Pool {
-    pub(crate) fn new(engine: Arc<Engine>, options: Arc<Options>) -> Arc<Self> {
-        Arc::new(Self { engine, options, inner: Mutex::default() })
+    pub fn new(engine: Arc<Engine>, options: Arc<Options>) -> Arc<Self> {
+        Arc::new(Self { engine, options, state: Mutex::default() })
     }
 
-    /// A cell of this kind: an idle one, or else a new one. From now on cells of this kind are kept ready.
-    pub(crate) async fn take(self: &Arc<Self>, kind: &Kind) -> Result<Ready> {
+    /// Returns a cell of this kind: an idle one, or else a new one. From now on cells of this kind
+    /// are kept ready.
+    pub async fn take(self: &Arc<Self>, kind: &SessionKind) -> Result<ReadyCell> {
         let waiting = {
-            let mut inner = self.lock();
-            inner.keep(kind);
-            if let Some(ready) = inner.idle.pop() {
-                drop(inner);
+            let mut state = self.state.lock();
+            state.switch_to(kind);
+            if let Some(ready) = state.idle.pop() {
+                drop(state);
                 self.fill(PAUSE);
                 return Ok(ready);
             }
-            // One that is being made is ready sooner than one that begins now.
-            (inner.making > inner.waiting.len()).then(|| {
+            // A cell that is being made is ready sooner than one that begins now.
+            (state.making > state.waiting.len()).then(|| {
                 let (sender, receiver) = oneshot::channel();
-                inner.waiting.push_back(sender);
+                state.waiting.push_back(sender);
                 receiver
             })
         };
@@ -91,70 +96,68 @@ impl Pool {
             return Ok(ready);
         }
         let ready = make(&self.engine, &self.options, kind).await?;
-        self.lock().failed = false;
+        self.state.lock().failed = false;
         self.fill(PAUSE);
         Ok(ready)
     }
 
-    /// From now on cells of this kind are kept ready.
-    pub(crate) fn prepare(self: &Arc<Self>, kind: &Kind) {
-        let mut inner = self.lock();
-        inner.keep(kind);
-        inner.failed = false;
-        drop(inner);
+    /// Keeps cells of this kind ready from now on.
+    pub fn prepare(self: &Arc<Self>, kind: &SessionKind) {
+        let mut state = self.state.lock();
+        state.switch_to(kind);
+        state.failed = false;
+        drop(state);
         self.fill(Duration::ZERO);
     }
 
-    /// The languages that a cell of this kind runs. The cell in which they were found is kept for the first session.
-    pub(crate) async fn look(self: &Arc<Self>, kind: &Kind) -> Result<Vec<String>> {
+    /// Returns the languages that a cell of this kind runs. The cell in which they were found is
+    /// kept for the first session.
+    pub async fn languages(self: &Arc<Self>, kind: &SessionKind) -> Result<Vec<String>> {
         let ready = make(&self.engine, &self.options, kind).await?;
         let languages = ready.1.languages.clone();
-        let mut inner = self.lock();
-        inner.keep(kind);
-        if let Some(ended) = inner.give(ready, self.options.idle) {
-            tokio::spawn(replace(Arc::downgrade(self), ended));
+        let mut state = self.state.lock();
+        state.switch_to(kind);
+        if let Some(kept) = state.give(ready, self.options.idle) {
+            tokio::spawn(replace(Arc::downgrade(self), kept));
         }
         Ok(languages)
     }
 
     /// Makes cells in the background until there are as many as the options say.
     fn fill(self: &Arc<Self>, pause: Duration) {
-        let mut inner = self.lock();
-        let Some(kind) = inner.kind.clone() else { return };
-        while !inner.closed && !inner.failed && inner.idle.len() + inner.making < self.options.idle
+        let mut state = self.state.lock();
+        let Some(kind) = state.kind.clone() else { return };
+        while !state.closed && !state.failed && state.idle.len() + state.making < self.options.idle
         {
-            inner.making += 1;
+            state.making += 1;
             let (engine, options) = (self.engine.clone(), self.options.clone());
             tokio::spawn(make_one(Arc::downgrade(self), engine, options, kind.clone(), pause));
         }
     }
 
-    /// Makes no more cells, and takes out those there are; those that are being made are in it when it is settled.
-    pub(crate) fn close(&self) -> Vec<Ready> {
-        let mut inner = self.lock();
-        inner.closed = true;
-        inner.waiting.clear();
-        std::mem::take(&mut inner.idle)
+    /// Stops making cells, and returns the idle ones. Cells that are being made are among the idle
+    /// ones once the pool is settled.
+    pub fn close(&self) -> Vec<ReadyCell> {
+        let mut state = self.state.lock();
+        state.closed = true;
+        state.waiting.clear();
+        std::mem::take(&mut state.idle)
     }
 
-    /// How many cells are ready.
-    pub(crate) fn ready(&self) -> usize {
-        self.lock().idle.iter().filter(|(cell, _)| cell.is_alive()).count()
+    /// Returns the number of cells that are ready.
+    pub fn ready(&self) -> usize {
+        self.state.lock().idle.iter().filter(|(cell, _)| cell.is_alive()).count()
     }
 
-    /// Whether none is being made.
-    pub(crate) fn is_settled(&self) -> bool {
-        self.lock().making == 0
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Returns true if no cell is being made.
+    pub fn is_settled(&self) -> bool {
+        self.state.lock().making == 0
     }
 }
 
-impl Inner {
-    /// Turns to this kind, and forgets what has died.
-    fn keep(&mut self, kind: &Kind) {
+impl PoolState {
+    /// Switches to this kind, and discards cells that have died.
+    fn switch_to(&mut self, kind: &SessionKind) {
         if self.kind.as_ref() == Some(kind) {
             self.idle.retain(|(cell, _)| cell.is_alive());
             return;
@@ -167,21 +170,21 @@ impl Inner {
         self.kind = Some(kind.clone());
     }
 
-    /// Takes what a task has made. For a cell that is kept, gives what tells its end.
+    /// Handles the result of a task that has made a cell. Returns the state of a cell that is kept.
     fn made(
         &mut self,
-        kind: &Kind,
-        made: Result<Ready>,
-        most: usize,
-    ) -> Option<watch::Receiver<State>> {
+        kind: &SessionKind,
+        made: Result<ReadyCell>,
+        max_idle: usize,
+    ) -> Option<watch::Receiver<ContainerState>> {
         if self.kind.as_ref() != Some(kind) {
             return None;
         }
         self.making = self.making.saturating_sub(1);
         match made {
-            Ok(ready) => self.give(ready, most),
+            Ok(ready) => self.give(ready, max_idle),
             Err(_) => {
-                // Those who wait try by themselves, and get the error.
+                // The waiting callers try by themselves, and get the error.
                 self.failed = true;
                 self.waiting.clear();
                 None
@@ -189,60 +192,66 @@ impl Inner {
         }
     }
 
-    /// Gives a cell to the first who waits, or keeps it. For one that is kept, gives what tells its end.
-    fn give(&mut self, mut ready: Ready, most: usize) -> Option<watch::Receiver<State>> {
+    /// Gives a cell to the first waiting caller, or keeps it. Returns the state of a cell that is
+    /// kept.
+    fn give(
+        &mut self,
+        mut ready: ReadyCell,
+        max_idle: usize,
+    ) -> Option<watch::Receiver<ContainerState>> {
         if self.closed {
-            // It is taken out by the one who closes.
+            // The caller that closes the pool takes it.
             self.idle.push(ready);
             return None;
         }
         while let Some(waiting) = self.waiting.pop_front() {
             match waiting.send(ready) {
                 Ok(()) => return None,
-                Err(back) => ready = back,
+                Err(returned) => ready = returned,
             }
         }
-        if self.idle.len() >= most {
+        if self.idle.len() >= max_idle {
             return None;
         }
-        let ended = ready.0.ended();
+        let state = ready.0.watch();
         self.idle.push(ready);
-        Some(ended)
+        Some(state)
     }
 }
 
-async fn make(engine: &Arc<Engine>, options: &Options, kind: &Kind) -> Result<Ready> {
-    let Kind { image, limits, relays } = kind;
-    let cell = flags::Cell { image: &image.id, volumes: &image.volumes, limits, relays, options };
-    DockerCell::start(engine.clone(), image.clone(), &cell).await
+async fn make(engine: &Arc<Engine>, options: &Options, kind: &SessionKind) -> Result<ReadyCell> {
+    let SessionKind { image, limits, relays } = kind;
+    let spec = CellSpec { image: &image.id, volumes: &image.volumes, limits, relays, options };
+    DockerCell::start(engine.clone(), image.clone(), &spec).await
 }
 
+/// Makes a cell in the background, and waits for its end if it is kept.
 async fn make_one(
     pool: Weak<Pool>,
     engine: Arc<Engine>,
     options: Arc<Options>,
-    kind: Kind,
+    kind: SessionKind,
     pause: Duration,
 ) {
     tokio::time::sleep(pause).await;
-    let wanted = |pool: &Pool| pool.lock().kind.as_ref() == Some(&kind);
-    if !pool.upgrade().is_some_and(|pool| wanted(&pool)) {
+    let is_wanted = |pool: &Pool| pool.state.lock().kind.as_ref() == Some(&kind);
+    if !pool.upgrade().is_some_and(|pool| is_wanted(&pool)) {
         return;
     }
     let made = make(&engine, &options, &kind).await;
-    // Those who hold the pool must not be among its own tasks while they wait.
-    let ended = pool.upgrade().and_then(|pool| pool.lock().made(&kind, made, options.idle));
-    if let Some(ended) = ended {
-        replace(pool, ended).await;
+    // A task must not hold the pool while it waits: the pool ends when its executor drops it.
+    let kept = pool.upgrade().and_then(|pool| pool.state.lock().made(&kind, made, options.idle));
+    if let Some(kept) = kept {
+        replace(pool, kept).await;
     }
 }
 
-/// Has a cell replaced that ends while it is idle.
-async fn replace(pool: Weak<Pool>, mut ended: watch::Receiver<State>) {
-    // Also ready when the cell was taken and ended with its session: then nothing is missing.
-    let _ = ended.wait_for(|state| state.end.is_some()).await;
+/// Replaces a cell that ends while it is idle.
+async fn replace(pool: Weak<Pool>, mut state: watch::Receiver<ContainerState>) {
+    // Also ready when the cell was taken and has ended with its session: then no cell is missing.
+    let _ = state.wait_for(|state| state.end.is_some()).await;
     if let Some(pool) = pool.upgrade() {
-        pool.lock().idle.retain(|(cell, _)| cell.is_alive());
+        pool.state.lock().idle.retain(|(cell, _)| cell.is_alive());
         pool.fill(Duration::ZERO);
     }
 }

@@ -1,4 +1,4 @@
-//! Removing a container, also when no task can run any more.
+//! The removal of a container, even when no task can run any more.
 
 use std::{
     sync::{
@@ -10,59 +10,61 @@ use std::{
 
 use bollard::{Docker, errors::Error as ApiError, query_parameters::RemoveContainerOptions};
 
-use crate::engine::is_missing;
+use crate::failure::is_missing;
 
-/// How long the end of a runtime may be held up by a container that is just being made. One takes a few tenths of a second.
-const HOLD_UP: Duration = Duration::from_secs(3);
-/// How long the removal of a container may go on in the background.
+/// The maximum time that a container which is just being created delays the shutdown of a runtime.
+/// One takes a few tenths of a second.
+const MAX_DELAY: Duration = Duration::from_secs(3);
+/// The maximum time of a removal in the background.
 const BACKGROUND: Duration = Duration::from_secs(30);
+/// The maximum number of attempts of a removal.
+const MAX_ATTEMPTS: u32 = 12;
+/// The pause after the first attempt, which doubles with each further one, and its maximum.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const MAX_PAUSE: Duration = Duration::from_secs(2);
 
-/// Removes a container, by its id or name, and waits until it is gone. One that is not there is fine.
-pub(crate) async fn remove(docker: &Docker, container: &str) -> Result<(), ApiError> {
-    let mut pause = Duration::from_millis(20);
-    let mut tries = 0;
+/// Removes a container, by its id or name, and waits until it is gone. A missing one is no error.
+pub async fn remove(docker: &Docker, container: &str) -> Result<(), ApiError> {
+    let mut pause = FIRST_PAUSE;
+    let mut attempts = 0;
     loop {
         match attempt(docker, container).await {
             Ok(()) => return Ok(()),
             Err(error) if is_missing(&error) => return Ok(()),
-            // It ended by itself, and the engine is removing it already: it is gone once it is missing. An engine that
-            // is busy or just starts gets another chance, too.
+            // It ended by itself, and the engine is removing it already: it is gone once it is
+            // missing. An engine that is busy or just starting gets another chance, too.
             Err(error) => {
-                tries += 1;
-                if tries == 12 {
+                attempts += 1;
+                if attempts == MAX_ATTEMPTS {
                     return Err(error);
                 }
             }
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(2));
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }
 
 async fn attempt(docker: &Docker, container: &str) -> Result<(), ApiError> {
-    docker
-        .remove_container(
-            container,
-            Some(RemoveContainerOptions { force: true, v: true, link: false }),
-        )
-        .await
+    let options = RemoveContainerOptions { force: true, v: true, link: false };
+    docker.remove_container(container, Some(options)).await
 }
 
-/// How far a container has come.
+/// The stage of a container's life.
 #[derive(Debug, Default)]
-pub(crate) struct Stage(AtomicU8);
+pub struct Stage(AtomicU8);
 
 impl Stage {
-    /// The engine has been asked for it.
-    const ASKED: u8 = 0;
-    /// It is there.
-    pub(crate) const MADE: u8 = 1;
-    /// It has been started, so that it ends with our connection to it.
-    pub(crate) const STARTED: u8 = 2;
-    /// It is not there any more.
-    pub(crate) const GONE: u8 = 3;
+    /// The engine was asked to create it.
+    const REQUESTED: u8 = 0;
+    /// It exists.
+    pub const CREATED: u8 = 1;
+    /// It was started, so it ends with our connection to it.
+    pub const STARTED: u8 = 2;
+    /// It no longer exists.
+    pub const GONE: u8 = 3;
 
-    pub(crate) fn set(&self, stage: u8) {
+    pub fn set(&self, stage: u8) {
         self.0.store(stage, Ordering::Release);
     }
 
@@ -71,43 +73,44 @@ impl Stage {
     }
 }
 
-/// Removes the container when its keeper is dropped before it has done so: the runtime is going down.
+/// Removes a container when its keeper is dropped before it has done so: the runtime shuts down.
 #[derive(Debug)]
-pub(crate) struct Guard {
-    pub(crate) docker: Docker,
-    pub(crate) name: String,
-    pub(crate) stage: Arc<Stage>,
+pub struct RemovalGuard {
+    pub docker: Docker,
+    pub name: String,
+    pub stage: Arc<Stage>,
 }
 
-impl Drop for Guard {
+impl Drop for RemovalGuard {
     fn drop(&mut self) {
         let stage = self.stage.get();
         if stage == Stage::GONE {
             return;
         }
         let (docker, name) = (self.docker.clone(), self.name.clone());
-        let started = stage == Stage::STARTED;
         let work = async move {
-            // One that was asked for appears a moment later.
-            while let (Stage::ASKED, Err(error)) = (stage, attempt(&docker, &name).await) {
+            // A requested container appears a moment later.
+            while let (Stage::REQUESTED, Err(error)) = (stage, attempt(&docker, &name).await) {
                 if !is_missing(&error) {
                     break;
                 }
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::time::sleep(FIRST_PAUSE).await;
             }
             let _ = remove(&docker, &name).await;
         };
-        let limit = if started { BACKGROUND } else { HOLD_UP };
-        // No runtime can be entered from within one that is going down, so this is a thread's work.
+        let is_started = stage == Stage::STARTED;
+        let limit = if is_started { BACKGROUND } else { MAX_DELAY };
+        // A runtime that shuts down cannot be used any more, so a thread does this.
         let thread = std::thread::spawn(move || {
             if let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build()
             {
                 let _ = runtime.block_on(async { tokio::time::timeout(limit, work).await });
             }
         });
-        // A started one is not waited for: a process that ends now closes its standard input, and that ends it, too. One
-        // that has not been started would stay, because a thread does not outlive its process.
-        if !started {
+        // Nobody waits for a started container: if the process ends now, its standard input closes,
+        // and that ends the container, too. One that was not started would stay, because a thread
+        // does not outlive its process.
+        if !is_started {
             let _ = thread.join();
         }
     }

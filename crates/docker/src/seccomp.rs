@@ -1,8 +1,8 @@
 //! The system call filter of containers, as a profile for the engine.
 //!
 //! An engine's own profile depends on its age: older ones let programs use `AF_VSOCK`, which no
-//! namespace holds back, and `io_uring`. Ours is made of the rules that the local executor has. It
-//! names what is allowed, so a call that nobody has reviewed does not exist.
+//! namespace contains, and `io_uring`. Ours is made of the rules that the local executor uses. It
+//! lists allowed calls, so a call that nobody has reviewed does not exist.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 const ALLOW: &str = "SCMP_ACT_ALLOW";
 const REFUSE: &str = "SCMP_ACT_ERRNO";
 
-/// The profile, as the engine takes it in a security option.
+/// Returns the profile, for a security option of the engine.
 ///
-/// Rules of an engine are of the form "allow if". A rule that cannot be said that way is left out:
-/// the one about typing into terminals, which containers do not have.
-pub(crate) fn profile() -> Value {
+/// Rules of an engine have the form "allow if". A rule that cannot be expressed that way is
+/// omitted: the one about typing into terminals, which containers do not have.
+pub fn profile() -> Value {
     let rules = || RULES.iter().filter(|rule| rule.cells == CellSet::All);
     let of = |name: &str| rules().filter(|rule| rule.calls.contains(&name)).collect::<Vec<_>>();
     let (mut allowed, mut denied, mut rest) = (Vec::new(), BTreeMap::new(), Vec::new());
@@ -27,7 +27,7 @@ pub(crate) fn profile() -> Value {
                 denied.entry(rule.denial.errno()).or_insert_with(Vec::new).push(call.name);
             }
             rules => rest.extend(
-                together(rules)
+                combinations(rules)
                     .iter()
                     .map(|args| json!({"names": [call.name], "action": ALLOW, "args": args})),
             ),
@@ -51,9 +51,10 @@ pub(crate) fn profile() -> Value {
     })
 }
 
-/// The ways in which a call satisfies all of its rules that can be said: in each, all conditions
-/// hold. Without such a rule there is one way, without conditions.
-fn together(rules: &[&Rule]) -> Vec<Vec<Value>> {
+/// Returns the combinations of conditions with which a call satisfies all of its rules that can be
+/// expressed. In each, all conditions must hold. Without such a rule there is one combination,
+/// without conditions.
+fn combinations(rules: &[&Rule]) -> Vec<Vec<Value>> {
     let mut ways = vec![Vec::new()];
     for conditions in rules.iter().filter_map(|rule| allowing(rule)) {
         let with_each = |way: Vec<Value>| {
@@ -65,7 +66,8 @@ fn together(rules: &[&Rule]) -> Vec<Vec<Value>> {
     ways
 }
 
-/// The conditions of which one must hold for a call to be allowed; `None` if that cannot be said.
+/// Returns the conditions of which one must hold for a call to be allowed; `None` if the rule
+/// cannot be expressed that way.
 fn allowing(rule: &Rule) -> Option<Vec<Value>> {
     let equal =
         |index: u8, value: u64| json!({"index": index, "value": value, "op": "SCMP_CMP_EQ"});
@@ -96,7 +98,7 @@ mod tests {
             calls.iter().filter(named).collect()
         };
         for call in CALLS {
-            assert!(!entries(call.name).is_empty(), "{} is forgotten", call.name);
+            assert!(!entries(call.name).is_empty(), "{} is missing", call.name);
         }
         for name in ["io_uring_setup", "mount", "bpf", "ptrace", "setns"] {
             assert_eq!(entries(name)[0]["errnoRet"], 1, "{name}");

@@ -1,9 +1,10 @@
-//! The stream to the first process of a container: its standard input and output, through the engine.
+//! The stream to the first process of a container: its standard input and output, through the
+//! engine.
 
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -11,46 +12,47 @@ use bollard::container::{AttachContainerResults, LogOutput};
 use bytes::{Buf, Bytes};
 use cellblock_driver::DriverStream;
 use futures_util::Stream;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
-/// How much of its last words is kept, in bytes: enough for a traceback.
-pub(crate) const KEPT: usize = 4096;
+/// The maximum length of a tail, in bytes: enough for a traceback.
+pub const MAX_TAIL_BYTES: usize = 4096;
 
-/// The end of what a first process wrote to its standard error.
+/// The end of a first process's standard error. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Complaints(Arc<Mutex<Vec<u8>>>);
+pub struct StderrTail(Arc<Mutex<Vec<u8>>>);
 
-impl Complaints {
+impl StderrTail {
     fn push(&self, bytes: &[u8]) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend_from_slice(bytes);
-        let excess = kept.len().saturating_sub(KEPT);
-        kept.drain(..excess);
+        let mut tail = self.0.lock();
+        tail.extend_from_slice(bytes);
+        let excess = tail.len().saturating_sub(MAX_TAIL_BYTES);
+        tail.drain(..excess);
     }
 
-    /// What was kept.
-    pub(crate) fn text(&self) -> String {
-        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        String::from_utf8_lossy(&kept).trim().to_owned()
+    /// Returns the tail as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock()).trim().to_owned()
     }
 }
 
-/// Makes a stream of what attaching to a container gave; its standard error goes to `complaints`.
-pub(crate) fn stream(attached: AttachContainerResults, complaints: Complaints) -> DriverStream {
+/// Returns the stream of an attached container. The container's standard error goes to `stderr`.
+pub fn stream(attached: AttachContainerResults, stderr: StderrTail) -> DriverStream {
     DriverStream {
-        reader: Box::new(Output { frames: attached.output, chunk: Bytes::new(), complaints }),
-        writer: Box::new(Input { writer: Some(attached.input) }),
+        reader: Box::new(ContainerOutput { frames: attached.output, chunk: Bytes::new(), stderr }),
+        writer: Box::new(ContainerInput { writer: Some(attached.input) }),
     }
 }
 
-/// The engine sends the standard output and the standard error as frames of one connection; this is the first alone.
-struct Output {
+/// The standard output of a container. The engine sends it and the standard error as frames of one
+/// connection.
+struct ContainerOutput {
     frames: Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>,
     chunk: Bytes,
-    complaints: Complaints,
+    stderr: StderrTail,
 }
 
-impl AsyncRead for Output {
+impl AsyncRead for ContainerOutput {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -58,10 +60,11 @@ impl AsyncRead for Output {
     ) -> Poll<io::Result<()>> {
         while self.chunk.is_empty() {
             match ready!(self.frames.as_mut().poll_next(context)) {
-                Some(Ok(LogOutput::StdErr { message })) => self.complaints.push(&message),
+                Some(Ok(LogOutput::StdErr { message })) => self.stderr.push(&message),
                 Some(Ok(LogOutput::StdOut { message })) => self.chunk = message,
-                // However the connection ends, the container is out of reach. Why, the engine tells elsewhere. Bytes
-                // without a frame are what is left of a frame that was cut off: nobody's output.
+                // However the connection ends, the container is out of reach; the keeper learns
+                // why. Bytes without a frame are the rest of a frame that was cut off: nobody's
+                // output.
                 Some(Ok(_) | Err(_)) | None => {
                     self.frames = Box::pin(futures_util::stream::empty());
                     return Poll::Ready(Ok(()));
@@ -75,19 +78,20 @@ impl AsyncRead for Output {
     }
 }
 
-/// Both directions share one connection, so that dropping this half alone would close nothing: it says that no more
-/// comes, which the engine passes on as the end of the standard input.
-struct Input {
+/// The standard input of a container. Both directions share one connection, so dropping this half
+/// alone would close nothing. So it shuts its direction down, which the engine passes on as the end
+/// of the standard input.
+struct ContainerInput {
     writer: Option<Pin<Box<dyn AsyncWrite + Send>>>,
 }
 
-impl Input {
+impl ContainerInput {
     fn writer(&mut self) -> io::Result<Pin<&mut (dyn AsyncWrite + Send + 'static)>> {
         self.writer.as_mut().map(Pin::as_mut).ok_or_else(|| io::ErrorKind::BrokenPipe.into())
     }
 }
 
-impl AsyncWrite for Input {
+impl AsyncWrite for ContainerInput {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -105,7 +109,7 @@ impl AsyncWrite for Input {
     }
 }
 
-impl Drop for Input {
+impl Drop for ContainerInput {
     fn drop(&mut self) {
         // Outside a runtime the other half is dropped as well, and the connection with it.
         if let (Some(mut writer), Ok(runtime)) =
@@ -123,17 +127,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_words_are_kept() {
-        let complaints = Complaints::default();
-        complaints.push(&vec![b'x'; 10_000]);
-        complaints.push(b"the end\n");
-        let text = complaints.text();
-        assert_eq!(text.len(), KEPT - 1);
+    fn the_end_of_standard_error_is_kept() {
+        let stderr = StderrTail::default();
+        stderr.push(&vec![b'x'; 10_000]);
+        stderr.push(b"the end\n");
+        let text = stderr.text();
+        assert_eq!(text.len(), MAX_TAIL_BYTES - 1);
         assert!(text.ends_with("xthe end"));
     }
 
     #[tokio::test]
-    async fn output_and_complaints_are_told_apart() {
+    async fn output_and_standard_error_are_told_apart() {
         use tokio::io::AsyncReadExt;
         let frame =
             |message: &'static [u8]| Ok(LogOutput::StdOut { message: Bytes::from_static(message) });
@@ -143,13 +147,13 @@ mod tests {
             frame(b""),
             frame(b"two"),
         ];
-        let complaints = Complaints::default();
+        let stderr = StderrTail::default();
         let attached = AttachContainerResults {
             output: Box::pin(futures_util::stream::iter(frames)),
             input: Box::pin(tokio::io::sink()),
         };
         let mut text = String::new();
-        stream(attached, complaints.clone()).reader.read_to_string(&mut text).await.unwrap();
-        assert_eq!((text.as_str(), complaints.text().as_str()), ("one two", "a complaint"));
+        stream(attached, stderr.clone()).reader.read_to_string(&mut text).await.unwrap();
+        assert_eq!((text.as_str(), stderr.text().as_str()), ("one two", "a complaint"));
     }
 }

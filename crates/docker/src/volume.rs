@@ -1,6 +1,7 @@
-//! The volume of a container: it has no name of its own, and goes with its container when we or the engine remove that.
+//! The volume of a container. It has no name of its own, and is removed with its container by us or
+//! by the engine.
 //!
-//! Somebody who removes the container by hand leaves it behind. A label tells whose it is.
+//! Somebody who removes the container by hand leaves the volume behind. A label says whose it is.
 
 use std::{
     collections::HashMap,
@@ -15,29 +16,29 @@ use bollard::{
 };
 
 use crate::{
-    engine::is_missing,
-    owner::{OWNER, Owner},
+    failure::is_missing,
+    names::{CONTAINER_LABEL, OWNER_LABEL},
+    owner::Owner,
 };
 
-/// The label that tells which container a volume belongs to.
-const CONTAINER: &str = "cellblock.container";
-
-/// Labels the volume that will be made with a container; gives the value that finds it again, if there is one.
-pub(crate) fn mark(body: &mut ContainerCreateBody, owner: &Owner) -> Option<String> {
+/// Labels the volume that the engine will create with a container. Returns the label, by which the
+/// volume can be found, or `None` if there is no volume.
+pub fn mark(body: &mut ContainerCreateBody, owner: &Owner) -> Option<String> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let mounts = body.host_config.as_mut()?.mounts.as_mut()?;
     let volume = mounts
         .iter_mut()
         .find(|mount| mount.typ == Some(MountType::VOLUME) && mount.source.is_none())?;
     let label = format!("{}/{}", owner.label(), NEXT.fetch_add(1, Ordering::Relaxed));
-    let labels = [(OWNER.to_owned(), owner.label()), (CONTAINER.to_owned(), label.clone())];
+    let labels =
+        [(OWNER_LABEL.to_owned(), owner.label()), (CONTAINER_LABEL.to_owned(), label.clone())];
     volume.volume_options.get_or_insert_default().labels = Some(HashMap::from(labels));
     Some(label)
 }
 
 /// Removes the volume with this label.
-pub(crate) async fn remove(docker: &Docker, label: &str) -> Result<(), ApiError> {
-    for (name, _) in labelled(docker, &format!("{CONTAINER}={label}")).await? {
+pub async fn remove(docker: &Docker, label: &str) -> Result<(), ApiError> {
+    for (name, _) in labelled(docker, &format!("{CONTAINER_LABEL}={label}")).await? {
         match docker.remove_volume(&name, None::<RemoveVolumeOptions>).await {
             Err(error) if !is_missing(&error) => return Err(error),
             _ => {}
@@ -46,8 +47,8 @@ pub(crate) async fn remove(docker: &Docker, label: &str) -> Result<(), ApiError>
     Ok(())
 }
 
-/// The volumes with a label that no container uses, and their owners.
-pub(crate) async fn labelled(
+/// Returns the names and owners of the volumes with a label that no container uses.
+pub async fn labelled(
     docker: &Docker,
     label: &str,
 ) -> Result<Vec<(String, Option<Owner>)>, ApiError> {
@@ -59,6 +60,8 @@ pub(crate) async fn labelled(
     let volumes = listed.volumes.unwrap_or_default();
     Ok(volumes
         .into_iter()
-        .map(|volume| (volume.name, volume.labels.get(OWNER).and_then(|label| Owner::parse(label))))
+        .map(|volume| {
+            (volume.name, volume.labels.get(OWNER_LABEL).and_then(|label| Owner::parse(label)))
+        })
         .collect())
 }

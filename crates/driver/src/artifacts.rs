@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use bytes::Bytes;
 use cellblock_exec::{
-    Artifact, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, RefusedFile, filename::artifact_path,
+    Artifact, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, RefusedFile, workspace::artifact_path,
 };
 
 use crate::protocol::{Message, MessageKind};

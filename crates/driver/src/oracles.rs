@@ -183,8 +183,8 @@ fn read(mut bytes: &[u8]) -> (Vec<PlainMessage>, StreamEnd) {
     (messages, StreamEnd::Closed)
 }
 
-/// Makes messages out of bytes: kind, number of fields, and for each field its length and as much of
-/// its content as there is.
+/// Makes messages out of bytes: kind, number of fields, and for each field its length and as much
+/// of its content as there is.
 fn messages_in(bytes: &[u8]) -> Vec<PlainMessage> {
     let mut bytes = bytes.iter().copied();
     let mut messages = Vec::new();
@@ -218,8 +218,8 @@ fn next(wire: &mut Wire, drops: bool) -> io::Result<Message> {
     }
 }
 
-/// Returns a wire on which `bytes` and then the end arrive, or nothing and no end; and the bytes that
-/// it sends. `how` decides the size of the pieces; if it is odd, both sides wait in between.
+/// Returns a wire on which `bytes` and then the end arrive, or nothing and no end; and the bytes
+/// that it sends. `how` decides the size of the pieces; if it is odd, both sides wait in between.
 fn wire(bytes: Option<&[u8]>, how: u8) -> (Wire, Arc<Mutex<Vec<u8>>>) {
     let piece = [1, 3, 7, 64, 1000, 4096, usize::MAX, 2][usize::from(how >> 1) % 8];
     let waits = how & 1 == 1;

@@ -8,17 +8,17 @@ use std::{
 
 use bytes::Bytes;
 use cellblock_exec::{
-    Capture, ExecutionRequest, ExecutionResult, Limit, Limits, Outcome, OutputSink, Result, Stream,
-    Usage, python::HostCalls,
+    CancellationToken, Capture, ExecutionRequest, ExecutionResult, Limit, Limits, Outcome,
+    OutputSink, Result, Stream, Usage, python::HostCalls,
 };
-use tokio::time::{Instant as Deadline, interval_at, sleep_until};
+use tokio::time::{Instant as Deadline, Interval, interval_at, sleep_until};
 
 use crate::{
     CellUsage,
     artifacts::ArrivingFiles,
     connections::{ConnectionEvent, MAX_QUEUED},
     errno::SIGKILL,
-    link::{DriverLink, no_driver},
+    link::{DriverLink, LiveDriver, no_driver},
     protocol::{BlockEnd, Message, MessageKind},
     verdict::verdict,
 };
@@ -69,7 +69,7 @@ pub async fn run(
 
 /// The end of waiting for a block.
 struct Ended {
-    /// The driver's last word on the block; the error of the wire if the driver is lost.
+    /// The driver's report of the end; the error of the wire if the driver is lost.
     end: io::Result<BlockEnd>,
     /// The reason why the host stopped the block, if it did.
     stopped: Option<Outcome>,
@@ -85,6 +85,21 @@ enum BlockEvent {
     Tick,
 }
 
+/// The effect of an event on a running block.
+enum Effect {
+    Continue,
+    Stop(Outcome),
+    End(io::Result<BlockEnd>),
+}
+
+/// The times at which the host looks at a running block.
+struct Timers {
+    deadline: Deadline,
+    ticks: Interval,
+    /// True if the host must watch the cell's usage.
+    is_watched: bool,
+}
+
 /// Waits for the end of a block, and stops it at its limits.
 async fn wait(
     link: &mut DriverLink,
@@ -97,73 +112,109 @@ async fn wait(
     let wall = request.wall.map_or(limits.wall, |wall| wall.min(limits.wall));
     let calls = HostCalls::new(request.host.clone());
     let mut question = PendingQuestion::default();
+    let mut timers = Timers {
+        deadline: Deadline::now() + wall.min(NEVER),
+        ticks: interval_at(Deadline::now() + WATCH, WATCH),
+        is_watched: before.is_some(),
+    };
     let mut guard = StopGuard { link, number, is_armed: true };
     let mut stopped: Option<Outcome> = None;
-    let mut deadline = Deadline::now() + wall.min(NEVER);
-    let mut ticks = interval_at(Deadline::now() + WATCH, WATCH);
     let end = loop {
         let link = &mut *guard.link;
         let Some(live) = link.live.as_mut() else { return Err(no_driver()) };
-        let event = tokio::select! {
-            biased;
-            () = request.cancel.cancelled(), if stopped.is_none() => BlockEvent::Cancelled,
-            message = live.wire.next() => BlockEvent::Message(message),
-            (name, answer) = question.answered() => BlockEvent::Answer(name, answer),
-            event = live.connections.next() => BlockEvent::Connection(event),
-            () = sleep_until(deadline) => BlockEvent::Deadline,
-            _ = ticks.tick(), if before.is_some() && stopped.is_none() => BlockEvent::Tick,
-        };
-        let stop = match event {
-            BlockEvent::Cancelled => Some(Outcome::Cancelled),
-            BlockEvent::Message(Err(error)) => break Err(error),
-            BlockEvent::Message(Ok(message)) => match message.kind {
-                MessageKind::Ended if message.number(0) == Some(number) => {
-                    break Ok(BlockEnd::from(&message));
-                }
-                MessageKind::Stdout => output.push(Stream::Stdout, message.field(0)),
-                MessageKind::Stderr => output.push(Stream::Stderr, message.field(0)),
+        let is_stopped = stopped.is_some();
+        let event = next_event(live, &mut question, &mut timers, &request.cancel, is_stopped).await;
+        let effect = match event {
+            BlockEvent::Cancelled => Effect::Stop(Outcome::Cancelled),
+            BlockEvent::Message(Err(error)) => Effect::End(Err(error)),
+            BlockEvent::Message(Ok(message)) if message.kind == MessageKind::Question => {
                 // Questions without end must not hide the deadline.
-                MessageKind::Question if Deadline::now() >= deadline => match &stopped {
-                    Some(_) => break Err(unresponsive()),
-                    None => Some(exceeded(Limit::Wall)),
-                },
-                MessageKind::Question if message.number(0) == Some(number) && stopped.is_none() => {
-                    question.ask(&message, &calls);
-                    None
+                if Deadline::now() >= timers.deadline {
+                    at_deadline(is_stopped)
+                } else {
+                    if message.number(0) == Some(number) && !is_stopped {
+                        question.ask(&message, &calls);
+                    }
+                    Effect::Continue
                 }
-                _ => {
-                    live.take(&message, &mut output.files);
-                    None
-                }
-            },
+            }
+            BlockEvent::Message(Ok(message)) => take(live, &message, number, output),
             BlockEvent::Answer(name, answer) => {
                 // A driver that asks without listening is not ours.
                 if live.wire.queued() < MAX_QUEUED {
                     live.wire.post(MessageKind::Answer, &[&name, &answer]);
                 }
-                None
+                Effect::Continue
             }
             BlockEvent::Connection(event) => {
                 live.connections.report(event, &mut live.wire);
-                None
+                Effect::Continue
             }
-            BlockEvent::Deadline if stopped.is_some() => break Err(unresponsive()),
-            BlockEvent::Deadline => Some(exceeded(Limit::Wall)),
+            BlockEvent::Deadline => at_deadline(is_stopped),
             BlockEvent::Tick => {
                 let now = link.cell.usage(false);
-                now.and_then(|now| exceeded_limit(&limits, before, now)).map(exceeded)
+                let limit = now.and_then(|now| exceeded_limit(&limits, before, now));
+                limit.map_or(Effect::Continue, |limit| Effect::Stop(exceeded(limit)))
             }
         };
-        if let (Some(outcome), None) = (stop, &stopped) {
-            stopped = Some(outcome);
-            deadline = Deadline::now() + GRACE;
-            // Nobody waits for the answer any more.
-            question = PendingQuestion::default();
-            guard.link.stop(number);
+        match effect {
+            Effect::End(end) => break end,
+            Effect::Stop(outcome) if !is_stopped => {
+                stopped = Some(outcome);
+                timers.deadline = Deadline::now() + GRACE;
+                // Nobody waits for the answer any more.
+                question = PendingQuestion::default();
+                guard.link.stop(number);
+            }
+            Effect::Stop(_) | Effect::Continue => {}
         }
     };
     guard.is_armed = false;
     Ok(Ended { end, stopped })
+}
+
+/// Returns the next event. The future may be dropped.
+async fn next_event(
+    live: &mut LiveDriver,
+    question: &mut PendingQuestion<'_>,
+    timers: &mut Timers,
+    cancel: &CancellationToken,
+    is_stopped: bool,
+) -> BlockEvent {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled(), if !is_stopped => BlockEvent::Cancelled,
+        message = live.wire.next() => BlockEvent::Message(message),
+        (name, answer) = question.answered() => BlockEvent::Answer(name, answer),
+        event = live.connections.next() => BlockEvent::Connection(event),
+        () = sleep_until(timers.deadline) => BlockEvent::Deadline,
+        _ = timers.ticks.tick(), if timers.is_watched && !is_stopped => BlockEvent::Tick,
+    }
+}
+
+/// Handles a message other than a question.
+fn take(live: &mut LiveDriver, message: &Message, number: u64, output: &mut BlockOutput) -> Effect {
+    match message.kind {
+        MessageKind::Ended if message.number(0) == Some(number) => {
+            Effect::End(Ok(BlockEnd::from(message)))
+        }
+        MessageKind::Stdout => output.push(Stream::Stdout, message.field(0)),
+        MessageKind::Stderr => output.push(Stream::Stderr, message.field(0)),
+        _ => {
+            live.take(message, &mut output.files);
+            Effect::Continue
+        }
+    }
+}
+
+/// Returns the effect of a block's deadline: the first is its wall time, the second the time that
+/// the driver has to stop it.
+fn at_deadline(is_stopped: bool) -> Effect {
+    if is_stopped {
+        Effect::End(Err(io::Error::other("the driver did not stop the program")))
+    } else {
+        Effect::Stop(exceeded(Limit::Wall))
+    }
 }
 
 /// Stops a block when the future that waits for it is dropped.
@@ -202,8 +253,8 @@ impl BlockOutput {
         }
     }
 
-    /// Adds output. Returns the reason to stop the block if there is too much of it.
-    fn push(&mut self, stream: Stream, data: &[u8]) -> Option<Outcome> {
+    /// Adds output. Stops the block if there is too much of it.
+    fn push(&mut self, stream: Stream, data: &[u8]) -> Effect {
         let capture = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
@@ -213,7 +264,7 @@ impl BlockOutput {
         if let Some(sink) = self.sink.as_ref().filter(|_| room > 0) {
             sink(stream, &data[..room]);
         }
-        capture.is_flood().then(|| exceeded(Limit::Output))
+        if capture.is_flood() { Effect::Stop(exceeded(Limit::Output)) } else { Effect::Continue }
     }
 }
 
@@ -313,9 +364,4 @@ fn exceeded_limit(limits: &Limits, before: Option<CellUsage>, now: CellUsage) ->
     ]
     .into_iter()
     .find_map(|(is_exceeded, limit)| is_exceeded.then_some(limit))
-}
-
-/// Returns the error of a driver that does not do what it is told.
-fn unresponsive() -> io::Error {
-    io::Error::other("the driver did not stop the program")
 }

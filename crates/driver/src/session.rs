@@ -5,7 +5,7 @@ use std::io;
 use async_trait::async_trait;
 use cellblock_exec::{
     BoxFuture, Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Language,
-    Outcome, Requirement, Result, Session, filename,
+    Outcome, Requirement, Result, Session, workspace,
 };
 
 use crate::{
@@ -158,6 +158,6 @@ fn check_written(path: &str, done: Done) -> Result<()> {
 }
 
 fn workspace_path(path: &str) -> Result<String> {
-    filename::workspace_path(path)
+    workspace::workspace_path(path)
         .map_err(|why| Error::Invalid { what: "file name", why: why.to_string() })
 }

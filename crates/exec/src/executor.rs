@@ -8,10 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error, Result,
-    block::Language,
     host::HostTools,
+    language::Language,
     limits::{Limit, Limits, Network},
-    packages::{InstallReport, Requirement},
+    requirement::{InstallReport, Requirement},
     result::{ExecutionResult, Isolation},
 };
 

@@ -1,64 +1,50 @@
-//! Languages: their tags, their file extensions, and telling one from code that has no tag.
+//! Languages by name.
 
-mod features;
-mod infer;
-mod shell;
-mod tags;
+use std::{borrow::Cow, fmt};
 
-pub use infer::infer;
-use tags::{Kind, LANGUAGES, Row};
+use serde::{Deserialize, Serialize};
 
-use crate::Language;
+/// A programming language by its canonical lower-case name, such as `python` or `javascript`.
+///
+/// The set is open: an executor says which languages it runs. The crate `cellblock-answer` maps the tags that people and
+/// models write (`py`, `Python3`, `c++`) to canonical names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Language(Cow<'static, str>);
 
 impl Language {
-    /// The language that a tag names, such as `python` for `py`, `Python3`, `.python` and `language-python`.
-    ///
-    /// A tag that no table knows is a language of its own, in lower case, and an executor says that it cannot run it.
-    /// `None` for a blank tag.
-    pub fn from_tag(tag: &str) -> Option<Language> {
-        let tag = tag.trim().to_lowercase();
-        let tag = tag.trim_start_matches('.');
-        let tag =
-            tag.strip_prefix("language-").or_else(|| tag.strip_prefix("lang-")).unwrap_or(tag);
-        if tag.is_empty() {
-            return None;
-        }
-        let version_free = || {
-            tag.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '_' | ' '))
-        };
-        let row = find(tag).or_else(|| find(version_free()).filter(|row| row.name == "python"));
-        Some(row.map_or_else(|| Language::new(tag), |row| Language::from_static(row.name)))
+    /// Python 3.
+    pub const PYTHON: Language = Language::from_static("python");
+    /// The Bourne-again shell.
+    pub const BASH: Language = Language::from_static("bash");
+    /// The POSIX shell.
+    pub const SH: Language = Language::from_static("sh");
+    /// JavaScript, as Node runs it.
+    pub const JAVASCRIPT: Language = Language::from_static("javascript");
+
+    /// A language from its canonical name.
+    pub const fn from_static(name: &'static str) -> Self {
+        Self(Cow::Borrowed(name))
     }
 
-    /// The language of a file by its extension; `None` when the extension is missing or not known.
-    pub fn from_filename(path: &str) -> Option<Language> {
-        find(&crate::filename::extension(path)?.to_lowercase())
-            .map(|row| Language::from_static(row.name))
+    /// A language from its canonical name.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(Cow::Owned(name.into()))
     }
 
-    /// Whether a table knows the tag, in lower case, as that of a language.
-    pub(crate) fn is_tag(tag: &str) -> bool {
-        find(&tag.to_lowercase()).is_some()
+    /// The canonical name.
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 
-    /// Whether its blocks are there to be run. Blocks of JSON, text, program output, a console transcript, HTML, CSS and
-    /// the like are there to be read or saved: one that is not run is no failure. A language that is not known counts as a
-    /// program.
-    pub fn is_program(&self) -> bool {
-        find(self.as_str()).is_none_or(|row| row.kind == Kind::Program)
+    /// Whether blocks of this language are shell commands (`bash` or `sh`).
+    pub fn is_shell(&self) -> bool {
+        *self == Self::BASH || *self == Self::SH
     }
 }
 
-/// The extension of a file in this language, without the dot; `txt` for a language that is not known.
-pub fn file_extension(language: &Language) -> &'static str {
-    find(language.as_str()).map_or("txt", |row| row.extension)
-}
-
-/// The row that has `tag` as its name, its extension or an alias; names go first.
-fn find(tag: &str) -> Option<&'static Row> {
-    LANGUAGES
-        .iter()
-        .find(|row| row.name == tag)
-        .or_else(|| LANGUAGES.iter().find(|row| row.aliases.contains(&tag)))
-        .or_else(|| LANGUAGES.iter().find(|row| row.extension == tag))
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }

@@ -1,48 +1,46 @@
-//! What code execution is, for every backend: code blocks out of a model's answer, limits, outcomes, and the
-//! [`Executor`] and [`Session`] contract.
+//! The contract of code execution, for those who run code and those who have code to run.
 //!
-//! This crate knows no backend. It starts no program, opens no socket and prints nothing.
+//! - [`Executor`] opens a [`Session`] as a [`SessionSpec`] says; the session runs [`ExecutionRequest`]s and returns
+//!   [`ExecutionResult`]s. [`Limits`] and [`Network`] bound it, [`Capabilities`] say what an executor can enforce.
+//! - [`workspace`] has the gates for paths into a session's files and out of them.
+//! - [`HostTools`] are functions of the host that a program may call; [`python`] has the Python side of that, and of how a block
+//!   runs, which all executors share.
+//! - [`auto`] is an executor that chooses among others.
+//!
+//! This crate knows no backend and no text of a model. It starts no program, opens no socket and prints nothing.
 
 use std::{future::Future, pin::Pin};
 
 pub mod auto;
-mod block;
 mod capture;
-mod check;
-#[cfg(feature = "conformance")]
-pub mod conformance;
 mod error;
 mod executor;
-pub mod filename;
 mod host;
-pub mod language;
+mod language;
 mod limits;
-pub mod markdown;
+pub mod millis;
 #[cfg(any(test, feature = "oracles"))]
 pub mod oracles;
-pub mod packages;
-mod pattern;
-mod progress;
 pub mod python;
+mod requirement;
 mod result;
-pub mod run;
+mod setup;
+pub mod workspace;
 
-pub use block::{CodeBlock, Language};
 pub use capture::Capture;
-pub use check::Check;
 pub use error::{Cause, Error, Result, with_causes};
 pub use executor::{
     Capabilities, ExecutionRequest, Executor, InputFile, OutputSink, Session, SessionSpec, Stream,
 };
 pub use host::{HostFunction, HostTools, MAX_HOST_CALL_BYTES};
+pub use language::Language;
 pub use limits::{FLOOD_FACTOR, HostRule, Limit, Limits, Network};
-pub use markdown::code_blocks;
-pub use packages::{InstallReport, Requirement};
-pub use progress::{Progress, Silent};
+pub use requirement::{InstallReport, PackageName, Requirement, RequirementRefused};
 pub use result::{
     Artifact, Captured, ExecutionResult, Isolation, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, Outcome,
     RefusedFile, Usage, media_type,
 };
+pub use setup::{Check, Progress, Silent};
 /// Ends an execution early; see [`ExecutionRequest::cancel`].
 pub use tokio_util::sync::CancellationToken;
 

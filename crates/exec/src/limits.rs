@@ -16,7 +16,7 @@ const MIB: u64 = 1024 * 1024;
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Time on the clock for one block, sleeping included. Default 60 s.
-    #[serde(with = "millis")]
+    #[serde(with = "crate::millis")]
     pub wall: Duration,
     /// Processor time for one block; `None` leaves it to `wall`. Default `None`.
     #[serde(with = "optional_millis")]
@@ -159,31 +159,14 @@ pub struct HostRule {
     pub port: Option<u16>,
 }
 
-/// Durations in JSON are milliseconds.
-pub(crate) mod millis {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        // Microsecond resolution is enough, and it keeps the text short.
-        serializer.serialize_f64(duration.as_micros() as f64 / 1000.0)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-        let millis = f64::deserialize(deserializer)?;
-        Duration::try_from_secs_f64(millis / 1000.0).map_err(serde::de::Error::custom)
-    }
-}
-
-/// As [`millis`], for a duration that may be absent.
+/// As [`crate::millis`], for a duration that may be absent.
 mod optional_millis {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[derive(Serialize, Deserialize)]
-    struct Millis(#[serde(with = "super::millis")] Duration);
+    struct Millis(#[serde(with = "crate::millis")] Duration);
 
     pub fn serialize<S: Serializer>(
         value: &Option<Duration>,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{Limit, millis};
+use crate::{limits::Limit, millis};
 
 /// What became of one execution. A failing program is a result, not an [`Error`](crate::Error).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,6 +96,19 @@ impl Outcome {
     /// Whether the program ran to its end with exit code 0.
     pub fn is_success(&self) -> bool {
         matches!(self, Outcome::Exited { code: 0 })
+    }
+
+    /// Returns the exit status that stands for the outcome: 0 for success, 1 for a failure, 124 at the wall limit (as
+    /// `timeout` does), 126 for denied or unsupported, 130 for cancelled (as a shell reports Ctrl-C). A skipped block has
+    /// none of its own: 0.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Outcome::Exited { code: 0 } | Outcome::Skipped => 0,
+            Outcome::LimitExceeded { limit: Limit::Wall } => 124,
+            Outcome::Denied { .. } | Outcome::Unsupported { .. } => 126,
+            Outcome::Cancelled => 130,
+            Outcome::Exited { .. } | Outcome::Signaled { .. } | Outcome::LimitExceeded { .. } => 1,
+        }
     }
 }
 

@@ -8,99 +8,90 @@ use std::{
         unix::net::UnixStream,
     },
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
 use cellblock_driver::{Cell, CellInstall, CellUsage, DriverStream};
-use cellblock_exec::{Error, Isolation, Limit, Limits, Requirement, Result};
+use cellblock_exec::{Error, Isolation, Limit, Requirement, Result};
 use nix::{fcntl::OFlag, unistd::pipe2};
+use parking_lot::Mutex;
 
 use crate::{
-    launcher::{
-        Launcher,
-        wire::{Failure, Kind, Process, Request, Room, Spec, Start},
-    },
+    blueprint::Blueprint,
+    failure::Failure,
+    interpreter::may_enter,
+    launcher::client::Launcher,
     packages::SessionPackages,
+    protocol::{CellStart, DriverProcess, FileLimits, Request},
     watch::Watch,
 };
 
-/// How long a cell may take to be gone. The kernel needs milliseconds; a machine under load more.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The maximum time for a cell to end. The kernel needs milliseconds; a machine under load more.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The most that is read of what a cell complains of when it starts, in bytes.
-const COMPLAINTS: u64 = 4096;
-
-/// What a cell is made from.
-#[derive(Debug, Clone)]
-pub(crate) struct Blueprint {
-    pub kind: Kind,
-    pub spec: Spec,
-    pub limits: Limits,
-    /// Bytes of memory, for its control group.
-    pub memory: Option<u64>,
-    /// Number of tasks, for its control group.
-    pub tasks: Option<u64>,
-}
+/// The maximum that is read of the standard error of a first process, in bytes.
+const MAX_STDERR: u64 = 4096;
 
 /// A cell of this machine.
-pub(crate) struct LocalCell {
+pub struct LocalCell {
     launcher: Arc<Launcher>,
     number: u64,
     blueprint: Blueprint,
-    process: Process,
+    process: DriverProcess,
     watch: Option<Watch>,
     packages: SessionPackages,
-    complaints: Complaints,
-    /// Whether the last look found more files than there may be.
-    too_much: bool,
+    stderr: StderrPipe,
+    /// True if the last reading found more files than the limits allow.
+    has_too_many_files: bool,
     ended: bool,
 }
 
 impl LocalCell {
-    /// Makes a cell; its first process becomes the program of the blueprint.
+    /// Starts a cell. Its first process becomes the program of the blueprint.
     pub async fn start(
         launcher: Arc<Launcher>,
         number: u64,
         blueprint: Blueprint,
         packages: SessionPackages,
     ) -> Result<(Self, DriverStream)> {
-        let complaints = Complaints::default();
-        // Made before the request: if this future is dropped while the launcher works, the cell ends all the same.
+        // Made before the request: if this future is dropped while the launcher works, the cell
+        // ends all the same.
         let mut cell = Self {
             launcher,
             number,
             blueprint,
-            process: Process { pid: 0, started: 0, group: None },
+            process: DriverProcess { pid: 0, started: 0, group: None },
             watch: None,
             packages,
-            complaints,
-            too_much: false,
+            stderr: StderrPipe::default(),
+            has_too_many_files: false,
             ended: false,
         };
         let stream = cell.begin().await?;
         Ok((cell, stream))
     }
 
-    /// What its first process has complained of.
-    pub fn complaints(&self) -> Complaints {
-        self.complaints.clone()
+    /// Returns the standard error of the first process.
+    pub fn stderr(&self) -> StderrPipe {
+        self.stderr.clone()
     }
 
-    fn room(&self) -> Room {
-        Room { disk: self.blueprint.limits.disk, files: u64::from(self.blueprint.limits.files) }
+    fn file_limits(&self) -> FileLimits {
+        let limits = &self.blueprint.limits;
+        FileLimits { disk: limits.disk, files: u64::from(limits.files) }
     }
 
     async fn begin(&mut self) -> Result<DriverStream> {
         let failed = |source| Error::Start { what: "a cell".to_owned(), source };
         let (ours, theirs) = UnixStream::pair().map_err(|error| failed(error.into()))?;
         ours.set_nonblocking(true).map_err(|error| failed(error.into()))?;
-        // Nobody may ever read these, so a full pipe must not hold the writer.
+        // Perhaps nobody reads the pipe, so a full one must not block the writer.
         let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)
             .map_err(|error| failed(std::io::Error::from(error).into()))?;
-        self.complaints.set(read);
-        let start = Start {
+        *self.stderr.0.lock() = Some(read);
+        let start = CellStart {
             cell: self.number,
             kind: self.blueprint.kind.clone(),
             memory: self.blueprint.memory,
@@ -112,7 +103,7 @@ impl LocalCell {
             self.launcher.start_cell(start, &self.blueprint.spec, theirs.into(), write).await;
         self.process = started.map_err(|failure| failed(failure.into()))?;
         if self.blueprint.spec.program.is_some() {
-            self.launcher.tell(&Request::Prepare(self.blueprint.kind.clone()));
+            self.launcher.send(&Request::Prepare(self.blueprint.kind.clone()));
         }
         self.watch = Watch::new(
             self.blueprint.kind.isolation,
@@ -150,8 +141,9 @@ impl Drop for LocalCell {
 impl Cell for LocalCell {
     fn stop_programs(&mut self) {
         if self.blueprint.kind.isolation != Isolation::Namespaces {
-            let room = self.room();
-            self.launcher.stop(self.number, std::mem::take(&mut self.too_much).then_some(room));
+            let limits = self.file_limits();
+            let over = std::mem::take(&mut self.has_too_many_files).then_some(limits);
+            self.launcher.stop(self.number, over);
         }
     }
 
@@ -160,22 +152,22 @@ impl Cell for LocalCell {
         if exact {
             watch.look_now();
         }
-        let reading = watch.read();
-        // A file system of its own would have refused them. They are removed when the programs are stopped for it; if these
-        // have ended before, at the next look.
-        let too_much = watch.has_too_many_files();
-        if std::mem::replace(&mut self.too_much, too_much) && too_much {
-            self.launcher.trim(self.number, self.room());
+        let usage = watch.read();
+        // A file system of its own would have refused these files. They are removed when the
+        // programs are stopped for it, or, if the programs have ended before, at the next reading.
+        let over = watch.has_too_many_files();
+        if std::mem::replace(&mut self.has_too_many_files, over) && over {
+            self.launcher.trim(self.number, self.file_limits());
         }
-        Some(reading)
+        Some(usage)
     }
 
     fn kill(&mut self) {
-        self.launcher.tell(&Request::Halt(self.number));
+        self.launcher.send(&Request::Halt(self.number));
     }
 
     fn last_words(&mut self) -> String {
-        self.complaints.text()
+        self.stderr.text()
     }
 
     fn limit_hit(&mut self) -> Option<Limit> {
@@ -198,58 +190,50 @@ impl Cell for LocalCell {
 
     async fn close(mut self: Box<Self>) -> Result<()> {
         self.ended = true;
-        let gone = self.launcher.end_cell(self.number);
+        let ended = self.launcher.end_cell(self.number);
         let lost = |source| {
             Err(Error::Lost { what: "a cell, when it was to be closed".to_owned(), source })
         };
-        match tokio::time::timeout(PATIENCE, gone).await {
+        match tokio::time::timeout(CLOSE_TIMEOUT, ended).await {
             Ok(Ok(None)) => Ok(()),
-            Ok(Ok(Some(left))) => lost(left.into()),
+            Ok(Ok(Some(remaining))) => lost(remaining.into()),
             Ok(Err(_)) => lost("the launcher of local cells has ended".into()),
             Err(_) => lost("it does not end".into()),
         }
     }
 }
 
-/// What the first process of a cell has written to its standard error.
+/// The standard error of a cell's first process.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Complaints(Arc<Mutex<Option<OwnedFd>>>);
+pub struct StderrPipe(Arc<Mutex<Option<OwnedFd>>>);
 
-impl Complaints {
-    fn set(&self, pipe: OwnedFd) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(pipe);
-    }
-
-    /// What there is now, without waiting.
+impl StderrPipe {
+    /// Returns the text that is there now, without waiting.
     pub fn text(&self) -> String {
-        let pipe = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pipe = self.0.lock();
         let copy = pipe.as_ref().and_then(|pipe| pipe.as_fd().try_clone_to_owned().ok());
         let mut bytes = Vec::new();
         if let Some(copy) = copy {
-            // An empty pipe is an error here, and whatever came before it stays in `bytes`.
-            let _ = std::fs::File::from(copy).take(COMPLAINTS).read_to_end(&mut bytes);
+            // An empty pipe is an error here, but bytes that came before it stay in `bytes`.
+            let _ = std::fs::File::from(copy).take(MAX_STDERR).read_to_end(&mut bytes);
         }
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// The failure that they tell of, if they do.
+    /// Returns the failure that the text reports, if there is text.
     pub fn failure(&self) -> Option<Failure> {
         let text = self.text();
         let text = text.trim();
-        (!text.is_empty()).then(|| match serde_json::from_str(text) {
-            Ok(failure) => failure,
-            Err(_) => {
-                Failure { step: "start the driver".to_owned(), errno: 0, reason: text.to_owned() }
-            }
+        (!text.is_empty()).then(|| {
+            serde_json::from_str(text).unwrap_or_else(|_| Failure::new("start the driver", text))
         })
     }
 }
 
-/// Where a cell's own directory is to be, if it needs one: in the first directory for temporary files that programs can
-/// reach.
-pub(crate) fn temporary() -> PathBuf {
+/// Returns the directory for the directories of cells: the first directory for temporary files that
+/// programs can reach.
+pub fn temporary_directory() -> PathBuf {
     let candidates = [std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
-    let reachable =
-        |path: &PathBuf| path.is_absolute() && path.ancestors().all(crate::interpreter::may_enter);
-    candidates.iter().find(|path| reachable(path)).cloned().unwrap_or_else(std::env::temp_dir)
+    let is_reachable = |path: &PathBuf| path.is_absolute() && path.ancestors().all(may_enter);
+    candidates.iter().find(|path| is_reachable(path)).cloned().unwrap_or_else(std::env::temp_dir)
 }

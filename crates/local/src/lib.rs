@@ -1,13 +1,15 @@
-//! Hardened cells on this machine, and the executor on them.
+//! Hardened cells on this machine, and the executor that uses them.
 //!
-//! A cell is a small world for a session's programs. What stands between it and the host is one of two levels; which of
-//! them works here is tried, not guessed (see [`checks`]):
+//! A cell is an isolated place for the programs of a session. One of two levels of isolation stands
+//! between these programs and the host; the executor tests which of them work here (see
+//! [`checks()`]):
 //!
-//! - **namespaces**: a root of its own in memory with read-only views of the system, its own processes, network, users,
-//!   and no capability; then Landlock and a filter of system calls.
-//! - **landlock**: where namespaces cannot be had, as in most containers: Landlock and a stricter filter.
+//! - **namespaces**: a root of its own in memory with read-only views of the system, its own
+//!   processes, network and users, and no capabilities; then Landlock and a system call filter.
+//! - **landlock**: where namespaces are not available, as in most containers: Landlock and a
+//!   stricter filter.
 //!
-//! Limits are enforced by control groups where they can be made, else by watching.
+//! Control groups enforce the limits where they can be made; elsewhere the host watches the cell.
 //!
 //! ```no_run
 //! # async fn example() -> cellblock_exec::Result<()> {
@@ -25,19 +27,23 @@
 #![cfg(target_os = "linux")]
 
 mod beneath;
+mod blueprint;
 mod cell;
 mod checks;
 mod executor;
+mod failure;
 mod groups;
 mod inside;
 mod interpreter;
 mod launcher;
+mod layout;
+mod levels;
 mod packages;
-mod probe;
+mod procfs;
+mod protocol;
 mod sys;
 mod watch;
 
 pub use checks::checks;
 pub use executor::{LocalExecutor, Options};
-pub use interpreter::{Environment, Python};
-pub use probe::Rung;
+pub use interpreter::Python;

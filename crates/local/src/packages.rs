@@ -1,8 +1,9 @@
-//! Packages for a session.
+//! The packages of a session.
 //!
-//! The user's own installer resolves and fetches wheels on the host, in a step of its own that runs no code of theirs; the
-//! result is an object of the cache. Its files are linked into a directory of the host that the session sees read-only, as
-//! one directory for each set of packages, which can be added while the cell lives.
+//! The user's own installer resolves and fetches wheels on the host, in a separate step that runs
+//! no code of the packages. The result is an object of the cache. Its files are linked into a
+//! directory of the host that the session sees read-only. Each set of packages has a directory of
+//! its own there, so sets can be added while the cell lives.
 
 use std::{
     fs::{self, DirBuilder},
@@ -17,27 +18,28 @@ use cellblock_exec::{Error, InstallReport, Isolation, Requirement, Result, Silen
 use cellblock_packages::{Interpreter, environments, wheels};
 use tokio::sync::OnceCell;
 
-/// Where the sessions of an executor get packages from.
+/// The source of packages for the sessions of an executor.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub struct PackageSource {
     objects: Objects,
-    /// The program of the interpreter that packages have to fit.
+    /// The program of the interpreter for which packages are installed.
     program: PathBuf,
-    /// What was learnt of it, once that was needed.
+    /// The properties of the interpreter, found out when they are needed first.
     interpreter: OnceCell<Interpreter>,
-    /// The environment that is kept, if the caller named one.
+    /// The name of the persistent environment, if the caller named one.
     environment: Option<String>,
-    /// Whether sessions get copies of files and not links to them: their programs run as the user
-    /// and see the host's root.
+    /// True if sessions get copies of files instead of links to them: their programs run as the
+    /// user and see the host's root, so they could change the files of the cache.
     copies: bool,
 }
 
-impl Source {
-    /// A source in a cache.
+impl PackageSource {
+    /// Returns a source that keeps packages in a cache.
     ///
     /// # Errors
-    /// When the cache cannot be used, and for a name that no environment can have.
-    pub(crate) fn new(
+    /// [`Error::Storage`] when the cache cannot be used; [`Error::Invalid`] for a name that no
+    /// environment can have.
+    pub fn new(
         cache: PathBuf,
         program: PathBuf,
         environment: Option<String>,
@@ -52,7 +54,8 @@ impl Source {
         Ok(Self { objects, program, interpreter: OnceCell::new(), environment, copies })
     }
 
-    /// Installs packages beside what is there: in the environment that is kept, or for one session.
+    /// Installs packages besides those of `before`, in the persistent environment or for one
+    /// session.
     async fn install(
         &self,
         before: &[Requirement],
@@ -76,29 +79,31 @@ impl Source {
 
 /// The packages of one session.
 #[derive(Debug)]
-pub(crate) struct SessionPackages {
-    source: Option<Arc<Source>>,
-    /// The host's directory.
+pub struct SessionPackages {
+    source: Option<Arc<PackageSource>>,
+    /// The directory on the host.
     directory: PathBuf,
-    /// How the session sees it.
-    seen_as: PathBuf,
-    /// What was asked for in this session.
+    /// The same directory, as the cell sees it.
+    in_cell: PathBuf,
+    /// The requirements that were installed in this session.
     requirements: Vec<Requirement>,
-    /// What it has.
+    /// The packages that it has.
     set: Option<wheels::WheelSet>,
 }
 
 impl SessionPackages {
-    /// Those of a session that has none yet. `source` is missing where nothing may be installed.
-    pub(crate) fn new(source: Option<Arc<Source>>, directory: PathBuf, seen_as: PathBuf) -> Self {
-        Self { source, directory, seen_as, requirements: Vec::new(), set: None }
+    /// Returns the packages of a session that has none yet. `source` is `None` where nothing can be
+    /// installed.
+    pub fn new(source: Option<Arc<PackageSource>>, directory: PathBuf, in_cell: PathBuf) -> Self {
+        Self { source, directory, in_cell, requirements: Vec::new(), set: None }
     }
 
-    /// What the environment that is kept has, made ready for the session; `None` without one, or when it is empty.
+    /// Installs the packages of the persistent environment. Returns `None` if there is no such
+    /// environment, or it is empty.
     ///
     /// # Errors
-    /// Those of an installation.
-    pub(crate) async fn kept(&mut self) -> Result<Option<PackageDirectories>> {
+    /// The errors of an installation.
+    pub async fn install_persistent(&mut self) -> Result<Option<PackageDirectories>> {
         if self.source.as_ref().is_none_or(|source| source.environment.is_none()) {
             return Ok(None);
         }
@@ -111,14 +116,17 @@ impl SessionPackages {
     /// Installs packages.
     ///
     /// # Errors
-    /// [`Error::Install`] when there is no such package, none that works here, or no way to fetch it.
-    pub(crate) async fn install(&mut self, packages: &[Requirement]) -> Result<CellInstall> {
+    /// [`Error::Install`] when there is no such package, none that works here, or no way to fetch
+    /// it.
+    pub async fn install(&mut self, packages: &[Requirement]) -> Result<CellInstall> {
         let Some(source) = &self.source else {
             return Err(Error::Install {
                 packages: packages.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-                why: "the session uses a virtual environment, which is not changed, or there is no cache that can be written; \
-                      install them in the environment, or name a cache by CELLBLOCK_CACHE"
-                    .to_owned(),
+                why:
+                    "the session uses a virtual environment, which is not changed, or there is no \
+                      cache that can be written; install them in the environment, or name a cache \
+                      with CELLBLOCK_CACHE"
+                        .to_owned(),
             });
         };
         let set = source.install(&self.requirements, packages).await?;
@@ -134,14 +142,14 @@ impl SessionPackages {
             what: "an installation".to_owned(),
             source: error.into(),
         })??;
-        let directory = self.seen_as.join(&set.key).display().to_string();
+        let directory = self.in_cell.join(&set.key).display().to_string();
         self.set = Some(set);
         Ok(CellInstall { report, directory: Some(directory) })
     }
 }
 
-/// Links a set's files into a directory that all may read.
-fn link(source: &Source, key: &str, into: &Path) -> Result<()> {
+/// Links the files of a set into a directory that everybody can read.
+fn link(source: &PackageSource, key: &str, into: &Path) -> Result<()> {
     let make = || {
         if let Some(parent) = into.parent() {
             DirBuilder::new().recursive(true).mode(0o755).create(parent)?;

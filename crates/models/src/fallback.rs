@@ -1,4 +1,4 @@
-//! A list of models, tried in order.
+//! A list of models that are tried in order.
 
 use std::sync::{
     Arc,
@@ -8,15 +8,17 @@ use std::sync::{
 use async_trait::async_trait;
 use cellblock_agents::{Completion, ModelClient, ModelError, ModelRequest, TextSink};
 
-/// Models that are tried in order: each with its own repetitions, then the next one.
+/// Models that are tried in order, each with its own retries.
 ///
-/// Whatever the error is, the next model is tried: another provider may be up, have another key, or a longer context. Only when
-/// somebody has heard a part of an answer already is the error returned as it is, for another model's answer would not go on from
-/// there. If all fail, the error is [`ModelError::All`], except where it would hide what a caller can act on: a list of one
-/// gives the error of that one, and if the conversation is too long for all, it is [`ModelError::TooLong`].
+/// After any error the next model is tried: another provider may be up, have another key, or allow
+/// a longer context. But if a part of an answer was already passed to `on_text`, the error is
+/// returned, because another model cannot continue that answer. If all models fail, the error is
+/// [`ModelError::All`], with two exceptions that a caller can act on: a list of one returns the
+/// error of its model, and if the conversation is too long for all, the error is
+/// [`ModelError::TooLong`].
 ///
-/// It has the name and the provider of its first model, and sees images if all of them do; which one answered is in the
-/// [`Completion`].
+/// The list has the name and the provider of its first model, and sees images if all of its models
+/// do. The [`Completion`] names the model that answered.
 #[derive(Debug, Clone)]
 pub struct Fallback(pub Vec<Arc<dyn ModelClient>>);
 
@@ -58,20 +60,20 @@ impl ModelClient for Fallback {
                 }
             }
         }
-        Err(together(errors))
+        Err(combine(errors))
     }
 }
 
-/// The one error of all.
-fn together(mut errors: Vec<(String, ModelError)>) -> ModelError {
-    let alike = errors.len() == 1
+/// Combines the errors of all models.
+fn combine(mut errors: Vec<(String, ModelError)>) -> ModelError {
+    let is_one_error = errors.len() == 1
         || errors.iter().all(|(_, error)| matches!(error, ModelError::TooLong { .. }));
     match errors.pop() {
         None => ModelError::Start {
             what: "the list of models is empty: name at least one".to_owned(),
             source: None,
         },
-        Some((_, last)) if alike => last,
+        Some((_, last)) if is_one_error => last,
         Some(last) => {
             errors.push(last);
             ModelError::All(errors)
@@ -80,5 +82,4 @@ fn together(mut errors: Vec<(String, ModelError)>) -> ModelError {
 }
 
 #[cfg(test)]
-#[path = "fallback_tests.rs"]
 mod tests;

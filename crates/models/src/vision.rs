@@ -1,7 +1,7 @@
-//! Which models see images, as far as it is known by name.
+//! Models that are known by name to accept images.
 
-/// How the names of models that see begin.
-const SEE: &[&str] = &[
+/// Prefixes of the names of models that accept images.
+const SEEING: &[&str] = &[
     "chatgpt-4o",
     "claude-3",
     "claude-haiku-4",
@@ -28,8 +28,8 @@ const SEE: &[&str] = &[
     "qwen3-vl",
 ];
 
-/// How the names of models begin that do not see, although the table above would have them see.
-const BLIND: &[&str] = &[
+/// Prefixes of the exceptions to `SEEING`.
+const NOT_SEEING: &[&str] = &[
     "gpt-4-turbo-preview",
     "gpt-4o-audio",
     "gpt-4o-mini-audio",
@@ -38,20 +38,19 @@ const BLIND: &[&str] = &[
     "o3-mini",
 ];
 
-/// Whether a model is known to see images. What stands before the last `/` of a name does not count.
-pub(crate) fn sees(model: &str) -> bool {
+/// True if a model is known to accept images. The part of a name before its last `/` is ignored.
+pub fn sees_images(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or(model);
-    let begins =
-        |beginnings: &[&str]| beginnings.iter().any(|beginning| name.starts_with(beginning));
-    begins(SEE) && !begins(BLIND)
+    let has_prefix = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    has_prefix(SEEING) && !has_prefix(NOT_SEEING)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::sees;
+    use super::sees_images;
 
     #[test]
-    fn models_that_see_are_told_from_those_that_do_not() {
+    fn models_that_accept_images_are_recognized() {
         for model in [
             "gpt-4o-mini",
             "openai/gpt-4o",
@@ -60,12 +59,12 @@ mod tests {
             "o1",
             "gemini-2.0-flash",
         ] {
-            assert!(sees(model), "{model}");
+            assert!(sees_images(model), "{model}");
         }
         for model in
             ["gpt-4", "gpt-3.5-turbo", "o3-mini", "llama3", "mistral-large-latest", "", "my-gpt-4o"]
         {
-            assert!(!sees(model), "{model}");
+            assert!(!sees_images(model), "{model}");
         }
     }
 }

@@ -55,11 +55,11 @@ pub fn names(objects: &Objects) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Adds `requirements` to the environment `name`, and returns its packages for an interpreter. Without
-/// requirements, it returns the packages that the environment has.
+/// Adds `requirements` to the environment `name`, and returns its packages for an interpreter.
+/// Without requirements, it returns the packages that the environment has.
 ///
-/// The environment changes only if all of its packages, old and new, can be installed together. Of two
-/// processes that add to it at the same time, one waits for the other.
+/// The environment changes only if all of its packages, old and new, can be installed together. Of
+/// two processes that add to it at the same time, one waits for the other.
 ///
 /// # Errors
 /// As [`wheels::install`]; also [`Error::Invalid`] for an invalid name.
@@ -95,8 +95,8 @@ pub fn install<'i>(
     })
 }
 
-/// Removes the environment `name`; returns false if it does not exist. Its packages stay in the cache
-/// until the cache is pruned.
+/// Removes the environment `name`; returns false if it does not exist. Its packages stay in the
+/// cache until the cache is pruned.
 ///
 /// # Errors
 /// [`Error::Invalid`] for an invalid name; [`Error::Storage`] when it cannot be removed.

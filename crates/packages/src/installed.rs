@@ -2,7 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use cellblock_exec::packages::PackageName;
+use cellblock_exec::PackageName;
 use serde::{Deserialize, Serialize};
 
 /// An installed package.
@@ -47,7 +47,8 @@ pub fn normalized_name(name: &str) -> String {
     name.parse::<PackageName>().map_or_else(|_| name.to_owned(), String::from)
 }
 
-/// Returns the top-level modules in a wheel's RECORD, which has a line `path,hash,size` for each file.
+/// Returns the top-level modules in a wheel's RECORD, which has a line `path,hash,size` for each
+/// file.
 fn modules(record: &str) -> Vec<String> {
     let mut modules: Vec<String> = record
         .lines()

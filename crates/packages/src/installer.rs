@@ -1,8 +1,9 @@
-//! The user's own package installer, uv or pip: it knows the user's mirrors, proxies and certificates.
+//! The user's own package installer, uv or pip: it knows the user's mirrors, proxies and
+//! certificates.
 //!
-//! Only wheels are ever installed, so no package code runs on the host. For the same reason installers
-//! are started in the root directory: the user's current directory can contain files that a model
-//! wrote, and `python -m pip` would import them.
+//! Only wheels are ever installed, so no package code runs on the host. For the same reason
+//! installers are started in the root directory: the user's current directory can contain files
+//! that a model wrote, and `python -m pip` would import them.
 
 #[cfg(test)]
 mod tests;
@@ -49,7 +50,8 @@ pub struct WheelRequest<'r> {
     pub progress: Option<UnpackProgress<'r>>,
 }
 
-/// The progress of unpacking, measured on disk: installers do not say how much they have downloaded.
+/// The progress of unpacking, measured on disk: installers do not say how much they have
+/// downloaded.
 #[derive(Clone, Copy)]
 pub struct UnpackProgress<'r> {
     /// Receives the number of bytes unpacked.
@@ -58,8 +60,8 @@ pub struct UnpackProgress<'r> {
     pub total: u64,
 }
 
-/// Installs wheels with the first installer that succeeds, best first (see [`Installer::find_all`]).
-/// For an interpreter, its own pip comes before other pips.
+/// Installs wheels with the first installer that succeeds, best first (see
+/// [`Installer::find_all`]). For an interpreter, its own pip comes before other pips.
 ///
 /// Returns a directory below `work`, with modules at its top and programs in its `bin`.
 ///
@@ -176,7 +178,8 @@ impl Installer {
         }
     }
 
-    /// Installs the requirements in the file `list`. The error is the end of the installer's output.
+    /// Installs the requirements in the file `list`. The error is the end of the installer's
+    /// output.
     async fn install(
         &self,
         request: &WheelRequest<'_>,
@@ -332,8 +335,8 @@ fn bytes_in(directory: &Path) -> u64 {
     entries.flatten().map(size).sum()
 }
 
-/// Returns the part of an installer's output that says what is wrong: its error lines, otherwise its
-/// last lines.
+/// Returns the part of an installer's output that says what is wrong: its error lines, otherwise
+/// its last lines.
 fn error_lines(output: &str) -> String {
     const MAX_LINES: usize = 6;
     let lines: Vec<&str> =

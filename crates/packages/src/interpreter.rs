@@ -19,7 +19,7 @@ pub struct Interpreter {
     pub path: PathBuf,
     /// The version, such as `3.11.2`.
     pub version: String,
-    /// What native modules have to fit besides, such as `cpython-311 x86_64-linux-gnu`.
+    /// The platform that native modules have to fit, such as `cpython-311 x86_64-linux-gnu`.
     pub platform: String,
 }
 

@@ -1,5 +1,5 @@
-//! Python packages for the guest and for interpreters of this machine, installed by the user's own uv
-//! or pip ([`install_wheels`]) and kept in the cache.
+//! Python packages for the guest and for interpreters of this machine, installed by the user's own
+//! uv or pip ([`install_wheels`]) and kept in the cache.
 //!
 //! Only wheels are installed: building a package from source would run its author's code on this
 //! machine, outside of any sandbox. [`wheels`] keeps a set of packages for one interpreter;

@@ -118,8 +118,9 @@ pub fn union(present: &[Requirement], new: &[Requirement]) -> Vec<Requirement> {
     all
 }
 
-/// Returns the sorted lines of a requirements file. Each requirement is parsed again: its fields are
-/// public, so it need not come from a parser, and an installer reads options and URLs in this file.
+/// Returns the sorted lines of a requirements file. Each requirement is parsed again: its fields
+/// are public, so it need not come from a parser, and an installer reads options and URLs in this
+/// file.
 fn requirement_lines(requirements: &[Requirement]) -> Result<Vec<String>> {
     let mut lines = requirements
         .iter()

@@ -48,8 +48,8 @@ pub fn assert_passed(output: &Output) {
     );
 }
 
-/// Returns a wrapper that makes the test root in a mount namespace of its own; `None`, with a printed
-/// reason, where the system does not allow that.
+/// Returns a wrapper that makes the test root in a mount namespace of its own; `None`, with a
+/// printed reason, where the system does not allow that.
 pub fn mount_namespace() -> Option<[&'static str; 2]> {
     const UNSHARE: [&str; 2] = ["unshare", "-rm"];
     let allowed = Command::new(UNSHARE[0]).args([UNSHARE[1], "true"]).output();

@@ -1,18 +1,19 @@
-//! A whole answer of a model: its blocks in order, a missing package installed, artifacts written to a directory.
+//! A whole answer of a model: its blocks run in order, a missing package is installed, and
+//! artifacts are written to a directory.
 //!
 //! `cargo run --release -p cellblock-wasi --example answer`
-#![allow(clippy::print_stdout)] // An example shows what it got.
+#![allow(clippy::print_stdout)] // An example prints its results.
 
 use std::{error::Error, fs, path::Path, sync::Arc};
 
 use async_trait::async_trait;
-use cellblock_exec::Silent;
-use cellblock_exec::{
-    Artifact, CodeBlock, Requirement, code_blocks,
-    filename::artifact_path,
+use cellblock_answer::{
+    CodeBlock, code_blocks,
     packages::{InstallMode, InstallPolicy},
     run::{Observer, RunOptions, run_blocks},
 };
+use cellblock_exec::Silent;
+use cellblock_exec::{Artifact, Requirement, workspace::artifact_path};
 use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
 const ANSWER: &str = "
@@ -40,7 +41,7 @@ three bars
 ```
 ";
 
-/// Sees what happens while it happens; each method has a default that does nothing.
+/// Receives events while the answer runs. Each method has a default.
 struct Person;
 
 #[async_trait]
@@ -49,7 +50,7 @@ impl Observer for Person {
         println!("block {} in line {}", block.index, block.line);
     }
 
-    /// Asked where the policy does not decide. The default is no.
+    /// Decides where the policy does not. The default is no.
     async fn approve(&self, packages: &[Requirement]) -> bool {
         let names: Vec<String> = packages.iter().map(ToString::to_string).collect();
         println!("may {} be installed? yes", names.join(", "));
@@ -66,7 +67,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let options = RunOptions {
         install: InstallPolicy {
             mode: InstallMode::Ask,
-            deny: vec!["requests".parse()?], // Never, whatever the person says.
+            deny: vec!["requests".parse()?], // Never, whatever the person decides.
             ..InstallPolicy::default()
         },
         ..RunOptions::default()
@@ -89,9 +90,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes an artifact into a directory that nothing else has written to. The name comes from a program
-/// that nobody trusts, so it is checked. In a directory that may hold other files and links, also create
-/// each file anew and open each parent without following links.
+/// Writes an artifact into a new directory. The name comes from an untrusted program, so it is
+/// checked. In a directory that can contain other files and links, also create each file anew, and
+/// open each parent without following links.
 fn write(directory: &Path, artifact: &Artifact) -> Result<(), Box<dyn Error>> {
     let path = artifact_path(artifact.path.as_bytes()).map_err(|refused| refused.reason)?;
     let path = directory.join(path);

@@ -1,14 +1,14 @@
-//! Going on from one state more than once: fork in memory, freeze to disk, resume.
+//! Continuing from one state more than once: fork in memory, freeze to disk, resume.
 //!
 //! `cargo run --release -p cellblock-wasi --example fork`
-#![allow(clippy::print_stdout)] // An example shows what it got.
+#![allow(clippy::print_stdout)] // An example prints its results.
 
 use std::time::Instant;
 
 use cellblock_exec::{ExecutionRequest, Executor as _, Limits, Session, SessionSpec, Silent};
 use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
-/// Runs Python and gives what it printed.
+/// Runs Python; returns its output.
 async fn say(session: &mut Box<dyn Session>, code: &str) -> cellblock_exec::Result<String> {
     let result = session.execute(ExecutionRequest::python(code)).await?;
     Ok(result.stdout.text().trim_end().to_owned())
@@ -20,12 +20,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
     let mut session = executor.open(SessionSpec::default()).await?;
 
-    // Work that nobody wants to do twice: a table of 100 MB.
-    let code = "import numpy as np, pandas as pd\ntable = pd.DataFrame(np.random.rand(125_000, 100))\ntable.shape";
+    // Work that should not be repeated: a table of 100 MB.
+    let code = "import numpy as np, pandas as pd\n\
+                table = pd.DataFrame(np.random.rand(125_000, 100))\ntable.shape";
     println!("made {}", say(&mut session, code).await?);
 
-    // A fork has the objects, files and open descriptors of the session, and shares no later change with it. The first
-    // fork after much was written freezes the state in memory; those that follow are copies on write.
+    // A fork has the objects, files and open descriptors of the session, but not its later changes.
+    // After many writes, the first fork freezes the state in memory; the next ones copy on write.
     for attempt in ["table * 2", "table.rank()", "table.tail(10)"] {
         let start = Instant::now();
         let mut fork = session.fork().await?;
@@ -37,7 +38,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("the session still has {}", say(&mut session, "table.shape").await?);
 
-    // To disk, and on from there: in this process or in another one with the same image. Limits are given anew.
+    // A frozen session can be resumed in this process or in another one with the same image. The
+    // caller sets its limits again.
     let directory = tempfile::tempdir()?;
     let frozen = directory.path().join("table.frozen");
     session.freeze(&frozen).await?;

@@ -1,7 +1,7 @@
-//! A function of this program that code in a cell calls.
+//! Functions of this program that code in the sandbox calls.
 //!
 //! `cargo run --release -p cellblock-wasi --example functions`
-#![allow(clippy::print_stdout)] // An example shows what it got.
+#![allow(clippy::print_stdout)] // An example prints its results.
 
 use std::sync::Arc;
 
@@ -23,13 +23,17 @@ impl HostTools for Crates {
             description: "How often a crate was downloaded, in millions.".into(),
             parameters: json!({
                 "type": "object",
-                "properties": { "name": { "type": "string" }, "last_days": { "type": "integer", "default": 90 } },
+                "properties": {
+                    "name": { "type": "string" },
+                    "last_days": { "type": "integer", "default": 90 },
+                },
                 "required": ["name"],
             }),
         }]
     }
 
-    // The arguments come from a program: check them. The text of an error is what the program sees.
+    // The arguments come from an untrusted program: check them. The program sees the text of an
+    // error.
     async fn call(
         &self,
         _name: &str,
@@ -44,7 +48,7 @@ impl HostTools for Crates {
     }
 }
 
-/// One block in place of four calls by a model.
+/// One block that replaces four calls by a model.
 const CODE: &str = "
 from host import tools, ToolError
 for name in 'serde', 'tokio', 'sered':
@@ -63,7 +67,7 @@ async fn main() -> Result<()> {
     let request =
         ExecutionRequest { host: Some(Arc::new(Crates)), ..ExecutionRequest::python(CODE) };
     println!("{}", session.execute(request).await?.stdout.text());
-    // The next block was granted nothing.
+    // The next block has no grant.
     let result = session.execute(ExecutionRequest::python("tools.downloads('serde')")).await?;
     println!("{}", result.stderr.text().lines().last().unwrap_or_default());
     session.close().await

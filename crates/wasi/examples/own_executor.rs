@@ -1,14 +1,11 @@
-//! An executor of your own: this one wraps another and keeps a log of every block that ran. The conformance suite proves
-//! that it still does all that the contract says.
+//! An executor of your own: this one wraps another and logs every block. The conformance suite
+//! proves that it still keeps the contract.
 //!
 //! `cargo run --release -p cellblock-wasi --example own_executor`, and its proof:
 //! `cargo test --release -p cellblock-wasi --example own_executor`
-#![allow(clippy::print_stdout)] // An example shows what it got.
+#![allow(clippy::print_stdout)] // An example prints its results.
 
-use std::{
-    path::Path,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use cellblock_exec::{
@@ -16,11 +13,12 @@ use cellblock_exec::{
     Requirement, Result, Session, SessionSpec, Silent,
 };
 use cellblock_wasi::{ImageStore, Options, WasiExecutor};
+use parking_lot::Mutex;
 
-/// What ran, and how it ended: one line for each block, shared by all sessions.
+/// A line with the code and the outcome of each block, shared by all sessions.
 type Log = Arc<Mutex<Vec<String>>>;
 
-/// Runs code where another executor runs it, and writes it down.
+/// Runs code in another executor, and logs it.
 #[derive(Debug)]
 struct Logged<E> {
     inner: E,
@@ -45,7 +43,8 @@ impl<E: Executor> Executor for Logged<E> {
         "logged"
     }
 
-    // Claim only what you enforce. The suite tests what is claimed, and that everything else is refused.
+    // Claim only what you enforce. The suite tests every claim, and that everything else is
+    // refused.
     fn capabilities(&self) -> &Capabilities {
         self.inner.capabilities()
     }
@@ -64,8 +63,7 @@ impl Session for LoggedSession {
     async fn execute(&mut self, request: ExecutionRequest) -> Result<ExecutionResult> {
         let code = request.code.clone();
         let result = self.inner.execute(request).await?;
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.push(format!("{code:?} {:?}", result.outcome));
+        self.log.lock().push(format!("{code:?} {:?}", result.outcome));
         Ok(result)
     }
 
@@ -104,11 +102,11 @@ async fn main() -> Result<()> {
         session.execute(ExecutionRequest::python(code)).await?;
     }
     session.close().await?;
-    println!("{}", executor.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n"));
+    println!("{}", executor.log.lock().join("\n"));
     Ok(())
 }
 
 #[cfg(test)]
 mod conformance {
-    cellblock_exec::conformance!(crate::logged().await.unwrap());
+    cellblock_conformance::conformance!(crate::logged().await.unwrap());
 }

@@ -1,7 +1,7 @@
 //! One session: files in, limits, state between blocks, output and artifacts out.
 //!
 //! `cargo run --release -p cellblock-wasi --example quick_start`
-#![allow(clippy::print_stdout)] // An example shows what it got.
+#![allow(clippy::print_stdout)] // An example prints its results.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,7 +14,8 @@ const CITIES: &str = "city,degrees\nOslo,4\nRome,15\nCairo,24\n";
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    // Fetches and compiles the image if it is not there, which takes minutes; afterwards this takes milliseconds.
+    // The first start downloads and compiles the image, which takes minutes. Later starts take
+    // milliseconds.
     let executor =
         WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
 
@@ -30,24 +31,25 @@ async fn main() -> Result<()> {
         })
         .await?;
 
-    // Like a notebook cell: the value of a last expression is shown.
+    // As in a notebook, the value of a last expression is shown.
     let code = "import pandas as pd\ncities = pd.read_csv('cities.csv')\ncities.degrees.mean()";
     let result = session.execute(ExecutionRequest::python(code)).await?;
     println!("{}", result.stdout.text().trim_end());
 
-    // The next block finds the variables of the one before. A figure that is shown comes out as a file.
+    // The next block has the variables of the one before. A figure that is shown becomes an
+    // artifact.
     let code = "import matplotlib.pyplot as plt\nplt.bar(cities.city, cities.degrees)\nplt.show()";
     let result = session.execute(ExecutionRequest::python(code)).await?;
     for artifact in &result.artifacts {
         println!("{} ({}, {} bytes)", artifact.path, artifact.media_type, artifact.bytes);
     }
 
-    // A program that fails is an `Ok` with an outcome. `Err` would mean that the sandbox failed.
+    // A program that fails is an `Ok` with an outcome. `Err` means that the sandbox failed.
     let result = session.execute(ExecutionRequest::python("cities.rainfall")).await?;
     let stderr = result.stderr.text();
     println!("{:?}: {}", result.outcome, stderr.lines().last().unwrap_or_default());
 
-    // One block may have less time than the session's limit.
+    // A block can have less time than the session's limit.
     let wall = Some(Duration::from_millis(200));
     let result = session
         .execute(ExecutionRequest { wall, ..ExecutionRequest::python("while True: pass") })
@@ -60,7 +62,7 @@ async fn main() -> Result<()> {
         result.state_lost
     );
 
-    // The session goes on with a fresh interpreter; the files of its workspace are still there.
+    // The session continues with a fresh interpreter and the files of its workspace.
     let code = "import os\nos.listdir(), 'cities' in globals()";
     let result = session.execute(ExecutionRequest::python(code)).await?;
     println!("{}", result.stdout.text().trim_end());

@@ -1,7 +1,7 @@
-//! Output while it arrives, and ending a program early.
+//! Receiving output while it arrives, and stopping a program early.
 //!
 //! `cargo run --release -p cellblock-wasi --example stream`
-#![allow(clippy::print_stdout)] // An example shows what it got.
+#![allow(clippy::print_stdout)] // An example prints its results.
 
 use std::{
     sync::Arc,
@@ -29,8 +29,8 @@ async fn main() -> Result<()> {
         WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
     let mut session = executor.open(SessionSpec::default()).await?;
 
-    // The sink is called on the thread that runs the guest, so it only passes the bytes on. Pieces come as the program
-    // writes them, not line by line.
+    // The sink is called on the thread that runs the guest, so it only forwards the bytes: each
+    // piece as the program wrote it, not line by line.
     let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
     let sink = Arc::new(move |stream: Stream, bytes: &[u8]| {
         let _ = sender.send((stream, bytes.to_vec()));
@@ -43,7 +43,7 @@ async fn main() -> Result<()> {
         }
     });
 
-    // Somebody loses patience. The token may be cancelled from any thread; a sleeping guest is ended, too.
+    // The user cancels. Any thread can cancel the token; that stops a sleeping guest, too.
     let cancel = CancellationToken::new();
     let impatient = cancel.clone();
     tokio::spawn(async move {
@@ -56,11 +56,11 @@ async fn main() -> Result<()> {
     assert_eq!(result.outcome, Outcome::Cancelled);
     println!("{:4} ms {:?}", start.elapsed().as_millis(), result.outcome);
 
-    // What was printed until then is in the result as well. The sink is dropped, so the reader ends.
+    // The result has the output so far, too. The sink is dropped, so the reader ends.
     println!("kept: {:?}", result.stdout.text());
     let _ = reader.await;
 
-    // Dropping the future of a call ends the program, too: here through a timeout of tokio.
+    // Dropping a call's future stops the program, too; here tokio's timeout does it.
     let sleep = session.execute(ExecutionRequest::python("import time; time.sleep(60)"));
     println!("in time: {}", tokio::time::timeout(Duration::from_millis(100), sleep).await.is_ok());
     session.close().await

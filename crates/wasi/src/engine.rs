@@ -11,38 +11,43 @@ use std::{
 
 use wasmtime::{Collector, Config, Engine, OptLevel};
 
-/// How often a running guest gives its thread back, and so how soon a deadline or a cancellation is seen.
+/// The time after which a running guest yields its thread. A deadline or a cancellation takes
+/// effect then.
 const TICK: Duration = Duration::from_millis(2);
 
-/// The native stack that one turn may use, in bytes: a fiber's stack, of which the guest may use all but what host
-/// calls need. Python's own recursion limit comes first.
+/// The native stack that one turn can use, in bytes: a fiber's stack, of which the guest gets all
+/// but what host calls need. Python reaches its own recursion limit first.
 const STACK: usize = 4 * 1024 * 1024;
 const HOST_CALL_STACK: usize = 512 * 1024;
 
-/// The settings for compiling and running guests. Compiled code fits only an engine with the same settings.
+/// Returns the settings for compiling and running guests. Compiled code fits only an engine with
+/// the same settings.
 ///
-/// With `fuel`, every instruction is counted: runs can be limited deterministically, at the price of slower code.
-pub(crate) fn config(fuel: bool) -> Config {
+/// With `fuel`, every instruction is counted. That makes limits deterministic and code slower.
+pub fn config(fuel: bool) -> Config {
     let mut config = Config::new();
     config
         .cranelift_opt_level(OptLevel::Speed)
-        // What the guest needs, and nothing else of what came after WebAssembly 2.
+        // The guest needs exceptions, and no other proposal after WebAssembly 2.
         .wasm_exceptions(true)
         .wasm_gc(false)
         .wasm_memory64(false)
         .wasm_multi_memory(false)
         .wasm_component_model(false)
         .collector(Collector::DeferredReferenceCounting)
-        // A 4 GiB reservation and a guard behind it: no bounds checks, and a memory that never moves.
+        // A 4 GiB reservation with a guard behind it needs no bounds checks, and the memory never
+        // moves.
         .memory_reservation(1 << 32)
         .memory_may_move(false)
-        // The content comes from our own mapping, which a second copy-on-write image would only hide.
+        // The content comes from our own mapping, which would only hide a second copy-on-write
+        // image.
         .memory_init_cow(false)
         .epoch_interruption(true)
         .consume_fuel(fuel)
         .max_wasm_stack(STACK - HOST_CALL_STACK)
         .async_stack_size(STACK)
-        // Nobody reads a guest's native backtrace; without the tables the code file is a third smaller.
+        // No code reads a guest's native backtrace. Without the tables the code file is a third
+        // smaller.
         .generate_address_map(false)
         .wasm_backtrace_max_frames(None)
         .native_unwind_info(false)
@@ -52,18 +57,18 @@ pub(crate) fn config(fuel: bool) -> Config {
 
 /// An engine whose running guests yield every [`TICK`].
 #[derive(Debug)]
-pub(crate) struct Ticking {
-    pub(crate) engine: Engine,
-    /// How many turns run now.
+pub struct TickingEngine {
+    pub engine: Engine,
+    /// The number of turns that run now.
     running: AtomicUsize,
-    /// Whether the ticker is parked, or about to be.
+    /// True if the ticker is parked, or about to be.
     resting: AtomicBool,
     ticker: OnceLock<Thread>,
 }
 
-impl Ticking {
+impl TickingEngine {
     /// Starts the engine and its ticker.
-    pub(crate) fn start(config: &Config) -> wasmtime::Result<Arc<Self>> {
+    pub fn start(config: &Config) -> wasmtime::Result<Arc<Self>> {
         let ticking = Arc::new(Self {
             engine: Engine::new(config)?,
             running: AtomicUsize::new(0),
@@ -77,8 +82,8 @@ impl Ticking {
         Ok(ticking)
     }
 
-    /// Keeps the ticker going while a turn runs: until the value that it gives is dropped.
-    pub(crate) fn turn(self: &Arc<Self>) -> RunningTurn {
+    /// Keeps the ticker running until the returned value is dropped.
+    pub fn begin_turn(self: &Arc<Self>) -> RunningTurn {
         self.running.fetch_add(1, Ordering::SeqCst);
         if self.resting.swap(false, Ordering::SeqCst) {
             self.wake();
@@ -93,14 +98,14 @@ impl Ticking {
     }
 }
 
-impl Drop for Ticking {
+impl Drop for TickingEngine {
     fn drop(&mut self) {
         self.wake();
     }
 }
 
 /// A turn that runs.
-pub(crate) struct RunningTurn(Arc<Ticking>);
+pub struct RunningTurn(Arc<TickingEngine>);
 
 impl Drop for RunningTurn {
     fn drop(&mut self) {
@@ -108,9 +113,9 @@ impl Drop for RunningTurn {
     }
 }
 
-/// Advances the epoch while turns run. Without any for a second it parks: an idle process wakes up for nothing, and a
-/// busy one does not pay for waking it at every turn.
-fn tick(ticking: &Weak<Ticking>) {
+/// Advances the epoch while turns run. After a second without turns the ticker parks, so that an
+/// idle process does not wake up; a busy one does not pay for waking the ticker at every turn.
+fn tick(ticking: &Weak<TickingEngine>) {
     const REST_AFTER: u32 = 500;
     let mut idle = 0;
     loop {
@@ -127,7 +132,7 @@ fn tick(ticking: &Weak<Ticking>) {
         }
         idle = 0;
         ticking.resting.store(true, Ordering::SeqCst);
-        // A turn that started since the last look sees `resting` or is seen here.
+        // A turn that started since the last check sees `resting` or is seen here.
         if ticking.running.load(Ordering::SeqCst) == 0 {
             drop(ticking);
             thread::park();

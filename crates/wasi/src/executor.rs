@@ -4,26 +4,27 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use cellblock_exec::{
-    Capabilities, Error, Executor, Isolation, Language, Limit, Limits, Network, Progress, Result,
-    Session, SessionSpec,
+    BoxFuture, Capabilities, Error, Executor, Isolation, Language, Limit, Limits, Network,
+    Progress, Result, Session, SessionSpec,
 };
 
 use crate::{
-    images::{ImageStore, stored},
+    images::{ImageStore, packages, snapshot},
     memory::Template,
-    packages,
-    session::{NAME, Shared, WasiSession},
+    session::{ExecutorState, NAME, WasiSession},
 };
 
-/// How an executor is set up.
+/// The options of an executor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// The image that sessions start from. Default `python`.
     pub image: String,
-    /// Instructions (wasmtime's fuel) that a block may use; `None`, the default, does not count them. With it the same
-    /// program stops at the same place on every run, at about half the speed.
+    /// The maximum number of instructions (wasmtime's fuel) of a block. `None`, the default, does
+    /// not count them. With a maximum, the same program stops at the same place on every run, and
+    /// runs at about half the speed.
     pub fuel: Option<u64>,
-    /// How many idle instances are kept for the next session. Default: two for each processor.
+    /// The maximum number of idle instances that are kept for the next sessions. Default: two for
+    /// each processor.
     pub idle: usize,
 }
 
@@ -37,52 +38,34 @@ impl Default for Options {
 /// Runs Python in WebAssembly.
 #[derive(Debug)]
 pub struct WasiExecutor {
-    shared: Arc<Shared>,
+    shared: Arc<ExecutorState>,
     capabilities: Capabilities,
     image: String,
 }
 
 impl WasiExecutor {
-    /// Starts an executor on an image, which is pulled if it is not there.
+    /// Starts an executor on an image, which is pulled if it is not in the cache.
     ///
     /// # Errors
     /// As [`ImageStore::pull`].
-    pub async fn start(
+    pub fn start(
         store: ImageStore,
         options: Options,
         progress: &dyn Progress,
-    ) -> Result<Self> {
-        let loaded = store.load(&options.image, options.fuel, progress).await?;
-        let template =
-            Arc::new(Template::new(loaded.guest.clone(), loaded.image.clone(), options.idle));
-        let capabilities = Capabilities {
-            languages: vec![Language::PYTHON],
-            isolation: Isolation::Wasm,
-            // A guest cannot make processes, so any limit on them holds.
-            limits: vec![
-                Limit::Wall,
-                Limit::Cpu,
-                Limit::Memory,
-                Limit::Output,
-                Limit::Disk,
-                Limit::Files,
-                Limit::Processes,
-            ],
-            watched: Vec::new(),
-            network: false,
-            state: true,
-            fork: true,
-            freeze: true,
-            install: true,
-        };
-        Ok(Self {
-            shared: Arc::new(Shared { loaded, template }),
-            capabilities,
-            image: options.image,
+    ) -> BoxFuture<'_, Result<Self>> {
+        Box::pin(async move {
+            let loaded = store.load(&options.image, options.fuel, progress).await?;
+            let (guest, image) = (loaded.guest.clone(), loaded.image.clone());
+            let template = Arc::new(Template::new(guest, image, options.idle));
+            Ok(Self {
+                shared: Arc::new(ExecutorState { loaded, template }),
+                capabilities: capabilities(),
+                image: options.image,
+            })
         })
     }
 
-    /// The names and versions of the packages that every session has.
+    /// Returns the names and versions of the packages that every session has.
     pub fn packages(&self) -> &[(String, String)] {
         &self.shared.loaded.packages
     }
@@ -93,8 +76,8 @@ impl WasiExecutor {
     }
 
     fn check(&self, spec: &SessionSpec) -> Result<()> {
-        let least = self.shared.loaded.image.bytes().len() as u64;
-        self.capabilities.check(NAME, spec, least)
+        let min_memory = self.shared.loaded.image.bytes().len() as u64;
+        self.capabilities.check(NAME, spec, min_memory)
     }
 }
 
@@ -132,7 +115,7 @@ impl Executor for WasiExecutor {
     async fn resume(&self, frozen: &Path, limits: Limits) -> Result<Box<dyn Session>> {
         self.check(&SessionSpec { limits: limits.clone(), ..SessionSpec::default() })?;
         let loaded = &self.shared.loaded;
-        let image = stored::read(frozen, &loaded.guest_id, |key| loaded.layer(key))?;
+        let image = snapshot::read(frozen, &loaded.guest_id, |key| loaded.layer(key))?;
         let installed = packages::read_list(frozen)?;
         if limits.memory < image.bytes().len() as u64 {
             let why = format!(
@@ -144,6 +127,29 @@ impl Executor for WasiExecutor {
         let template = Arc::new(Template::new(loaded.guest.clone(), Arc::new(image), 0));
         let slot = template.acquire().await.map_err(start_failed)?;
         Ok(Box::new(WasiSession::resumed(self.shared.clone(), template, slot, limits, installed)))
+    }
+}
+
+fn capabilities() -> Capabilities {
+    Capabilities {
+        languages: vec![Language::PYTHON],
+        isolation: Isolation::Wasm,
+        limits: vec![
+            Limit::Wall,
+            Limit::Cpu,
+            Limit::Memory,
+            Limit::Output,
+            Limit::Disk,
+            Limit::Files,
+            // A guest cannot start processes, so every limit on them holds.
+            Limit::Processes,
+        ],
+        watched: Vec::new(),
+        network: false,
+        state: true,
+        fork: true,
+        freeze: true,
+        install: true,
     }
 }
 

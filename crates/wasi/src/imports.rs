@@ -1,8 +1,9 @@
 //! Everything that a guest can call.
 //!
-//! Files are ours ([`crate::fs`]), and so is what could hold a thread (random bytes and sleep) or takes a pointer: to
-//! `wasmtime-wasi` a wrong pointer is an error of the host, here it is the guest's `EFAULT`. The rest is `wasmtime-wasi`'s,
-//! whose context is given no directory, no stream and no socket.
+//! Files are ours ([`crate::calls`]), and so is every call that could hold a thread (random bytes
+//! and sleep) or takes a pointer: in `wasmtime-wasi` a wrong pointer is an error of the host, here
+//! it is the guest's `EFAULT`. The remaining calls are those of `wasmtime-wasi`, whose context has
+//! no directory, no stream and no socket.
 
 use std::time::Duration;
 
@@ -10,17 +11,17 @@ use wasmtime::{Caller, Engine, Linker};
 use wasmtime_wasi::I32Exit;
 
 use crate::{
-    clock,
-    fs::{self, Errno},
+    calls, clock,
+    fs::Errno,
     host::{GuestMemory, Host, WASI_P1, guest_call},
 };
 
-/// Everything that a guest can call.
-pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
+/// Returns a linker with everything that a guest can call.
+pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p1::add_to_linker_async(&mut linker, |host: &mut Host| &mut host.wasi)?;
     linker.allow_shadowing(true);
-    fs::calls::add_to_linker(&mut linker)?;
+    calls::add_to_linker(&mut linker)?;
     linker.func_wrap_async(
         WASI_P1,
         "fd_read",
@@ -41,11 +42,13 @@ pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     add_clock_calls(&mut linker)?;
     add_empty_lists(&mut linker)?;
     linker.func_wrap(WASI_P1, "proc_raise", |_: u32| Errno::Notsup as i32)?;
-    // As exit codes of processes: the lowest byte. The one of `wasmtime-wasi` takes only codes below 126.
+    // An exit code is the lowest byte, as for processes. `proc_exit` of `wasmtime-wasi` takes only
+    // codes below 126.
     linker.func_wrap(WASI_P1, "proc_exit", |code: u32| -> wasmtime::Result<()> {
         Err(I32Exit((code & 0xFF) as i32).into())
     })?;
-    // The guest imports it. What a program calls goes through the control device, with which it can wait (`fd_read`).
+    // The guest imports it, but calls the host through the control device, where it can wait for
+    // the answer (`fd_read`).
     linker.func_wrap("host", "call", |_: u32, _: u32, _: u32, _: u32| -> i32 { -1 })?;
     Ok(linker)
 }
@@ -68,7 +71,7 @@ fn add_clock_calls(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// What a clock shows, in nanoseconds: 0 is the time of day, 1 the clock that never goes back.
+/// Reads a clock, in nanoseconds: 0 is the time of day, 1 the clock that never goes back.
 fn now(clock: u32) -> Result<u64, Errno> {
     match clock {
         0 => Ok(clock::realtime()),
@@ -77,7 +80,8 @@ fn now(clock: u32) -> Result<u64, Errno> {
     }
 }
 
-/// A guest starts without arguments and environment; a session tells its environment to the driver.
+/// Adds the calls for arguments and environment, which are empty. A session passes its environment
+/// to the driver.
 fn add_empty_lists(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     for list in ["args_get", "environ_get"] {
         linker.func_wrap(WASI_P1, list, |_: u32, _: u32| Errno::Success as i32)?;
@@ -97,24 +101,26 @@ fn add_empty_lists(linker: &mut Linker<Host>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Reads, and before that waits for what the program has asked the host, if it reads from the control device.
+/// Reads from a descriptor. If it is the control device, waits first for the answer to the
+/// program's question.
 async fn fd_read(mut caller: Caller<'_, Host>, fd: u32, vectors: u32, count: u32, out: u32) -> i32 {
     if caller.data().turn.question.is_some() && caller.data().fs.reads_control(fd) {
         answer_question(&mut caller).await;
     }
-    fs::calls::read_call(&mut caller, fd, vectors, count, out)
+    calls::read_call(&mut caller, fd, vectors, count, out)
 }
 
-/// Has the host answer what the program has asked. The guest is suspended meanwhile, and holds no thread.
+/// Asks the host the program's question. Meanwhile the guest is suspended and holds no thread.
 async fn answer_question(caller: &mut Caller<'_, Host>) {
     let turn = &mut caller.data_mut().turn;
     let Some(question) = turn.question.take() else { return };
     let calls = turn.calls.clone().unwrap_or_default();
     let answer = calls.answer(question).await;
-    caller.data_mut().turn.give_answer(answer);
+    caller.data_mut().turn.set_answer(answer);
 }
 
-/// Fills memory with random bytes, in pieces: a guest that asks for gigabytes must not hold its thread meanwhile.
+/// Fills memory with random bytes, piece by piece: a guest that asks for gigabytes must not hold
+/// its thread.
 async fn random_get(mut caller: Caller<'_, Host>, pointer: u32, len: u32) -> i32 {
     const PIECE: u32 = 256 * 1024;
     let mut done = 0;
@@ -135,14 +141,14 @@ async fn random_get(mut caller: Caller<'_, Host>, pointer: u32, len: u32) -> i32
     Errno::Success as i32
 }
 
-/// How many things one `poll_oneoff` may wait for.
-const MOST_SUBSCRIPTIONS: u32 = 1024;
+/// The maximum number of events that one `poll_oneoff` can wait for.
+const MAX_SUBSCRIPTIONS: u32 = 1024;
 
-/// One thing that `poll_oneoff` waits for.
+/// An event that `poll_oneoff` waits for.
 struct Subscription {
     userdata: [u8; 8],
     event: u8,
-    /// How long until it happens; files and streams are always ready.
+    /// The time until the event; zero for files and streams, which are always ready.
     after: Duration,
 }
 
@@ -154,7 +160,7 @@ async fn poll_oneoff(
     count: u32,
     out: u32,
 ) -> i32 {
-    if count == 0 || count > MOST_SUBSCRIPTIONS {
+    if count == 0 || count > MAX_SUBSCRIPTIONS {
         return Errno::Inval as i32;
     }
     let mut subscriptions = Vec::with_capacity(count as usize);

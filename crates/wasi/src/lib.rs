@@ -1,15 +1,16 @@
-//! Runs Python in WebAssembly: CPython with its scientific stack, as a fresh instance for each session, made in
-//! microseconds from a copy-on-write memory image.
+//! Runs Python in WebAssembly: CPython with its scientific stack, a fresh instance for each
+//! session, made in microseconds from a copy-on-write memory image.
 //!
-//! A guest reaches nothing of the host: no directory, no network, no process. It has a file system of its own in memory,
-//! clocks, random numbers, and what it prints.
+//! A guest reaches nothing of the host: no directory, no network, no process. It has a file system
+//! of its own in memory, clocks, random numbers, and its output.
 //!
 //! ```no_run
 //! use cellblock_exec::{ExecutionRequest, Executor, SessionSpec, Silent};
 //! use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 //!
 //! # async fn example() -> cellblock_exec::Result<()> {
-//! let executor = WasiExecutor::start(ImageStore::in_user_cache()?, Options::default(), &Silent).await?;
+//! let store = ImageStore::in_user_cache()?;
+//! let executor = WasiExecutor::start(store, Options::default(), &Silent).await?;
 //! let mut session = executor.open(SessionSpec::default()).await?;
 //! let result = session.execute(ExecutionRequest::python("print('hi')")).await?;
 //! assert_eq!(result.stdout.text(), "hi\n");
@@ -17,8 +18,9 @@
 //! # }
 //! ```
 
+mod calls;
+mod checks;
 mod clock;
-mod doctor;
 mod engine;
 mod executor;
 mod fs;
@@ -28,11 +30,11 @@ mod imports;
 mod memory;
 #[cfg(any(test, feature = "oracles"))]
 pub mod oracles;
-mod packages;
 mod python;
 mod session;
+mod sys;
 mod turn;
 
-pub use doctor::checks;
+pub use checks::checks;
 pub use executor::{Options, WasiExecutor};
 pub use images::{ImageInfo, ImageState, ImageStore};

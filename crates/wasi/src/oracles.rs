@@ -1,39 +1,42 @@
-//! Oracles: what holds of everything that a guest does to its files and says to the control device.
+//! Oracles: the invariants of a guest's files and of the control device.
 //!
-//! Each function takes any bytes and panics when an invariant is broken. The tests of this crate call them with bytes that
-//! proptest makes, the targets in `fuzz/` with bytes that libFuzzer makes.
+//! Each function takes any bytes and panics if an invariant is broken. The tests of this crate call
+//! them with bytes from proptest, the targets in `fuzz/` with bytes from libFuzzer.
 #![allow(clippy::unwrap_used, reason = "an oracle panics when an invariant is broken")]
 
 use std::sync::Arc;
 
 use cellblock_exec::python::HostCalls;
 
-pub use crate::fs::oracles::{file_system, file_system_as_linux};
-use crate::host::{GuestMemory, Status, Turn};
+use crate::host::{GuestMemory, TurnState, TurnStatus};
 
+pub(crate) mod files;
 #[cfg(test)]
 mod tests;
 
-/// What a guest writes to the control device and reads from it, and what the host answers, in any order.
+pub use files::{file_system, file_system_as_linux};
+
+/// Checks the control device, with reads and writes of a guest and answers of the host in any
+/// order.
 ///
-/// - The block is read first, each byte once; then the answer to the newest question, each byte once, and never one that was
-///   given to an older question.
-/// - A message that begins as a status is no question, and the other way round.
-/// - Without a grant a question is kept as one byte.
+/// - The guest reads first the block, each byte once; then the answer to its newest question, each
+///   byte once, and never the answer to an older question.
+/// - A message is either a status or a question, as its first byte says.
+/// - Without a grant only the first byte of a question is kept.
 pub fn control(bytes: &[u8]) {
     let mut script = Script(bytes);
     let granted = script.byte() & 1 == 1;
     let request = script.piece();
     let calls = granted.then(|| Arc::new(HostCalls::default()));
-    let mut turn = Turn { request: request.clone(), calls, ..Turn::default() };
-    // What has to be read from now on, and what was asked and said.
+    let mut turn = TurnState { request: request.clone(), calls, ..TurnState::default() };
+    // The bytes that the guest has still to read, its question, and its status.
     let (mut unread, mut answer) = (request, Vec::new());
-    let (mut question, mut status): (Option<Vec<u8>>, Option<Status>) = (None, None);
+    let (mut question, mut status): (Option<Vec<u8>>, Option<TurnStatus>) = (None, None);
     while !script.0.is_empty() {
         match script.byte() % 3 {
             0 => {
                 let message = script.piece();
-                turn.control(&message);
+                turn.write_control(&message);
                 if message.starts_with(b"{") {
                     status = serde_json::from_slice(&message).ok();
                 } else {
@@ -55,7 +58,7 @@ pub fn control(bytes: &[u8]) {
                 if turn.question.take().is_some() {
                     question = None;
                     answer = script.piece();
-                    turn.give_answer(answer.clone());
+                    turn.set_answer(answer.clone());
                 }
             }
         }
@@ -63,9 +66,11 @@ pub fn control(bytes: &[u8]) {
     }
 }
 
-/// The addresses of objects that a guest wants to be immortal, in a small memory; the first bytes are the memory.
+/// Checks that only the reference counts of the given objects become immortal. The first 64 bytes
+/// are the memory, the others the addresses.
 ///
-/// Only words at these addresses change, to the first one's; an address outside changes nothing.
+/// Only the words at these addresses change, to the value of the first one. An address outside the
+/// memory is an error.
 pub fn immortal_objects(bytes: &[u8]) {
     let Some((memory, addresses)) = bytes.split_at_checked(64) else { return };
     let mut changed = memory.to_vec();
@@ -80,7 +85,7 @@ pub fn immortal_objects(bytes: &[u8]) {
     assert_eq!(given.is_ok(), !words.is_empty() && words.iter().all(|word| word + 4 <= 64));
 }
 
-/// Bytes that decide what is done.
+/// Bytes that choose the steps.
 struct Script<'b>(&'b [u8]);
 
 impl Script<'_> {
@@ -90,7 +95,7 @@ impl Script<'_> {
         *byte
     }
 
-    /// Some bytes, after a byte that is their number.
+    /// Reads a byte with a length, then as many bytes.
     fn piece(&mut self) -> Vec<u8> {
         let count = usize::from(self.byte()).min(self.0.len());
         let (piece, rest) = self.0.split_at(count);

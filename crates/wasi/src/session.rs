@@ -6,49 +6,54 @@ use async_trait::async_trait;
 use cellblock_cache::storage_error;
 use cellblock_exec::{
     Capture, Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation,
-    Language, Limits, Outcome, Requirement, Result, Session, Usage, filename, python::HostCalls,
+    Language, Limits, Outcome, Requirement, Result, Session, Usage, python::HostCalls, workspace,
 };
 
 use crate::{
     fs::{Errno, Fs, Quota, WORKSPACE},
-    host,
-    images::{Loaded, PACKAGES_DIRECTORY, stored},
+    host::TurnState,
+    images::{
+        LoadedImage, PACKAGES_DIRECTORY,
+        packages::{self, PackageSet},
+        snapshot,
+    },
     memory::{MemoryImage, Slot, Template, write_sparse},
-    packages::{self, PackageSet},
     python::dictionary,
-    turn::{self, Bounds, Ended},
+    turn::{self, TurnBounds, TurnEnd},
 };
 
 /// The executor's name.
-pub(crate) const NAME: &str = "wasi";
+pub const NAME: &str = "wasi";
 
-/// A session that has written more than this, in bytes, is frozen before it is forked, so that the fork copies little.
-const FORK_BY_COPYING: usize = 8 * 1024 * 1024;
+/// The maximum number of written bytes that a fork copies. A session that has written more is
+/// frozen first, so that the fork copies little.
+const MAX_FORK_COPY: usize = 8 * 1024 * 1024;
 
-/// What the sessions of one executor share.
+/// The state that all sessions of one executor share.
 #[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) loaded: Loaded,
-    pub(crate) template: Arc<Template>,
+pub struct ExecutorState {
+    pub loaded: LoadedImage,
+    pub template: Arc<Template>,
 }
 
 /// A live interpreter in WebAssembly.
 #[derive(Debug)]
-pub(crate) struct WasiSession {
-    shared: Arc<Shared>,
-    /// What the slot was made from, and where it goes back to.
+pub struct WasiSession {
+    shared: Arc<ExecutorState>,
+    /// The template that the slot was made from, and to which it returns.
     template: Arc<Template>,
     /// `None` once the interpreter is lost; the next block gets a fresh one.
     slot: Option<Slot>,
     /// The files of a session whose interpreter is lost.
     files: Option<Fs>,
-    /// A turn began and has not ended: if this is still so at the next call, its future was dropped.
+    /// True from the beginning of a turn to its end. If it is true at the next call, the turn's
+    /// future was dropped.
     running: bool,
-    /// Whether this copy of the image has had its first block.
+    /// True if this copy of the image has run its first block.
     begun: bool,
-    /// Whether the last block had input.
+    /// True if the last block had input.
     had_stdin: bool,
-    /// How many blocks have run; a block without a name is called by its number.
+    /// The number of blocks that have run. It is the name of a block without a name.
     blocks: u64,
     limits: Limits,
     environment: BTreeMap<String, String>,
@@ -56,9 +61,9 @@ pub(crate) struct WasiSession {
 }
 
 impl WasiSession {
-    /// A session on a slot that equals its image.
-    pub(crate) fn new(
-        shared: Arc<Shared>,
+    /// Creates a session on a slot that equals its image.
+    pub fn new(
+        shared: Arc<ExecutorState>,
         template: Arc<Template>,
         slot: Slot,
         limits: Limits,
@@ -81,9 +86,9 @@ impl WasiSession {
         session
     }
 
-    /// A session that goes on from a frozen one.
-    pub(crate) fn resumed(
-        shared: Arc<Shared>,
+    /// Creates a session that continues a frozen one, on a slot that equals its image.
+    pub fn resumed(
+        shared: Arc<ExecutorState>,
         template: Arc<Template>,
         slot: Slot,
         limits: Limits,
@@ -94,7 +99,8 @@ impl WasiSession {
         session.installed = installed;
         let quota = session.quota();
         if let Some(slot) = &mut session.slot {
-            // With what it had used: a frozen session cannot win a new quota by being resumed.
+            // With the bytes and files that it has used: being resumed gives a session no new
+            // quota.
             let mut fs = slot.image.fs.clone();
             fs.quota = quota;
             slot.store.data_mut().fs = fs;
@@ -113,13 +119,15 @@ impl WasiSession {
         Quota { bytes: self.limits.disk, files: u64::from(self.limits.files) }
     }
 
-    /// A live slot: a fresh one, with the session's files, if the interpreter was lost.
+    /// Returns the live slot. If the interpreter was lost, it is a fresh one with the session's
+    /// files.
     async fn slot(&mut self) -> Result<&mut Slot> {
         if std::mem::take(&mut self.running) {
             self.lose_interpreter();
         }
         if self.slot.is_none() {
-            // A lost fork starts over from the image that all sessions start from, not from the state it was forked at.
+            // A fork that lost its interpreter restarts from the image that all sessions start
+            // from, not from the state at which it was forked.
             self.template = self.shared.template.clone();
             let slot = self.template.acquire().await.map_err(lost)?;
             self.take_slot(slot);
@@ -132,33 +140,33 @@ impl WasiSession {
         self.slot.as_mut().ok_or_else(|| lost(wasmtime::Error::msg("there is no interpreter")))
     }
 
-    /// Keeps the files of an interpreter that cannot go on.
+    /// Drops an interpreter that cannot continue, and keeps its files.
     fn lose_interpreter(&mut self) {
         if let Some(mut slot) = self.slot.take() {
             self.files = Some(std::mem::take(&mut slot.store.data_mut().fs));
         }
     }
 
-    /// The session's files.
+    /// Returns the session's files.
     async fn fs(&mut self) -> Result<&mut Fs> {
         Ok(&mut self.slot().await?.store.data_mut().fs)
     }
 
-    /// Runs a block that `turn` holds as its request.
-    async fn run_request(&mut self, turn: host::Turn, bounds: &Bounds) -> Result<Ended> {
+    /// Runs the block that is the request of `turn`.
+    async fn run_request(&mut self, turn: TurnState, bounds: &TurnBounds) -> Result<TurnEnd> {
         self.slot().await?;
-        let has_first_words = !self.environment.is_empty() || !self.installed.is_empty();
-        if !self.begun && has_first_words {
-            let ended = self.run_source(&self.first_words(), host::Turn::default(), bounds).await?;
+        let needs_setup = !self.environment.is_empty() || !self.installed.is_empty();
+        if !self.begun && needs_setup {
+            let ended = self.run_source(&self.setup_source(), TurnState::default(), bounds).await?;
             if !ended.alive {
                 return Ok(ended);
             }
         }
-        // New input, or the end of the old one.
+        // True for new input, and for the end of the old input.
         let has_stdin = !turn.stdin.is_empty();
         let stdin = std::mem::replace(&mut self.had_stdin, has_stdin) || has_stdin;
         let len = turn.request.len();
-        // A statement, because the guest compiles a last expression by itself, to show its value.
+        // A statement, because the guest compiles a last expression separately, to show its value.
         let source = match (self.begun, stdin) {
             (true, false) => format!("assert not __cellblock__({len})"),
             (begun, stdin) => {
@@ -173,11 +181,11 @@ impl WasiSession {
     async fn run_source(
         &mut self,
         source: &str,
-        turn: host::Turn,
-        bounds: &Bounds,
-    ) -> Result<Ended> {
+        turn: TurnState,
+        bounds: &TurnBounds,
+    ) -> Result<TurnEnd> {
         let fuel = self.template.guest.fuel;
-        let _running = self.shared.loaded.ticking.turn();
+        let _running = self.shared.loaded.ticking.begin_turn();
         self.slot().await?.store.data_mut().turn = turn;
         let slot = self
             .slot
@@ -189,17 +197,18 @@ impl WasiSession {
         ended
     }
 
-    /// What a fresh copy of the image has to know of this session.
-    fn first_words(&self) -> String {
+    /// Returns Python that prepares a fresh copy of the image for this session: its environment
+    /// variables and packages.
+    fn setup_source(&self) -> String {
         let environment = dictionary(&self.environment);
-        let mut words = format!("__import__('os').environ.update({environment})\n");
+        let mut source = format!("__import__('os').environ.update({environment})\n");
         for set in &self.installed {
-            words += &set.use_in_python(PACKAGES_DIRECTORY);
+            source += &set.use_in_python(PACKAGES_DIRECTORY);
         }
-        words
+        source
     }
 
-    /// The session's memory and files as an image of their own; the session goes on as a copy of it.
+    /// Makes an image of the session's memory and files; the session continues as a copy of it.
     fn freeze_in_memory(&mut self) -> Result<()> {
         let Some(slot) = &mut self.slot else { return Ok(()) };
         let image = memory_file(slot)
@@ -211,7 +220,7 @@ impl WasiSession {
     }
 }
 
-/// A copy of the slot's state in a file without a name.
+/// Copies the slot's state into a memory image without a file name.
 fn memory_file(slot: &Slot) -> std::io::Result<MemoryImage> {
     use nix::sys::memfd::{MFdFlags, memfd_create};
     let mut file = std::fs::File::from(memfd_create(c"cellblock-fork", MFdFlags::MFD_CLOEXEC)?);
@@ -234,7 +243,7 @@ impl Session for WasiSession {
             return Ok(not_run(Outcome::Unsupported { what }));
         }
         if request.cancel.is_cancelled() {
-            // Nothing has begun, so nothing is lost.
+            // No turn has begun, so no state is lost.
             return Ok(not_run(Outcome::Cancelled));
         }
         if let Some(name) = &request.filename {
@@ -244,17 +253,17 @@ impl Session for WasiSession {
         let since = self.fs().await?.changes;
         self.blocks += 1;
         let name = request.filename.unwrap_or_else(|| format!("<block {}>", self.blocks));
-        let turn = host::Turn {
+        let turn = TurnState {
             request: format!("{name}\n{}", request.code).into_bytes(),
             stdin: request.stdin,
             stdout: Capture::new(self.limits.output),
             stderr: Capture::new(self.limits.output),
             sink: request.sink,
             calls: request.host.map(|tools| Arc::new(HostCalls::new(Some(tools)))),
-            ..host::Turn::default()
+            ..TurnState::default()
         };
         let wall = request.wall.map_or(self.limits.wall, |wall| wall.min(self.limits.wall));
-        let bounds = Bounds { wall, cpu: self.limits.cpu, cancel: request.cancel };
+        let bounds = TurnBounds { wall, cpu: self.limits.cpu, cancel: request.cancel };
         let ended = match self.run_request(turn, &bounds).await {
             Ok(ended) => ended,
             Err(error) => {
@@ -286,7 +295,7 @@ impl Session for WasiSession {
     }
 
     async fn write_file(&mut self, file: InputFile) -> Result<()> {
-        let path = filename::workspace_path(&file.path)
+        let path = workspace::workspace_path(&file.path)
             .map_err(|why| Error::Invalid { what: "file name", why: why.to_string() })?;
         let put = self.fs().await?.put_file(&format!("{WORKSPACE}/{path}"), file.content);
         put.map_err(|errno| Error::Invalid {
@@ -313,9 +322,10 @@ impl Session for WasiSession {
             why: format!("the session has no room for another layer ({errno:?})"),
         })?;
         if self.begun {
-            let bounds = Bounds { wall: self.limits.wall, cpu: None, cancel: Default::default() };
+            let bounds =
+                TurnBounds { wall: self.limits.wall, cpu: None, cancel: Default::default() };
             let source = set.use_in_python(PACKAGES_DIRECTORY);
-            if !self.run_source(&source, host::Turn::default(), &bounds).await?.alive {
+            if !self.run_source(&source, TurnState::default(), &bounds).await?.alive {
                 self.lose_interpreter();
             }
         }
@@ -327,7 +337,7 @@ impl Session for WasiSession {
         self.slot().await?;
         let copyable = |slot: &Slot| {
             let ranges = slot.written()?;
-            (ranges.iter().map(ExactSizeIterator::len).sum::<usize>() <= FORK_BY_COPYING)
+            (ranges.iter().map(ExactSizeIterator::len).sum::<usize>() <= MAX_FORK_COPY)
                 .then_some(ranges)
         };
         let mut ranges = self.slot.as_ref().and_then(copyable);
@@ -364,7 +374,7 @@ impl Session for WasiSession {
         let mut builder = std::fs::DirBuilder::new();
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(into).map_err(|source| storage_error("create", into, source))?;
-        stored::write(into, &guest, slot.bytes(), &slot.image.globals, &slot.store.data().fs)?;
+        snapshot::write(into, &guest, slot.bytes(), &slot.image.globals, &slot.store.data().fs)?;
         packages::write_list(into, &self.installed)
     }
 
@@ -375,14 +385,15 @@ impl Session for WasiSession {
 
 impl Drop for WasiSession {
     fn drop(&mut self) {
-        // A turn whose future was dropped left the guest in the middle of something: such a slot is not used again.
+        // A turn whose future was dropped has stopped the guest anywhere, so its slot is not
+        // reused.
         if let (Some(slot), false) = (self.slot.take(), self.running) {
             self.template.release(slot);
         }
     }
 }
 
-/// The result of a block that does not run.
+/// Returns the result of a block that is not run.
 fn not_run(outcome: Outcome) -> ExecutionResult {
     ExecutionResult::not_run(NAME, Isolation::Wasm, outcome)
 }

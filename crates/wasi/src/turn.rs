@@ -1,4 +1,4 @@
-//! One turn of a guest under its limits, and what became of it.
+//! Running one turn of a guest under its limits.
 
 use std::{
     pin::Pin,
@@ -7,42 +7,46 @@ use std::{
 };
 
 use cellblock_exec::{Cause, Error, Limit, Outcome, Result};
-use nix::time::{ClockId, clock_gettime};
+use nix::{
+    libc::{SIGABRT, SIGFPE, SIGILL, SIGSEGV},
+    time::{ClockId, clock_gettime},
+};
 use tokio_util::sync::CancellationToken;
 use wasmtime::Trap;
 use wasmtime_wasi::I32Exit;
 
 use crate::{
-    host::{Host, Stop},
+    host::{Host, OutputFlood},
     memory::Slot,
 };
 
 /// The bounds of a turn.
-pub(crate) struct Bounds {
-    pub(crate) wall: Duration,
-    pub(crate) cpu: Option<Duration>,
-    pub(crate) cancel: CancellationToken,
+pub struct TurnBounds {
+    pub wall: Duration,
+    pub cpu: Option<Duration>,
+    pub cancel: CancellationToken,
 }
 
-/// How a turn ended.
-pub(crate) struct Ended {
-    pub(crate) outcome: Outcome,
-    /// Whether the interpreter can go on.
-    pub(crate) alive: bool,
-    pub(crate) wall: Duration,
-    pub(crate) cpu: Duration,
-    pub(crate) fuel: Option<u64>,
+/// The end of a turn.
+pub struct TurnEnd {
+    pub outcome: Outcome,
+    /// True if the interpreter can run another turn.
+    pub alive: bool,
+    pub wall: Duration,
+    pub cpu: Duration,
+    pub fuel: Option<u64>,
 }
 
-/// Runs `source` in the slot. `fuel` is what it may use, where the engine counts it.
+/// Runs `source` in the slot. `fuel` is the number of instructions that it may use, where the
+/// engine counts them.
 ///
-/// Dropping the future stops the guest at its next yield, within milliseconds.
-pub(crate) async fn run(
+/// If the future is dropped, the guest stops at its next yield, within milliseconds.
+pub async fn run(
     slot: &mut Slot,
     source: &[u8],
-    bounds: &Bounds,
+    bounds: &TurnBounds,
     fuel: Option<u64>,
-) -> Result<Ended> {
+) -> Result<TurnEnd> {
     let started = Instant::now();
     let failed = |source: wasmtime::Error| Error::Lost {
         what: "the turn did not start".to_owned(),
@@ -54,31 +58,34 @@ pub(crate) async fn run(
     let mut cpu = Duration::ZERO;
     let ended = {
         let metered =
-            Metered { turn: Box::pin(slot.turn(source)), used: &mut cpu, limit: bounds.cpu };
+            CpuMetered { turn: Box::pin(slot.turn(source)), used: &mut cpu, limit: bounds.cpu };
         tokio::select! {
             biased;
             () = bounds.cancel.cancelled() => Err(Outcome::Cancelled),
             ended = metered => ended,
-            () = tokio::time::sleep(bounds.wall) => Err(Outcome::LimitExceeded { limit: Limit::Wall }),
+            () = tokio::time::sleep(bounds.wall) => {
+                Err(Outcome::LimitExceeded { limit: Limit::Wall })
+            }
         }
     };
     let wall = started.elapsed();
-    let left = fuel.and(slot.store.get_fuel().ok());
+    let remaining = fuel.and(slot.store.get_fuel().ok());
     let host = slot.store.data_mut();
     let (outcome, alive) = match ended {
-        Ok(Ok(code)) => (returned(host, code), true),
-        Ok(Err(error)) => trapped(host, error)?,
+        Ok(Ok(code)) => (outcome_of_return(host, code), true),
+        Ok(Err(error)) => (outcome_of_error(host, error)?, false),
         Err(outcome) => (outcome, false),
     };
-    let fuel = fuel.zip(left).map(|(fuel, left)| fuel - left.min(fuel));
-    Ok(Ended { outcome, alive, wall, cpu, fuel })
+    let fuel = fuel.zip(remaining).map(|(fuel, remaining)| fuel - remaining.min(fuel));
+    Ok(TurnEnd { outcome, alive, wall, cpu, fuel })
 }
 
-/// What a turn that came back says of the program.
-fn returned(host: &mut Host, code: i32) -> Outcome {
-    let hit = host.limit_hit();
+/// Returns the program's outcome after its turn returned `code`.
+fn outcome_of_return(host: &mut Host, code: i32) -> Outcome {
+    let hit = host.take_limit_hit();
     let Some(status) = host.turn.status.take() else {
-        // The driver says nothing of a success; a failure without its word is a guest that broke its driver.
+        // The driver reports only failures. A failure without a report comes from a guest that
+        // broke its driver.
         return Outcome::Exited { code };
     };
     match (status.exception.as_deref(), hit) {
@@ -92,34 +99,30 @@ fn returned(host: &mut Host, code: i32) -> Outcome {
     }
 }
 
-/// What an error that ended the guest means for the program, and whether the interpreter can go on.
-fn trapped(host: &mut Host, error: wasmtime::Error) -> Result<(Outcome, bool)> {
-    const SIGILL: i32 = 4;
-    const SIGABRT: i32 = 6;
-    const SIGFPE: i32 = 8;
-    const SIGSEGV: i32 = 11;
-    let hit = host.limit_hit();
-    if let Some(Stop::Flood) = error.downcast_ref() {
-        return Ok((Outcome::LimitExceeded { limit: Limit::Output }, false));
+/// Returns the program's outcome after an error stopped the guest.
+fn outcome_of_error(host: &mut Host, error: wasmtime::Error) -> Result<Outcome> {
+    let hit = host.take_limit_hit();
+    if error.is::<OutputFlood>() {
+        return Ok(Outcome::LimitExceeded { limit: Limit::Output });
     }
     if let Some(I32Exit(code)) = error.downcast_ref() {
-        return Ok((Outcome::Exited { code: *code }, false));
+        return Ok(Outcome::Exited { code: *code });
     }
     let Some(trap) = error.downcast_ref::<Trap>() else {
         if error.is::<wasmtime::ThrownException>() {
-            // A C++ exception that nobody catches aborts a native process, too.
-            return Ok((Outcome::Signaled { signal: SIGABRT }, false));
+            // A C++ exception that is not caught aborts a native process, too.
+            return Ok(Outcome::Signaled { signal: SIGABRT });
         }
         return Err(Error::Lost {
-            what: "the guest could not go on".to_owned(),
+            what: "the guest could not continue".to_owned(),
             source: Cause::from(error),
         });
     };
     let signal = match trap {
-        Trap::OutOfFuel => return Ok((Outcome::LimitExceeded { limit: Limit::Cpu }, false)),
-        // A C library that gets no memory often has no other way than to abort.
+        Trap::OutOfFuel => return Ok(Outcome::LimitExceeded { limit: Limit::Cpu }),
+        // A C library that gets no memory often can only abort.
         Trap::UnreachableCodeReached if hit == Some(Limit::Memory) => {
-            return Ok((Outcome::LimitExceeded { limit: Limit::Memory }, false));
+            return Ok(Outcome::LimitExceeded { limit: Limit::Memory });
         }
         Trap::UnreachableCodeReached => SIGABRT,
         Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger => {
@@ -128,18 +131,18 @@ fn trapped(host: &mut Host, error: wasmtime::Error) -> Result<(Outcome, bool)> {
         Trap::IndirectCallToNull | Trap::BadSignature => SIGILL,
         _ => SIGSEGV,
     };
-    Ok((Outcome::Signaled { signal }, false))
+    Ok(Outcome::Signaled { signal })
 }
 
-/// A turn whose processor time is counted. A guest yields every few milliseconds, so counting at each poll is enough to
-/// hold it to a limit.
-struct Metered<'t, F> {
+/// A turn whose processor time is counted. A guest yields every few milliseconds, so it is enough
+/// to compare the time with its limit after each poll.
+struct CpuMetered<'t, F> {
     turn: Pin<Box<F>>,
     used: &'t mut Duration,
     limit: Option<Duration>,
 }
 
-impl<F: Future> Future for Metered<'_, F> {
+impl<F: Future> Future for CpuMetered<'_, F> {
     type Output = Result<F::Output, Outcome>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -156,7 +159,7 @@ impl<F: Future> Future for Metered<'_, F> {
     }
 }
 
-/// The processor time of this thread.
+/// Returns the processor time of this thread.
 fn thread_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map(Duration::from).unwrap_or_default()
 }

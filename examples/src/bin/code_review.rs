@@ -1,11 +1,12 @@
-//! Three reviewers in one conversation, who speak in turn. The code that they write to prove a point is run by the author.
+//! Three reviewers in one conversation, who speak in turn. The author runs the code that they write
+//! to prove a point.
 //!
 //! AutoGen: `GroupChat(agents, speaker_selection_method="round_robin")`.
 
 use cellblock_agents::{Agent, Chat, CodeExecution, HumanInputMode, Speakers};
 use cellblock_examples::{Result, executor, file, finish, model, transcript};
 
-/// What is reviewed.
+/// The code to review.
 const CODE: &str = include_str!("../../data/orders.py");
 
 #[tokio::main]
@@ -21,8 +22,9 @@ async fn main() -> Result<()> {
     let model = model("code_review").await?;
     let reviewer = |name: &str, looks_at: &str| Agent {
         system_message: format!(
-            "You review Python code for {name}: {looks_at}. Stay with that; others look at the rest. To prove a point, write \
-             a ```python block; the author runs it, with the reviewed code in orders.py. Blocks share their variables."
+            "You review Python code for {name}: {looks_at}. Stay with that; others look at the \
+             rest. To prove a point, write a ```python block; the author runs it, with the \
+             reviewed code in orders.py. Blocks share their variables."
         ),
         ..Agent::assistant(name, model.clone())
     };

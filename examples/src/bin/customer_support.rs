@@ -1,4 +1,4 @@
-//! An agent customised with a company's rules and a tool: it answers by the rules, and looks orders up.
+//! An agent with a company's rules and a tool: it answers by the rules, and looks up orders.
 //!
 //! AutoGen: a system message, and `register_function(…, caller=support, executor=customer)`.
 
@@ -9,7 +9,7 @@ use cellblock_examples::{Result, finish, model, person, transcript};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// How the company wants its customers to be answered.
+/// The company's rules for answers to customers.
 const POLICY: &str = include_str!("../../data/policy.md");
 
 #[derive(Deserialize, JsonSchema)]
@@ -26,7 +26,7 @@ struct Status {
     expected: &'static str,
 }
 
-/// Where an order is. A real shop would ask its database.
+/// Returns the state of an order. A real shop would ask its database.
 async fn order_status(Order { order }: Order) -> Result<Status, String> {
     match order {
         1042 => Ok(Status {
@@ -51,9 +51,11 @@ async fn main() -> Result<()> {
         ..Agent::assistant("support", model("customer_support").await?)
     };
     let customer = Agent {
-        // The customer is asked whenever an answer is for them rather than a call of the tool.
+        // The customer is asked when an answer is for them and not a call of the tool.
         human_input: HumanInputMode::Terminate,
-        is_termination: Arc::new(|message| message.tool_calls.is_empty()),
+        is_termination: Arc::new(|history| {
+            history.last().is_some_and(|last| last.tool_calls.is_empty())
+        }),
         human: person(["Thank you. If I do not like the lamp, can I send it back?", ""]),
         ..Agent::user_proxy("customer")
     };

@@ -1,6 +1,8 @@
-//! Tools from code: the model writes one program that calls tools in a loop, in place of nine tool calls of its own.
+//! Tools called from code: the model writes one program that calls tools in a loop, instead of nine
+//! tool calls.
 //!
-//! AutoGen: no counterpart; `functions=` of its executors copies functions into the sandbox, where they reach nothing.
+//! AutoGen: no counterpart. `functions=` of its executors copies functions into the sandbox, where
+//! they can reach nothing.
 
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use cellblock_examples::{Result, executor, finish, model, transcript};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Lamps, how many there are, and how many are sold in a week.
+/// Names of lamps, the number in stock, and the number sold in a week.
 const STOCK: [(&str, u32, u32); 8] = [
     ("Altair", 40, 5),
     ("Capella", 4, 8),
@@ -26,7 +28,7 @@ struct Nothing {}
 
 #[derive(Deserialize, JsonSchema)]
 struct Lamp {
-    /// Its name.
+    /// The name of the lamp.
     name: String,
 }
 
@@ -47,8 +49,9 @@ async fn stock(Lamp { name }: Lamp) -> Result<Stock, String> {
 }
 
 const TASK: &str = "\
-Which lamps run out within two weeks, and how many do we have to order for a month? Code can call these functions: \
-`from host import tools`, then `tools.lamps()` gives all names and `tools.stock(name=…)` gives in_stock and sold_per_week.";
+Which lamps run out within two weeks, and how many do we have to order for a month? Code can call \
+these functions: `from host import tools`, then `tools.lamps()` gives all names and \
+`tools.stock(name=…)` gives in_stock and sold_per_week.";
 
 #[tokio::main]
 async fn main() -> Result<()> {

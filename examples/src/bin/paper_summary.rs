@@ -1,4 +1,5 @@
-//! Map and reduce: five readers sum up a chapter each, all at once; an editor makes one summary of the five.
+//! Map and reduce: five readers each summarise a chapter, all at once; an editor makes one summary
+//! of the five.
 //!
 //! AutoGen: `a_initiate_chats([…])` with `prerequisites`.
 
@@ -14,7 +15,7 @@ const PAPER: &str = include_str!("../../data/paper.txt");
 #[tokio::main]
 async fn main() -> Result<()> {
     let model = model("paper_summary").await?;
-    // One for all: where several chats go on at once, it lets one speak at a time.
+    // One sink for all chats: it shows one of the chats that run at once at a time.
     let events = transcript();
     let chat_with = |name: String, system_message: &str| {
         let agent = Agent {
@@ -27,9 +28,9 @@ async fn main() -> Result<()> {
 
     let chapters = PAPER.split("\n# ").skip(1).enumerate();
     let mut steps: Vec<Step> = chapters
-        .map(|(place, chapter)| {
+        .map(|(index, chapter)| {
             let chat = chat_with(
-                format!("reader_{}", place + 1),
+                format!("reader_{}", index + 1),
                 "You sum up one chapter of a paper, in two sentences.",
             );
             Step::new(chat, format!("# {}", chapter.trim()))

@@ -1,6 +1,7 @@
-//! A hierarchical chat: a project manager gives parts of a task to three members, at once; one of them directs an auditor.
+//! A hierarchical chat: a project manager gives parts of a task to three members at once, and one
+//! of them directs an auditor.
 //!
-//! AutoGen: the hierarchical chat among its conversation patterns, which takes nested chats to build.
+//! AutoGen: the hierarchical chat among its conversation patterns, built from nested chats.
 
 use std::sync::Arc;
 
@@ -8,9 +9,9 @@ use cellblock_agents::{Agent, Chat, HumanInputMode, ends_with_terminate, team::d
 use cellblock_examples::{Result, finish, model, transcript};
 
 const TASK: &str = "\
-Plan the launch of our web shop for lamps. Today is 2 June, and it is to open on 1 September. The budget is 60,000 euros. We \
-have two developers (1,500 euros a week each) and one designer (1,400 euros a week, needed for 8 weeks); hosting and payment \
-fees are 2,300 euros.";
+Plan the launch of our web shop for lamps. Today is 2 June, and it is to open on 1 September. The \
+budget is 60,000 euros. We have two developers (1,500 euros a week each) and one designer (1,400 \
+euros a week, needed for 8 weeks); hosting and payment fees are 2,300 euros.";
 
 #[tokio::main]
 async fn main() -> Result<()> {

@@ -1,16 +1,18 @@
-//! A chart: the assistant writes code, and the user's proxy runs it where you say: `wasi` (the default), `docker` or `local`.
+//! A chart: the assistant writes code, and the user's proxy runs it in the executor that you name:
+//! `wasi` (the default), `docker` or `local`.
 //!
 //! AutoGen: `UserProxyAgent("user_proxy", code_execution_config={"executor": …})`.
 
 use cellblock_agents::{Agent, Chat, CodeExecution, HumanInputMode};
 use cellblock_examples::{Result, argument, executor, file, finish, model, transcript};
 
-/// Code in a cell has no network, so the prices come along: rounded, and made up for this example.
+/// The prices, rounded and made up. Code in a sandbox has no network, so the program passes them
+/// in.
 const PRICES: &[u8] = include_bytes!("../../data/prices.csv");
 
 const TASK: &str = "\
-Plot a chart of NVDA and TESLA stock price change YTD. There is no network; the weekly closing prices are in prices.csv \
-(columns date, META, NVDA, TSLA). They are made up.";
+Plot a chart of NVDA and TESLA stock price change YTD. There is no network; the weekly closing \
+prices are in prices.csv (columns date, META, NVDA, TSLA). They are made up.";
 
 #[tokio::main]
 async fn main() -> Result<()> {

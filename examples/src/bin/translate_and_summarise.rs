@@ -1,4 +1,4 @@
-//! Two agents, one after the other: what the first chat comes to is carried over into the second.
+//! Two agents, one after the other: the second chat gets the result of the first (carryover).
 //!
 //! AutoGen: `initiate_chats([…])` with carryover.
 

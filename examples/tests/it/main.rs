@@ -1,8 +1,10 @@
-//! Every example, run as its reader runs it, with the recording in place of a model. The code in the recordings runs for real.
+//! Runs of every example, as a user runs it, with its recording in place of a model. The code in
+//! the recordings runs for real.
 //!
-//! The example in a container fails without an engine when `CELLBLOCK_REQUIRE_DOCKER=1`, and otherwise says that it is skipped.
+//! Without a Docker engine, the example in a container fails if `CELLBLOCK_REQUIRE_DOCKER=1`, and
+//! is skipped with a message otherwise.
 
-// Who reads the output of a test is to know what was not tested.
+// The output of a test tells its reader what was skipped.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
 
 use std::{
@@ -13,16 +15,16 @@ use std::{
 
 use regex::Regex;
 
-/// What an example gave.
-struct Gave {
-    /// Its standard output, without what differs between runs.
+/// The results of an example.
+struct ExampleRun {
+    /// The standard output, without the parts that differ between runs.
     transcript: String,
-    /// The directory of the files that its code made.
+    /// The directory of the files that code made.
     out: tempfile::TempDir,
 }
 
-impl Gave {
-    /// Asserts that there are exactly these files, and that those which are to be pictures are some.
+impl ExampleRun {
+    /// Asserts that there are exactly these files, and that PNG files contain a picture.
     #[track_caller]
     fn assert_files(&self, expected: &[&str]) {
         let mut names: Vec<_> = std::fs::read_dir(self.out.path())
@@ -33,15 +35,15 @@ impl Gave {
         assert_eq!(names, expected);
         for name in names.iter().filter(|name| name.ends_with(".png")) {
             let content = std::fs::read(self.out.path().join(name)).unwrap();
-            assert!(content.starts_with(b"\x89PNG\r\n\x1a\n"), "{name} is no PNG");
-            assert!(content.len() > 10_000, "{name} has {} bytes: nothing is in it", content.len());
+            assert!(content.starts_with(b"\x89PNG\r\n\x1a\n"), "{name} is not a PNG file");
+            assert!(content.len() > 10_000, "{name} has {} bytes: it is empty", content.len());
         }
     }
 }
 
-/// Runs an example with a recording, to its good end.
+/// Runs an example with its recording. It must succeed.
 #[track_caller]
-fn run(program: &str, arguments: &[&str]) -> Gave {
+fn run(program: &str, arguments: &[&str]) -> ExampleRun {
     let out = tempfile::tempdir().unwrap();
     let mut command = Command::new(program);
     command
@@ -54,11 +56,12 @@ fn run(program: &str, arguments: &[&str]) -> Gave {
     let (stdout, stderr) =
         (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{}\n{stdout}\n{stderr}", output.status);
-    Gave { transcript: same_each_time(&stdout, out.path()), out }
+    ExampleRun { transcript: normalize(&stdout, out.path()), out }
 }
 
-/// A transcript without ids, directories and versions, and without installations that depend on the machine.
-fn same_each_time(transcript: &str, out: &Path) -> String {
+/// Returns a transcript without ids, directories and versions, and without installations that
+/// depend on the machine.
+fn normalize(transcript: &str, out: &Path) -> String {
     let replace = |text: &str, pattern: &str, with: &str| {
         Regex::new(pattern).unwrap().replace_all(text, with).into_owned()
     };
@@ -66,17 +69,17 @@ fn same_each_time(transcript: &str, out: &Path) -> String {
     let text = replace(&text, r"TERMINATING RUN \([0-9a-f-]{36}\)", "TERMINATING RUN ([id])");
     // Fonts and versions of matplotlib differ between executors.
     let text = replace(&text, r"<image image/png, [0-9.]+ KiB>", "<image image/png, [size]>");
-    // The local executor takes the machine's Python, which may have matplotlib or not.
+    // The local executor uses the machine's Python, which may or may not have matplotlib.
     let text = replace(&text, r"\n>>>>>>>> INSTALL(ING|ED) [^\n]*matplotlib[^\n]*\n", "");
     replace(&text, r"==[0-9][0-9.]*", "==[version]")
 }
 
-/// Runs an example, and compares its transcript with the one that was approved.
+/// Runs an example, and compares its transcript with the approved one.
 macro_rules! example {
     ($name:literal) => {{
-        let gave = run(env!(concat!("CARGO_BIN_EXE_", $name)), &[]);
-        insta::assert_snapshot!($name, gave.transcript);
-        gave
+        let run = run(env!(concat!("CARGO_BIN_EXE_", $name)), &[]);
+        insta::assert_snapshot!($name, run.transcript);
+        run
     }};
 }
 
@@ -87,16 +90,16 @@ fn joke() {
 
 #[test]
 fn joke_in_korean() {
-    let gave = run(env!("CARGO_BIN_EXE_joke"), &["NVDA나 TESLA 주식 가격에 대한 농담을 해봐"]);
-    insta::assert_snapshot!("joke_in_korean", gave.transcript);
+    let run = run(env!("CARGO_BIN_EXE_joke"), &["NVDA나 TESLA 주식 가격에 대한 농담을 해봐"]);
+    insta::assert_snapshot!("joke_in_korean", run.transcript);
 }
 
-/// The transcript is the same wherever the code runs.
+/// The transcript is the same for every executor.
 fn stock_chart(executor: &str) {
-    let gave = run(env!("CARGO_BIN_EXE_stock_chart"), &[executor]);
-    insta::assert_snapshot!("stock_chart", gave.transcript);
-    // The code is there, too: it had a name.
-    gave.assert_files(&["figure-1.png", "plot_stocks.py"]);
+    let run = run(env!("CARGO_BIN_EXE_stock_chart"), &[executor]);
+    insta::assert_snapshot!("stock_chart", run.transcript);
+    // The code is saved, too, because it has a file name.
+    run.assert_files(&["figure-1.png", "plot_stocks.py"]);
 }
 
 #[test]
@@ -126,23 +129,23 @@ fn stock_chart_in_a_container() {
 }
 
 #[test]
-fn an_executor_that_is_none_is_said_so() {
+fn an_unknown_executor_is_an_error() {
     let output = Command::new(env!("CARGO_BIN_EXE_stock_chart")).arg("cloud").output().unwrap();
     assert!(!output.status.success());
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(
-        stderr.contains("there is no executor cloud; choose wasi, docker or local"),
+        stderr.contains("there is no executor `cloud`; choose wasi, docker or local"),
         "{stderr}"
     );
 }
 
 #[test]
 fn percent_change() {
-    let gave = example!("percent_change");
-    gave.assert_files(&["figure-1.png", "figure-2.png", "plot_change.py", "plot_percent.py"]);
-    let first = std::fs::read(gave.out.path().join("figure-1.png")).unwrap();
-    let second = std::fs::read(gave.out.path().join("figure-2.png")).unwrap();
-    assert_ne!(first, second, "the second chart is the first one");
+    let run = example!("percent_change");
+    run.assert_files(&["figure-1.png", "figure-2.png", "plot_change.py", "plot_percent.py"]);
+    let first = std::fs::read(run.out.path().join("figure-1.png")).unwrap();
+    let second = std::fs::read(run.out.path().join("figure-2.png")).unwrap();
+    assert_ne!(first, second, "the second chart equals the first");
 }
 
 #[test]
@@ -180,10 +183,10 @@ fn with_human_a_person_takes_the_place_of_the_script() {
     assert!(success, "{stderr}");
     assert!(transcript.contains("user (to chat_manager):\n\nAnd for children?\n"), "{transcript}");
     assert!(transcript.contains("Borrow this one"), "{transcript}");
-    // Nobody is there.
+    // Standard input is empty.
     let (success, _, stderr) = ask(b"");
     assert!(!success);
-    assert!(stderr.contains("the person behind user cannot be asked"), "{stderr}");
+    assert!(stderr.contains("the person behind `user` cannot be asked"), "{stderr}");
 }
 
 #[test]
@@ -206,7 +209,7 @@ fn host_tools() {
     example!("host_tools");
 }
 
-/// A recording that a person wrote says so: nobody is to take it for what a model said.
+/// Recordings that a person wrote say so, so that nobody takes them for a model's words.
 #[test]
 fn recordings_say_that_they_were_written_by_hand() {
     let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("recordings");
@@ -217,7 +220,7 @@ fn recordings_say_that_they_were_written_by_hand() {
         let replay = cellblock_models::Replay::read(&file).unwrap();
         assert_eq!(
             replay.header.made,
-            cellblock_models::replay::Made::ByHand,
+            cellblock_models::replay::RecordingOrigin::ByHand,
             "{}",
             file.display()
         );

@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use crate::message::{Content, Message, Part};
 
-/// How a chat begins.
+/// The start of a chat.
 #[derive(Clone)]
 pub enum Opening {
-    /// With a message.
+    /// A message.
     Say(Content),
-    /// With what a function makes of the messages so far and of the results carried over.
+    /// A function of the messages so far and of the carryover.
     With(MakeOpening),
-    /// With nothing: the last message of the history is answered.
+    /// No message: the last message of the history is answered.
     Nothing,
 }
 
-/// Makes a first message of the messages so far and of the results carried over.
+/// Creates a first message from the messages so far and the carryover.
 pub type MakeOpening = Arc<dyn Fn(&[Message], &[String]) -> Content + Send + Sync>;
 
 impl Opening {
-    /// The first message, with what is carried over, as AutoGen puts it.
+    /// The first message, with the carryover in AutoGen's form.
     pub(crate) fn content(self, history: &[Message], carryover: &[String]) -> Option<Content> {
         match self {
             Opening::Nothing => None,

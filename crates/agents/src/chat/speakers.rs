@@ -1,4 +1,4 @@
-//! The rules of who speaks next.
+//! The rules that select the next speaker.
 
 use std::{collections::BTreeMap, fmt, str::FromStr, sync::Arc};
 
@@ -6,37 +6,40 @@ use serde::{Deserialize, Serialize};
 
 use crate::{error::Error, human::Human, message::Message, model::ModelClient};
 
-/// Who speaks next.
+/// The rule that selects the next speaker.
 #[derive(Clone)]
 pub enum Speakers {
-    /// The other one, in a chat of two.
+    /// The other agent, in a chat of two.
     Other,
     /// All in turn.
     RoundRobin,
-    /// By chance; the same seed gives the same choices.
+    /// At random. The same seed gives the same selection.
     Random {
-        /// The seed; `None` for another one each time.
+        /// The seed; `None` for a new one each time.
         seed: Option<u64>,
     },
-    /// A model chooses.
+    /// A model selects.
     Auto(AutoSelection),
-    /// A person chooses; if they leave it open, the next one in turn.
+    /// A person selects. If they leave it open, the next agent in turn speaks.
     Manual(Arc<dyn Human>),
-    /// A function chooses.
-    Custom(Choose),
+    /// A function selects.
+    Custom(SelectSpeaker),
 }
 
-/// Chooses a speaker by name, from the messages and the names of those who may speak; `None` ends the chat.
-pub type Choose = Arc<dyn Fn(&[Message], &[&str]) -> Option<String> + Send + Sync>;
+/// Selects a speaker by name, from the messages and the eligible names; `None` ends the chat.
+pub type SelectSpeaker = Arc<dyn Fn(&[Message], &[&str]) -> Option<String> + Send + Sync>;
 
-/// How a model chooses.
+/// The selection by a model.
 #[derive(Debug, Clone)]
 pub struct AutoSelection {
-    /// The model; `None` for that of the first agent that has one. Where no agent has one, all speak in turn.
+    /// The model; `None` for the one of the first agent that has one. If no agent has one, all
+    /// speak in turn.
     pub model: Option<Arc<dyn ModelClient>>,
-    /// Its system message; `{agents}` becomes the names and descriptions. Default: [`crate::prompts::SELECT_SYSTEM`].
+    /// The system message. `{agents}` becomes the names and descriptions. Default:
+    /// [`SELECT_SYSTEM`](crate::prompts::SELECT_SYSTEM).
     pub prompt: String,
-    /// How often it is asked again when it names nobody or several; then the next one in turn speaks. Default: 2.
+    /// The maximum of repetitions if the model names nobody or several agents. After them, the next
+    /// agent in turn speaks. Default: 2.
     pub retries: u32,
 }
 
@@ -55,7 +58,7 @@ impl Speakers {
     }
 }
 
-/// The rules that have a name: `auto`, `round_robin` and `random`.
+/// Parses the rules that have a name: `auto`, `round_robin` and `random`.
 impl FromStr for Speakers {
     type Err = Error;
 
@@ -65,7 +68,7 @@ impl FromStr for Speakers {
             "round_robin" => Ok(Speakers::RoundRobin),
             "random" => Ok(Speakers::Random { seed: None }),
             _ => Err(Error::Invalid(format!(
-                "there is no way to choose speakers named `{name}`; choose auto, round_robin or random"
+                "unknown speaker selection `{name}`; use auto, round_robin or random"
             ))),
         }
     }
@@ -84,32 +87,33 @@ impl fmt::Debug for Speakers {
     }
 }
 
-/// Who may speak after whom.
+/// The allowed orders of speakers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Transitions {
-    /// Anybody after anybody.
+    /// Any agent may follow any other.
     #[default]
     Any,
-    /// After each of these only those named; after who is not listed, nobody.
+    /// After each key, only the listed agents may speak; after an agent that is no key, nobody.
     Allowed(BTreeMap<String, Vec<String>>),
-    /// After each of these not those named.
+    /// After each key, the listed agents may not speak.
     Forbidden(BTreeMap<String, Vec<String>>),
 }
 
 impl Transitions {
-    /// Whether `to` may speak after `from`.
+    /// True if `to` may speak after `from`.
     pub fn allow(&self, from: &str, to: &str) -> bool {
-        let listed = |map: &BTreeMap<String, Vec<String>>| {
+        let is_listed = |map: &BTreeMap<String, Vec<String>>| {
             map.get(from).is_some_and(|names| names.iter().any(|name| name == to))
         };
         match self {
             Transitions::Any => true,
-            Transitions::Allowed(map) => listed(map),
-            Transitions::Forbidden(map) => !listed(map),
+            Transitions::Allowed(map) => is_listed(map),
+            Transitions::Forbidden(map) => !is_listed(map),
         }
     }
 
+    /// All names, with repetitions.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         let map = match self {
             Transitions::Any => None,

@@ -1,19 +1,21 @@
-//! What the agent that runs code answers, in AutoGen's form.
+//! The message of the agent that ran code, in AutoGen's form.
 //!
 //! ```text
 //! exitcode: 0 (execution succeeded)
 //! Code output: 42
 //! ```
 //!
-//! Of several blocks each has a line of its own, so that the model sees which one failed. Notes, such as an installation
-//! that was refused, and the names of files follow. All is bounded, however many blocks and files there are.
+//! If there are several blocks, each has a line of its own, so that the model sees which one
+//! failed. Notes, such as a refused installation, and the names of files follow. Every part has a
+//! maximum size, however many blocks and files there are.
 
 use std::{collections::HashSet, fmt::Write as _};
 
-use cellblock_exec::{
-    Artifact, CodeBlock, Limit, Outcome,
-    run::{BlockReport, RunReport, exit_code},
+use cellblock_answer::{
+    CodeBlock,
+    run::{BlockReport, RunReport},
 };
+use cellblock_exec::{Artifact, Limit, Outcome};
 
 use crate::{
     message::{Content, Image, Message, Part},
@@ -21,63 +23,63 @@ use crate::{
     text::head_and_tail,
 };
 
-/// The largest picture that is sent to a model, in bytes: what the large providers take.
+/// The maximum size of an image for a model, in bytes: the limit of the large providers.
 const MAX_IMAGE_BYTES: u64 = 5 * 1024 * 1024;
 
-/// The most that is told besides the output, in bytes: a program may make a thousand files with long names.
+/// The maximum size of the notes, in bytes: a program may create a thousand files with long names.
 const MAX_NOTES_BYTES: usize = 4 * 1024;
 
-/// The message that tells what became of a run.
+/// Creates the message that reports a run.
 ///
-/// `refusals` are lines about packages that a person did not want.
-pub(crate) fn answer(
+/// `refusals` are lines about packages that a person refused.
+pub fn report_message(
     agent: &str,
     mut report: RunReport,
     refusals: &[String],
-    output_bytes: usize,
-    images: usize,
+    max_output_bytes: usize,
+    max_images: usize,
 ) -> Message {
     let artifacts: Vec<_> =
         report.blocks.iter_mut().flat_map(|block| std::mem::take(&mut block.artifacts)).collect();
-    let text = told(&report, &artifacts, refusals, output_bytes);
-    let pictures: Vec<_> = artifacts.iter().filter_map(picture).take(images).collect();
-    let content = if pictures.is_empty() {
+    let text = report_text(&report, &artifacts, refusals, max_output_bytes);
+    let images: Vec<_> = artifacts.iter().filter_map(image).take(max_images).collect();
+    let content = if images.is_empty() {
         Content::Text(text)
     } else {
-        Content::Parts(std::iter::once(Part::Text { text }).chain(pictures).collect())
+        Content::Parts(std::iter::once(Part::Text { text }).chain(images).collect())
     };
     Message { name: agent.to_owned(), content, artifacts, ..Message::default() }
 }
 
-/// The message that says that code was not run.
-pub(crate) fn not_run(agent: &str, why: &str) -> Message {
+/// Creates the message for code that was not run.
+pub fn not_run(agent: &str, why: &str) -> Message {
     let why = if why.is_empty() { "it was not approved" } else { why };
     Message::new(agent, format!("The code was not run: {why}"))
 }
 
-/// What is told of code that a person had run in place of what was written. Each line is marked, so that nobody takes it for
-/// code that is yet to be run.
-pub(crate) fn edited_note(blocks: &[CodeBlock], most: usize) -> String {
+/// The note with the code that a person ran instead of the model's. Each line is marked, so that
+/// nobody takes it for code that is to run.
+pub fn edited_note(blocks: &[CodeBlock], max_bytes: usize) -> String {
     let code = blocks.iter().map(|block| block.code.trim_end()).collect::<Vec<_>>().join("\n\n");
     let mut text = "\nnote: the person ran this in place of your code:".to_owned();
-    for line in head_and_tail(&code, most).lines() {
+    for line in head_and_tail(&code, max_bytes).lines() {
         text.push_str("\n| ");
         text.push_str(line);
     }
     text
 }
 
-/// The exit code of a run, as the answer tells it.
-pub(crate) fn exit_status(report: &RunReport) -> i32 {
-    report.blocks.iter().find_map(failed_with).unwrap_or(i32::from(report.exit_code))
+/// The exit code of a run, as its message has it.
+pub fn exit_status(report: &RunReport) -> i32 {
+    report.blocks.iter().find_map(failure_code).unwrap_or(i32::from(report.exit_code))
 }
 
-fn picture(artifact: &Artifact) -> Option<Part> {
-    let seen = matches!(
+fn image(artifact: &Artifact) -> Option<Part> {
+    let is_visible = matches!(
         artifact.media_type.as_str(),
         "image/png" | "image/jpeg" | "image/gif" | "image/webp"
     );
-    (seen && artifact.bytes <= MAX_IMAGE_BYTES && !artifact.content.is_empty()).then(|| {
+    (is_visible && artifact.bytes <= MAX_IMAGE_BYTES && !artifact.content.is_empty()).then(|| {
         Part::Image(Image {
             media_type: artifact.media_type.clone(),
             data: artifact.content.clone(),
@@ -85,18 +87,20 @@ fn picture(artifact: &Artifact) -> Option<Part> {
     })
 }
 
-fn told(
+fn report_text(
     report: &RunReport,
     artifacts: &[Artifact],
     refusals: &[String],
-    output_bytes: usize,
+    max_output_bytes: usize,
 ) -> String {
     let code = exit_status(report);
     let words = if code == 0 { "execution succeeded" } else { "execution failed" };
     let shown = match report.blocks.as_slice() {
-        [block] if !is_quiet(block) => output(block, output_bytes),
-        blocks => head_and_tail(&listed(blocks, output_bytes), output_bytes + MAX_NOTES_BYTES)
-            .into_owned(),
+        [block] if block.outcome != Outcome::Skipped => output(block, max_output_bytes),
+        blocks => {
+            let max_bytes = max_output_bytes + MAX_NOTES_BYTES;
+            head_and_tail(&list(blocks, max_output_bytes), max_bytes).into_owned()
+        }
     };
     let notes = notes(report, artifacts, refusals);
     format!(
@@ -105,10 +109,10 @@ fn told(
     )
 }
 
-/// Several blocks, each with its output under a line of its own.
-fn listed(blocks: &[BlockReport], output_bytes: usize) -> String {
-    let outputs: Vec<_> = blocks.iter().map(|block| output(block, output_bytes)).collect();
-    let each = share(outputs.iter().map(String::len).collect(), output_bytes);
+/// Several blocks, each with its output below a line of its own.
+fn list(blocks: &[BlockReport], max_output_bytes: usize) -> String {
+    let outputs: Vec<_> = blocks.iter().map(|block| output(block, max_output_bytes)).collect();
+    let each = fair_share(outputs.iter().map(String::len).collect(), max_output_bytes);
     let mut text = String::new();
     for (block, output) in blocks.iter().zip(outputs) {
         let language = block.language.as_ref().map_or("unknown", |language| language.as_str());
@@ -117,29 +121,29 @@ fn listed(blocks: &[BlockReport], output_bytes: usize) -> String {
             text,
             "\n[block {}, {language}{named}: {}]\n",
             block.index,
-            ended(&block.outcome)
+            ending(&block.outcome)
         );
         text.push_str(&head_and_tail(&output, each));
     }
     text
 }
 
-/// How much of each text may be shown so that all together are at most about `most`: what short ones leave goes to the long
-/// ones.
-fn share(mut lengths: Vec<usize>, most: usize) -> usize {
+/// The maximum length of each text, so that together they have at most about `max`. Long texts
+/// share what short ones do not use.
+fn fair_share(mut lengths: Vec<usize>, max: usize) -> usize {
     lengths.sort_unstable();
-    let (mut left, mut count) = (most, lengths.len());
+    let (mut remaining, mut count) = (max, lengths.len());
     for length in lengths {
-        if length > left / count {
-            return left / count;
+        if length > remaining / count {
+            return remaining / count;
         }
-        left -= length;
+        remaining -= length;
         count -= 1;
     }
-    most
+    max
 }
 
-/// What else there is to say, each on a line of its own.
+/// The notes, each on a line of its own, without repetitions.
 fn notes(report: &RunReport, artifacts: &[Artifact], refusals: &[String]) -> String {
     let mut lines: Vec<String> = Vec::new();
     if let Some(error) = &report.error {
@@ -150,19 +154,12 @@ fn notes(report: &RunReport, artifacts: &[Artifact], refusals: &[String]) -> Str
                 .to_owned(),
         );
     }
-    // What the block that the sandbox failed in says of it is said already.
-    let failed = |note: &&String| !note.starts_with("the sandbox failed in this block");
-    lines.extend(
-        report
-            .blocks
-            .iter()
-            .flat_map(|block| &block.notes)
-            .filter(failed)
-            .map(|note| format!("note: {note}")),
-    );
-    lines.extend(refusals.iter().map(|refusal| format!("note: {refusal}")));
+    // The note of the block in which the sandbox failed would say it a second time.
+    let is_new = |note: &&String| !note.starts_with("the sandbox failed in this block");
+    let noted = report.blocks.iter().flat_map(|block| &block.notes).filter(is_new);
+    lines.extend(noted.chain(refusals).map(|note| format!("note: {note}")));
     let refused = report.blocks.iter().flat_map(|block| &block.refused);
-    // A program chose the name: it must not look like a line of ours.
+    // A program chose the name: it must not look like a line of this message.
     lines.extend(
         refused
             .map(|file| one_line(&format!("note: {} was not taken: {}", file.path, file.reason))),
@@ -176,51 +173,46 @@ fn notes(report: &RunReport, artifacts: &[Artifact], refusals: &[String]) -> Str
         let names: Vec<_> = artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
         lines.push(format!("files: {}", names.join(", ")));
     }
-    let mut said = HashSet::new();
+    let mut seen = HashSet::new();
     lines
         .into_iter()
-        .filter(|line| said.insert(line.clone()))
+        .filter(|line| seen.insert(line.clone()))
         .map(|line| format!("\n{line}"))
         .collect()
 }
 
-/// Whether there is nothing to say of a block.
-fn is_quiet(block: &BlockReport) -> bool {
-    block.outcome == Outcome::Skipped
-}
-
-/// The exit code of a block that did not succeed, as AutoGen gives it: 124 for a timeout.
-fn failed_with(block: &BlockReport) -> Option<i32> {
+/// The exit code of a block that failed, as AutoGen has it: 124 for a timeout.
+fn failure_code(block: &BlockReport) -> Option<i32> {
     match &block.outcome {
         Outcome::Exited { code: 0 } | Outcome::Skipped => None,
         Outcome::Exited { code } => Some(*code),
         Outcome::Denied { .. } | Outcome::Unsupported { .. } => Some(1),
-        outcome => Some(i32::from(exit_code(outcome))),
+        outcome => Some(i32::from(outcome.exit_code())),
     }
 }
 
-/// What a block wrote, and why it ended if its output does not say so.
-fn output(block: &BlockReport, most: usize) -> String {
+/// The output of a block, and the reason for its end if the output does not say it.
+fn output(block: &BlockReport, max_bytes: usize) -> String {
     let both = match (block.stdout.as_str(), block.stderr.as_str()) {
         (stdout, "") => stdout.to_owned(),
         ("", stderr) => stderr.to_owned(),
         (stdout, stderr) if stdout.ends_with('\n') => format!("{stdout}{stderr}"),
         (stdout, stderr) => format!("{stdout}\n{stderr}"),
     };
-    let mut text = head_and_tail(&both, most).into_owned();
+    let mut text = head_and_tail(&both, max_bytes).into_owned();
     let dropped = block.dropped.stdout + block.dropped.stderr;
     if dropped > 0 {
-        line(&mut text, &format!("[{dropped} bytes of output were not kept]"));
+        push_line(&mut text, &format!("[{dropped} bytes of output were not kept]"));
     }
     match &block.outcome {
         Outcome::Exited { .. } | Outcome::Skipped => {}
-        Outcome::LimitExceeded { limit: Limit::Wall } => line(&mut text, "Timeout"),
-        outcome => line(&mut text, &ended(outcome)),
+        Outcome::LimitExceeded { limit: Limit::Wall } => push_line(&mut text, "Timeout"),
+        outcome => push_line(&mut text, &ending(outcome)),
     }
     text
 }
 
-fn line(text: &mut String, line: &str) {
+fn push_line(text: &mut String, line: &str) {
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
@@ -228,8 +220,8 @@ fn line(text: &mut String, line: &str) {
     text.push('\n');
 }
 
-/// How a block ended, in words.
-fn ended(outcome: &Outcome) -> String {
+/// The end of a block in words.
+fn ending(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Exited { code } => format!("exit code {code}"),
         Outcome::Signaled { signal } => format!("ended by signal {signal}"),

@@ -1,3 +1,5 @@
+//! The scripted model: order, functions, streaming.
+
 use std::sync::Arc;
 
 use super::*;

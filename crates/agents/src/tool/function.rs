@@ -3,40 +3,35 @@
 use std::{fmt, sync::OnceLock, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::future::BoxFuture;
+use cellblock_exec::BoxFuture;
 use jsonschema::Validator;
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{Caller, DEFAULT_TIMEOUT, Tool};
+use super::contract::{Caller, DEFAULT_TIMEOUT, Tool};
 use crate::model::ToolSpec;
+
+/// The maximum of faults that an answer names: enough to correct a call, and not so much that a
+/// hostile call fills the conversation.
+const MAX_FAULTS: usize = 5;
 
 type Function = dyn Fn(Value, Caller) -> BoxFuture<'static, Result<Value, String>> + Send + Sync;
 
-/// A function that is a tool.
+/// A function as a tool.
 pub struct FunctionTool {
-    /// Its name, what it does, and the schema of its arguments.
+    /// The name, the purpose, and the schema of the arguments.
     pub spec: ToolSpec,
-    /// How long a call may take. Default: [`DEFAULT_TIMEOUT`].
+    /// The timeout of a call. Default: [`DEFAULT_TIMEOUT`].
     pub timeout: Duration,
-    /// Whether a call is subject to the agent's approval. Default: no.
+    /// True if a call needs the agent's approval. Default: false.
     pub needs_approval: bool,
     function: Box<Function>,
     validator: OnceLock<Result<Validator, String>>,
 }
 
-impl fmt::Debug for FunctionTool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FunctionTool")
-            .field("spec", &self.spec)
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
-    }
-}
-
-/// A tool from a function. The schema of its arguments comes from their type; doc comments of the type's fields become
-/// descriptions that the model reads.
+/// Creates a tool from a function. The type of the arguments gives their schema; doc comments of
+/// its fields become descriptions for the model.
 ///
 /// ```
 /// # use cellblock_agents::tool;
@@ -48,8 +43,11 @@ impl fmt::Debug for FunctionTool {
 ///     b: i64,
 /// }
 ///
-/// let add = tool::function("add", "Adds two numbers.", |Add { a, b }| async move { Ok::<_, String>(a + b) });
-/// assert_eq!(add.spec.parameters["properties"]["a"]["description"], "The first number.");
+/// let add = tool::function("add", "Adds two numbers.", |Add { a, b }| async move {
+///     Ok::<_, String>(a + b)
+/// });
+/// let properties = &add.spec.parameters["properties"];
+/// assert_eq!(properties["a"]["description"], "The first number.");
 /// ```
 pub fn function<A, R, E, F, Fut>(name: &str, description: &str, function: F) -> FunctionTool
 where
@@ -59,13 +57,12 @@ where
     F: Fn(A) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<R, E>> + Send + 'static,
 {
-    let schema = schemars::schema_for!(A);
     let spec = ToolSpec {
         name: name.to_owned(),
         description: description.to_owned(),
-        parameters: schema.to_value(),
+        parameters: schemars::schema_for!(A).to_value(),
     };
-    function_of(spec, move |arguments, _| {
+    function_with_spec(spec, move |arguments, _| {
         let call = serde_json::from_value(arguments).map(&function);
         async move {
             let value = call
@@ -77,8 +74,9 @@ where
     })
 }
 
-/// A tool whose schema is only known when the program runs, from a function of JSON that also sees who calls.
-pub fn function_of<F, Fut>(spec: ToolSpec, function: F) -> FunctionTool
+/// Creates a tool whose schema is only known at run time, from a function of JSON that also gets
+/// the caller.
+pub fn function_with_spec<F, Fut>(spec: ToolSpec, function: F) -> FunctionTool
 where
     F: Fn(Value, Caller) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Value, String>> + Send + 'static,
@@ -118,12 +116,10 @@ impl Tool for FunctionTool {
     }
 
     async fn call(&self, arguments: Value, caller: &Caller) -> Result<Value, String> {
-        // Enough to mend a call, and not so much that a hostile one fills the conversation.
-        const MOST_FAULTS: usize = 5;
         let faults: Vec<_> = self
             .validator()?
             .iter_errors(&arguments)
-            .take(MOST_FAULTS)
+            .take(MAX_FAULTS)
             .map(|fault| match fault.instance_path().as_str() {
                 "" => fault.masked().to_string(),
                 path => format!("{path}: {}", fault.masked()),
@@ -137,5 +133,14 @@ impl Tool for FunctionTool {
 
     fn check(&self) -> Result<(), String> {
         self.validator().map(drop)
+    }
+}
+
+impl fmt::Debug for FunctionTool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FunctionTool")
+            .field("spec", &self.spec)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }

@@ -1,27 +1,27 @@
-//! Lines, indented by how deep a chat is nested.
+//! Lines, indented by the depth of a nested chat.
 
-/// How far a nested chat is indented, for each level.
+/// The indentation for each level.
 const INDENT: &str = "    ";
 
-/// Text in the making.
+/// Lines that are added and taken.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub struct Lines {
     text: String,
     depth: usize,
-    /// Whether the last line has begun.
+    /// True if the last line has no end yet.
     mid_line: bool,
-    /// Whether the line before is blank.
+    /// True if the line before is blank.
     after_blank: bool,
 }
 
 impl Lines {
-    /// From here on, lines are indented for this depth. Gives the one before.
-    pub(super) fn depth(&mut self, depth: usize) -> usize {
+    /// Sets the depth of the lines to come. Returns the one before.
+    pub fn set_depth(&mut self, depth: usize) -> usize {
         std::mem::replace(&mut self.depth, depth)
     }
 
     /// Adds text.
-    pub(super) fn push(&mut self, text: &str) {
+    pub fn push(&mut self, text: &str) {
         for line in text.split_inclusive('\n') {
             if !self.mid_line && line != "\n" {
                 self.text.extend(std::iter::repeat_n(INDENT, self.depth));
@@ -32,16 +32,16 @@ impl Lines {
         }
     }
 
-    /// Adds lines of our own with a blank one above them, if there is none.
-    pub(super) fn set_off(&mut self, text: &str) {
+    /// Adds lines with a blank line above them, unless there is one.
+    pub fn set_off(&mut self, text: &str) {
         if !self.after_blank {
             self.push("\n");
         }
         self.push(text);
     }
 
-    /// What was added since the last time.
-    pub(super) fn take(&mut self) -> String {
+    /// Takes the text that was added since the last call.
+    pub fn take(&mut self) -> String {
         std::mem::take(&mut self.text)
     }
 }

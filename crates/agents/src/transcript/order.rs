@@ -1,57 +1,57 @@
-//! Whose turn it is to be shown, where several chats go on at once.
+//! The order of events if several chats run at once: one message is shown at a time.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::chat_of;
 use crate::event::Event;
 
-/// The chats that are going on, and the events that wait.
+/// The running chats, and the events that wait.
 #[derive(Debug, Default)]
-pub(super) struct Order {
-    /// For each chat the one that it is nested in.
+pub struct Order {
+    /// The parent of each chat.
     parents: HashMap<String, Option<String>>,
-    /// Events that came while another chat was speaking, in the order in which they came.
+    /// Events that happened while a message of another chat was open, in their order.
     held: VecDeque<Event>,
 }
 
 impl Order {
-    pub(super) fn begin(&mut self, chat: &str, parent: Option<&str>) {
+    pub fn start(&mut self, chat: &str, parent: Option<&str>) {
         self.parents.insert(chat.to_owned(), parent.map(str::to_owned));
     }
 
-    pub(super) fn end(&mut self, chat: &str) {
+    pub fn end(&mut self, chat: &str) {
         self.parents.remove(chat);
     }
 
-    /// The chats that a chat is nested in, from within.
+    /// The chats that contain a chat, from the inside out.
     fn above<'o>(&'o self, chat: &'o str) -> impl Iterator<Item = &'o str> {
         std::iter::successors(Some(chat), |chat| self.parents.get(*chat)?.as_deref()).skip(1)
     }
 
-    /// How deep a chat is nested.
-    pub(super) fn depth(&self, chat: &str) -> usize {
+    /// The depth of nesting of a chat.
+    pub fn depth(&self, chat: &str) -> usize {
         self.above(chat).count()
     }
 
-    /// Whether an event may be shown while a chat `speaks`.
-    pub(super) fn may_pass(&self, event: &Event, speaks: Option<&str>) -> bool {
-        let Some(speaks) = speaks else { return true };
-        let moves_on =
+    /// True if an event may be shown while a message of the chat `open` is open.
+    pub fn may_show(&self, event: &Event, open: Option<&str>) -> bool {
+        let Some(open) = open else { return true };
+        let continues =
             matches!(event, Event::Message { .. } | Event::Text { .. } | Event::ChatStopped { .. });
-        if chat_of(event) == speaks {
-            return moves_on || matches!(event, Event::TextWithdrawn { .. });
+        if event.chat() == open {
+            return continues || matches!(event, Event::TextWithdrawn { .. });
         }
-        // A chat that goes on has no other within it any more: the one that spoke was ended without a word.
-        moves_on && self.above(speaks).any(|above| above == chat_of(event))
+        // A chat that continues contains no other any more: the open one was ended without an
+        // event.
+        continues && self.above(open).any(|above| above == event.chat())
     }
 
-    pub(super) fn hold(&mut self, event: &Event) {
+    pub fn hold(&mut self, event: &Event) {
         self.held.push_back(event.clone());
     }
 
-    /// The next event that has waited long enough.
-    pub(super) fn next(&mut self, speaks: Option<&str>) -> Option<Event> {
-        let place = self.held.iter().position(|event| self.may_pass(event, speaks))?;
+    /// Takes the next waiting event that may be shown.
+    pub fn next(&mut self, open: Option<&str>) -> Option<Event> {
+        let place = self.held.iter().position(|event| self.may_show(event, open))?;
         self.held.remove(place)
     }
 }

@@ -1,4 +1,4 @@
-//! Agents and models that tests make chats of.
+//! Agents and models for the chats of tests.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use cellblock_agents::{
 use cellblock_exec::Executor;
 use tokio::sync::Barrier;
 
-/// An agent without a model that always says the same, and asks nobody.
+/// An agent without a model that always gives the same answer and asks nobody.
 pub fn says(name: &str, reply: &str) -> Agent {
     Agent {
         default_reply: reply.to_owned(),
@@ -19,7 +19,7 @@ pub fn says(name: &str, reply: &str) -> Agent {
     }
 }
 
-/// An agent without a model that says these in order, and then what a test can see to be too much.
+/// An agent without a model that says these lines in order, and then one that a test recognizes.
 pub fn recites<const N: usize>(name: &str, lines: [&str; N]) -> Agent {
     let lines = std::sync::Mutex::new(lines.map(str::to_owned).into_iter());
     let next = move |_: &[_]| {
@@ -54,22 +54,22 @@ pub fn python(code: &str) -> String {
     format!("Run this:\n\n```python\n{code}\n```\n")
 }
 
-/// What was said, in order.
+/// The texts of a chat, in order.
 pub fn texts(result: &ChatResult) -> Vec<String> {
     result.history.iter().map(|message| message.text().into_owned()).collect()
 }
 
-/// Who spoke, in order.
+/// The speakers of a chat, in order.
 pub fn names(result: &ChatResult) -> Vec<&str> {
     result.history.iter().map(|message| message.name.as_str()).collect()
 }
 
-/// The last thing that was said.
+/// The last text of a chat.
 pub fn last(result: &ChatResult) -> String {
     result.history.last().unwrap().text().into_owned()
 }
 
-/// An agent that answers only when as many others are about to answer as the barrier counts.
+/// An agent that only answers when as many agents are about to answer as the barrier counts.
 pub fn meets(name: &str, barrier: &Arc<Barrier>) -> Agent {
     Agent { replies: vec![Reply::Custom(Arc::new(Meets(barrier.clone())))], ..says(name, "") }
 }

@@ -1,17 +1,18 @@
-//! The 14 defects of AutoGen 0.2, and that we do not have them.
+//! The 14 defects of AutoGen 0.2, each with a test that it does not exist here.
 
 use std::{sync::Arc, time::Duration};
 
 use cellblock_agents::scripted::ScriptedModel;
 use cellblock_agents::{
-    Agent, AutoSelection, Chat, CodeExecution, HumanInputMode, Nested, NestedChat, Speakers,
+    Agent, AutoSelection, Chat, CodeExecution, HumanInputMode, NestedChat, NestedChats, Speakers,
     StopReason, Summary, Trigger,
 };
-use cellblock_exec::{
-    Language, Limits, Outcome, SessionSpec, code_blocks,
+use cellblock_answer::{
+    code_blocks,
     language::infer,
     run::{RunOptions, run_blocks},
 };
+use cellblock_exec::{Language, Limits, Outcome, SessionSpec};
 use cellblock_local::{LocalExecutor, Options};
 
 use crate::{
@@ -23,7 +24,7 @@ async fn local() -> Arc<LocalExecutor> {
     Arc::new(LocalExecutor::start(Options::default()).await.unwrap())
 }
 
-/// What the agent that runs code answers to a message.
+/// The answer of the agent that runs code to a message.
 async fn local_answer(message: &str) -> String {
     let code = Some(CodeExecution::new(local().await));
     let user = Agent { code, human_input: HumanInputMode::Never, ..Agent::new("user") };
@@ -101,7 +102,7 @@ async fn defect_06_a_timeout_keeps_output_and_leaves_nothing_running() {
         said[3].starts_with("exitcode: 0 (execution succeeded)\nCode output: []\n"),
         "{said:?}"
     );
-    // Control: after a block that ended by itself its grandchild may go on.
+    // Control: after a block that ended by itself, its grandchild continues.
     let said = texts(&chat().run("```sh\n(sleep 0.2; touch survived.txt) &\n```").await.unwrap());
     assert!(said[3].contains("Code output: ['survived.txt']\n"), "{said:?}");
 }
@@ -116,7 +117,7 @@ async fn defect_07_words_are_not_forbidden_but_the_host_is_out_of_reach() {
         answer.starts_with("exitcode: 0 (execution succeeded)\nCode output: add dd sudo\n3\n"),
         "{answer}"
     );
-    // What the "sanitizer" was to prevent is prevented where it happens.
+    // The sandbox prevents what AutoGen's "sanitizer" was to prevent.
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("mine.txt");
     std::fs::write(&file, "mine").unwrap();
@@ -125,7 +126,7 @@ async fn defect_07_words_are_not_forbidden_but_the_host_is_out_of_reach() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
 }
 
-/// Each model call of ours costs one cent, so a cost is a number of calls.
+/// Converts a cost to a number of calls: each costs one cent.
 fn cents(cost: f64) -> u32 {
     (cost * 100.0).round() as u32
 }
@@ -138,7 +139,7 @@ fn costly(answers: &[&str]) -> Arc<ScriptedModel> {
 async fn defect_08_every_model_call_counts() {
     let selector = costly(&["expert", "critic"]);
     let inner = costly(&["the inner answer"]);
-    let nested = vec![Nested {
+    let nested = vec![NestedChats {
         trigger: Trigger::Any,
         chats: vec![NestedChat::new(Agent::assistant("inner", inner.clone()))],
     }];
@@ -155,7 +156,7 @@ async fn defect_08_every_model_call_counts() {
     let result = chat.run("begin").await.unwrap();
     assert_eq!(texts(&result), ["begin", "the inner answer", "fine"]);
     assert_eq!(result.summary, "the summary");
-    // Two selections, one nested, one of the critic, one summary.
+    // Two selections, one nested call, one of the critic, one summary.
     let spent = &result.cost.excluding_cached;
     assert_eq!(cents(spent.total_cost), 5);
     assert_eq!(spent.models["costly"].total_tokens, 5 * 11);
@@ -190,7 +191,7 @@ async fn defect_10_a_result_is_its_owners() {
 #[tokio::test]
 async fn defect_11_old_code_is_not_run_again() {
     let fake = Fake::default();
-    // The agent that runs code has the last word of the history: there is nothing new to run.
+    // The last message of the history is by the agent that runs code: there is nothing new to run.
     let history = {
         let chat = Chat {
             max_turns: Some(1),
@@ -231,7 +232,7 @@ async fn defect_13_agents_that_say_nothing_are_stopped() {
     assert_eq!(result.stop, StopReason::EmptyMessages { agent: "a".to_owned(), times: 3 });
     assert_eq!(result.history.len(), 5);
     assert!(!result.stop.is_success());
-    // Control: without the guard they go on to the limit on automatic replies.
+    // Control: without the guard they continue up to the maximum of automatic replies.
     let chat = Chat { max_empty: None, ..Chat::between(says("a", ""), says("b", "")) };
     assert_eq!(chat.run("").await.unwrap().history.len(), 201);
 }

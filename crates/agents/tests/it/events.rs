@@ -1,4 +1,4 @@
-//! What can be followed while a chat goes on: streamed text, notices, and the order of it all.
+//! Events of a running chat: streamed text, notices, and their order.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use cellblock_agents::{
 
 use crate::cast::{says, texts, writes};
 
-/// Runs a chat, and gives what was told.
+/// Runs a chat and returns its events.
 async fn followed(chat: Chat) -> (cellblock_agents::ChatResult, Vec<Event>) {
     let (events, mut heard) = cellblock_agents::event::channel();
     let result = Chat { events: Some(events), ..chat }.run("hi").await.unwrap();
@@ -22,7 +22,7 @@ async fn followed(chat: Chat) -> (cellblock_agents::ChatResult, Vec<Event>) {
     (result, told)
 }
 
-/// A model that gives half an answer, and then fails.
+/// A model that fails in the middle of an answer.
 #[derive(Debug)]
 struct Breaks;
 
@@ -144,7 +144,7 @@ async fn an_agent_without_an_answer_ends_the_chat() {
     );
 }
 
-/// Each event is a line of JSON, with what it is about.
+/// Each event is a JSON object with its kind and its chat.
 #[tokio::test]
 async fn events_are_json() {
     let chat = Chat {

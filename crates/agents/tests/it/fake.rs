@@ -1,4 +1,4 @@
-//! An executor in memory. It understands a few words, one command a line, and remembers what it was asked to do.
+//! An executor in memory. It understands a few commands, one per line, and records its use.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,10 +15,10 @@ use cellblock_exec::{
     SessionSpec, Usage,
 };
 
-/// The bytes of a "picture".
+/// The bytes of an "image".
 pub const PICTURE: &[u8] = b"\x89PNG picture";
 
-/// The executor. Clones share what they remember.
+/// The executor. Clones share the record.
 #[derive(Debug, Clone, Default)]
 pub struct Fake(Arc<Memory>);
 
@@ -32,27 +32,27 @@ struct Memory {
 }
 
 impl Fake {
-    /// Every piece of code that was run.
+    /// All code that has run.
     pub fn ran(&self) -> Vec<String> {
         self.0.ran.lock().unwrap().clone()
     }
 
-    /// What sessions were opened with.
+    /// The specifications of all sessions.
     pub fn specs(&self) -> Vec<SessionSpec> {
         self.0.specs.lock().unwrap().clone()
     }
 
-    /// Every package that was asked for.
+    /// All packages to install.
     pub fn installed(&self) -> Vec<String> {
         self.0.installed.lock().unwrap().clone()
     }
 
-    /// Sessions open now.
+    /// The number of open sessions.
     pub fn open_now(&self) -> usize {
         self.0.open.load(Ordering::SeqCst)
     }
 
-    /// Programs that wait now.
+    /// The number of waiting programs.
     pub fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::SeqCst)
     }
@@ -133,7 +133,7 @@ impl FakeSession {
         given.artifacts.push(Artifact::new(path.to_owned(), content));
     }
 
-    /// One line; `Some` is how the program ends there.
+    /// Runs one line; `Some` is the end of the program.
     async fn line(
         &mut self,
         line: &str,
@@ -163,7 +163,8 @@ impl FakeSession {
             },
             "import" if !self.installed.contains(rest) => {
                 given.stderr.push_str(&format!(
-                    "Traceback (most recent call last):\n  File \"<block>\", line 1, in <module>\n    {line}\n\
+                    "Traceback (most recent call last):\n  \
+                     File \"<block>\", line 1, in <module>\n    {line}\n\
                      ModuleNotFoundError: No module named '{rest}'\n"
                 ));
                 return Ok(Some(Outcome::Exited { code: 1 }));
@@ -180,7 +181,7 @@ impl FakeSession {
             "wait" => {
                 self.memory.waiting.fetch_add(1, Ordering::SeqCst);
                 let _waits = Waits(&self.memory);
-                // It does not look at the token: only the end of its future ends it.
+                // It ignores the token: only a dropped future ends it.
                 std::future::pending::<()>().await;
             }
             "call" => {

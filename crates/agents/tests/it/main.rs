@@ -1,5 +1,5 @@
-//! Conversations as a caller of the library sees them: the conformance cases of AutoGen 0.2, its defects that we leave behind,
-//! and what we promise besides.
+//! Conversations as a caller of the library sees them: the conformance cases of AutoGen 0.2, its
+//! defects, which do not exist here, and the promises of this library.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod autogen;

@@ -1,13 +1,14 @@
-//! People in the loop: when they are asked, and what their answers mean.
+//! People in the loop: the occasions of questions, and the meaning of answers.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use cellblock_agents::{
-    Agent, Approval, Asked, ChannelHuman, Chat, CodeExecution, Decision, Event, Human,
-    HumanInputMode, Proposal, Question, ScriptedHuman, StopReason,
+    Agent, Approval, ChannelHuman, Chat, CodeExecution, Decision, Event, Human, HumanInputMode,
+    HumanRequest, Proposal, Question, ScriptedHuman, StopReason,
 };
-use cellblock_exec::{CodeBlock, Language, packages::InstallMode};
+use cellblock_answer::{CodeBlock, packages::InstallMode};
+use cellblock_exec::Language;
 
 use crate::{
     cast::{last, python, recites, runs, says, script, texts},
@@ -34,7 +35,7 @@ async fn never_asks_nobody() {
 #[tokio::test]
 async fn terminate_asks_at_the_end_only() {
     let a = || recites("a", ["one", "TERMINATE", "two", "TERMINATE"]);
-    // An answer goes on, an empty one ends.
+    // With an answer the chat continues; an empty one ends it.
     let b = person(HumanInputMode::Terminate, &["wait, go on", ""], says("b", "rb"));
     let result = Chat::between(a(), b).run("hi").await.unwrap();
     assert_eq!(
@@ -43,7 +44,7 @@ async fn terminate_asks_at_the_end_only() {
     );
     assert_eq!(result.stop, StopReason::Termination { agent: "b".to_owned() });
     assert_eq!(result.human_input, ["wait, go on"]);
-    // `exit` ends as the person's wish; with nobody there it is the same.
+    // `exit` ends the chat as the person's wish; so does nobody.
     let b = person(HumanInputMode::Terminate, &["exit"], says("b", "rb"));
     let result = Chat::between(a(), b).run("hi").await.unwrap();
     assert_eq!(result.stop, StopReason::Human { agent: "b".to_owned() });
@@ -55,7 +56,7 @@ async fn terminate_asks_at_the_limit_of_automatic_replies() {
         let b = person(HumanInputMode::Terminate, answers, says("b", "rb"));
         Chat::between(says("a", "ra"), Agent { max_consecutive_auto_replies: 2, ..b })
     };
-    // The person lets it go on, then speaks, then ends it.
+    // The person lets it continue, then speaks, then ends it.
     let result = limited(&["", "my words", "exit"]).run("hi").await.unwrap();
     let said: Vec<_> = texts(&result).into_iter().skip(1).step_by(2).collect();
     assert_eq!(said, ["rb", "rb", "rb", "rb", "my words", "rb", "rb"]);
@@ -83,7 +84,7 @@ async fn always_with_an_empty_answer_at_the_end_ends() {
     assert_eq!(result.stop, StopReason::Termination { agent: "b".to_owned() });
 }
 
-/// Keeps what it is asked.
+/// A person that records the questions.
 #[derive(Debug, Default)]
 struct Curious(std::sync::Mutex<Vec<Question>>);
 
@@ -113,7 +114,7 @@ async fn a_question_says_what_an_empty_answer_means() {
     assert_eq!((asked[0].agent.as_str(), asked[0].peer.as_str()), ("b", "a"));
 }
 
-/// A chat whose code needs somebody's agreement; the answer of the agent that runs code.
+/// Runs a chat whose code needs approval; returns the answer of the agent that runs code.
 async fn decided(
     approval: Approval,
     decisions: Vec<Decision>,
@@ -143,13 +144,13 @@ async fn code_is_approved_edited_skipped_or_corrected() {
     };
     let (answer, ran, _) =
         decided(Approval::Always, vec![Decision::Edit { blocks: vec![edited] }]).await;
-    // Who wrote the code is told what ran, in a way that nobody takes for code to be run.
+    // The author of the code sees what ran, in a form that nobody takes for code to run.
     assert_eq!(
         answer,
         "exitcode: 0 (execution succeeded)\nCode output: edited\n\n\
          note: the person ran this in place of your code:\n| print edited"
     );
-    assert!(cellblock_exec::code_blocks(&answer).is_empty());
+    assert!(cellblock_answer::code_blocks(&answer).is_empty());
     assert_eq!(ran, ["print edited\n"]);
     let (answer, ran, _) =
         decided(Approval::Always, vec![Decision::Skip { why: "too slow".to_owned() }]).await;
@@ -161,7 +162,7 @@ async fn code_is_approved_edited_skipped_or_corrected() {
     let (answer, ran, heard) =
         decided(Approval::Always, vec![Decision::Correct { text: correction.to_owned() }]).await;
     assert_eq!((answer.as_str(), ran.len(), heard), (correction, 0, vec![correction.to_owned()]));
-    // Nobody is there: nothing runs.
+    // Nobody is present: nothing runs.
     let (answer, ran, _) =
         decided(Approval::Human(Arc::new(cellblock_agents::Nobody)), vec![Decision::Approve]).await;
     assert!(answer.contains("nobody is there") && ran.is_empty(), "{answer}");
@@ -195,7 +196,7 @@ async fn code_that_was_not_approved_is_not_proposed_again() {
     assert!(fake.ran().is_empty());
 }
 
-/// Packages that the policy asks about.
+/// Packages for which the policy asks.
 #[tokio::test]
 async fn packages_are_asked_for() {
     async fn installed(approval: Approval, decision: Vec<Decision>) -> (Vec<String>, String) {
@@ -223,7 +224,7 @@ async fn packages_are_asked_for() {
     };
     let (_, answer) = installed(only_packages(), vec![Decision::Approve]).await;
     assert!(answer.starts_with("exitcode: 0"), "{answer}");
-    // What the person says about it reaches the model.
+    // The person's reason reaches the model.
     for (decision, words) in [
         (
             Decision::Correct { text: "use the standard library".to_owned() },
@@ -242,7 +243,7 @@ async fn packages_are_asked_for() {
     }
     let (_, answer) = installed(only_packages(), vec![]).await;
     assert!(answer.starts_with("exitcode: 1") && answer.contains("humanize"), "{answer}");
-    // That nobody is asked about code says nothing of packages that are to be asked about.
+    // Code without approval does not mean packages without approval.
     let (_, answer) = installed(Approval::Never, vec![Decision::Approve]).await;
     assert!(answer.starts_with("exitcode: 0"), "{answer}");
     let (_, answer) = installed(Approval::Never, vec![]).await;
@@ -262,15 +263,16 @@ async fn a_person_at_the_end_of_a_channel() {
     let running = tokio::spawn(async move {
         Chat::between(assistant, user).run(python("print x")).await.unwrap()
     });
-    let Some(Asked::Reply(question, answer)) = questions.recv().await else { panic!() };
+    let Some(HumanRequest::Reply(question, answer)) = questions.recv().await else { panic!() };
     assert!(question.message.text().contains("print x"));
     answer.send(String::new()).unwrap();
-    let Some(Asked::Approve(Proposal::Code { blocks, .. }, answer)) = questions.recv().await else {
+    let Some(HumanRequest::Approve(Proposal::Code { blocks, .. }, answer)) = questions.recv().await
+    else {
         panic!()
     };
     assert_eq!(blocks[0].code, "print x\n");
     answer.send(Decision::Approve).unwrap();
-    let Some(Asked::Reply(_, answer)) = questions.recv().await else { panic!() };
+    let Some(HumanRequest::Reply(_, answer)) = questions.recv().await else { panic!() };
     answer.send("exit".to_owned()).unwrap();
     let result = running.await.unwrap();
     assert_eq!(
@@ -281,7 +283,7 @@ async fn a_person_at_the_end_of_a_channel() {
 
 #[tokio::test]
 async fn a_person_who_is_gone_ends_the_chat() {
-    // The whole channel, or only the question.
+    // The whole channel is dropped, or only the question.
     for drop_all in [true, false] {
         let (human, mut questions) = ChannelHuman::new();
         let user = Agent { human, human_input: HumanInputMode::Always, ..Agent::new("user") };
@@ -298,7 +300,7 @@ async fn a_person_who_is_gone_ends_the_chat() {
         let StopReason::Failed { message, causes, .. } = &result.stop else {
             panic!("{}", result.stop)
         };
-        assert_eq!(message, "the person behind user cannot be asked");
+        assert_eq!(message, "the person behind `user` cannot be asked");
         assert!(causes[0].contains("nobody answers"), "{causes:?}");
         assert_eq!(texts(&result), ["hi"]);
     }
@@ -315,11 +317,8 @@ async fn code_does_not_run_when_the_person_is_gone() {
     });
     let user = Agent { code, human, human_input: HumanInputMode::Never, ..Agent::new("user") };
     let result = Chat::between(says("a", ""), user).run(python("print x")).await.unwrap();
-    assert!(
-        matches!(&result.stop, StopReason::Failed { message, .. } if message.contains("behind user")),
-        "{}",
-        result.stop
-    );
+    let StopReason::Failed { message, .. } = &result.stop else { panic!("{}", result.stop) };
+    assert!(message.contains("behind `user`"), "{}", result.stop);
     assert!(fake.ran().is_empty());
 }
 
@@ -330,7 +329,7 @@ async fn a_question_can_be_withdrawn() {
     let chat = Chat::between(says("a", "ra"), user);
     let cancel = chat.cancel.clone();
     let running = tokio::spawn(async move { chat.run("hi").await.unwrap() });
-    let Some(Asked::Reply(_, answer)) = questions.recv().await else { panic!() };
+    let Some(HumanRequest::Reply(_, answer)) = questions.recv().await else { panic!() };
     cancel.cancel();
     assert_eq!(running.await.unwrap().stop, StopReason::Cancelled);
     assert!(answer.is_closed());
@@ -350,7 +349,7 @@ async fn what_people_say_is_told_as_events() {
     assert_eq!(said, [None, Some("hello".to_owned())]);
 }
 
-/// The seed's story: a person is asked, sees the chart, and wants another one.
+/// A person sees the chart and asks for another one.
 #[tokio::test]
 async fn a_person_corrects_the_assistant() {
     let fake = Fake::default();

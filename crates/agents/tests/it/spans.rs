@@ -1,4 +1,4 @@
-//! Spans carry the names of OpenTelemetry's conventions for generative AI.
+//! Spans have the names of OpenTelemetry's conventions for generative AI.
 
 use std::{
     collections::BTreeMap,
@@ -22,14 +22,14 @@ use crate::{
 
 type Fields = BTreeMap<String, String>;
 
-/// A span that is closed: its name, that of the one it is in, and its fields.
+/// A closed span: its name, the name of its parent, and its fields.
 type Closed = (String, Option<String>, Fields);
 
-/// Keeps the spans that are closed, by the conversation of the outermost one.
+/// Collects closed spans by the conversation of the outermost one.
 #[derive(Clone, Default)]
 struct Keep(Arc<Mutex<BTreeMap<String, Vec<Closed>>>>);
 
-/// One for the whole process: whether a span is made at all is decided for all threads together.
+/// One for the whole process: the decision to create a span is global.
 static KEEP: LazyLock<Keep> = LazyLock::new(|| {
     let keep = Keep::default();
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(keep.clone()))
@@ -37,7 +37,7 @@ static KEEP: LazyLock<Keep> = LazyLock::new(|| {
     keep
 });
 
-/// Runs a chat, and gives its spans, in the order in which they ended.
+/// Runs a chat and returns its spans in the order of their ends.
 async fn spans_of(chat: Chat) -> (ChatResult, Vec<Closed>) {
     LazyLock::force(&KEEP);
     let result = chat.run("hi").await.unwrap();
@@ -117,7 +117,7 @@ async fn spans_of_a_chat() {
     assert_eq!(get(chat, "gen_ai.conversation.id"), result.id);
     assert_eq!(get(chat, "cellblock.chat.stop"), "failed");
 
-    // One for each time that an agent was to speak; the last one of the assistant failed.
+    // One for each turn of an agent; the last one of the assistant failed.
     let turns = of("invoke_agent");
     let who: Vec<_> = turns.iter().map(|(_, _, turn)| get(turn, "gen_ai.agent.name")).collect();
     assert_eq!(who, ["assistant", "user", "assistant", "user", "assistant", "user", "assistant"]);
@@ -172,14 +172,14 @@ async fn spans_of_a_chat() {
     );
     assert!(!tool.contains_key("error.type"));
     assert_eq!(get(&tools[1].2, "error.type"), "tool_error");
-    // No span holds what was said.
+    // No span contains the conversation.
     let all = format!("{spans:?}");
     for said in ["print 1", "hi", "out of order", "no more"] {
         assert!(!all.contains(&format!("{said}\"")), "{said}: {all}");
     }
 }
 
-/// A chat within another is a span within its span.
+/// The span of a nested chat is within that of the outer chat.
 #[tokio::test]
 async fn spans_of_a_nested_chat() {
     let member = Agent::assistant("member", crate::cast::script(["done"]));

@@ -2,11 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use cellblock_answer::packages::InstallMode;
 use cellblock_docker::HostMount;
-use cellblock_exec::{
-    Isolation, Limits,
-    packages::{InstallMode, PackageName},
-};
+use cellblock_exec::{Isolation, Limits, PackageName};
 use clap::{Args, value_parser};
 
 use super::values;

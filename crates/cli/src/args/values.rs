@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
+use cellblock_answer::packages::InstallMode;
 use cellblock_docker::HostMount;
-use cellblock_exec::{
-    HostRule, Isolation,
-    packages::{InstallMode, PackageName},
-};
+use cellblock_exec::{HostRule, Isolation, PackageName};
 
 /// Parses a time such as `30s`, `500ms`, `1m 30s`, or a number of seconds such as `2.5`.
 pub fn duration(text: &str) -> Result<Duration, String> {

@@ -14,7 +14,7 @@ use cap_std::{
     fs::{Dir, MetadataExt as _, OpenOptions},
 };
 use cap_tempfile::TempFile;
-use cellblock_exec::{Artifact, filename::artifact_path};
+use cellblock_exec::{Artifact, workspace::artifact_path};
 
 /// Maximum length of a file name in bytes: `NAME_MAX` of Linux.
 const MAX_NAME: usize = 255;

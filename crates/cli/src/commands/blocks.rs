@@ -6,7 +6,7 @@ mod outcome;
 use std::sync::Arc;
 
 use anyhow::Result;
-use cellblock_exec::{
+use cellblock_answer::{
     CodeBlock,
     run::{self, Failure, RunOptions, RunReport},
 };

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use cellblock_exec::CodeBlock;
+use cellblock_answer::{CodeBlock, language::is_program};
 
 use super::blocks::{BlockOptions, Detail, run_blocks};
 use crate::{args::code::RunArgs, failure::usage, input};
@@ -23,7 +23,7 @@ fn answer_to_run(file: &Path) -> Result<Vec<CodeBlock>> {
     let blocks = input::answer(file)?;
     let is_data = |block: &CodeBlock| {
         // The language of a block without a tag is inferred later; it may be a program.
-        block.language.as_ref().is_some_and(|language| !language.is_program())
+        block.language.as_ref().is_some_and(|language| !is_program(language))
     };
     if blocks.iter().all(is_data) {
         return Err(usage(

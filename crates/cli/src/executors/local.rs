@@ -16,7 +16,7 @@ pub const ROW: Row = Row {
     options: &[ExecutorOption::Venv, ExecutorOption::Environment],
     languages: languages_of_cells,
     start: |choices, _| Box::pin(start(choices)),
-    checks: || Box::pin(cellblock_local::checks()),
+    checks: cellblock_local::checks,
     images: None,
 };
 

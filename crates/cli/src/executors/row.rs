@@ -1,12 +1,12 @@
 //! The form of a row: all that the command has to know about an executor.
 
-use std::{path::PathBuf, pin::Pin};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use async_trait::async_trait;
 use cellblock_docker::HostMount;
 use cellblock_driver::INTERPRETERS;
-use cellblock_exec::{Check, Error, Isolation, Language, Requirement, auto::Starting};
+use cellblock_exec::{BoxFuture, Check, Error, Isolation, Language, Requirement, auto::Starting};
 
 use crate::render::progress::ProgressDisplay;
 
@@ -23,13 +23,10 @@ pub struct Row {
     /// Starts it with options that it has.
     pub start: fn(choices: Choices, progress: ProgressDisplay) -> Starting,
     /// Returns what it finds out about this machine.
-    pub checks: fn() -> ChecksFuture,
+    pub checks: fn() -> BoxFuture<'static, Vec<Check>>,
     /// Its images, if sessions start from images.
     pub images: Option<&'static dyn Images>,
 }
-
-/// The checks of an executor, under way.
-pub type ChecksFuture = Pin<Box<dyn Future<Output = Vec<Check>> + Send>>;
 
 impl Row {
     /// Returns the first given option that the executor does not have.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use anstyle::{AnsiColor, Style};
 use anyhow::Result;
 use cellblock_agents::sanitize::one_line;
-use cellblock_exec::CodeBlock;
+use cellblock_answer::CodeBlock;
 
 /// Headers of blocks.
 pub const HEADER: Style = AnsiColor::Cyan.on_default().bold();

@@ -3,7 +3,7 @@
 use std::io;
 
 use cellblock_agents::{Decision, Proposal};
-use cellblock_exec::CodeBlock;
+use cellblock_answer::CodeBlock;
 
 use super::{
     editor,
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_person_sees_all_code_before_it_runs() {
-        let blocks = cellblock_exec::code_blocks(
+        let blocks = cellblock_answer::code_blocks(
             "```python\n# filename: a.py\nprint(1)\n```\n```sh\nls\n```\n",
         );
         let text = description(&Proposal::Code { agent: "user".into(), blocks });
@@ -226,7 +226,7 @@ mod tests {
                 vec!["ok = '\\u{202e}live\\u{2066}' #\\u{200b}\n"],
             ),
         ] {
-            let mut blocks = cellblock_exec::code_blocks("```python\nx\n```\n");
+            let mut blocks = cellblock_answer::code_blocks("```python\nx\n```\n");
             blocks[0].code = code.to_owned();
             let text = seen(&Proposal::Code { agent: "user".into(), blocks });
             for line in lines {

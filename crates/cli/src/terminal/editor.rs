@@ -5,7 +5,7 @@ use std::{
     process::Command,
 };
 
-use cellblock_exec::CodeBlock;
+use cellblock_answer::CodeBlock;
 
 /// Returns the editor that the person chose, as a shell command: `VISUAL`, else `EDITOR`.
 pub fn chosen() -> Option<String> {
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn the_editor_gets_the_code_and_returns_it() {
-        let block = cellblock_exec::code_blocks("```python\nprint(1)\n```\n").remove(0);
+        let block = cellblock_answer::code_blocks("```python\nprint(1)\n```\n").remove(0);
         let with_arguments = "sed -i -e s/1/2/";
         assert_eq!(edit(with_arguments, &block).unwrap(), "print(2)\n");
         assert!(edit("false", &block).is_err());

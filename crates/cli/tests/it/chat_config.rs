@@ -208,7 +208,7 @@ fn a_summary_of_a_model_is_shown() {
 fn the_examples_of_the_documentation_work() {
     let dir = TestDir::new();
     let text = std::fs::read_to_string(fixture("../docs/chat.md")).unwrap();
-    let blocks = cellblock_exec::code_blocks(&text);
+    let blocks = cellblock_answer::code_blocks(&text);
     let is_toml = |language: &str| language == "toml";
     let examples = blocks
         .iter()

@@ -1,4 +1,4 @@
-//! The oracle, on frames that are nearly right.
+//! The oracle on frames that are nearly right.
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -29,7 +29,7 @@ proptest! {
 }
 
 #[test]
-fn half_a_frame_of_complaints_is_no_output() {
+fn half_a_frame_of_standard_error_is_no_output() {
     let whole = [frame(1, b"one"), frame(2, b"a complaint")].concat();
     assert_eq!(frames(&whole), (b"one".to_vec(), b"a complaint".to_vec()));
     for how in 0..6 {

@@ -4,7 +4,7 @@ use cellblock_docker::Options;
 
 use crate::engine::executor_with;
 
-/// An executor for a case; without an engine the case is over.
+/// Starts an executor for a case. Without an engine the case ends.
 macro_rules! executor {
     () => {
         match executor_with(Options::default()).await {
@@ -14,4 +14,4 @@ macro_rules! executor {
     };
 }
 
-cellblock_exec::conformance!(executor!());
+cellblock_conformance::conformance!(executor!());

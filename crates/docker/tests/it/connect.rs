@@ -1,4 +1,4 @@
-//! Which engine is meant, and what is said when there is none.
+//! The choice of an engine, and the errors when there is none.
 
 use std::{
     fs,
@@ -7,13 +7,12 @@ use std::{
 
 use cellblock_docker::{
     Engine,
-    connect::{Address, Surroundings, endpoints},
+    connect::{Address, DockerEnvironment, endpoints},
 };
+use cellblock_exec::with_causes;
 use sha2::{Digest, Sha256};
 
-use crate::engine::text;
-
-/// A directory of docker's configuration, with contexts and a current one.
+/// Writes a directory of docker's configuration, with contexts and a current one.
 fn config(directory: &Path, current: Option<&str>, contexts: &[(&str, &str)]) {
     let current = current.map_or("{}".to_owned(), |name| {
         format!("{{\"currentContext\": \"{name}\", \"auths\": {{}}}}")
@@ -25,8 +24,8 @@ fn config(directory: &Path, current: Option<&str>, contexts: &[(&str, &str)]) {
         let meta = directory.join("contexts/meta").join(hash);
         fs::create_dir_all(&meta).unwrap();
         let text = format!(
-            "{{\"Name\": \"{name}\", \"Metadata\": {{}}, \"Endpoints\": {{\"docker\": {{\"Host\": \"{host}\", \
-             \"SkipTLSVerify\": false}}}}}}"
+            "{{\"Name\": \"{name}\", \"Metadata\": {{}}, \"Endpoints\": {{\"docker\": {{\
+             \"Host\": \"{host}\", \"SkipTLSVerify\": false}}}}}}"
         );
         fs::write(meta.join("meta.json"), text).unwrap();
     }
@@ -37,7 +36,7 @@ fn socket(path: &str) -> Address {
 }
 
 #[test]
-fn docker_host_is_understood() {
+fn docker_host_is_parsed() {
     let tls = |certificates: &str| Address::Tls {
         address: "far:2376".to_owned(),
         certificates: certificates.into(),
@@ -59,11 +58,11 @@ fn docker_host_is_understood() {
     ];
     for (host, tls, expected) in table {
         let home = Some(PathBuf::from("/home/me"));
-        let found = endpoints(&Surroundings {
+        let found = endpoints(&DockerEnvironment {
             host: Some(host.to_owned()),
             tls,
             home,
-            ..Surroundings::default()
+            ..DockerEnvironment::default()
         });
         match (found, expected) {
             (Ok(found), Ok(expected)) => {
@@ -75,7 +74,7 @@ fn docker_host_is_understood() {
                 );
             }
             (Err(error), Err(expected)) => {
-                assert!(text(&error).contains(expected), "{host}: {error}")
+                assert!(with_causes(&error).contains(expected), "{host}: {error}")
             }
             (found, expected) => panic!("{host}: {found:?} instead of {expected:?}"),
         }
@@ -87,32 +86,37 @@ fn contexts_are_followed() {
     let directory = tempfile::tempdir().unwrap();
     let contexts = [("rootless", "unix:///run/user/1/docker.sock"), ("far away", "tcp://far:2375")];
     config(directory.path(), Some("rootless"), &contexts);
-    let here =
-        Surroundings { config: Some(directory.path().to_owned()), ..Surroundings::default() };
+    let here = DockerEnvironment {
+        config: Some(directory.path().to_owned()),
+        ..DockerEnvironment::default()
+    };
 
     let found = endpoints(&here).unwrap();
     assert_eq!((found.len(), &found[0].address), (1, &socket("/run/user/1/docker.sock")));
     assert_eq!(found[0].origin, "the context rootless");
 
-    let named = Surroundings { context: Some("far away".to_owned()), ..here.clone() };
+    let named = DockerEnvironment { context: Some("far away".to_owned()), ..here.clone() };
     assert_eq!(endpoints(&named).unwrap()[0].address, Address::Tcp("far:2375".to_owned()));
 
-    let host = Surroundings { host: Some("unix:///x".to_owned()), ..named };
+    let host = DockerEnvironment { host: Some("unix:///x".to_owned()), ..named };
     assert_eq!(
         endpoints(&host).unwrap()[0].address,
         socket("/x"),
         "DOCKER_HOST comes before any context"
     );
 
-    let default = Surroundings { context: Some("default".to_owned()), ..here.clone() };
+    let default = DockerEnvironment { context: Some("default".to_owned()), ..here.clone() };
     assert_eq!(endpoints(&default).unwrap()[0].address, socket("/var/run/docker.sock"));
 
-    let unknown = Surroundings { context: Some("nowhere".to_owned()), ..here.clone() };
-    let error = text(&endpoints(&unknown).unwrap_err());
-    assert!(error.contains("no context nowhere") && error.contains("docker context ls"), "{error}");
+    let unknown = DockerEnvironment { context: Some("nowhere".to_owned()), ..here.clone() };
+    let error = with_causes(&endpoints(&unknown).unwrap_err());
+    assert!(
+        error.contains("no context `nowhere`") && error.contains("docker context ls"),
+        "{error}"
+    );
 
     fs::write(directory.path().join("config.json"), "{").unwrap();
-    let error = text(&endpoints(&here).unwrap_err());
+    let error = with_causes(&endpoints(&here).unwrap_err());
     assert!(error.contains("cannot understand") && error.contains("config.json"), "{error}");
 }
 
@@ -123,18 +127,20 @@ fn a_context_with_certificates_is_reached_through_tls() {
     let hash: String = Sha256::digest(b"far").iter().map(|byte| format!("{byte:02x}")).collect();
     let certificates = directory.path().join("contexts/tls").join(hash).join("docker");
     fs::create_dir_all(&certificates).unwrap();
-    let here =
-        Surroundings { config: Some(directory.path().to_owned()), ..Surroundings::default() };
+    let here = DockerEnvironment {
+        config: Some(directory.path().to_owned()),
+        ..DockerEnvironment::default()
+    };
     let expected = Address::Tls { address: "far:2376".to_owned(), certificates };
     assert_eq!(endpoints(&here).unwrap()[0].address, expected);
 }
 
 #[test]
-fn without_a_name_the_usual_sockets_are_tried_in_order() {
-    let here = Surroundings {
+fn without_a_name_the_default_sockets_are_tried_in_order() {
+    let here = DockerEnvironment {
         home: Some(PathBuf::from("/home/me")),
         runtime: Some(PathBuf::from("/run/user/7")),
-        ..Surroundings::default()
+        ..DockerEnvironment::default()
     };
     let found: Vec<String> =
         endpoints(&here).unwrap().iter().map(|endpoint| endpoint.address.to_string()).collect();
@@ -148,14 +154,14 @@ fn without_a_name_the_usual_sockets_are_tried_in_order() {
     assert_eq!(found, expected);
 }
 
-/// What connecting to this host fails with.
+/// Returns the error of connecting to this host.
 async fn failure(host: &str) -> String {
-    let here = Surroundings { host: Some(host.to_owned()), ..Surroundings::default() };
-    text(&Engine::connect_in(&here).await.unwrap_err())
+    let here = DockerEnvironment { host: Some(host.to_owned()), ..DockerEnvironment::default() };
+    with_causes(&Engine::connect_in(&here).await.unwrap_err())
 }
 
 #[tokio::test]
-async fn an_engine_that_is_not_there_is_told_from_one_that_is_deaf() {
+async fn a_missing_engine_is_distinguished_from_one_that_does_not_answer() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("engine.sock");
     let host = format!("unix://{}", path.display());
@@ -173,7 +179,7 @@ async fn an_engine_that_is_not_there_is_told_from_one_that_is_deaf() {
         "{error}"
     );
 
-    // Somebody who listens, but is no engine.
+    // A listener that is not an engine.
     fs::remove_file(&path).unwrap();
     let listener = tokio::net::UnixListener::bind(&path).unwrap();
     let answering = tokio::spawn(async move {
@@ -204,7 +210,7 @@ async fn a_socket_without_permission_says_what_to_do() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     if nix::unistd::geteuid().is_root() {
-        // Root may use any socket, so a child that is not root says what it sees. It runs this very test.
+        // Root may use any socket, so a child that is not root runs this very test.
         let program = std::env::current_exe().unwrap();
         let copy = directory.path().join("tests");
         fs::copy(program, &copy).unwrap();
@@ -227,18 +233,18 @@ async fn a_socket_without_permission_says_what_to_do() {
 
 #[cfg(not(feature = "tls"))]
 #[tokio::test]
-async fn tls_that_is_not_built_in_is_told() {
-    let here = Surroundings {
+async fn tls_that_is_not_built_in_is_reported() {
+    let here = DockerEnvironment {
         host: Some("tcp://127.0.0.1:1".to_owned()),
         tls: true,
         home: Some(PathBuf::from("/nowhere")),
-        ..Surroundings::default()
+        ..DockerEnvironment::default()
     };
-    let error = text(&Engine::connect_in(&here).await.unwrap_err());
+    let error = with_causes(&Engine::connect_in(&here).await.unwrap_err());
     assert!(error.contains("wants TLS") && error.contains("feature `tls`"), "{error}");
 }
 
-/// Podman speaks the same language, but cannot be told all that a session needs.
+/// Podman has the same API, but does not support all that a session needs.
 #[tokio::test]
 async fn podman_is_refused_with_the_reason() {
     let directory = tempfile::tempdir().unwrap();
@@ -251,15 +257,17 @@ async fn podman_is_refused_with_the_reason() {
         println!("skipped: podman is not installed");
         return;
     };
-    let surroundings = Surroundings { host: Some(address), ..Surroundings::default() };
-    let mut refusal = Engine::connect_in(&surroundings).await.map(drop).map_err(|it| text(&it));
+    let environment = DockerEnvironment { host: Some(address), ..DockerEnvironment::default() };
+    let mut refusal =
+        Engine::connect_in(&environment).await.map(drop).map_err(|error| with_causes(&error));
     for _ in 0..200 {
         // It takes a moment to come up.
         if refusal.as_ref().is_err_and(|text| text.contains("Podman")) {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        refusal = Engine::connect_in(&surroundings).await.map(drop).map_err(|it| text(&it));
+        refusal =
+            Engine::connect_in(&environment).await.map(drop).map_err(|error| with_causes(&error));
     }
     panic!("{refusal:?}");
 }

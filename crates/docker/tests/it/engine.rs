@@ -1,4 +1,4 @@
-//! The engine that tests use, looked at from outside with the client library.
+//! The engine that tests use, and a look at it from outside with the client library.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -11,10 +11,10 @@ use cellblock_docker::{DEFAULT_IMAGE, DockerExecutor, Engine, Options};
 use cellblock_exec::{ExecutionRequest, Session, Silent};
 use tokio::sync::Mutex;
 
-/// Tests of one process must not make the image at the same time.
+/// Held while a test makes the image: only one test of a process may do so.
 static MAKING: Mutex<()> = Mutex::const_new(());
 
-/// The engine, if there is one; a test that gets none is over.
+/// Returns the engine. A test that gets none is skipped, or fails if an engine is required.
 pub async fn engine() -> Option<Engine> {
     match Engine::connect().await {
         Ok(engine) => Some(engine),
@@ -30,12 +30,12 @@ pub async fn engine() -> Option<Engine> {
     }
 }
 
-/// An executor without idle containers, on the image `docker-python`.
+/// Starts an executor without idle containers, on the image `docker-python`.
 pub async fn executor() -> Option<DockerExecutor> {
     executor_with(Options { idle: 0, ..Options::default() }).await
 }
 
-/// An executor with these options.
+/// Starts an executor with these options.
 pub async fn executor_with(options: Options) -> Option<DockerExecutor> {
     let engine = engine().await?;
     let _making = MAKING.lock().await;
@@ -43,12 +43,12 @@ pub async fn executor_with(options: Options) -> Option<DockerExecutor> {
     Some(DockerExecutor::start_on(engine, options, &Silent).await.unwrap())
 }
 
-/// The client library, to see what the engine sees.
+/// Connects with the client library, to see what the engine sees.
 pub async fn client() -> Docker {
     Docker::connect_with_defaults().unwrap().negotiate_version().await.unwrap()
 }
 
-/// The ids of all containers whose label has this value, running or not.
+/// Returns all containers with this label, running or not.
 pub async fn containers(docker: &Docker, label: &str) -> Vec<ContainerSummary> {
     let filters = HashMap::from([("label".to_owned(), vec![label.to_owned()])]);
     let options = ListContainersOptions {
@@ -59,26 +59,26 @@ pub async fn containers(docker: &Docker, label: &str) -> Vec<ContainerSummary> {
     docker.list_containers(Some(options)).await.unwrap()
 }
 
-/// The container in which a session runs: the one with its file `name` in the workspace is found by asking the session for
-/// its host's identity, which is of no use, so a marked environment variable of the program is looked for in the process
-/// list instead.
+/// Returns the container in which a session runs.
 pub async fn container_of(docker: &Docker, session: &mut dyn Session) -> ContainerInspectResponse {
-    // The control groups are named after the container, in both versions; where the name is hidden, the mounts tell.
+    // Control groups have the container's id in their names, in both versions. Where the name is
+    // hidden, a mount has it.
     let code = "import re\n\
                 text = open('/proc/self/mountinfo').read() + open('/proc/self/cgroup').read()\n\
-                print(re.search('[0-9a-f]{64}', re.sub('/volumes/[0-9a-f]{64}', '', text)).group())";
+                text = re.sub('/volumes/[0-9a-f]{64}', '', text)\n\
+                print(re.search('[0-9a-f]{64}', text).group())";
     let id = succeed(session, code).await;
     docker.inspect_container(id.trim(), None::<InspectContainerOptions>).await.unwrap()
 }
 
-/// Runs a program that must succeed, and gives what it printed.
+/// Runs a program that must succeed, and returns its output.
 pub async fn succeed(session: &mut dyn Session, code: &str) -> String {
     let result = session.execute(ExecutionRequest::python(code)).await.unwrap();
     assert!(result.outcome.is_success(), "{code}: {result:?}");
     result.stdout.text()
 }
 
-/// Waits until a condition holds, for 20 s at most.
+/// Waits until a condition holds, for at most 20 s.
 pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl FnMut() -> F) {
     for _ in 0..400 {
         if holds().await {
@@ -89,18 +89,23 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut holds: impl Fn
     panic!("{what}: not within 20 s");
 }
 
-/// Whether a container is gone.
+/// Returns true if a container is gone.
 pub async fn is_gone(docker: &Docker, id: &str) -> bool {
     docker.inspect_container(id, None::<InspectContainerOptions>).await.is_err()
 }
 
-/// An error with its causes.
-pub fn text(error: &cellblock_exec::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
+/// Returns the ids of the containers of ours with this memory limit. Tests that run at once tell
+/// their containers apart by it.
+pub async fn containers_with_memory(docker: &Docker, bytes: i64) -> Vec<String> {
+    let mut found = Vec::new();
+    for container in containers(docker, "cellblock.owner").await {
+        let id = container.id.unwrap();
+        // A container that is just being removed does not count.
+        if let Ok(inspected) = docker.inspect_container(&id, None).await
+            && inspected.host_config.and_then(|host| host.memory) == Some(bytes)
+        {
+            found.push(id);
+        }
     }
-    text
+    found
 }

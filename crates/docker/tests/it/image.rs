@@ -1,18 +1,19 @@
-//! The images.
+//! The images in the engine, and the image that sessions start from.
 
 use std::process::Command;
 
 use bollard::query_parameters::RemoveImageOptions;
 use cellblock_docker::{DEFAULT_IMAGE, Options, checks, images};
-use cellblock_exec::{ExecutionRequest, Executor, Language, SessionSpec, Silent};
+use cellblock_exec::{ExecutionRequest, Executor, Language, SessionSpec, Silent, with_causes};
 
-use crate::engine::{client, engine, executor, executor_with, succeed, text};
+use crate::engine::{client, engine, executor, executor_with, succeed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn docker_python_has_its_libraries() {
     let Some(executor) = executor().await else { return };
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
-    let code = "import numpy, pandas, matplotlib\nprint(numpy.arange(4).sum(), pandas.DataFrame({'a': [1]}).shape)";
+    let code = "import numpy, pandas, matplotlib\n\
+                print(numpy.arange(4).sum(), pandas.DataFrame({'a': [1]}).shape)";
     assert_eq!(succeed(session.as_mut(), code).await, "6 (1, 1)\n");
     session.close().await.unwrap();
 
@@ -21,7 +22,7 @@ async fn docker_python_has_its_libraries() {
     assert!(image.current && image.bytes > 100 << 20 && image.recipe.is_some(), "{image:?}");
 }
 
-/// The commonest block of a shell.
+/// The most frequent shell block.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shell_finds_python_under_both_names() {
     let Some(executor) = executor().await else { return };
@@ -39,12 +40,12 @@ async fn a_shell_finds_python_under_both_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_says_truly_what_it_runs() {
+async fn the_label_of_an_image_lists_its_languages_truly() {
     let Some(labelled) = executor().await else { return };
     let docker = client().await;
     let image =
         images().await.unwrap().into_iter().find(|image| image.name == DEFAULT_IMAGE).unwrap();
-    // The same without the label, so that a driver has to look.
+    // The same without the label, so that a driver has to find the languages.
     let body = bollard::models::ContainerCreateBody {
         image: Some(image.id),
         cmd: Some(vec!["true".to_owned()]),
@@ -66,7 +67,7 @@ async fn an_image_says_truly_what_it_runs() {
     assert_eq!(
         looked.idle(),
         1,
-        "the container that was looked into is kept for the first session"
+        "the container in which they were found is kept for the first session"
     );
     assert_eq!(looked.capabilities().languages, labelled.capabilities().languages);
     looked.close().await.unwrap();
@@ -74,29 +75,29 @@ async fn an_image_says_truly_what_it_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_is_not_there_is_named() {
+async fn a_missing_image_is_named() {
     let Some(executor) = executor().await else { return };
     for image in ["no-such-image-here", "no.such/image:1", "UPPER CASE"] {
         let spec = SessionSpec { image: Some(image.to_owned()), ..SessionSpec::default() };
-        let error = text(&executor.open(spec).await.unwrap_err());
+        let error = with_causes(&executor.open(spec).await.unwrap_err());
         assert!(error.contains(image), "{error}");
     }
     let spec =
         SessionSpec { image: Some("no-such-image-here".to_owned()), ..SessionSpec::default() };
-    let error = text(&executor.open(spec).await.unwrap_err());
+    let error = with_causes(&executor.open(spec).await.unwrap_err());
     assert!(error.contains("cellblock image pull no-such-image-here"), "{error}");
 
     let options = Options { image: "no-such-image-here".to_owned(), ..Options::default() };
     let engine = engine().await.unwrap();
     let error =
         cellblock_docker::DockerExecutor::start_on(engine, options, &Silent).await.unwrap_err();
-    assert!(text(&error).contains("no-such-image-here"), "{error}");
+    assert!(with_causes(&error).contains("no-such-image-here"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_without_python_is_told() {
+async fn an_image_without_python_is_reported() {
     let Some(executor) = executor().await else { return };
-    // An image with nothing in it.
+    // An empty image.
     let directory = tempfile::tempdir().unwrap();
     let archive = directory.path().join("empty.tar");
     let made =
@@ -116,7 +117,7 @@ async fn an_image_without_python_is_told() {
     assert!(messages.iter().all(Result::is_ok), "{messages:?}");
     let spec =
         SessionSpec { image: Some("cellblock-test-empty:1".to_owned()), ..SessionSpec::default() };
-    let error = text(&executor.open(spec).await.unwrap_err());
+    let error = with_causes(&executor.open(spec).await.unwrap_err());
     assert!(error.contains("the image has no python3"), "{error}");
     docker.remove_image("cellblock-test-empty:1", None::<RemoveImageOptions>, None).await.unwrap();
 }

@@ -1,8 +1,9 @@
 //! Kills at random moments under load: of the host's process, of a driver, of a container, and of
-//! an engine of the test's own. Afterwards nothing is left of the sessions.
+//! an engine of the test's own. Afterwards nothing of the sessions remains.
 //!
-//! The variable `CELLBLOCK_TEST_KILLS` sets how many of each; 50 take some minutes. The engine is
-//! killed only when it is set, since starting one needs root and some seconds.
+//! The variable `CELLBLOCK_TEST_KILLS` sets the number of kills of each; 50 take some minutes. The
+//! engine is killed only when the variable is set, because starting one needs root and some
+//! seconds.
 
 use std::{
     collections::BTreeSet,
@@ -17,10 +18,11 @@ use bollard::{
     Docker,
     query_parameters::{InspectContainerOptions, KillContainerOptions, ListVolumesOptions},
 };
-use cellblock_docker::{DEFAULT_IMAGE, DockerExecutor, Engine, Options, connect::Surroundings};
-use cellblock_exec::{
-    ExecutionRequest, Executor, SessionSpec, Silent, conformance::processes::processes_with,
+use cellblock_conformance::traces::{marker, processes_with};
+use cellblock_docker::{
+    DEFAULT_IMAGE, DockerExecutor, Engine, Options, connect::DockerEnvironment,
 };
+use cellblock_exec::{ExecutionRequest, Executor, SessionSpec, Silent};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::engine::{client, containers, eventually, executor, executor_with};
@@ -28,7 +30,7 @@ use crate::engine::{client, containers, eventually, executor, executor_with};
 /// The variable that gives the host's process the marker of its programs.
 const LOAD: &str = "CELLBLOCK_TEST_LOAD";
 
-/// Who is killed.
+/// The process that is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
     Host,
@@ -37,8 +39,8 @@ enum Target {
     Engine,
 }
 
-/// The work of the tests' child process: sessions without end, a few at once, from a pool. Not a
-/// test of its own: without the variable it does nothing.
+/// Runs sessions without end, a few at once, from a pool: the work of the tests' child process. Not
+/// a test of its own: without the variable it does nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn as_a_host_under_load() {
     let Ok(marker) = std::env::var(LOAD) else { return };
@@ -56,7 +58,7 @@ async fn as_a_host_under_load() {
         let (executor, code) = (executor.clone(), code.clone());
         tokio::spawn(async move {
             loop {
-                // Whatever fails was killed from outside.
+                // A session that fails was killed from outside.
                 if let Ok(mut session) = executor.open(SessionSpec::default()).await {
                     let _ = session.execute(ExecutionRequest::python(&code)).await;
                     let _ = session.close().await;
@@ -70,7 +72,7 @@ async fn as_a_host_under_load() {
     tokio::time::sleep(Duration::from_secs(600)).await;
 }
 
-/// A process that opens sessions on the engine at this address; `None`: on the one of the tests.
+/// Starts a process that opens sessions on the engine at this address, or on the tests' engine.
 async fn host_under_load(marker: &str, engine: Option<&str>) -> tokio::process::Child {
     let mut host = tokio::process::Command::new(std::env::current_exe().unwrap());
     host.args(["--exact", "kills::as_a_host_under_load", "--nocapture"]).env(LOAD, marker);
@@ -114,7 +116,7 @@ async fn kills_at_random_moments_leave_nothing() {
                 volumes.extend(owned(&docker, process).await.1);
             }
             host.kill().await.unwrap();
-            // What was made and not started is removed by the next start.
+            // The next start removes containers that were created and not started.
             eventually(&format!("no container: {what}"), async || {
                 executor().await.is_some() && owned(&docker, process).await.0.is_empty()
             })
@@ -150,8 +152,9 @@ async fn a_killed_engine_leaves_nothing_once_it_is_back() {
     give_image(&address);
     let mounts = || fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
     let own = async || {
-        let surroundings = Surroundings { host: Some(address.clone()), ..Surroundings::default() };
-        let engine = Engine::connect_in(&surroundings).await.unwrap();
+        let environment =
+            DockerEnvironment { host: Some(address.clone()), ..DockerEnvironment::default() };
+        let engine = Engine::connect_in(&environment).await.unwrap();
         let options = Options { idle: 0, ..Options::default() };
         // Its start removes what the dead left.
         DockerExecutor::start_on(engine, options, &Silent).await.unwrap();
@@ -196,13 +199,13 @@ async fn a_killed_engine_leaves_nothing_once_it_is_back() {
     }
 }
 
-/// An engine of the test's own, and how it ends if nobody kills it.
+/// An engine of the test's own, which ends with the test.
 struct OwnEngine(Child);
 
 impl Drop for OwnEngine {
     fn drop(&mut self) {
         if let Ok(None) = self.0.try_wait() {
-            // It ends its own helpers then.
+            // On this signal it ends its own children.
             let process = nix::unistd::Pid::from_raw(self.0.id() as i32);
             let _ = nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM);
             let _ = self.0.wait();
@@ -210,17 +213,17 @@ impl Drop for OwnEngine {
     }
 }
 
-/// An engine of its own below `directory`, without any network.
+/// Starts an engine of the test's own in `directory`, without any network.
 async fn start_engine(directory: &Path, storage: &str, address: &str) -> OwnEngine {
-    // A killed one leaves these. Its containerd has ended with it, but is taken for alive where the
-    // machine's first process collects nobody.
+    // A killed engine leaves these. Its containerd has ended with it, but seems alive where the
+    // machine's first process reaps no orphans.
     for name in ["pid", "exec/containerd/containerd.pid"] {
         let _ = fs::remove_file(directory.join(name));
     }
     let log = fs::File::options().create(true).append(true).open(directory.join("log")).unwrap();
     // Not the settings of the machine's engine.
     fs::write(directory.join("settings"), "{}").unwrap();
-    // In a network namespace of its own, for it removes the bridge that it is not to have.
+    // In a network namespace of its own, because it removes the bridge that it is not to have.
     let engine = Command::new("unshare")
         .args(["--net", "dockerd", "--config-file"])
         .arg(directory.join("settings"))
@@ -249,7 +252,7 @@ async fn start_engine(directory: &Path, storage: &str, address: &str) -> OwnEngi
     panic!("no engine: {}", fs::read_to_string(directory.join("log")).unwrap());
 }
 
-/// Gives the engine at this address the image that the tests' engine has.
+/// Copies the image of the tests' engine to the engine at this address.
 fn give_image(address: &str) {
     let mut from = Command::new("docker")
         .args(["save", &cellblock_docker::image_reference(DEFAULT_IMAGE)])
@@ -265,7 +268,7 @@ fn give_image(address: &str) {
     assert!(loaded.success() && from.wait().unwrap().success());
 }
 
-/// The containers that this process has made, and their volumes.
+/// Returns the containers that this process has made, and their volumes.
 async fn owned(docker: &Docker, process: u32) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut ids, mut volumes) = (BTreeSet::new(), BTreeSet::new());
     for container in containers(docker, "cellblock.owner").await {
@@ -280,13 +283,13 @@ async fn owned(docker: &Docker, process: u32) -> (BTreeSet<String>, BTreeSet<Str
     (ids, volumes)
 }
 
-/// The names of all volumes of an engine.
+/// Returns the names of all volumes of an engine.
 async fn all_volumes(docker: &Docker) -> BTreeSet<String> {
     let volumes = docker.list_volumes(None::<ListVolumesOptions>).await.unwrap().volumes;
     volumes.into_iter().flatten().map(|volume| volume.name).collect()
 }
 
-/// Kills a container, or its first process alone. It may be gone already.
+/// Kills a container, or only its first process. It may be gone already.
 async fn kill(target: Target, docker: &Docker, id: &str) {
     if target == Target::Container {
         let _ = docker.kill_container(id, None::<KillContainerOptions>).await;
@@ -302,19 +305,12 @@ async fn kill(target: Target, docker: &Docker, id: &str) {
     }
 }
 
-/// The number of kills of each kind that was asked for.
+/// Returns the requested number of kills of each kind.
 fn rounds() -> Option<u32> {
     std::env::var("CELLBLOCK_TEST_KILLS").ok().and_then(|text| text.parse().ok())
 }
 
-/// Text that only one round's programs have among their arguments.
-fn marker() -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("cellblock-kills-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-/// Waits for a random time of so many milliseconds at most.
+/// Waits for a random time of at most so many milliseconds.
 async fn wait_at_most(milliseconds: u64) {
     use std::hash::{BuildHasher as _, RandomState};
     let random = RandomState::new().hash_one(0);

@@ -1,7 +1,8 @@
-//! The executor against a real engine, and what can be tested without one.
+//! The executor on a real engine, and what can be tested without one.
 //!
-//! Tests that need an engine fail without one when `CELLBLOCK_REQUIRE_DOCKER=1`, and otherwise say that they are skipped.
-//! The image `docker-python` is made when it is not there, which takes a minute or two.
+//! Without an engine, tests that need one fail if `CELLBLOCK_REQUIRE_DOCKER=1`, and otherwise say
+//! that they are skipped. The image `docker-python` is made if the engine does not have it, which
+//! takes a minute or two.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs)]
 
 mod conformance;

@@ -1,18 +1,18 @@
-//! Memory that runs out: for programs, for what they are given, and for what they leave.
+//! The memory limit: for programs, for their input, and for the files that they leave.
 
 use std::sync::Arc;
 
 use cellblock_docker::DockerExecutor;
 use cellblock_exec::{
     ExecutionRequest, ExecutionResult, Executor, InputFile, Language, Limit, Limits, Outcome,
-    Session, SessionSpec,
+    Session, SessionSpec, with_causes,
 };
 
-use crate::engine::{executor, succeed, text};
+use crate::engine::{executor, succeed};
 
 const MIB: usize = 1 << 20;
 
-/// A session with this many mebibytes of memory, and more room for files.
+/// Opens a session with this many mebibytes of memory, and a larger disk limit.
 async fn open(executor: &DockerExecutor, memory: u64) -> Box<dyn Session> {
     let limits = Limits { memory: memory << 20, disk: 1 << 30, ..Limits::default() };
     executor.open(SessionSpec { limits, ..SessionSpec::default() }).await.unwrap()
@@ -26,8 +26,7 @@ fn request(language: Language, code: String, stdin: usize) -> ExecutionRequest {
     }
 }
 
-/// A block that needs more than the limit because of what it is given. It has not succeeded, and
-/// the limit is told.
+/// Asserts that a block met the memory limit.
 #[track_caller]
 fn assert_out_of_memory(result: &ExecutionResult, what: &str) {
     let expected = Outcome::LimitExceeded { limit: Limit::Memory };
@@ -109,7 +108,7 @@ async fn input_beside_variables_is_the_memory_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_does_not_fit_is_told() {
+async fn a_file_that_does_not_fit_is_reported() {
     let Some(executor) = executor().await else { return };
     let file = |mebibytes: usize| InputFile {
         path: "large.bin".into(),
@@ -117,12 +116,12 @@ async fn a_file_that_does_not_fit_is_told() {
     };
     let mut session = open(&executor, 100).await;
     session.write_file(file(25)).await.unwrap();
-    let error = text(&session.write_file(file(200)).await.unwrap_err());
+    let error = with_causes(&session.write_file(file(200)).await.unwrap_err());
     assert!(error.contains("more memory than its limit"), "{error}");
     assert!(error.contains("open a new session"), "{error}");
 }
 
-/// Files of a program are memory, too, and so is a worker that is killed for them.
+/// Files of a program use memory, too, and a worker may be killed for them.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_and_artifacts_that_do_not_fit_are_the_memory_limit() {
     let Some(executor) = executor().await else { return };
@@ -141,7 +140,7 @@ async fn files_and_artifacts_that_do_not_fit_are_the_memory_limit() {
     session.close().await.unwrap();
 }
 
-/// A container that is removed after a program was killed for its memory was still removed.
+/// A container that is killed some time after a program ran out of memory was still killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn earlier_ends_of_programs_do_not_explain_the_container() {
     let Some(executor) = executor().await else { return };
@@ -156,6 +155,6 @@ async fn earlier_ends_of_programs_do_not_explain_the_container() {
         .kill_container(&id, None::<bollard::query_parameters::KillContainerOptions>)
         .await
         .unwrap();
-    let error = text(&session.execute(ExecutionRequest::python("1")).await.unwrap_err());
+    let error = with_causes(&session.execute(ExecutionRequest::python("1")).await.unwrap_err());
     assert!(error.contains("killed or removed from outside"), "{error}");
 }

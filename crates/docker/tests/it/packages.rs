@@ -1,4 +1,4 @@
-//! Installing packages. These tests fetch from the package index.
+//! The installation of packages. These tests fetch from the package index.
 
 use std::time::Instant;
 
@@ -35,13 +35,14 @@ async fn a_package_is_installed_once_and_then_kept() {
     let report = session.install(&requirements(&["humanize==4.9.0"])).await.unwrap();
     let fetched = began.elapsed();
     assert_eq!(report.installed, ["humanize==4.9.0"]);
-    let code = "import humanize\nprint(humanize.intcomma(12345), humanize.__file__.startswith('/packages/'), x)";
+    let code = "import humanize\n\
+                print(humanize.intcomma(12345), humanize.__file__.startswith('/packages/'), x)";
     assert_eq!(succeed(session.as_mut(), code).await, "12,345 True 7\n");
     // Programs cannot change what was installed.
     let code = "try: open(humanize.__file__, 'a')\nexcept OSError as error: print('denied')";
     assert_eq!(succeed(session.as_mut(), code).await, "denied\n");
 
-    // The same again is nothing new.
+    // The same request again installs nothing.
     let report = session.install(&requirements(&["humanize==4.9.0"])).await.unwrap();
     assert!(report.installed.is_empty(), "{report:?}");
     session.close().await.unwrap();
@@ -62,7 +63,7 @@ async fn a_package_is_installed_once_and_then_kept() {
         "1,000\n"
     );
 
-    // A second one comes beside the first, which keeps its version.
+    // A second package is added to the first, which keeps its version.
     let report = session.install(&requirements(&["tabulate"])).await.unwrap();
     assert_eq!(report.installed.len(), 1, "{report:?}");
     assert!(report.installed[0].starts_with("tabulate=="), "{report:?}");
@@ -79,7 +80,7 @@ async fn what_the_image_has_is_not_installed_again() {
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
     let report = session.install(&requirements(&["numpy", "pandas>=2"])).await.unwrap();
     assert!(report.installed.is_empty(), "{report:?}");
-    // numpy is what this one needs, and is there.
+    // This package needs numpy, which the image has.
     let report = session.install(&requirements(&["numexpr"])).await.unwrap();
     assert_eq!(report.installed.len(), 1, "{report:?}");
     assert_eq!(
@@ -94,13 +95,15 @@ async fn programs_of_a_package_can_be_started() {
     let Some(executor) = executor().await else { return };
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
     session.install(&requirements(&["tabulate"])).await.unwrap();
-    let code = "import subprocess\nprint(subprocess.run(['tabulate'], input='a 1', capture_output=True, text=True).stdout)";
+    let code = "import subprocess\n\
+                ended = subprocess.run(['tabulate'], input='a 1', capture_output=True, text=True)\n\
+                print(ended.stdout)";
     assert!(succeed(session.as_mut(), code).await.contains('a'));
     session.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_package_that_does_not_exist_is_told() {
+async fn a_package_that_does_not_exist_is_reported() {
     let Some(executor) = executor().await else { return };
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
     let table = [
@@ -124,7 +127,7 @@ async fn a_package_that_does_not_exist_is_told() {
 async fn a_package_without_a_wheel_needs_a_grant() {
     let Some(executor) = executor().await else { return };
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
-    // It has been published as source only, and is pure Python.
+    // It was published as source only, and is pure Python.
     let package = requirements(&["docopt==0.6.2"]);
     match session.install(&package).await {
         Err(Error::Install { why, .. }) => assert!(why.contains("no wheel of it"), "{why}"),

@@ -1,4 +1,4 @@
-//! Idle containers.
+//! Idle containers: when they are used, replaced and removed.
 
 use std::time::{Duration, Instant};
 
@@ -6,7 +6,9 @@ use bollard::query_parameters::RemoveContainerOptions;
 use cellblock_docker::Options;
 use cellblock_exec::{ExecutionRequest, Executor, Limits, SessionSpec};
 
-use crate::engine::{client, container_of, eventually, executor_with, is_gone, succeed};
+use crate::engine::{
+    client, container_of, containers_with_memory, eventually, executor_with, is_gone, succeed,
+};
 
 fn keeping(idle: usize) -> Options {
     Options { idle, ..Options::default() }
@@ -46,7 +48,7 @@ async fn a_session_takes_an_idle_container_and_another_takes_its_place() {
 async fn another_kind_of_session_gets_a_container_of_its_kind() {
     let Some(executor) = executor_with(keeping(1)).await else { return };
     executor.warm(&spec(100)).await.unwrap();
-    // What is enforced from outside is no part of the kind.
+    // Limits that are enforced from outside are not part of the kind.
     let limits = Limits { wall: Duration::from_secs(5), output: 77, ..spec(100).limits };
     let began = Instant::now();
     let session = executor.open(SessionSpec { limits, ..SessionSpec::default() }).await.unwrap();
@@ -65,14 +67,14 @@ async fn another_kind_of_session_gets_a_container_of_its_kind() {
 async fn a_dead_idle_container_is_replaced() {
     let Some(executor) = executor_with(keeping(1)).await else { return };
     let docker = client().await;
-    // Its memory tells it from those of other tests.
+    // Its memory limit distinguishes it from those of other tests.
     executor.warm(&spec(123)).await.unwrap();
-    let idle = with_memory(&docker, 123 << 20).await;
+    let idle = containers_with_memory(&docker, 123 << 20).await;
     assert_eq!(idle.len(), 1);
     let options = RemoveContainerOptions { force: true, ..RemoveContainerOptions::default() };
     docker.remove_container(&idle[0], Some(options)).await.unwrap();
     eventually("another one is made", async || {
-        let now = with_memory(&docker, 123 << 20).await;
+        let now = containers_with_memory(&docker, 123 << 20).await;
         executor.idle() == 1 && now.len() == 1 && now != idle
     })
     .await;
@@ -90,15 +92,15 @@ async fn idle_containers_end_with_their_executor() {
             executor.warm(&spec(131)).await.unwrap();
             assert_eq!(executor.idle(), 2);
             let docker = client().await;
-            assert_eq!(with_memory(&docker, 131 << 20).await.len(), 2);
+            assert_eq!(containers_with_memory(&docker, 131 << 20).await.len(), 2);
             executor.close().await.unwrap();
-            assert_eq!(with_memory(&docker, 131 << 20).await.len(), 0);
+            assert_eq!(containers_with_memory(&docker, 131 << 20).await.len(), 0);
             docker
         }
     };
     let executor = executor_with(keeping(2)).await.unwrap();
     executor.warm(&spec(131)).await.unwrap();
-    let idle = with_memory(&docker, 131 << 20).await;
+    let idle = containers_with_memory(&docker, 131 << 20).await;
     drop(executor);
     for id in idle {
         eventually("a dropped executor's container is gone", async || is_gone(&docker, &id).await)
@@ -114,19 +116,4 @@ async fn a_pool_of_none_keeps_none() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(executor.idle(), 0);
     session.close().await.unwrap();
-}
-
-/// The containers of ours with this memory limit.
-async fn with_memory(docker: &bollard::Docker, bytes: i64) -> Vec<String> {
-    let mut found = Vec::new();
-    for container in crate::engine::containers(docker, "cellblock.owner").await {
-        let id = container.id.unwrap();
-        // One that is just being removed is not counted.
-        if let Ok(inspected) = docker.inspect_container(&id, None).await
-            && inspected.host_config.and_then(|host| host.memory) == Some(bytes)
-        {
-            found.push(id);
-        }
-    }
-    found
 }

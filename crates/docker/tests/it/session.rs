@@ -1,4 +1,4 @@
-//! Sessions whose container, engine or process goes away.
+//! Sessions whose container, engine or process ends early.
 
 use std::{
     path::{Path, PathBuf},
@@ -6,23 +6,26 @@ use std::{
 };
 
 use bollard::query_parameters::{KillContainerOptions, RemoveContainerOptions};
-use cellblock_docker::{DockerExecutor, Engine, Options, connect::Surroundings};
+use cellblock_docker::{DockerExecutor, Engine, Options, connect::DockerEnvironment};
 use cellblock_exec::{
-    Error, ExecutionRequest, Executor, Limit, Outcome, Session, SessionSpec, Silent,
+    Error, ExecutionRequest, Executor, Limit, Limits, Outcome, Session, SessionSpec, Silent,
+    with_causes,
 };
 
-use crate::engine::{client, container_of, eventually, executor, is_gone, succeed, text};
+use crate::engine::{
+    client, container_of, containers_with_memory, eventually, executor, is_gone, succeed,
+};
 
-/// What a block gives after its container has gone.
+/// Returns the error of a block whose container is gone.
 async fn after(session: &mut dyn Session) -> String {
     match session.execute(ExecutionRequest::python("print(1)")).await {
-        Err(error @ Error::Lost { .. }) => text(&error),
+        Err(error @ Error::Lost { .. }) => with_causes(&error),
         other => panic!("a container that is gone gave {other:?}"),
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_container_removed_behind_our_back_is_told() {
+async fn a_container_removed_behind_our_back_is_reported() {
     let Some(executor) = executor().await else { return };
     let docker = client().await;
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
@@ -45,7 +48,7 @@ async fn a_container_removed_behind_our_back_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_container_killed_while_it_runs_a_block_is_told() {
+async fn a_container_killed_while_it_runs_a_block_is_reported() {
     let Some(executor) = executor().await else { return };
     let docker = client().await;
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
@@ -57,13 +60,14 @@ async fn a_container_killed_while_it_runs_a_block_is_told() {
         docker.kill_container(&id, None::<KillContainerOptions>).await.unwrap();
     };
     let (result, ()) = tokio::join!(running, killing);
-    let error = text(&result.unwrap_err());
+    let error = with_causes(&result.unwrap_err());
     assert!(error.contains("killed or removed from outside"), "{error}");
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
     session.close().await.unwrap();
 }
 
-/// An engine that can die: what goes to the socket at `path` goes to the real one as long as the task lives.
+/// Starts an engine that can die: a task passes everything between the socket at `path` and the
+/// real engine.
 async fn mortal_engine(real: PathBuf, path: &Path) -> tokio::task::JoinHandle<()> {
     let listener = tokio::net::UnixListener::bind(path).unwrap();
     tokio::spawn(async move {
@@ -79,7 +83,7 @@ async fn mortal_engine(real: PathBuf, path: &Path) -> tokio::task::JoinHandle<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_engine_that_dies_is_told_and_its_container_ends() {
+async fn an_engine_that_dies_is_reported_and_its_container_ends() {
     // The image has to be there; the executor itself is not used.
     let Some(control) = executor().await else { return };
     let docker = client().await;
@@ -91,11 +95,11 @@ async fn an_engine_that_dies_is_told_and_its_container_ends() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("engine.sock");
     let engine = mortal_engine(real, &path).await;
-    let surroundings = Surroundings {
+    let environment = DockerEnvironment {
         host: Some(format!("unix://{}", path.display())),
-        ..Surroundings::default()
+        ..DockerEnvironment::default()
     };
-    let connected = Engine::connect_in(&surroundings).await.unwrap();
+    let connected = Engine::connect_in(&environment).await.unwrap();
     let options = Options { idle: 0, ..Options::default() };
     let executor = DockerExecutor::start_on(connected, options, &Silent).await.unwrap();
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
@@ -107,7 +111,7 @@ async fn an_engine_that_dies_is_told_and_its_container_ends() {
     assert!(error.contains("engine"), "{error}");
     // The end of the connection is the end of the driver's input.
     eventually("the container is gone", async || is_gone(&docker, &id).await).await;
-    let error = text(&executor.open(SessionSpec::default()).await.unwrap_err());
+    let error = with_causes(&executor.open(SessionSpec::default()).await.unwrap_err());
     assert!(error.contains("engine cannot be reached"), "{error}");
     drop(session);
 }
@@ -146,28 +150,18 @@ fn a_session_dropped_after_its_runtime_leaves_no_container() {
 async fn a_dropped_open_leaves_no_container() {
     let Some(executor) = executor().await else { return };
     let docker = client().await;
-    // Its memory tells it from those of other tests.
     let memory = 137 << 20;
-    let ours = async || {
-        let mut count = 0;
-        for container in crate::engine::containers(&docker, "cellblock.owner").await {
-            let inspected = docker.inspect_container(&container.id.unwrap(), None).await;
-            count += usize::from(
-                inspected
-                    .is_ok_and(|it| it.host_config.and_then(|host| host.memory) == Some(memory)),
-            );
-        }
-        count
-    };
-    let limits =
-        cellblock_exec::Limits { memory: memory as u64, ..cellblock_exec::Limits::default() };
+    let limits = Limits { memory: memory as u64, ..Limits::default() };
     for milliseconds in [1, 20, 60, 150, 300] {
         let open = executor.open(SessionSpec { limits: limits.clone(), ..SessionSpec::default() });
         let _ = tokio::time::timeout(Duration::from_millis(milliseconds), open).await;
     }
-    // Whatever was on its way has come by then.
+    // By then every container that was requested exists.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    eventually("no container is left", async || ours().await == 0).await;
+    eventually("no container is left", async || {
+        containers_with_memory(&docker, memory).await.is_empty()
+    })
+    .await;
 }
 
 #[test]
@@ -175,18 +169,18 @@ fn a_runtime_that_ends_while_containers_are_made_leaves_none() {
     let runtime = || {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
     };
-    // Its memory tells it from those of other tests.
-    let limits = cellblock_exec::Limits { memory: 139 << 20, ..cellblock_exec::Limits::default() };
+    let memory = 139 << 20;
+    let limits = Limits { memory: memory as u64, ..Limits::default() };
     for milliseconds in [1, 5, 20, 50, 100, 200, 400] {
         let ending = runtime();
-        let goes_on = ending.block_on(async {
+        let has_engine = ending.block_on(async {
             let Some(executor) = executor().await else { return false };
             let spec = SessionSpec { limits: limits.clone(), ..SessionSpec::default() };
             let _ = tokio::time::timeout(Duration::from_millis(milliseconds), executor.open(spec))
                 .await;
             true
         });
-        if !goes_on {
+        if !has_engine {
             return;
         }
         drop(ending);
@@ -194,20 +188,13 @@ fn a_runtime_that_ends_while_containers_are_made_leaves_none() {
     runtime().block_on(async {
         let docker = client().await;
         eventually("no container is left", async || {
-            let mut left = 0;
-            for container in crate::engine::containers(&docker, "cellblock.owner").await {
-                let inspected = docker.inspect_container(&container.id.unwrap(), None).await;
-                left += usize::from(inspected.is_ok_and(|it| {
-                    it.host_config.and_then(|host| host.memory) == Some(139 << 20)
-                }));
-            }
-            left == 0
+            containers_with_memory(&docker, memory).await.is_empty()
         })
         .await;
     });
 }
 
-/// Set for the process that is to be killed.
+/// The variable that is set for the process to be killed.
 const VICTIM: &str = "CELLBLOCK_TEST_VICTIM";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,7 +237,7 @@ async fn a_killed_process_leaves_no_container() {
 #[tokio::test(flavor = "multi_thread")]
 async fn memory_that_runs_out_is_a_limit_and_the_session_lives() {
     let Some(executor) = executor().await else { return };
-    let limits = cellblock_exec::Limits { memory: 100 << 20, ..cellblock_exec::Limits::default() };
+    let limits = Limits { memory: 100 << 20, ..Limits::default() };
     let mut session =
         executor.open(SessionSpec { limits, ..SessionSpec::default() }).await.unwrap();
     let code = "kept = []\nwhile True: kept.append(bytearray(b'x' * (1 << 20)))";

@@ -1,4 +1,4 @@
-//! What a crash left is removed, and nothing else is.
+//! The removal of what a crash left, and of nothing else.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use cellblock_exec::{Executor, SessionSpec, Silent};
 
 use crate::engine::{client, container_of, engine, executor, is_gone};
 
-/// A container that is never started, with these labels.
+/// Creates a container that is never started, with these labels.
 async fn left_behind(docker: &Docker, image: &str, labels: &[(&str, &str)]) -> String {
     let labels: HashMap<_, _> =
         labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -32,7 +32,7 @@ async fn only_what_the_dead_left_is_removed() {
     let parts: Vec<&str> = owner.split('/').collect();
     let [machine, boot, namespace, process, started] = parts.as_slice() else { panic!("{owner}") };
 
-    // A process of the same number that started at another time: the owner's number was used again.
+    // A process of the same number and another start: the owner's number was used again.
     let dead = format!("{machine}/{boot}/{namespace}/{process}/{started}9");
     let elsewhere = format!("another{machine}/another{boot}/{namespace}/{process}/1");
     let hidden = format!("{machine}/{boot}/1{namespace}/{process}/1");

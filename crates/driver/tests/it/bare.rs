@@ -1,4 +1,4 @@
-//! A cell without walls.
+//! An executor whose cells have no walls.
 
 use std::{path::Path, process::Stdio, sync::LazyLock, time::Duration};
 
@@ -13,7 +13,7 @@ use cellblock_exec::{
 };
 use tokio::process::{Child, Command};
 
-/// The host's control groups are not the cell's: the driver must not read them.
+/// Hides the host's control groups, which are not the cell's: the driver must not read them.
 const BEFORE: &str = "mount -t tmpfs none /sys/fs/cgroup && exec /usr/bin/python3 \"$@\"";
 
 /// Opens sessions without walls. They need the right to make a process namespace.
@@ -33,7 +33,7 @@ static CAPABILITIES: LazyLock<Capabilities> = LazyLock::new(|| Capabilities {
     install: false,
 });
 
-/// Python, and what this machine has an interpreter for.
+/// Returns Python, and the languages that this machine has an interpreter for.
 fn languages() -> Vec<Language> {
     let is_there = |program: &&str| {
         ["/usr/local/bin", "/usr/bin", "/bin"]
@@ -47,18 +47,18 @@ fn languages() -> Vec<Language> {
         .collect()
 }
 
-/// What a test wants to be different.
+/// The options of a session for one test.
 #[derive(Debug, Clone)]
-pub struct Wanted {
-    /// Where the driver listens on behalf of hosts.
+pub struct BareOptions {
+    /// The addresses where the driver listens for hosts.
     pub relays: Vec<Relay>,
     /// The driver's program.
     pub program: DriverProgram,
-    /// Whether a driver that is lost gets a successor on the same files.
+    /// True if a lost driver is replaced on the same files.
     pub restarts: bool,
 }
 
-impl Default for Wanted {
+impl Default for BareOptions {
     fn default() -> Self {
         Self { relays: Vec::new(), program: PROGRAM.clone(), restarts: false }
     }
@@ -89,21 +89,20 @@ impl Executor for Bare {
         if let Some(image) = spec.image {
             return Err(Error::Invalid { what: "image", why: image });
         }
-        let greatest = u64::MAX;
         let limits = &spec.limits;
         if limits.cpu.is_some()
-            || [limits.memory, limits.disk].iter().any(|limit| *limit != greatest)
+            || [limits.memory, limits.disk].iter().any(|limit| *limit != u64::MAX)
             || [limits.files, limits.processes].iter().any(|limit| *limit != u32::MAX)
             || spec.network != Default::default()
         {
             return Err(Error::Unsupported("there are no walls".into()));
         }
-        open_as(spec, Wanted::default()).await
+        open_as(spec, BareOptions::default()).await
     }
 }
 
-/// Opens a session that differs from others.
-pub async fn open_as(spec: SessionSpec, wanted: Wanted) -> Result<Box<dyn Session>> {
+/// Opens a session with these options.
+pub async fn open_as(spec: SessionSpec, options: BareOptions) -> Result<Box<dyn Session>> {
     let directory = tempfile::tempdir().unwrap();
     let mut config = DriverConfig::new(&spec.limits);
     config.workspace = directory.path().join("workspace").display().to_string();
@@ -111,7 +110,7 @@ pub async fn open_as(spec: SessionSpec, wanted: Wanted) -> Result<Box<dyn Sessio
     for path in [&config.workspace, &config.temporary] {
         std::fs::create_dir(path).unwrap();
     }
-    config.relays = wanted.relays.clone();
+    config.relays = options.relays.clone();
     let (child, stream) = start(&config);
     let setup = Setup {
         executor: "bare",
@@ -119,13 +118,13 @@ pub async fn open_as(spec: SessionSpec, wanted: Wanted) -> Result<Box<dyn Sessio
         limits: spec.limits,
         environment: spec.environment,
         files: spec.files,
-        relays: wanted.relays,
+        relays: options.relays,
         packages: None,
         watched: Vec::new(),
         memory_is_refused: false,
-        program: wanted.program,
+        program: options.program,
     };
-    let cell = BareCell { child, config, restarts: wanted.restarts, _directory: directory };
+    let cell = BareCell { child, config, restarts: options.restarts, _directory: directory };
     Ok(Box::new(DriverSession::start(cell, stream, setup).await?))
 }
 
@@ -143,30 +142,30 @@ fn start(config: &DriverConfig) -> (Child, DriverStream) {
     (child, DriverStream { reader: Box::new(reader), writer: Box::new(writer) })
 }
 
-/// What a process and all below it use.
-fn tree(pid: u32, reading: &mut CellUsage) {
+/// Adds the usage of a process and its descendants.
+fn add_tree(pid: u32, usage: &mut CellUsage) {
     let read =
         |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
     let stat = read("stat");
     let ticks = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
     // 100 ticks a second, and pages of 4 KiB.
-    reading.cpu +=
+    usage.cpu +=
         Duration::from_millis(ticks.map(|ticks| ticks.parse::<u64>().unwrap_or(0) * 10).sum());
-    reading.memory += read("statm")
+    usage.memory += read("statm")
         .split_whitespace()
         .nth(1)
         .map_or(0, |pages| pages.parse::<u64>().unwrap_or(0) * 4096);
     for child in read(&format!("task/{pid}/children")).split_whitespace() {
-        tree(child.parse().unwrap(), reading);
+        add_tree(child.parse().unwrap(), usage);
     }
 }
 
 #[async_trait]
 impl Cell for BareCell {
     fn usage(&mut self, _exact: bool) -> Option<CellUsage> {
-        let mut reading = CellUsage::default();
-        tree(self.child.id()?, &mut reading);
-        Some(reading)
+        let mut usage = CellUsage::default();
+        add_tree(self.child.id()?, &mut usage);
+        Some(usage)
     }
 
     fn kill(&mut self) {

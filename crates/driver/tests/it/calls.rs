@@ -1,4 +1,4 @@
-//! Calls of functions of the host by way of the driver: what goes on meanwhile, and what a worker does wrong.
+//! Calls of functions of the host through the driver: events meanwhile, and errors of a worker.
 
 use std::{
     sync::{
@@ -18,10 +18,10 @@ use tokio::sync::Notify;
 
 use crate::{bare::Bare, sessions::unlimited};
 
-/// Offers `echo`, and `wait`, which ends when it is told to.
+/// Offers `echo`, and `wait`, which ends when the test says so.
 #[derive(Debug, Default)]
 struct Tools {
-    go_on: Notify,
+    release: Notify,
     waiting: AtomicUsize,
     called: AtomicUsize,
 }
@@ -43,16 +43,18 @@ impl HostTools for Tools {
         self.called.fetch_add(1, Ordering::SeqCst);
         if name == "wait" {
             self.waiting.fetch_add(1, Ordering::SeqCst);
-            self.go_on.notified().await;
+            self.release.notified().await;
         }
         Ok(arguments.remove("value").unwrap_or_default())
     }
 }
 
-/// What programs below begin with: `raw` is the worker's own end of the line.
+/// The beginning of programs below: `raw` is the worker's own end of the line.
 const BEGIN: &str = "import os, sys, time\nfrom host import tools, ToolError\n\
                      own = sys.modules['_cellblock']\nraw = own._line\n\
-                     def refused():\n    try:\n        return tools.echo(1)\n    except ToolError as error:\n        return str(error)\n";
+                     def length(n): return n.to_bytes(4, 'little')\n\
+                     def refused():\n    try:\n        return tools.echo(1)\n    \
+                     except ToolError as error:\n        return str(error)\n";
 
 async fn run(
     session: &mut Box<dyn Session>,
@@ -77,7 +79,7 @@ async fn open() -> Box<dyn Session> {
 }
 
 #[tokio::test]
-async fn output_goes_on_while_a_call_is_pending() {
+async fn output_continues_while_a_call_is_pending() {
     let tools = Arc::new(Tools::default());
     let mut session = open().await;
     let said = Arc::new(Mutex::new(String::new()));
@@ -86,14 +88,15 @@ async fn output_goes_on_while_a_call_is_pending() {
         Arc::new(move |_: Stream, bytes: &[u8]| {
             let mut said = said.lock().unwrap();
             said.push_str(std::str::from_utf8(bytes).unwrap());
-            // Only once this has come through does the call end.
+            // The call ends only once this has arrived.
             if said.ends_with("now\n") {
-                tools.go_on.notify_one();
+                tools.release.notify_one();
             }
         })
     };
     let code = "import threading, time\nfrom host import tools\n\
-                def say():\n    while not done:\n        time.sleep(0.1)\n        print('x' * 200_000)\n        print('now')\n\
+                def say():\n    while not done:\n        time.sleep(0.1)\n        \
+                print('x' * 200_000)\n        print('now')\n\
                 done = []\nthread = threading.Thread(target=say)\nthread.start()\n\
                 value = tools.wait(5)\ndone.append(1)\nthread.join()\nprint(value)";
     let request = ExecutionRequest {
@@ -110,13 +113,13 @@ async fn output_goes_on_while_a_call_is_pending() {
 async fn a_worker_that_breaks_its_line_has_none() {
     let tools = Arc::new(Tools::default());
     for code in [
-        // Longer than anything, and the end of the line.
+        // A message longer than any, and the end of the line.
         "os.write(raw.questions, b'\\xff' * 8 + b'x' * 1000)",
-        "os.write(raw.questions, b'q' + (8 << 20).to_bytes(4, 'little')); os.close(raw.questions)",
+        "os.write(raw.questions, own._QUESTION + length(8 << 20)); os.close(raw.questions)",
         // A message of another kind, one without its fields, and one whose fields do not fit.
-        "os.write(raw.questions, b'd' + bytes(4))",
-        "os.write(raw.questions, b'q' + bytes(4))",
-        "os.write(raw.questions, b'q' + (4).to_bytes(4, 'little') + b'\\xff' * 4)",
+        "os.write(raw.questions, own._ENDED + bytes(4))",
+        "os.write(raw.questions, own._QUESTION + bytes(4))",
+        "os.write(raw.questions, own._QUESTION + length(4) + b'\\xff' * 4)",
         "os.close(raw.answers)",
     ] {
         let mut session = open().await;
@@ -131,7 +134,7 @@ async fn a_worker_that_breaks_its_line_has_none() {
             "{code}: {}",
             result.stderr.text()
         );
-        // All else is as it was, and a fresh worker has a line.
+        // Everything else still works, and a fresh worker has a line.
         let result = run(&mut session, &tools, "print(kept, refused())", 20).await;
         assert_eq!(result.stdout.text(), "3 the line to the host is broken\n");
         assert!(!result.state_lost);
@@ -141,12 +144,12 @@ async fn a_worker_that_breaks_its_line_has_none() {
 }
 
 #[tokio::test]
-async fn half_questions_and_floods_of_them_hold_up_nobody_else() {
+async fn half_questions_and_floods_of_them_block_nobody_else() {
     let tools = Arc::new(Tools::default());
     let question = "own._encode(own._QUESTION, b'abcd', b'c[\"echo\",{}]')";
     for code in [
-        // The next question is taken for the rest of this one.
-        "os.write(raw.questions, b'q' + (8 << 20).to_bytes(4, 'little'))\nrefused()".to_owned(),
+        // The next question is read as the rest of this one.
+        "os.write(raw.questions, own._QUESTION + length(8 << 20))\nrefused()".to_owned(),
         format!("while True: os.write(raw.questions, {question})"),
         format!("data = 1000 * ({question})\nwhile True: os.write(raw.questions, data)"),
     ] {
@@ -167,15 +170,18 @@ async fn half_questions_and_floods_of_them_hold_up_nobody_else() {
     }
 }
 
-/// A handler that interrupts a call gives it up; the next call gets its own answer and not the late one.
+/// A signal handler that interrupts a call gives it up. The next call gets its own answer and not
+/// the late one.
 #[tokio::test]
 async fn an_interrupted_call_is_given_up() {
     let tools = Arc::new(Tools::default());
     let mut session = open().await;
-    let code = "import signal\ndef late(*_):\n    try:\n        tools.echo(0)\n    except ToolError as error:\n        print(error)\n\
-                \x20   raise TimeoutError\nsignal.signal(signal.SIGALRM, late)\n\
-                for n in range(3):\n    signal.setitimer(signal.ITIMER_REAL, 0.3)\n\
-                \x20   try:\n        tools.wait(n)\n    except TimeoutError:\n        print(tools.echo(10 + n))";
+    let code = "import signal\ndef late(*_):\n    try:\n        tools.echo(0)\n    \
+                except ToolError as error:\n        print(error)\n    \
+                raise TimeoutError\nsignal.signal(signal.SIGALRM, late)\n\
+                for n in range(3):\n    signal.setitimer(signal.ITIMER_REAL, 0.3)\n    \
+                try:\n        tools.wait(n)\n    except TimeoutError:\n        \
+                print(tools.echo(10 + n))";
     let result = run(&mut session, &tools, code, 30).await;
     let expected = (10..13).map(|n| {
         format!(
@@ -186,9 +192,9 @@ async fn an_interrupted_call_is_given_up() {
     assert_eq!((tools.waiting.load(Ordering::SeqCst), tools.called.load(Ordering::SeqCst)), (3, 6));
 }
 
-/// A program in another language has no functions, nor has a Python that it starts.
+/// A program in another language has no functions, and neither does a Python that it starts.
 #[tokio::test]
-async fn only_blocks_of_python_have_functions() {
+async fn only_python_blocks_have_functions() {
     let tools = Arc::new(Tools::default());
     let mut session = open().await;
     let code = "python3 -c 'import host' 2>&1 | tail -n 1";

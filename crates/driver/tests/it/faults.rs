@@ -1,4 +1,4 @@
-//! A driver with a fault of its own: what can be survived is survived, and what cannot is told.
+//! A driver with a bug: a survivable error is survived, and any other is reported.
 
 use std::{process::Command, time::Duration};
 
@@ -9,16 +9,16 @@ use cellblock_exec::{
 };
 
 use crate::{
-    bare::{Wanted, open_as},
+    bare::{BareOptions, open_as},
     sessions::unlimited,
 };
 
-/// A session whose driver has `fault` at the end of its program.
+/// Opens a session whose driver has `fault` at the end of its program.
 async fn open(fault: &str, restarts: bool) -> Box<dyn Session> {
-    open_with(fault, Wanted { restarts, ..Wanted::default() }).await
+    open_with(fault, BareOptions { restarts, ..BareOptions::default() }).await
 }
 
-async fn open_with(fault: &str, wanted: Wanted) -> Box<dyn Session> {
+async fn open_with(fault: &str, options: BareOptions) -> Box<dyn Session> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("driver");
     let compile = "import importlib.util, marshal, sys\ntext = sys.stdin.read()\n\
@@ -34,8 +34,8 @@ async fn open_with(fault: &str, wanted: Wanted) -> Box<dyn Session> {
         .status()
         .unwrap();
     assert!(compiled.success());
-    let wanted = Wanted { program: DriverProgram::stored_at(path), ..wanted };
-    open_as(unlimited(), wanted).await.unwrap()
+    let options = BareOptions { program: DriverProgram::stored_at(path), ..options };
+    open_as(unlimited(), options).await.unwrap()
 }
 
 async fn run(
@@ -49,8 +49,8 @@ async fn run(
     session.execute(request).await
 }
 
-/// A fault in reading output, before a block's end or at it, and one in handing out files, end
-/// neither driver nor block.
+/// An error in reading output, before a block's end or at it, and one in sending files, end neither
+/// driver nor block.
 #[tokio::test]
 async fn a_fault_in_one_event_is_survived() {
     let fault = "_faults = [1]\n_whole = _forward\ndef _forward(run, descriptor):\n    \
@@ -61,7 +61,7 @@ async fn a_fault_in_one_event_is_survived() {
     let mut session = open(fault, false).await;
     let first = run(&mut session, Language::BASH, "echo one").await.unwrap();
     assert_eq!(first.stdout.text(), "one\n");
-    // Files cannot be handed out: the block has ended all the same, and its note says why.
+    // Files cannot be sent: the block has ended nevertheless, and its note says why.
     let second = run(&mut session, Language::PYTHON, "x = 1; open('bad.txt', 'w').close()");
     let second = second.await.unwrap();
     assert_eq!(second.outcome, Outcome::Exited { code: 0 });
@@ -83,7 +83,7 @@ async fn a_fault_in_one_event_is_survived() {
     assert_eq!((second.stdout.text(), second.notes.len()), ("two\n".to_owned(), 0));
 }
 
-/// A place where the driver listens for a host is given up alone, and not found again later.
+/// Only the failing listener for a host is given up, and it is not used again later.
 #[tokio::test]
 async fn a_fault_in_listening_is_survived() {
     let fault = "def _accept(listener): raise KeyError('no connection')";
@@ -91,8 +91,8 @@ async fn a_fault_in_listening_is_survived() {
     let port = server.local_addr().unwrap().port();
     let address = std::net::Ipv4Addr::new(127, 77, 0, 2);
     let relay = cellblock_driver::Relay { address, port, host: "127.0.0.1".to_owned() };
-    let wanted = Wanted { relays: vec![relay], ..Wanted::default() };
-    let mut session = open_with(fault, wanted).await;
+    let options = BareOptions { relays: vec![relay], ..BareOptions::default() };
+    let mut session = open_with(fault, options).await;
     let code = format!(
         "import socket\ntry: print(socket.create_connection(('{address}', {port})).recv(1))\n\
          except ConnectionError: print('closed')"
@@ -107,7 +107,7 @@ async fn a_fault_in_listening_is_survived() {
 
 /// A driver that cannot continue says why, whether or not another one takes its place.
 #[tokio::test]
-async fn a_driver_that_fails_tells_the_reason() {
+async fn a_driver_that_fails_reports_the_reason() {
     let fault = "_whole = _begin\ndef _begin(number, language, *more):\n    \
                  why = '\\x1b[31mno idea\\n' + 'x' * 5000\n    \
                  if language == b'bash': raise LookupError(why)\n    \
@@ -125,13 +125,13 @@ async fn a_driver_that_fails_tells_the_reason() {
     let result = run(&mut session, Language::BASH, "echo").await.unwrap();
     assert_eq!(result.outcome, Outcome::Signaled { signal: 9 }, "{result:?}");
     assert!(result.state_lost && result.notes[0].contains("LookupError"), "{result:?}");
-    // Its successor works on the same files.
+    // Its replacement works on the same files.
     let code = "import os; print(os.listdir('.'))";
     let result = run(&mut session, Language::PYTHON, code).await.unwrap();
     assert_eq!(result.stdout.text(), "['kept.txt']\n");
 }
 
-/// Too little memory for the driver itself is too little memory.
+/// A driver without memory means that the memory limit was met.
 #[tokio::test]
 async fn a_driver_without_memory_has_met_the_limit() {
     let fault = "_whole = _begin\ndef _begin(number, language, *more):\n    \
@@ -167,9 +167,9 @@ async fn a_killed_driver_is_replaced() {
     assert_eq!(result.stdout.text(), "next\n");
 }
 
-/// Where no interpreter stays alive, a block ends soon and says so; other languages go on.
+/// If no interpreter stays alive, a block soon ends and reports it; other languages continue.
 #[tokio::test]
-async fn a_worker_that_cannot_live_is_told() {
+async fn a_worker_that_cannot_live_is_reported() {
     let fault = "_whole = _be_worker\ndef _be_worker(*ends):\n    \
                  if os.path.exists('broken'): os._exit(7)\n    _whole(*ends)";
     let mut session = open(fault, false).await;
@@ -185,9 +185,9 @@ async fn a_worker_that_cannot_live_is_told() {
     assert_eq!(result.stdout.text(), "again\n");
 }
 
-/// An interpreter that cannot be started at all is told with the error, too.
+/// An interpreter that cannot be started at all is reported with the error, too.
 #[tokio::test]
-async fn a_worker_that_cannot_be_started_is_told() {
+async fn a_worker_that_cannot_be_started_is_reported() {
     let fault = "_whole = os.fork\ndef _fork():\n    \
                  if os.path.exists('full'): raise BlockingIOError(11, 'too many')\n    \
                  return _whole()\nclass _Os:\n    def __getattr__(self, name):\n        \

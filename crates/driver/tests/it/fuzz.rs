@@ -1,8 +1,8 @@
-//! A script engine renames, removes, links and changes the types of files in the workspace and in
-//! the temporary directory, as fast as it can, while blocks run and files are written. The driver
-//! must survive it, and each block must end within its time with a true outcome.
+//! A script renames, removes, links and changes the types of files in the workspace and in the
+//! temporary directory, as fast as it can, while blocks run and files are written. The driver must
+//! survive it, and each block must end within its time with a true outcome.
 //!
-//! `CELLBLOCK_FUZZ_SECONDS` gives it more time, `CELLBLOCK_FUZZ_SEED` begins elsewhere.
+//! `CELLBLOCK_FUZZ_SECONDS` gives it more time, `CELLBLOCK_FUZZ_SEED` starts with another seed.
 
 use std::time::{Duration, Instant};
 
@@ -12,19 +12,19 @@ use cellblock_exec::{
 
 use crate::{bare::Bare, sessions::unlimited};
 
-/// How long it runs by default, in seconds.
+/// The default duration, in seconds.
 const SECONDS: u64 = 8;
-/// How long one session runs.
+/// The duration of one session.
 const ROUND: Duration = Duration::from_secs(2);
-/// The time that each block has, and when a call counts as one that hangs: a driver that does not
-/// answer is given up after ten seconds.
+/// The time limit of each block, and the time after which a call counts as hanging: a driver that
+/// does not answer is given up after ten seconds.
 const WALL: Duration = Duration::from_secs(3);
 const HANGS: Duration = Duration::from_secs(9);
 
-/// Acts on few names, so that what it does meets what the driver does. It never follows a link in
-/// the last place, because what it acts on is the machine's own file system. A seed of odd number
-/// also acts on files of blocks.
-const ENGINE: &str = r#"
+/// Acts on few names, so that it collides with the driver. It never follows a link in the last
+/// component, because it acts on the machine's own file system. With an odd seed it also acts on
+/// files of blocks.
+const SCRIPT: &str = r#"
 import fcntl, os, random, socket, sys
 random.seed(int(sys.argv[1]))
 tamper = int(sys.argv[1]) % 2
@@ -67,10 +67,10 @@ while True:
     except OSError: pass
 "#;
 
-/// Numbers from a seed (splitmix64).
-struct Numbers(u64);
+/// Random numbers from a seed (splitmix64).
+struct RandomNumbers(u64);
 
-impl Numbers {
+impl RandomNumbers {
     fn below(&mut self, limit: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -89,15 +89,15 @@ async fn session(seed: u64) -> Box<dyn Session> {
     let code = format!("ENGINE=$(cat)\npython3 -c \"$ENGINE\" {seed} >/dev/null 2>&1 &\necho on");
     let request = ExecutionRequest {
         language: Some(Language::BASH),
-        stdin: ENGINE.as_bytes().to_vec().into(),
+        stdin: SCRIPT.as_bytes().to_vec().into(),
         ..ExecutionRequest::python(code)
     };
     assert_eq!(session.execute(request).await.unwrap().stdout.text(), "on\n");
     session
 }
 
-/// One call, and what must hold of it.
-async fn step(session: &mut Box<dyn Session>, seed: u64, step: usize, numbers: &mut Numbers) {
+/// Makes one call, and checks its result.
+async fn step(session: &mut Box<dyn Session>, seed: u64, step: usize, numbers: &mut RandomNumbers) {
     let path = numbers.of(&["n0", "n1", "d0/n0", "d0/d1/n2", "d1", "new/x"]).to_owned();
     let what = numbers.below(6);
     let place = format!("seed {seed}, step {step}, kind {what}, path {path}");
@@ -130,7 +130,7 @@ async fn step(session: &mut Box<dyn Session>, seed: u64, step: usize, numbers: &
         Err(Error::Invalid { .. }) if is_named => return,
         Err(error) => panic!("{place}: {error:?}"),
     };
-    // A block whose own file the engine may replace can end in many ways, but not by the driver.
+    // A block whose own file the script may replace can end in many ways, but not by the driver.
     let is_touched = is_named || (seed % 2 == 1 && language != Language::PYTHON);
     let is_whole = result.outcome == Outcome::Exited { code: code as i32 }
         && result.stdout.text() == format!("{step} in\n");
@@ -145,7 +145,7 @@ async fn step(session: &mut Box<dyn Session>, seed: u64, step: usize, numbers: &
 }
 
 async fn round(seed: u64) -> usize {
-    let mut numbers = Numbers(seed);
+    let mut numbers = RandomNumbers(seed);
     let mut live = session(seed).await;
     let (start, mut steps) = (Instant::now(), 0);
     while start.elapsed() < ROUND {
@@ -154,7 +154,7 @@ async fn round(seed: u64) -> usize {
         step(&mut live, seed, steps, &mut numbers).await;
         assert!(began.elapsed() < HANGS, "seed {seed}, step {steps}: {:?}", began.elapsed());
     }
-    // The engine lives on, unless a block was stopped, and the worker has never been lost to it.
+    // The script still runs, unless a block was stopped, and the worker has never been lost to it.
     let request = ExecutionRequest::python("print('end')");
     assert_eq!(live.execute(request).await.unwrap().stdout.text(), "end\n", "seed {seed}");
     steps
@@ -169,7 +169,7 @@ async fn files_that_change_under_the_driver() {
     let mut seed = number("CELLBLOCK_FUZZ_SEED", 1);
     let (start, mut steps) = (Instant::now(), 0);
     while start.elapsed() < time {
-        // One that leaves files of blocks alone, and one that does not.
+        // One seed leaves files of blocks alone, the other does not.
         let (one, other) = tokio::join!(tokio::spawn(round(seed)), tokio::spawn(round(seed + 1)));
         steps += one.unwrap() + other.unwrap();
         seed += 2;

@@ -1,5 +1,5 @@
-//! Programs that do to the driver what they can: they hold the other ends of its pipes, and change
-//! files while it works.
+//! Programs that attack the driver: they hold the other ends of its pipes, and change files while
+//! it works.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use cellblock_exec::{
 
 use crate::{bare::Bare, sessions::unlimited};
 
-/// No block here needs longer; a driver that hangs takes ten seconds and more.
+/// The maximum time of a block here; a driver that hangs takes ten seconds and more.
 const SOON: Duration = Duration::from_secs(8);
 
 async fn open() -> Box<dyn Session> {
@@ -35,7 +35,7 @@ async fn python(session: &mut Box<dyn Session>, code: &str) -> ExecutionResult {
     run(session, Language::PYTHON, code).await
 }
 
-/// Runs a block that must succeed, and gives what it printed.
+/// Runs a block that must succeed, and returns its output.
 async fn succeed(session: &mut Box<dyn Session>, language: Language, code: &str) -> String {
     let result = run(session, language, code).await;
     assert_eq!(result.outcome, Outcome::Exited { code: 0 }, "{code}: {result:?}");
@@ -46,7 +46,7 @@ fn file(path: &str, content: &str) -> InputFile {
     InputFile { path: path.into(), content: content.as_bytes().to_vec().into() }
 }
 
-/// Puts a link to the driver's own output, or a FIFO, at every name that the driver has ever used.
+/// Puts a link to the driver's own output, or a FIFO, at every name that a driver has ever used.
 const TRAPS: &str = "import os\n\
     ends = ('sh', 'bash', 'pl', 'js')\n\
     names = ['.stdin'] + [f'.block-{n}.{end}' for n in range(9) for end in ends]\n\
@@ -55,7 +55,7 @@ const TRAPS: &str = "import os\n\
     \x20   os.symlink('/proc/self/fd/1', path) if KIND == 'link' else os.mkfifo(path)\n\
     print(len(names))";
 
-/// A block whose text is a message of the driver's: an artifact that the program never wrote.
+/// A block whose text is a message of a driver: an artifact that the program never wrote.
 const FORGED: &str = "a\u{e}\0\0\0\u{a}\0\0\0forged.txtb\u{7}\0\0\0\u{3}\0\0\0BAD";
 
 #[tokio::test]
@@ -72,9 +72,9 @@ async fn traps_at_names_of_the_driver_catch_nothing() {
     }
 }
 
-/// The control for the traps: this is the name that one would have to foresee.
+/// The control for the traps: the name that a program would have to predict.
 #[tokio::test]
-async fn a_block_has_a_file_that_nobody_can_foresee() {
+async fn a_block_has_a_file_that_nobody_can_predict() {
     let mut session = open().await;
     let mut names = Vec::new();
     for _ in 0..3 {
@@ -96,10 +96,9 @@ async fn a_block_has_a_file_that_nobody_can_foresee() {
     assert_eq!(left.await, "[]\n", "it is removed with its block");
 }
 
-/// Whatever stands at the name of a file that the host puts there, the driver neither waits for it
-/// nor writes to where it leads.
+/// The driver neither waits for an object at the name of an input file, nor writes to its target.
 #[tokio::test]
-async fn what_stands_at_the_name_of_an_input_file_is_replaced() {
+async fn an_object_at_the_name_of_an_input_file_is_replaced() {
     let mut session = open().await;
     for trap in [
         "os.mkfifo('in.sh')",
@@ -147,9 +146,9 @@ async fn parents_of_an_input_file_are_no_links() {
     assert!(result.artifacts.is_empty(), "{result:?}");
 }
 
-/// A place of the cell that programs have moved away or replaced is not followed either.
+/// A directory of the cell that programs have moved or replaced is not followed either.
 #[tokio::test]
-async fn moved_places_hold_nobody_up() {
+async fn moved_directories_block_nobody() {
     let mut session = open().await;
     let code = "import os\nhere, tmp = os.getcwd(), os.environ['TMPDIR']\n\
                 os.rename(tmp, tmp + '-old')\nos.symlink('/proc/self/fd', tmp)\n\
@@ -166,22 +165,23 @@ async fn moved_places_hold_nobody_up() {
     assert_eq!(succeed(&mut session, Language::BASH, "cat late.txt").await, "late");
 }
 
-/// Garbage for the driver on every descriptor ends the worker at most, and says so. It does not
-/// leave the driver waiting for the rest of a message.
+/// Garbage for the driver on every descriptor ends at most the worker, and the result says so. The
+/// driver does not wait for the rest of a message.
 #[tokio::test]
 async fn garbage_for_the_driver_ends_the_worker_at_most() {
     let mut session = open().await;
     for (garbage, is_understood) in [
-        ("b'd' + b'\\xff' * 4", false),
-        ("b'd' + (900).to_bytes(4, 'little') + b'x'", true),
-        ("b'd'", true),
-        ("b'z' + bytes(4)", false),
-        ("b'd' + (4).to_bytes(4, 'little') + b'\\xff' * 4", false),
+        ("own._ENDED + b'\\xff' * 4", false),
+        ("own._ENDED + (900).to_bytes(4, 'little') + b'.'", true),
+        ("own._ENDED", true),
+        ("own._CLOSED + bytes(4)", false),
+        ("own._ENDED + (4).to_bytes(4, 'little') + b'\\xff' * 4", false),
         ("bytes(100_000)", false),
         ("os.urandom(64)", false),
     ] {
         let code = format!(
-            "import fcntl, os, time\nprint('begun')\nfor fd in range(3, 40):\n    try:\n        \
+            "import fcntl, os, sys, time\nown = sys.modules['_cellblock']\nprint('begun')\n\
+             for fd in range(3, 40):\n    try:\n        \
              fcntl.fcntl(fd, fcntl.F_SETFL, os.O_NONBLOCK)\n        os.write(fd, {garbage})\n    \
              except OSError:\n        pass\nwhile True: time.sleep(1)"
         );
@@ -202,10 +202,10 @@ async fn garbage_for_the_driver_ends_the_worker_at_most() {
     }
 }
 
-/// A program that closes all descriptors that it does not know, as daemons do, learns what it did.
-/// One that ends by itself or is killed is not told so.
+/// A program that closes all descriptors that it does not know, as daemons do, gets a note. One
+/// that ends by itself or is killed does not.
 #[tokio::test]
-async fn a_closed_status_pipe_is_told() {
+async fn a_closed_status_pipe_is_reported() {
     let mut session = open().await;
     for (code, expected, is_told) in [
         ("os.closerange(3, 256)\nwhile True: pass", Outcome::Signaled { signal: 9 }, true),
@@ -219,8 +219,8 @@ async fn a_closed_status_pipe_is_told() {
     }
 }
 
-/// A program that says that its block has ended and does not listen to the next one holds that one
-/// up, but not the driver.
+/// A program that reports the end of its block and does not read the next one blocks that one, but
+/// not the driver.
 #[tokio::test]
 async fn a_worker_that_does_not_listen_is_ended() {
     let mut session = open().await;
@@ -241,9 +241,9 @@ async fn a_worker_that_does_not_listen_is_ended() {
     }
 }
 
-/// The end of another block is not this one's.
+/// The end of another block does not end this one.
 #[tokio::test]
-async fn late_ends_are_of_no_other_block() {
+async fn late_ends_end_no_other_block() {
     let mut session = open().await;
     let code = "import os, sys\nown = sys.modules['_cellblock']\n\
                 late = own._encode(own._ENDED, b'9', b'0', b'', b'') * 3\n\
@@ -253,10 +253,10 @@ async fn late_ends_are_of_no_other_block() {
     assert_eq!(result.stdout.text(), "to the end\n");
 }
 
-/// Files that change their kind while they are handed out: none is waited for, none is sent under
-/// another's name, and the session goes on.
+/// Files may change their kind while they are sent: the driver waits for none, sends none under
+/// another's name, and the session continues.
 #[tokio::test]
-async fn files_may_change_their_kind_while_they_are_handed_out() {
+async fn files_may_change_their_kind_while_they_are_sent() {
     let mut session = open().await;
     let flip = "cat > flip.py <<'END'\nimport os\n\
                 for i in range(10 ** 9):\n    for k in range(30):\n        \
@@ -272,7 +272,7 @@ async fn files_may_change_their_kind_while_they_are_handed_out() {
         let told = succeed(&mut session, Language::PYTHON, &format!("print({round})")).await;
         assert_eq!(told, format!("{round}\n"));
     }
-    // The control: it really goes on meanwhile.
+    // The control: the script still runs.
     let code = "import os\ndef kinds():\n    kinds = []\n    for k in range(30):\n        \
                 try: kinds.append(os.lstat(f'f{k}').st_mode)\n        except OSError: pass\n    \
                 return kinds\nseen = kinds()\nwhile kinds() == seen: pass\nprint('on')";
@@ -281,7 +281,7 @@ async fn files_may_change_their_kind_while_they_are_handed_out() {
 
 /// Deep trees and trees that move are walked within the block's time.
 #[tokio::test]
-async fn deep_and_moving_trees_hold_nobody_up() {
+async fn deep_and_moving_trees_block_nobody() {
     let mut session = open().await;
     let code = "import os\nfor _ in range(3000):\n    os.mkdir('d')\n    os.chdir('d')\n\
                 open('bottom.txt', 'w').close()";

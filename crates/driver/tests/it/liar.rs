@@ -1,4 +1,4 @@
-//! A driver that is not ours, and asks the host what it likes.
+//! A driver that is not ours, and asks the host anything.
 
 use std::{
     sync::{
@@ -35,7 +35,7 @@ impl Cell for NoCell {
     }
 }
 
-/// Offers `count`, which gives how often it was called.
+/// Offers `count`, which returns the number of its calls.
 #[derive(Debug, Default)]
 struct Counter(AtomicUsize);
 
@@ -55,7 +55,7 @@ impl HostTools for Counter {
     }
 }
 
-/// Kinds of messages, as `protocol.rs` has them.
+/// Kinds of messages, as in `protocol.rs`, which is private.
 const RUN: u8 = b'r';
 const HELLO: u8 = b'h';
 const ENDED: u8 = b'd';
@@ -71,8 +71,8 @@ fn message(kind: u8, fields: &[&[u8]]) -> Vec<u8> {
     [&[kind][..], &(body.len() as u32).to_le_bytes(), &body].concat()
 }
 
-/// The next message of the host: its kind and fields.
-async fn hear(reader: &mut ReadHalf<DuplexStream>) -> (u8, Vec<Vec<u8>>) {
+/// Returns the next message of the host: its kind and fields.
+async fn receive(reader: &mut ReadHalf<DuplexStream>) -> (u8, Vec<Vec<u8>>) {
     let kind = reader.read_u8().await.unwrap();
     let mut body = vec![0; reader.read_u32_le().await.unwrap() as usize];
     reader.read_exact(&mut body).await.unwrap();
@@ -85,11 +85,11 @@ async fn hear(reader: &mut ReadHalf<DuplexStream>) -> (u8, Vec<Vec<u8>>) {
     (kind, fields)
 }
 
-/// A session, and its driver's ends of the stream.
+/// Starts a session, and returns it with its driver's ends of the stream.
 async fn session() -> (DriverSession, ReadHalf<DuplexStream>, WriteHalf<DuplexStream>) {
     let (host, driver) = duplex(1 << 16);
-    let (reader, writer) = split(host);
-    let (mut hears, mut says) = split(driver);
+    let (host_reader, host_writer) = split(host);
+    let (mut reader, mut writer) = split(driver);
     let setup = Setup {
         executor: "liar",
         isolation: Isolation::None,
@@ -103,26 +103,27 @@ async fn session() -> (DriverSession, ReadHalf<DuplexStream>, WriteHalf<DuplexSt
         program: DriverProgram::new(),
     };
     let up = async {
-        // The program that it was to run.
-        hears.read_u8().await.unwrap();
-        let mut program = vec![0; hears.read_u32_le().await.unwrap() as usize];
-        hears.read_exact(&mut program).await.unwrap();
-        says.write_all(&message(HELLO, &[b"3.0"])).await.unwrap();
+        // The driver's program.
+        reader.read_u8().await.unwrap();
+        let mut program = vec![0; reader.read_u32_le().await.unwrap() as usize];
+        reader.read_exact(&mut program).await.unwrap();
+        writer.write_all(&message(HELLO, &[b"3.0"])).await.unwrap();
     };
-    let stream = DriverStream { reader: Box::new(reader), writer: Box::new(writer) };
+    let stream = DriverStream { reader: Box::new(host_reader), writer: Box::new(host_writer) };
     let (session, ()) = tokio::join!(DriverSession::start(NoCell, stream, setup), up);
-    (session.unwrap(), hears, says)
+    (session.unwrap(), reader, writer)
 }
 
 #[tokio::test]
 async fn questions_are_answered_for_the_block_that_runs() {
-    let (mut session, mut hears, mut says) = session().await;
+    let (mut session, mut reader, mut writer) = session().await;
     let counter = Arc::new(Counter::default());
     let call = b"c[\"count\",{}]";
     let driver = async {
-        let (kind, fields) = hear(&mut hears).await;
+        let (kind, fields) = receive(&mut reader).await;
         assert_eq!((kind, fields[0].as_slice()), (RUN, b"1".as_slice()));
-        // Of no block, of another one, without a question, of what is not offered; then one that is right.
+        // Questions of no block, of another one, without content, of a function not offered; then
+        // a valid one.
         for fields in [
             &[b"".as_slice(), b"1", call][..],
             &[b"2", b"2", call],
@@ -131,10 +132,10 @@ async fn questions_are_answered_for_the_block_that_runs() {
             &[b"1", b"4", b"c[\"other\",{}]"],
             &[b"1", b"5", call],
         ] {
-            says.write_all(&message(QUESTION, fields)).await.unwrap();
+            writer.write_all(&message(QUESTION, fields)).await.unwrap();
         }
         loop {
-            let (kind, fields) = hear(&mut hears).await;
+            let (kind, fields) = receive(&mut reader).await;
             assert_eq!(kind, ANSWER);
             if fields[0] == b"5" {
                 break assert_eq!(fields[1], b"v1");
@@ -143,36 +144,37 @@ async fn questions_are_answered_for_the_block_that_runs() {
         }
         // A block that has ended asks nothing.
         let ended = message(ENDED, &[b"1", b"0"]);
-        says.write_all(&[ended, message(QUESTION, &[b"1", b"6", call])].concat()).await.unwrap();
+        writer.write_all(&[ended, message(QUESTION, &[b"1", b"6", call])].concat()).await.unwrap();
     };
     let request =
         ExecutionRequest { host: Some(counter.clone()), ..ExecutionRequest::python("pass") };
     let (result, ()) = tokio::join!(session.execute(request), driver);
     assert_eq!(result.unwrap().outcome, Outcome::Exited { code: 0 });
     let driver = async {
-        hear(&mut hears).await;
-        says.write_all(&message(QUESTION, &[b"2", b"7", call])).await.unwrap();
-        let (kind, fields) = hear(&mut hears).await;
+        receive(&mut reader).await;
+        writer.write_all(&message(QUESTION, &[b"2", b"7", call])).await.unwrap();
+        let (kind, fields) = receive(&mut reader).await;
         assert_eq!(
             (kind, fields[0].as_slice(), fields[1][0]),
             (ANSWER, b"7".as_slice(), b'e'),
             "this block has no grant"
         );
-        says.write_all(&message(ENDED, &[b"2", b"0"])).await.unwrap();
+        writer.write_all(&message(ENDED, &[b"2", b"0"])).await.unwrap();
     };
     let (result, ()) = tokio::join!(session.execute(ExecutionRequest::python("pass")), driver);
     assert!(result.unwrap().outcome.is_success());
     assert_eq!(counter.0.load(Ordering::SeqCst), 1);
 }
 
-/// It does not keep the deadline from being seen, nor the grace that a driver has to stop its block.
+/// Questions without end hide neither the deadline nor the end of the time that a driver has to
+/// stop its block.
 #[tokio::test]
 async fn questions_without_end_are_stopped() {
-    let (mut session, hears, mut says) = session().await;
+    let (mut session, reader, mut writer) = session().await;
     let counter = Arc::new(Counter::default());
     let flood = message(QUESTION, &[b"1", b"1", b"c[\"count\",{}]"]).repeat(1000);
-    // It never reads: `hears` is only kept.
-    let driver = async { while says.write_all(&flood).await.is_ok() {} };
+    // It never reads: `reader` is only kept.
+    let driver = async { while writer.write_all(&flood).await.is_ok() {} };
     let start = Instant::now();
     let wall = Some(Duration::from_secs(1));
     let request =
@@ -183,5 +185,5 @@ async fn questions_without_end_are_stopped() {
     };
     assert_eq!(result.outcome, Outcome::LimitExceeded { limit: Limit::Wall });
     assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
-    drop(hears);
+    drop(reader);
 }

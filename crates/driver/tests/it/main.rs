@@ -1,5 +1,5 @@
-//! The driver and its session, in a cell that is only a process namespace in a directory of the host: what stands between
-//! programs and host is the backends' affair, and is tested there.
+//! The driver and its session, in a cell that is only a process namespace in a directory of the
+//! host. The walls between programs and host belong to the backends, and are tested there.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod bare;
@@ -12,5 +12,5 @@ mod relays;
 mod sessions;
 
 mod conformance {
-    cellblock_exec::conformance!(crate::bare::Bare);
+    cellblock_conformance::conformance!(crate::bare::Bare);
 }

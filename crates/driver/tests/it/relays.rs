@@ -17,14 +17,14 @@ use tokio::{
 };
 
 use crate::{
-    bare::{Wanted, open_as},
+    bare::{BareOptions, open_as},
     sessions::unlimited,
 };
 
 /// The address in the cell that stands for the host.
 const INSIDE: Ipv4Addr = Ipv4Addr::new(127, 77, 0, 1);
 
-/// A server, and how many connections it has now.
+/// A server, and the number of its connections: open ones and all so far.
 struct Server {
     address: SocketAddr,
     open: Arc<AtomicUsize>,
@@ -56,12 +56,12 @@ impl Server {
         Self { address, open, all }
     }
 
-    /// A session whose programs may reach it.
+    /// Opens a session whose programs may reach it.
     async fn session(&self) -> Box<dyn Session> {
         let port = self.address.port();
         let relay = Relay { address: INSIDE, port, host: "127.0.0.1".to_owned() };
-        let wanted = Wanted { relays: vec![relay], ..Wanted::default() };
-        open_as(unlimited(), wanted).await.unwrap()
+        let options = BareOptions { relays: vec![relay], ..BareOptions::default() };
+        open_as(unlimited(), options).await.unwrap()
     }
 }
 
@@ -77,7 +77,7 @@ async fn wait(mut stream: TcpStream) {
     while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
 }
 
-/// Sends back what comes.
+/// Sends back all bytes.
 async fn echo(mut stream: TcpStream) {
     let (mut reader, mut writer) = stream.split();
     let _ = tokio::io::copy(&mut reader, &mut writer).await;
@@ -116,8 +116,8 @@ async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 async fn a_download_may_be_closed_early() {
     let server = Server::start(flood).await;
     let mut session = server.session().await;
-    // With data that waits to be read, which resets the connection; in the middle of its arrival;
-    // before any; and with the socket kept by another process.
+    // With unread data, which resets the connection; while data arrives; before any; and with the
+    // socket still held elsewhere.
     let code = "kept = 1\nfor pause in (0.2, 0.0, 0.2, 0.01, 0.0, 0.05):\n    s = connect()\n    \
                 n = len(s.recv(100))\n    time.sleep(pause)\n    s.close()\n\
                 for pause in (0.1, 0.0):\n    s = connect()\n    time.sleep(pause)\n    reset(s)\n\
@@ -128,15 +128,15 @@ async fn a_download_may_be_closed_early() {
         succeed(&mut session, &server, "print('still there', kept)").await,
         "still there 1\n"
     );
-    // Nothing is left on the host either.
+    // Nothing remains on the host either.
     eventually("all connections are closed", || server.open.load(Ordering::SeqCst) == 0).await;
-    // The control: a download goes on as long as it is read.
+    // The control: a download continues as long as it is read.
     let code =
         "s = connect()\nn = 0\nwhile n < 5_000_000: n += len(s.recv(1 << 16))\nprint('read')";
     assert_eq!(succeed(&mut session, &server, code).await, "read\n");
 }
 
-/// Connections that a program has closed do not stay on the host, where each holds a socket.
+/// Connections that a program has closed are closed on the host, where each holds a socket.
 #[tokio::test(flavor = "multi_thread")]
 async fn closed_connections_are_closed_on_the_host() {
     let server = Server::start(wait).await;
@@ -148,7 +148,7 @@ async fn closed_connections_are_closed_on_the_host() {
     assert!(server.all.load(Ordering::SeqCst) > 100);
 }
 
-/// What a program has sent before it closed its connection arrives.
+/// Bytes that a program sent before it closed its connection arrive.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_before_a_close_arrives() {
     static RECEIVED: AtomicUsize = AtomicUsize::new(0);
@@ -168,7 +168,7 @@ async fn an_upload_before_a_close_arrives() {
 }
 
 /// A program that opens as many connections as it can takes no descriptor that the driver needs for
-/// its blocks.
+/// blocks.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_of_connections_leaves_room_for_blocks() {
     let server = Server::start(echo).await;
@@ -186,7 +186,7 @@ async fn a_flood_of_connections_leaves_room_for_blocks() {
         };
         assert_eq!(session.execute(request).await.unwrap().stdout.text(), "shell\n");
     }
-    // The control: once they are closed, others are served.
+    // The control: once they are closed, others are accepted.
     let code = "for s in kept: s.close()\ntime.sleep(0.5)\ns = connect()\ns.sendall(b'ping')\n\
                 print(s.recv(4))";
     assert_eq!(succeed(&mut session, &server, code).await, "b'ping'\n");

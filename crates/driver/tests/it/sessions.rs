@@ -1,4 +1,4 @@
-//! What sessions with a driver do, beyond the contract.
+//! Properties of sessions with a driver, beyond the contract.
 
 use std::time::Instant;
 
@@ -42,9 +42,9 @@ async fn a_shell_shares_the_files() {
     assert!(!result.state_lost);
 }
 
-/// A child that lives on and holds the output does not hold up the block.
+/// A child that outlives the block and holds its output does not delay the block's end.
 #[tokio::test]
-async fn a_grandchild_that_holds_the_output_holds_nobody_up() {
+async fn a_grandchild_that_holds_the_output_delays_nobody() {
     let mut session = open().await;
     let start = Instant::now();
     let result = run(&mut session, Language::BASH, "sleep 1000 & echo started").await;
@@ -55,7 +55,7 @@ async fn a_grandchild_that_holds_the_output_holds_nobody_up() {
     assert!(start.elapsed().as_secs() < 10);
 }
 
-/// A program that kills all it can reach, and one that stops its interpreter, reach neither driver nor files.
+/// A program that kills every process it can reach harms neither driver nor files.
 #[tokio::test]
 async fn a_program_cannot_kill_its_driver() {
     let mut session = open().await;
@@ -77,9 +77,9 @@ async fn a_program_cannot_kill_its_driver() {
     assert!(result.state_lost, "the interpreter was killed between two blocks");
 }
 
-/// What a program leaves running writes to the next block, and ends with the session.
+/// A thread that outlives its block writes to the next block, and ends with the session.
 #[tokio::test]
-async fn background_programs_live_on() {
+async fn background_programs_continue() {
     let mut session = open().await;
     let code = "import threading, time\ndef later():\n    time.sleep(0.3)\n    print('later')\n\
                 threading.Thread(target=later).start()";
@@ -93,6 +93,7 @@ async fn background_programs_live_on() {
 #[tokio::test]
 async fn orphans_are_reaped() {
     let mut session = open().await;
-    let code = "for i in $(seq 20); do (setsid sleep 0.01 &) ; done; sleep 0.5; grep -l zombie /proc/[0-9]*/status | wc -l";
+    let code = "for i in $(seq 20); do (setsid sleep 0.01 &) ; done; sleep 0.5\n\
+                grep -l zombie /proc/[0-9]*/status | wc -l";
     assert_eq!(run(&mut session, Language::BASH, code).await.stdout.text(), "0\n");
 }

@@ -4,7 +4,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use tokio::sync::OnceCell;
 
-use crate::{Executor, Isolation, Language, Result, run::Failure};
+use crate::{Executor, Isolation, Language, Result};
 
 /// An executor that is starting.
 pub type Starting = Pin<Box<dyn Future<Output = Result<Arc<dyn Executor>>> + Send>>;
@@ -80,9 +80,9 @@ impl Candidate {
 
 /// An error with its causes, in one line.
 pub(super) fn reason(error: &crate::Error) -> String {
-    let failure = Failure::new(error);
-    let mut reason = failure.message;
-    for cause in failure.causes {
+    let mut reason = error.to_string();
+    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    for cause in causes.map(ToString::to_string) {
         if !reason.contains(&cause) {
             reason.push_str(": ");
             reason.push_str(&cause);

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Language,
-    Outcome, Requirement, Result, Session, SessionSpec, filename::workspace_path,
+    Outcome, Requirement, Result, Session, SessionSpec, workspace::workspace_path,
 };
 
 /// The most text of blocks that is kept to be run again, with what they called on the host, in bytes.

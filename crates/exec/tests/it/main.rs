@@ -1,5 +1,6 @@
 //! The tests of the crate, in one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod run;
-mod text;
+mod auto;
+mod requirements;
+mod workspace;

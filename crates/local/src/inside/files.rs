@@ -1,4 +1,4 @@
-//! Landlock: which files a cell may touch.
+//! Landlock: the files that a cell can touch.
 
 use std::path::{Path, PathBuf};
 
@@ -6,23 +6,27 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
+use nix::errno::Errno;
 
-use super::plan::{DEVICES, SETTINGS};
-use crate::launcher::wire::Failure;
+use super::plan::{DEVICES, SETTINGS, SYSTEM};
+use crate::failure::Failure;
 
-/// The newest version whose rights we name; an older kernel keeps what it knows.
+/// The newest version whose rights are named here. An older kernel enforces those that it knows.
 const NEWEST: ABI = ABI::V6;
 
-/// The first version that keeps signals and unnamed unix sockets inside.
-pub(crate) const SCOPES: u32 = 6;
+/// The first version that confines signals and abstract unix sockets.
+pub const MIN_SCOPES: u32 = 6;
 
-/// In a cell with a root of its own: files are read-only by their mounts already; this holds if a mount should be found
-/// writable after all.
-pub(crate) fn restrict_root() -> Result<(), Failure> {
+/// The step that fails where the kernel has no Landlock.
+pub const RESTRICT: &str = "restrict files";
+
+/// Restricts a cell with a root of its own. Its mounts are read-only already; this holds if a mount
+/// turns out to be writable after all.
+pub fn restrict_root() -> Result<(), Failure> {
     let rules = || {
         let rules = ruleset(false)?;
         let rules = allow(rules, Path::new("/"), AccessFs::from_read(NEWEST))?;
-        // Devices, and what a process may set of itself.
+        // Devices, and the settings that a process has of itself.
         let writing = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
         let mut rules = allow(rules, Path::new("/proc"), AccessFs::from_read(NEWEST) | writing)?;
         for device in DEVICES {
@@ -37,13 +41,12 @@ pub(crate) fn restrict_root() -> Result<(), Failure> {
     rules().map(drop).map_err(|error| failure(&error))
 }
 
-/// In a cell that shares the host's root: the system's programs and what is `visible` can be read,
-/// and only the directories `own` be written.
-pub(crate) fn restrict_host(visible: &[PathBuf], own: &[PathBuf]) -> Result<(), Failure> {
+/// Restricts a cell that shares the host's root: it can read the system's programs and the
+/// directories `visible`, and write only the directories `own`.
+pub fn restrict_host(visible: &[PathBuf], own: &[PathBuf]) -> Result<(), Failure> {
     let rules = || {
         let mut rules = ruleset(true)?;
-        let system = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
-        let readable = system.iter().chain(SETTINGS).map(Path::new);
+        let readable = SYSTEM.iter().chain(SETTINGS).map(Path::new);
         for path in readable.chain(visible.iter().map(PathBuf::as_path)) {
             rules = allow(rules, path, AccessFs::from_read(NEWEST))?;
         }
@@ -52,7 +55,8 @@ pub(crate) fn restrict_host(visible: &[PathBuf], own: &[PathBuf]) -> Result<(), 
             let access = AccessFs::from_read(NEWEST) | writing_of(device, writing);
             rules = allow(rules, &Path::new("/dev").join(device), access)?;
         }
-        // Devices and sockets cannot be made: nothing outside could be reached by a name inside.
+        // Devices and sockets cannot be made: otherwise a name inside could reach something
+        // outside.
         let special = AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeSock;
         for path in own {
             rules = allow(rules, path, AccessFs::from_all(NEWEST) & !special)?;
@@ -61,16 +65,16 @@ pub(crate) fn restrict_host(visible: &[PathBuf], own: &[PathBuf]) -> Result<(), 
     };
     match rules().map_err(|error| failure(&error))?.ruleset {
         RulesetStatus::NotEnforced => Err(Failure {
-            step: "restrict files".to_owned(),
-            errno: nix::errno::Errno::ENOSYS as i32,
+            step: RESTRICT.to_owned(),
+            errno: Errno::ENOSYS as i32,
             reason: "the kernel has no Landlock, or it is turned off".to_owned(),
         }),
         _ => Ok(()),
     }
 }
 
-/// What programs may do with a device besides reading. `/dev/zero` that is open for writing can be
-/// mapped as shared memory, which is counted nowhere but in a control group.
+/// Returns the rights to a device besides reading. `/dev/zero` that is open for writing can be
+/// mapped as shared memory, which only a control group counts.
 fn writing_of(device: &str, writing: BitFlags<AccessFs>) -> BitFlags<AccessFs> {
     if device == "zero" { BitFlags::empty() } else { writing }
 }
@@ -81,7 +85,8 @@ fn ruleset(network: bool) -> Result<RulesetCreated, RulesetError> {
     rules.scope(Scope::from_all(NEWEST))?.create()
 }
 
-/// Allows `access` beneath a path; what the host does not have, or keeps from this user, needs no rule.
+/// Allows `access` beneath a path. A path that the host does not have, or that this user cannot
+/// open, needs no rule.
 fn allow(
     rules: RulesetCreated,
     path: &Path,
@@ -93,5 +98,5 @@ fn allow(
 }
 
 fn failure(error: &RulesetError) -> Failure {
-    Failure { step: "restrict files".to_owned(), errno: 0, reason: error.to_string() }
+    Failure::new(RESTRICT, error)
 }

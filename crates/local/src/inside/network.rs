@@ -1,15 +1,18 @@
 //! The loopback interface of a cell whose driver relays connections.
 
+use std::os::fd::AsFd;
+
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
 use crate::{
-    launcher::wire::{Failure, Spec, Step},
+    failure::{Failure, StepContext},
+    protocol::CellSpec,
     sys,
 };
-use std::os::fd::AsFd;
 
-/// Brings the interface up with the addresses that the driver listens on, and lets an ordinary user listen on any port.
-pub(crate) fn raise(spec: &Spec) -> Result<(), Failure> {
+/// Brings the interface up with the addresses that the driver listens on, and lets an ordinary user
+/// listen on any port.
+pub fn raise(spec: &CellSpec) -> Result<(), Failure> {
     let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
         .step(|| "open a socket".to_owned())?;
     sys::raise_loopback(socket.as_fd()).step(|| "bring the loopback interface up".to_owned())?;

@@ -1,16 +1,19 @@
-//! What of the host a cell in namespaces sees. Worked out once; each cell then takes the same steps.
+//! The parts of the host that a cell in namespaces sees. The launcher plans them once for each kind
+//! of cell; every cell of the kind then takes the same steps.
 
 use std::{
     fs,
     path::{Component, Path, PathBuf},
 };
 
-/// The parts of a system that programs need, besides `/usr`. Where these are links into `/usr`, so they are in the cell.
-const SYSTEM: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+/// The parts of a system that programs need. Some of them may be links into `/usr`; they are links
+/// in the cell, too.
+pub const SYSTEM: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
 
-/// What programs read of `/etc`: how the loader finds libraries, which alternative is meant, the time zone, certificates,
-/// media types, fonts, and settings of interpreters. No accounts, no keys, no settings of services.
-pub(crate) const SETTINGS: &[&str] = &[
+/// The parts of `/etc` that programs read: how the loader finds libraries, which alternative is
+/// selected, the time zone, certificates, media types, fonts, and settings of interpreters. No
+/// accounts, no keys, no settings of services.
+pub const SETTINGS: &[&str] = &[
     "/etc/ld.so.cache",
     "/etc/ld.so.conf",
     "/etc/ld.so.conf.d",
@@ -34,11 +37,11 @@ pub(crate) const SETTINGS: &[&str] = &[
     "/etc/services",
 ];
 
-/// Devices that programs may open.
-pub(crate) const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
+/// Devices that programs can open.
+pub const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
 
-/// What of `/proc` tells about the host or its hardware, as container engines hide it.
-const HIDDEN: &[&str] = &[
+/// The parts of `/proc` that describe the host or its hardware; container engines hide them, too.
+const HIDDEN_IN_PROC: &[&str] = &[
     "acpi",
     "asound",
     "interrupts",
@@ -54,95 +57,100 @@ const HIDDEN: &[&str] = &[
     "timer_stats",
 ];
 
-/// What of `/proc` is the kernel's settings: seen, and not changed.
-const FIXED: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"];
+/// The parts of `/proc` with settings of the kernel: programs can read but not change them.
+const READ_ONLY_IN_PROC: &[&str] = &["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
-/// Where a cell in namespaces has programs of ours, to be found after all others.
-pub(crate) const PROGRAMS: &str = "/cell/bin";
+/// The directory of our own programs in a cell in namespaces. It belongs at the end of `PATH`.
+pub const PROGRAMS: &str = "/cell/bin";
 
-/// One thing of the host in a cell.
+/// A path of the host that a cell sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Seen {
+pub enum VisiblePath {
     /// A directory, at the same path.
     Directory(PathBuf),
     /// A file, at the same path.
     File(PathBuf),
-    /// A link that is made again.
+    /// A link, which is made again with the same target.
     Link(PathBuf, PathBuf),
 }
 
-/// What a cell is made of.
+/// The plan for the root of a cell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Plan {
-    /// What is there before the cell's own directories.
-    pub seen: Vec<Seen>,
-    /// Directories under the cell's `/tmp`, which come after it.
-    pub late: Vec<PathBuf>,
-    /// Files of `/proc` that are hidden, and directories.
+pub struct RootPlan {
+    /// Paths that are mounted before the cell's own directories.
+    pub visible: Vec<VisiblePath>,
+    /// Directories under the cell's `/tmp`, which are mounted after it.
+    pub below_tmp: Vec<PathBuf>,
+    /// Files of `/proc` that are hidden.
     pub hidden_files: Vec<&'static str>,
     /// Directories of `/proc` that are hidden.
     pub hidden_directories: Vec<&'static str>,
-    /// What of `/proc` cannot be written.
-    pub fixed: Vec<&'static str>,
+    /// Parts of `/proc` that cannot be written.
+    pub read_only: Vec<&'static str>,
 }
 
-/// Works out what cells see that may also read the directories `visible`, and that have this
-/// interpreter by the name `python`.
-pub(crate) fn plan(visible: &[PathBuf], python: Option<&Path>) -> Plan {
-    let mut plan = Plan::default();
-    let link = |python: &Path| Seen::Link(Path::new(PROGRAMS).join("python"), python.to_owned());
-    plan.seen.extend(python.map(link));
+/// Plans the root of cells that can also read the directories `visible`, and that find the
+/// interpreter `python` under that name.
+pub fn plan(visible: &[PathBuf], python: Option<&Path>) -> RootPlan {
+    let mut plan = RootPlan::default();
+    let link =
+        |python: &Path| VisiblePath::Link(Path::new(PROGRAMS).join("python"), python.to_owned());
+    plan.visible.extend(python.map(link));
     for path in SYSTEM.iter().chain(SETTINGS) {
-        plan.seen.extend(seen(Path::new(path)));
+        plan.visible.extend(visible_path(Path::new(path)));
     }
-    // A `python3` directory in `/etc` belongs to each minor version.
+    // Each minor version of Python has a directory of its own in `/etc`.
     for entry in fs::read_dir("/etc").into_iter().flatten().flatten() {
         if entry.file_name().to_string_lossy().starts_with("python3") {
-            plan.seen.extend(seen(&entry.path()));
+            plan.visible.extend(visible_path(&entry.path()));
         }
     }
-    let mut visible: Vec<&PathBuf> = visible.iter().filter(|path| is_plain(path)).collect();
+    let mut visible: Vec<&PathBuf> = visible.iter().filter(|path| can_be_shown(path)).collect();
     visible.sort();
     visible.dedup();
     for path in visible {
-        let covered = |other: &Path| path.starts_with(other);
-        let known =
-            plan.seen.iter().any(|seen| matches!(seen, Seen::Directory(other) if covered(other)));
-        if known || plan.late.iter().any(|other| covered(other)) {
+        let is_within = |other: &Path| path.starts_with(other);
+        let is_known = plan
+            .visible
+            .iter()
+            .any(|visible| matches!(visible, VisiblePath::Directory(other) if is_within(other)));
+        if is_known || plan.below_tmp.iter().any(|other| is_within(other)) {
             continue;
         }
         match path.starts_with("/tmp") {
-            true => plan.late.push(path.clone()),
-            false => plan.seen.push(Seen::Directory(path.clone())),
+            true => plan.below_tmp.push(path.clone()),
+            false => plan.visible.push(VisiblePath::Directory(path.clone())),
         }
     }
     let proc = Path::new("/proc");
-    for name in HIDDEN {
+    for name in HIDDEN_IN_PROC {
         match fs::symlink_metadata(proc.join(name)) {
             Ok(found) if found.is_dir() => plan.hidden_directories.push(name),
             Ok(_) => plan.hidden_files.push(name),
             Err(_) => {}
         }
     }
-    plan.fixed = FIXED.iter().copied().filter(|name| proc.join(name).exists()).collect();
+    plan.read_only =
+        READ_ONLY_IN_PROC.iter().copied().filter(|name| proc.join(name).exists()).collect();
     plan
 }
 
-/// How the path is shown in a cell; `None` when the host has nothing there.
-fn seen(path: &Path) -> Option<Seen> {
+/// Returns how a cell sees the path; `None` if the host does not have it.
+fn visible_path(path: &Path) -> Option<VisiblePath> {
     let found = fs::symlink_metadata(path).ok()?;
     if found.is_symlink() {
-        return Some(Seen::Link(path.to_owned(), fs::read_link(path).ok()?));
+        return Some(VisiblePath::Link(path.to_owned(), fs::read_link(path).ok()?));
     }
     Some(if found.is_dir() {
-        Seen::Directory(path.to_owned())
+        VisiblePath::Directory(path.to_owned())
     } else {
-        Seen::File(path.to_owned())
+        VisiblePath::File(path.to_owned())
     })
 }
 
-/// Whether a directory can be shown at its own path: places that the cell has its own of cannot.
-pub(crate) fn is_plain(path: &Path) -> bool {
+/// True if a directory can be shown at its own path. Paths where the cell has directories of its
+/// own cannot.
+pub fn can_be_shown(path: &Path) -> bool {
     const OWN: &[&str] = &["/proc", "/sys", "/dev", "/workspace", "/packages", "/etc", "/cell"];
     path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
         && path.is_absolute()
@@ -168,13 +176,14 @@ mod tests {
             "/opt/../etc",
         ];
         let plan = plan(&visible.map(PathBuf::from), None);
-        let opt: Vec<_> = plan
-            .seen
+        let is_extra = |path: &Path| !path.starts_with("/etc") && path.components().count() > 2;
+        let extra: Vec<_> = plan
+            .visible
             .iter()
-            .filter(|seen| matches!(seen, Seen::Directory(path) if !path.starts_with("/etc") && path.components().count() > 2))
+            .filter(|seen| matches!(seen, VisiblePath::Directory(path) if is_extra(path)))
             .collect();
-        assert_eq!(opt, [&Seen::Directory("/opt/py".into())]);
-        assert_eq!(plan.late, [PathBuf::from("/tmp/venv")]);
-        assert!(plan.seen.contains(&Seen::Directory("/usr".into())));
+        assert_eq!(extra, [&VisiblePath::Directory("/opt/py".into())]);
+        assert_eq!(plan.below_tmp, [PathBuf::from("/tmp/venv")]);
+        assert!(plan.visible.contains(&VisiblePath::Directory("/usr".into())));
     }
 }

@@ -1,4 +1,4 @@
-//! Taking rights away from the first process of a cell.
+//! Removing rights from the first process of a cell.
 
 use std::{fs, os::fd::BorrowedFd};
 
@@ -12,34 +12,37 @@ use nix::{
     unistd::{Gid, Uid, setgroups, setresgid, setresuid},
 };
 
-use super::root::NOBODY;
 use crate::{
-    launcher::wire::{Failure, Step},
+    failure::{Failure, StepContext},
     sys,
 };
 
-/// Descriptors that a process may have open: more than programs use, and few enough to keep what they cost the kernel
-/// small.
-const DESCRIPTORS: u64 = 4096;
+/// The user and group that programs run as in namespaces, and at each level if the launcher is
+/// root: `nobody`, which owns nothing.
+pub const NOBODY: u32 = 65534;
 
-/// In a new user namespace, becomes `nobody` there; outside it is the caller's own user.
-pub(crate) fn map_user(uid: Uid, gid: Gid) -> Result<(), Failure> {
+/// The maximum number of open descriptors in a process: more than programs use, and few enough to
+/// keep their cost for the kernel small.
+const MAX_DESCRIPTORS: u64 = 4096;
+
+/// Becomes `nobody` in a new user namespace. Outside of it, the process keeps the caller's user.
+pub fn map_user(uid: Uid, gid: Gid) -> Result<(), Failure> {
     let write = |name: &str, text: String| {
         fs::write(format!("/proc/self/{name}"), text)
             .step(|| format!("write {name} of the user namespace"))
     };
-    // A process that may set its groups could leave one that denies it something.
+    // A process that can set its groups could leave a group that denies it something.
     write("setgroups", "deny".to_owned())?;
     write("uid_map", format!("{NOBODY} {uid} 1\n"))?;
     write("gid_map", format!("{NOBODY} {gid} 1\n"))
 }
 
-/// Becomes `nobody` without any group, if this process is root, and gives up all capabilities.
-pub(crate) fn give_up(root: bool) -> Result<(), Failure> {
+/// Becomes `nobody` without any group if this process is root, and drops all capabilities.
+pub fn drop_privileges(root: bool) -> Result<(), Failure> {
     if root {
         let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
-        // Without this capability the bounding set cannot be emptied; it has no effect on an ordinary user who may gain no
-        // privileges.
+        // Without CAP_SETPCAP the bounding set cannot be emptied. It has no effect on an ordinary
+        // user who can gain no privileges.
         let _ = sys::drop_bounding_set();
         setgroups(&[]).step(|| "drop supplementary groups".to_owned())?;
         setresgid(gid, gid, gid).step(|| "become the group nobody".to_owned())?;
@@ -50,25 +53,23 @@ pub(crate) fn give_up(root: bool) -> Result<(), Failure> {
     sys::drop_capabilities().step(|| "drop capabilities".to_owned())
 }
 
-/// Ends with the launcher. It comes after the last change of credentials, which would clear it.
-pub(crate) fn end_with(launcher: BorrowedFd<'_>) -> Result<(), Failure> {
+/// Ties this process to the launcher, so that it is killed when the launcher ends. A change of
+/// credentials clears this, so it comes again after the last one.
+pub fn die_with(launcher: BorrowedFd<'_>) -> Result<(), Failure> {
     set_pdeathsig(Signal::SIGKILL).step(|| "tie this process to the launcher".to_owned())?;
-    // It may have ended just before. Its number would not tell: another process may have it, or none that is seen here.
+    // The launcher may have ended just before. The number of the parent would not show that:
+    // another process may have it, or the parent cannot be seen from here.
     let mut ended = [PollFd::new(launcher, PollFlags::POLLIN)];
     match poll(&mut ended, PollTimeout::ZERO) {
         Ok(0) => Ok(()),
-        _ => Err(Failure {
-            step: "start a cell".to_owned(),
-            errno: 0,
-            reason: "the launcher has ended".to_owned(),
-        }),
+        _ => Err(Failure::new("start a cell", "the launcher has ended")),
     }
 }
 
-/// Limits of processes that are not about any session's limits.
-pub(crate) fn bound() -> Result<(), Failure> {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).step(|| "read a limit".to_owned())?;
-    let descriptors = most.min(DESCRIPTORS);
+/// Sets the resource limits that do not depend on the session.
+pub fn limit_resources() -> Result<(), Failure> {
+    let (_, maximum) = getrlimit(Resource::RLIMIT_NOFILE).step(|| "read a limit".to_owned())?;
+    let descriptors = maximum.min(MAX_DESCRIPTORS);
     let limits = [
         (Resource::RLIMIT_NOFILE, descriptors),
         (Resource::RLIMIT_CORE, 0),
@@ -77,8 +78,8 @@ pub(crate) fn bound() -> Result<(), Failure> {
         (Resource::RLIMIT_NICE, 0),
     ];
     for (resource, value) in limits {
-        let (_, most) = getrlimit(resource).step(|| "read a limit".to_owned())?;
-        let value = value.min(most);
+        let (_, maximum) = getrlimit(resource).step(|| "read a limit".to_owned())?;
+        let value = value.min(maximum);
         setrlimit(resource, value, value).step(|| format!("set {resource:?}"))?;
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! The file system of a cell in namespaces: a small one in memory with read-only views of the host in it.
+//! The root of a cell in namespaces: a small file system in memory, with read-only views of the
+//! host mounted in it.
 
 use std::{
     fs::{self, Permissions},
@@ -14,10 +15,15 @@ use nix::{
     unistd::{Gid, Uid, chown, fchdir, pivot_root},
 };
 
-use super::plan::{DEVICES, Plan, Seen};
+use super::{
+    network,
+    plan::{DEVICES, RootPlan, VisiblePath},
+    rights::NOBODY,
+};
 use crate::{
-    groups::Found,
-    launcher::wire::{Failure, Spec, Step},
+    failure::{Failure, StepContext},
+    groups::Hierarchy,
+    protocol::CellSpec,
     sys,
 };
 
@@ -27,51 +33,50 @@ const NO_SETUID: u64 = 0x2;
 const NO_DEVICES: u64 = 0x4;
 const NO_EXEC: u64 = 0x8;
 
-/// The user and group that programs run as: `nobody`, which owns nothing.
-pub(crate) const NOBODY: u32 = 65534;
-
-/// Directories of the cell's own file system, and their places in the cell.
+/// Directories of the cell's own file system, with their places in the cell and their modes.
 const OWN: [(&str, &str, u32); 3] =
     [("workspace", "workspace", 0o755), ("tmp", "tmp", 0o1777), ("shm", "dev/shm", 0o1777)];
 
-/// An empty directory of the cell, which hides others.
+/// An empty directory of the cell, mounted over directories to hide them.
 const EMPTY: &str = "var/empty";
 
-/// A root that has everything but what differs between sessions. The process is in it, but does not have it as its root
-/// yet: the host's directories are still at hand.
-pub(crate) struct Root {
+/// A root that lacks only what differs between sessions. The process is in it, but it is not the
+/// root of the process yet: the host's directories can still be reached.
+pub struct Root {
     tree: OwnedFd,
 }
 
-/// Makes the part of the root that all sessions share, in a mount namespace of our own.
-pub(crate) fn prepare(plan: &Plan, found: &[Found], group: Option<&str>) -> Result<Root, Failure> {
+/// Makes the part of the root that all sessions share. The process has a mount namespace of its
+/// own.
+pub fn prepare(
+    plan: &RootPlan,
+    hierarchies: &[Hierarchy],
+    group: Option<&str>,
+) -> Result<Root, Failure> {
     let nothing = None::<&str>;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
         .step(|| "make mounts private".to_owned())?;
     let options = [(c"mode", "0755".to_owned()), (c"size", "1m".to_owned())];
     let tree = sys::new_mount(c"tmpfs", &options, NO_SETUID | NO_DEVICES)
         .step(|| "make a root".to_owned())?;
-    // It lies over the old root, so no directory of the host is needed as its place; the old root stays the root of
-    // paths until the end.
+    // It is mounted over the old root, so it needs no directory of the host as its place. Paths
+    // start from the old root until the end.
     sys::attach(tree.as_fd(), None, Path::new("/")).step(|| "attach the root".to_owned())?;
     fchdir(&tree).step(|| "enter the root".to_owned())?;
 
-    for seen in &plan.seen {
-        show(seen)?;
+    for visible in &plan.visible {
+        show(visible)?;
     }
     devices()?;
     for path in ["proc", "packages", EMPTY, "workspace", "tmp", "dev/shm", "sys/fs/cgroup"] {
         directory(Path::new(path))?;
     }
     if let Some(group) = group {
-        for hierarchy in found {
+        for hierarchy in hierarchies {
             let place = Path::new("sys/fs/cgroup").join(&hierarchy.name);
             directory(&place)?;
-            bind(
-                &hierarchy.base.join(group),
-                &place,
-                READ_ONLY | NO_SETUID | NO_DEVICES | NO_EXEC,
-            )?;
+            let attributes = READ_ONLY | NO_SETUID | NO_DEVICES | NO_EXEC;
+            bind(&hierarchy.base.join(group), &place, attributes)?;
         }
     }
     accounts()?;
@@ -79,8 +84,8 @@ pub(crate) fn prepare(plan: &Plan, found: &[Found], group: Option<&str>) -> Resu
     Ok(Root { tree })
 }
 
-/// Adds what is the session's own and makes the result the root of this process.
-pub(crate) fn finish(root: &Root, plan: &Plan, spec: &Spec) -> Result<(), Failure> {
+/// Adds the session's own parts and makes the result the root of this process.
+pub fn finish(root: &Root, plan: &RootPlan, spec: &CellSpec) -> Result<(), Failure> {
     own_directories(plan, spec)?;
     if let Some(packages) = &spec.packages {
         bind(packages, Path::new("packages"), READ_ONLY | NO_SETUID | NO_DEVICES)?;
@@ -89,21 +94,17 @@ pub(crate) fn finish(root: &Root, plan: &Plan, spec: &Spec) -> Result<(), Failur
     spec.names.iter().for_each(|(name, address)| hosts.push_str(&format!("{address} {name}\n")));
     write("etc/hosts", &hosts)?;
     if spec.relays {
-        super::network::raise(spec)?;
+        network::raise(spec)?;
     }
-    // The kernel's settings become read-only only now: one of them was just set.
-    for name in &plan.fixed {
-        let path = Path::new("proc").join(name);
-        bind(
-            Path::new(&format!("./proc/{name}")),
-            &path,
-            READ_ONLY | NO_SETUID | NO_DEVICES | NO_EXEC,
-        )?;
+    // The kernel's settings become read-only only now: raising the network sets one of them.
+    for name in &plan.read_only {
+        let (source, place) = (format!("./proc/{name}"), Path::new("proc").join(name));
+        bind(Path::new(&source), &place, READ_ONLY | NO_SETUID | NO_DEVICES | NO_EXEC)?;
     }
     seal(root)
 }
 
-/// Makes the root of this process what was built, read-only, and lets go of the host's.
+/// Makes the new root the root of this process, read-only, and detaches the host's.
 fn seal(root: &Root) -> Result<(), Failure> {
     let old = fs::File::open("/").step(|| "open the old root".to_owned())?;
     pivot_root(".", ".").step(|| "change the root".to_owned())?;
@@ -119,12 +120,13 @@ fn seal(root: &Root) -> Result<(), Failure> {
     mount(nothing, "/", nothing, flags, nothing).step(|| "make the root read-only".to_owned())
 }
 
-/// One file system in memory holds the workspace, temporary files and shared memory, so that their sum is limited.
-fn own_directories(plan: &Plan, spec: &Spec) -> Result<(), Failure> {
-    // The root directory of the file system and each of ours take a number, too.
-    let ours =
-        1 + OWN.len() + plan.late.iter().map(|path| path.components().count()).sum::<usize>();
-    // For this file system 0 means no limit. Less than a page cannot be given.
+/// Mounts the workspace, temporary files and shared memory. One file system in memory holds all of
+/// them, so that their sum is limited.
+fn own_directories(plan: &RootPlan, spec: &CellSpec) -> Result<(), Failure> {
+    // The root directory of the file system and each directory of ours take an inode, too.
+    let below_tmp = plan.below_tmp.iter().map(|path| path.components().count());
+    let ours = 1 + OWN.len() + below_tmp.sum::<usize>();
+    // For this file system 0 means no limit, and a size is at least a page.
     let size = spec.disk.map_or(0, |bytes| bytes.max(4096));
     let files = spec.files.map_or(0, |files| files.saturating_add(ours as u64));
     let options = [
@@ -150,33 +152,33 @@ fn own_directories(plan: &Plan, spec: &Spec) -> Result<(), Failure> {
     for (part, target) in parts {
         sys::attach(part.as_fd(), None, Path::new(target)).step(|| format!("attach {target}"))?;
     }
-    plan.late.iter().try_for_each(|path| show(&Seen::Directory(path.clone())))
+    plan.below_tmp.iter().try_for_each(|path| show(&VisiblePath::Directory(path.clone())))
 }
 
-/// Shows a thing of the host at the same path.
-fn show(seen: &Seen) -> Result<(), Failure> {
-    match seen {
-        Seen::Directory(path) => {
+/// Shows a path of the host at the same path.
+fn show(visible: &VisiblePath) -> Result<(), Failure> {
+    match visible {
+        VisiblePath::Directory(path) => {
             directory(relative(path))?;
             bind(path, relative(path), READ_ONLY | NO_SETUID | NO_DEVICES)
         }
-        Seen::File(path) => {
+        VisiblePath::File(path) => {
             empty_file(relative(path))?;
             bind(path, relative(path), READ_ONLY | NO_SETUID | NO_DEVICES | NO_EXEC)
         }
-        Seen::Link(path, target) => {
+        VisiblePath::Link(path, target) => {
             parent(relative(path))?;
             symlink(target, relative(path)).step(|| format!("link {}", path.display()))
         }
     }
 }
 
-/// The few devices that programs need, and the usual links.
+/// Shows the few devices that programs need, and makes the standard links in `/dev`.
 fn devices() -> Result<(), Failure> {
     for name in DEVICES {
         let path = PathBuf::from("dev").join(name);
         empty_file(&path)?;
-        // A device can be written on a read-only mount; only its node cannot be changed.
+        // A read-only mount protects the node of a device, but the device can be written.
         bind(&Path::new("/dev").join(name), &path, READ_ONLY | NO_SETUID | NO_EXEC)?;
     }
     for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")]
@@ -187,7 +189,7 @@ fn devices() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Accounts of the cell's own: none of the host's names is seen.
+/// Writes accounts of the cell's own: the host's names are not visible.
 fn accounts() -> Result<(), Failure> {
     write(
         "etc/passwd",
@@ -200,20 +202,17 @@ fn accounts() -> Result<(), Failure> {
     )
 }
 
-/// A `/proc` that shows the cell's processes only, without what tells about the host.
-fn proc(plan: &Plan) -> Result<(), Failure> {
+/// Mounts a `/proc` that shows only the cell's processes, and hides what describes the host.
+fn proc(plan: &RootPlan) -> Result<(), Failure> {
     let tree = sys::new_mount(c"proc", &[], NO_SETUID | NO_DEVICES | NO_EXEC)
         .step(|| "make /proc".to_owned())?;
     sys::attach(tree.as_fd(), None, Path::new("proc")).step(|| "attach /proc".to_owned())?;
     for name in &plan.hidden_files {
-        bind(
-            Path::new("/dev/null"),
-            &Path::new("proc").join(name),
-            READ_ONLY | NO_SETUID | NO_EXEC,
-        )?;
+        let place = Path::new("proc").join(name);
+        bind(Path::new("/dev/null"), &place, READ_ONLY | NO_SETUID | NO_EXEC)?;
     }
-    // Process 1 is the driver. A program with the same user could otherwise write to its memory there, and speak to the
-    // host in its place.
+    // Process 1 is the driver. Otherwise a program of the same user could write to its memory there
+    // and send messages to the host in its place.
     for name in plan.hidden_directories.iter().chain(&["1"]) {
         let place = Path::new("proc").join(name);
         bind(&Path::new("./").join(EMPTY), &place, READ_ONLY | NO_SETUID | NO_DEVICES | NO_EXEC)?;

@@ -5,13 +5,13 @@ use std::{
     fs::File,
     io::{self, Write},
     os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::process::CommandExt,
     },
     path::Path,
     process::{Child, Command, Stdio},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -22,50 +22,52 @@ use nix::sys::{
     memfd::{MFdFlags, memfd_create},
     socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair},
 };
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::wire::{Facts, Failure, Process, Reply, Request, Room, Spec, Start};
-use crate::sys;
+use crate::{
+    failure::Failure,
+    protocol::{CellSpec, CellStart, DriverProcess, FileLimits, HostFacts, Reply, Request},
+    sys::{self, entry},
+};
 
-/// How long a launcher may take to answer. It answers within milliseconds; what is waited for is a machine under load.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The maximum time for a reply. The launcher replies within milliseconds, except on a machine
+/// under load.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long is waited for files that are too many to be removed, which on a slow file system are a
-/// hundred thousand: the next block must not find them.
-const TRIMMING: Duration = Duration::from_secs(10);
+/// The maximum time for removing files above the limits, which on a slow file system is enough for
+/// a hundred thousand: the next block must not find them.
+const TRIM_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long something may hold a thread for which the launcher needs no more than a moment.
-const MOMENT: Duration = Duration::from_millis(500);
+/// The maximum time for other work that a thread waits for, which takes the launcher a moment.
+const WORK_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A launcher and the connection to it. It ends when this is dropped, and all of its cells with it.
+/// A launcher and the connection to it. When this is dropped, the launcher ends, and all of its
+/// cells with it.
 #[derive(Debug)]
-pub(crate) struct Launcher {
+pub struct Launcher {
     socket: Arc<OwnedFd>,
-    waiting: Arc<Shared>,
-    next: AtomicU64,
-    facts: Facts,
+    replies: Arc<Replies>,
+    next_cell: AtomicU64,
+    facts: HostFacts,
 }
 
-/// Who waits, and what wakes those who cannot wait otherwise.
+/// The replies that are awaited, shared with the thread that receives them.
 #[derive(Debug, Default)]
-struct Shared {
-    waiting: Mutex<Waiting>,
-    news: Condvar,
+struct Replies {
+    awaited: Mutex<Awaited>,
+    /// Notified when `died`, `working` or `closed` changes, for threads that wait.
+    changed: Condvar,
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Who waits for which answer.
+/// The replies that are awaited, by the number of the cell.
 #[derive(Debug, Default)]
-struct Waiting {
+struct Awaited {
+    /// True once the launcher has ended.
     closed: bool,
-    facts: Option<oneshot::Sender<Facts>>,
-    started: HashMap<u64, oneshot::Sender<Result<Process, Failure>>>,
-    /// Cells whose first process has ended; whether memory had something to do with it.
+    facts: Option<oneshot::Sender<HostFacts>>,
+    started: HashMap<u64, oneshot::Sender<Result<DriverProcess, Failure>>>,
+    /// Cells whose first process has ended; true if the cell ran out of memory.
     died: HashMap<u64, bool>,
     /// Cells in which programs are being stopped or files removed.
     working: HashSet<u64>,
@@ -73,145 +75,151 @@ struct Waiting {
 }
 
 impl Launcher {
-    /// Starts a launcher, which removes what earlier ones have left in `temporary`.
+    /// Starts a launcher, which removes the remains of earlier launchers in `temporary`.
+    ///
+    /// # Errors
+    /// [`Error::Start`] if the program cannot be started again, or does not become a launcher.
     pub async fn start(temporary: &Path) -> Result<Self> {
-        sys::keep_entry();
+        entry::keep_constructor();
         let (socket, theirs) =
             socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
                 .map_err(|error| failed(error.into()))?;
         let child = spawn(theirs, temporary).map_err(|error| failed(error.into()))?;
         let socket = Arc::new(socket);
         let (sender, facts) = oneshot::channel();
-        let waiting = Arc::new(Shared::default());
-        waiting.lock().facts = Some(sender);
-        let listener = (socket.clone(), waiting.clone());
-        // Not a task: sessions of one executor may live in several runtimes.
+        let replies = Arc::new(Replies::default());
+        replies.awaited.lock().facts = Some(sender);
+        let receiver = (socket.clone(), replies.clone());
+        // A thread and not a task: sessions of one executor may live in several runtimes.
         std::thread::Builder::new()
             .name("cellblock-launcher".to_owned())
-            .spawn(move || listen(&listener.0, &listener.1, child))
+            .spawn(move || receive(&receiver.0, &receiver.1, child))
             .map_err(|error| failed(error.into()))?;
-        let mut launcher = Self { socket, waiting, next: AtomicU64::new(1), facts: Facts::none() };
-        launcher.send(&Request::Describe, &[])?;
-        launcher.facts = match tokio::time::timeout(PATIENCE, facts).await {
+        let mut launcher =
+            Self { socket, replies, next_cell: AtomicU64::new(1), facts: HostFacts::default() };
+        launcher.try_send(&Request::Describe, &[])?;
+        launcher.facts = match tokio::time::timeout(REPLY_TIMEOUT, facts).await {
             Ok(Ok(facts)) => facts,
             _ => {
-                let why = "it does not answer; the program that uses this library must be an executable that has the \
-                           library in it, and started with the rights to run itself again";
+                let why = "it does not reply; this library must be linked into the executable \
+                           itself, and the process must be allowed to run its executable again";
                 return Err(failed(why.into()));
             }
         };
         Ok(launcher)
     }
 
-    /// What it found on this machine.
-    pub fn facts(&self) -> &Facts {
+    /// Returns the facts that the launcher found on this machine.
+    pub fn facts(&self) -> &HostFacts {
         &self.facts
     }
 
-    /// A number for a new cell.
-    pub fn number(&self) -> u64 {
-        self.next.fetch_add(1, Ordering::Relaxed)
+    /// Returns a number for a new cell.
+    pub fn next_cell(&self) -> u64 {
+        self.next_cell.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The name of a directory for this cell: whose it is (`remains.rs` reads that), its number,
-    /// and 128 random bits, so that nobody else can make it first.
+    /// Returns the name of a directory for this cell: the launcher's keeper (which `remains.rs`
+    /// reads), the cell's number, and 128 random bits, so that nobody else can make it first.
     ///
     /// # Errors
-    /// [`Error::Start`] when the system gives no random bits.
-    pub fn cell_name(&self, number: u64) -> Result<String> {
+    /// [`Error::Start`] when the system returns no random bits.
+    pub fn cell_name(&self, cell: u64) -> Result<String> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| Error::Start {
             what: "a cell".to_owned(),
             source: io::Error::other(error.to_string()).into(),
         })?;
         let owner = self.facts.name.strip_prefix("cellblock-").unwrap_or(&self.facts.name);
-        Ok(format!("cellblock-cell-{owner}-{number}-{:032x}", u128::from_ne_bytes(random)))
+        Ok(format!("cellblock-cell-{owner}-{cell}-{:032x}", u128::from_ne_bytes(random)))
     }
 
-    /// Whether the launcher has ended.
+    /// True once the launcher has ended.
     pub fn is_closed(&self) -> bool {
-        self.waiting.lock().closed
+        self.replies.awaited.lock().closed
     }
 
-    /// Starts a cell whose first process has this stream and tells its complaints there.
+    /// Starts a cell whose first process gets this stream, and this pipe as its standard error.
     pub async fn start_cell(
         &self,
-        start: Start,
-        spec: &Spec,
+        start: CellStart,
+        spec: &CellSpec,
         stream: OwnedFd,
-        complaints: OwnedFd,
-    ) -> Result<Process, Failure> {
-        let broken =
-            |reason: String| Failure { step: "ask the launcher".to_owned(), errno: 0, reason };
+        stderr: OwnedFd,
+    ) -> Result<DriverProcess, Failure> {
+        let broken = |reason: String| Failure::new("ask the launcher", reason);
         let text = serde_json::to_vec(spec).map_err(|error| broken(error.to_string()))?;
         let memory = memfd_create(c"cellblock-session", MFdFlags::MFD_CLOEXEC)
-            .map_err(|e| broken(e.to_string()))?;
+            .map_err(|error| broken(error.to_string()))?;
         let mut memory = File::from(memory);
         memory.write_all(&text).map_err(|error| broken(error.to_string()))?;
         let (sender, started) = oneshot::channel();
         {
-            let mut waiting = self.waiting.lock();
-            waiting.started.insert(start.cell, sender);
-            waiting.died.remove(&start.cell);
+            let mut awaited = self.replies.awaited.lock();
+            awaited.started.insert(start.cell, sender);
+            awaited.died.remove(&start.cell);
         }
-        let descriptors = [memory.as_fd(), stream.as_fd(), complaints.as_fd()];
-        self.send(&Request::Start(start), &descriptors)
+        let descriptors = [memory.as_fd(), stream.as_fd(), stderr.as_fd()];
+        self.try_send(&Request::Start(start), &descriptors)
             .map_err(|error| broken(error.to_string()))?;
-        match tokio::time::timeout(PATIENCE, started).await {
+        match tokio::time::timeout(REPLY_TIMEOUT, started).await {
             Ok(Ok(process)) => process,
             Ok(Err(_)) => Err(broken("it has ended".to_owned())),
-            Err(_) => Err(broken("it does not answer".to_owned())),
+            Err(_) => Err(broken("it does not reply".to_owned())),
         }
     }
 
-    /// Whether a cell whose first process has ended ran out of memory. Its end and the news of it come by different ways,
-    /// so this may have to wait a moment for the latter.
+    /// True if a cell whose first process has ended ran out of memory.
+    ///
+    /// The end and the launcher's report of it arrive on different ways, so this may wait a moment
+    /// for the report.
     pub fn ran_out_of_memory(&self, cell: u64) -> bool {
-        let known = |waiting: &mut Waiting| !waiting.closed && !waiting.died.contains_key(&cell);
-        let waited = self.waiting.news.wait_timeout_while(self.waiting.lock(), MOMENT, known);
-        let (waiting, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        waiting.died.get(&cell).copied().unwrap_or(false)
+        let mut awaited = self.replies.awaited.lock();
+        let unknown = |awaited: &mut Awaited| !awaited.closed && !awaited.died.contains_key(&cell);
+        self.replies.changed.wait_while_for(&mut awaited, unknown, WORK_TIMEOUT);
+        awaited.died.get(&cell).copied().unwrap_or(false)
     }
 
-    /// Kills the programs of a cell, but not its driver, and waits a moment for that: the driver must not start others before.
-    /// If there are too many files, these are removed.
-    pub fn stop(&self, cell: u64, too_much: Option<Room>) {
-        let most = if too_much.is_some() { TRIMMING } else { MOMENT };
-        self.work(cell, &Request::Stop(cell, too_much), most);
+    /// Kills the programs of a cell, but not its driver, and waits a moment for that: the driver
+    /// must not start others before. With limits, also removes the files above them.
+    pub fn stop(&self, cell: u64, limits: Option<FileLimits>) {
+        let timeout = if limits.is_some() { TRIM_TIMEOUT } else { WORK_TIMEOUT };
+        self.work(cell, &Request::Stop(cell, limits), timeout);
     }
 
-    /// Removes files of a cell that has too many, and waits a moment for that: the next block must not find them, and must
-    /// not find them vanish either.
-    pub fn trim(&self, cell: u64, room: Room) {
-        self.work(cell, &Request::Trim(cell, room), TRIMMING);
+    /// Removes the files of a cell above the limits, and waits a moment for that: the next block
+    /// must not find them, and must not see them disappear either.
+    pub fn trim(&self, cell: u64, limits: FileLimits) {
+        self.work(cell, &Request::Trim(cell, limits), TRIM_TIMEOUT);
     }
 
-    fn work(&self, cell: u64, request: &Request, most: Duration) {
-        self.waiting.lock().working.insert(cell);
-        self.tell(request);
-        let busy = |waiting: &mut Waiting| !waiting.closed && waiting.working.contains(&cell);
-        drop(self.waiting.news.wait_timeout_while(self.waiting.lock(), most, busy));
+    fn work(&self, cell: u64, request: &Request, timeout: Duration) {
+        self.replies.awaited.lock().working.insert(cell);
+        self.send(request);
+        let mut awaited = self.replies.awaited.lock();
+        let busy = |awaited: &mut Awaited| !awaited.closed && awaited.working.contains(&cell);
+        self.replies.changed.wait_while_for(&mut awaited, busy, timeout);
     }
 
-    /// Ends a cell. What is returned tells when nothing of it is left.
+    /// Ends a cell. The receiver returns once nothing of the cell remains.
     pub fn end_cell(&self, cell: u64) -> oneshot::Receiver<Option<Failure>> {
         let (sender, ended) = oneshot::channel();
-        let mut waiting = self.waiting.lock();
-        waiting.died.remove(&cell);
-        if !waiting.closed {
-            waiting.ended.insert(cell, sender);
+        let mut awaited = self.replies.awaited.lock();
+        awaited.died.remove(&cell);
+        if !awaited.closed {
+            awaited.ended.insert(cell, sender);
         }
-        drop(waiting);
-        self.tell(&Request::End(cell));
+        drop(awaited);
+        self.send(&Request::End(cell));
         ended
     }
 
-    /// Asks for something that is not answered. A launcher that has ended has taken its cells along.
-    pub fn tell(&self, request: &Request) {
-        let _ = self.send(request, &[]);
+    /// Sends a request without waiting for a reply. If the launcher has ended, its cells have, too.
+    pub fn send(&self, request: &Request) {
+        let _ = self.try_send(request, &[]);
     }
 
-    fn send(&self, request: &Request, descriptors: &[std::os::fd::BorrowedFd<'_>]) -> Result<()> {
+    fn try_send(&self, request: &Request, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
         let lost = |source| Error::Lost {
             what: "the launcher of local cells has ended".to_owned(),
             source,
@@ -223,33 +231,22 @@ impl Launcher {
 
 impl Drop for Launcher {
     fn drop(&mut self) {
-        // The listening thread has the socket, too; closing ours would not end the connection.
+        // The receiving thread has the socket, too; closing ours would not end the connection.
         let _ = shutdown(self.socket.as_raw_fd(), Shutdown::Both);
     }
 }
 
-impl Facts {
-    fn none() -> Self {
-        Self {
-            groups: Vec::new(),
-            groups_missing: Vec::new(),
-            name: String::new(),
-            landlock: 0,
-            lists_children: false,
-        }
-    }
-}
-
 /// Starts this program again, as the launcher.
-fn spawn(socket: OwnedFd, temporary: &Path) -> std::io::Result<Child> {
+fn spawn(socket: OwnedFd, temporary: &Path) -> io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
-    // Nothing of the host's environment: there are secrets in it. But the program may need this one to be loaded at all.
+    // The host's environment contains secrets, so none of it is inherited, except the variable that
+    // the program may need to be loaded at all.
     command.env_clear();
     if let Some(path) = std::env::var_os("LD_LIBRARY_PATH") {
         command.env("LD_LIBRARY_PATH", path);
     }
     command
-        .arg0(sys::MARKER.to_string_lossy().as_ref())
+        .arg0(entry::LAUNCHER.to_string_lossy().as_ref())
         .arg(temporary)
         .stdin(Stdio::from(socket))
         .stdout(Stdio::null())
@@ -257,35 +254,36 @@ fn spawn(socket: OwnedFd, temporary: &Path) -> std::io::Result<Child> {
         .spawn()
 }
 
-/// Hands answers to those who wait for them, until the launcher ends; then takes note of its end, so that it is no zombie.
-fn listen(socket: &OwnedFd, shared: &Shared, mut child: Child) {
+/// Passes replies to the callers that wait for them, until the launcher ends; then waits for the
+/// process, so that it does not stay as a zombie.
+fn receive(socket: &OwnedFd, replies: &Replies, mut child: Child) {
     while let Ok(Some((bytes, _))) = sys::receive(socket.as_fd()) {
         let Ok(reply) = serde_json::from_slice(&bytes) else { continue };
-        let mut waiting = shared.lock();
-        // Whoever does not wait any more needs no answer.
+        let mut awaited = replies.awaited.lock();
+        // A caller that has stopped waiting needs no reply.
         match reply {
-            Reply::Facts(facts) => drop(waiting.facts.take().map(|sender| sender.send(facts))),
+            Reply::Facts(facts) => drop(awaited.facts.take().map(|sender| sender.send(facts))),
             Reply::Started { cell, process } => {
-                drop(waiting.started.remove(&cell).map(|sender| sender.send(process)));
+                drop(awaited.started.remove(&cell).map(|sender| sender.send(process)));
             }
             Reply::Died { cell, out_of_memory } => {
-                waiting.died.insert(cell, out_of_memory);
-                shared.news.notify_all();
+                awaited.died.insert(cell, out_of_memory);
+                replies.changed.notify_all();
             }
             Reply::Done(cell) => {
-                waiting.working.remove(&cell);
-                shared.news.notify_all();
+                awaited.working.remove(&cell);
+                replies.changed.notify_all();
             }
-            Reply::Ended { cell, left } => {
-                waiting.died.remove(&cell);
-                waiting.working.remove(&cell);
-                drop(waiting.ended.remove(&cell).map(|sender| sender.send(left)));
+            Reply::Ended { cell, remaining } => {
+                awaited.died.remove(&cell);
+                awaited.working.remove(&cell);
+                drop(awaited.ended.remove(&cell).map(|sender| sender.send(remaining)));
             }
         }
     }
-    // Dropping the senders tells all that there will be no answer.
-    *shared.lock() = Waiting { closed: true, ..Waiting::default() };
-    shared.news.notify_all();
+    // Dropping the senders ends the wait of all callers.
+    *replies.awaited.lock() = Awaited { closed: true, ..Awaited::default() };
+    replies.changed.notify_all();
     let _ = child.wait();
 }
 

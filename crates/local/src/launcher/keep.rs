@@ -1,10 +1,10 @@
-//! The keeper: the launcher's parent, which leaves nothing behind if the launcher is killed.
+//! The keeper: the launcher's parent, which cleans up if the launcher is killed.
 //!
 //! A cell that shares the host's process numbers does not end with its first process. Its programs
 //! pass to the nearest process above that collects orphans: to the launcher, and if that has been
-//! killed, to the keeper, which ends them, waits until they are gone, and removes what they had.
-//! The launcher watches the keeper in turn. Only if both are killed at once, a later launcher has
-//! to find what is left, by control groups (`remains.rs`).
+//! killed, to the keeper. The keeper kills them, waits until they are gone, and removes their
+//! groups and directories. The launcher watches the keeper in turn. Only if both are killed at
+//! once, a later launcher has to find the remains by their control groups (`remains.rs`).
 
 use std::{
     fs,
@@ -18,6 +18,7 @@ use std::{
 
 use nix::{
     errno::Errno,
+    fcntl::OFlag,
     sched::CloneFlags,
     sys::{
         prctl::{set_child_subreaper, set_name},
@@ -27,27 +28,24 @@ use nix::{
     unistd::{Pid, chdir, dup2_stdin, setsid},
 };
 
-use super::{remains, serve::serve, tree, wire::Facts};
-use crate::{
-    groups,
-    sys::{self, Forked},
-};
+use super::{remains, serve::serve, tree};
+use crate::{groups, procfs, protocol::HostFacts, sys};
 
-/// How long the keeper goes on killing what does not end. The kernel needs milliseconds, unless it
-/// waits for a device.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// The maximum time for killing processes. The kernel needs milliseconds, unless a process waits
+/// for a device.
+const KILL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long is waited between two looks at what was killed.
-const SOON: Duration = Duration::from_millis(2);
+/// The pause between two looks at processes that were killed.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Runs the keeper and its launcher. Standard input is the socket to the host, the first argument
 /// the directory for temporary files. Returns the exit code.
-pub(crate) fn main() -> i32 {
+pub fn main() -> i32 {
     keep().unwrap_or(1)
 }
 
 fn keep() -> nix::Result<i32> {
-    // Signals of the host's terminal are not meant for us.
+    // Signals of the host's terminal are not meant for this process.
     let _ = setsid();
     set_name(c"cellblock-keeper")?;
     set_child_subreaper(true)?;
@@ -59,11 +57,10 @@ fn keep() -> nix::Result<i32> {
     let temporary = Path::new(&temporary);
     let facts = facts();
     let keeper = sys::open_process(Pid::this())?;
-    let launcher = match sys::fork_into(CloneFlags::empty())? {
-        Forked::Child => sys::exit(i32::from(serve(facts, temporary, &keeper).is_err())),
-        Forked::Parent(launcher) => launcher,
-    };
-    // The launcher alone has the socket, so that the host sees its end.
+    let launcher = sys::fork(CloneFlags::empty(), || {
+        i32::from(serve(facts.clone(), temporary, &keeper).is_err())
+    })?;
+    // Only the launcher keeps the socket, so that the host sees its end.
     dup2_stdin(null()?.as_fd())?;
     let code = wait_for(launcher);
     end_descendants();
@@ -72,7 +69,7 @@ fn keep() -> nix::Result<i32> {
 }
 
 fn null() -> nix::Result<OwnedFd> {
-    nix::fcntl::open("/dev/null", nix::fcntl::OFlag::O_RDWR, Mode::empty())
+    nix::fcntl::open("/dev/null", OFlag::O_RDWR, Mode::empty())
 }
 
 fn wait_for(launcher: Pid) -> i32 {
@@ -88,27 +85,27 @@ fn wait_for(launcher: Pid) -> i32 {
 /// Kills everything below this process and waits until it is gone.
 fn end_descendants() {
     let begin = Instant::now();
-    while begin.elapsed() < PATIENCE {
+    while begin.elapsed() < KILL_TIMEOUT {
         tree::kill_below(std::process::id() as i32);
         loop {
             match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::StillAlive) => break,
-                // No child is left, so nothing is left below them either.
+                // Without children there are no descendants either.
                 Err(Errno::ECHILD) => return,
                 _ => {}
             }
         }
-        std::thread::sleep(SOON);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-fn facts() -> Facts {
+fn facts() -> HostFacts {
     let pid = std::process::id();
     let namespace = fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino());
-    let started = crate::watch::started(pid as i32).unwrap_or(0);
+    let started = procfs::started(pid as i32).unwrap_or(0);
     let name = format!("cellblock-{namespace}-{pid}-{started}");
     let (groups, groups_missing) = groups::find(&format!("{name}-0"));
-    Facts {
+    HostFacts {
         groups,
         groups_missing,
         name,

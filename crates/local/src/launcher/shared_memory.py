@@ -1,15 +1,17 @@
-"""Semaphores and shared memory of Python in the cell's own files.
+"""Python's semaphores and shared memory, kept in the cell's own files.
 
 `multiprocessing` keeps both in `/dev/shm`, which belongs to all programs of the machine and is
-closed to a cell that sees the host's root. Here a semaphore is a named pipe that holds a byte for
-each time it can be taken, and shared memory is a file, which counts against the limit on disk.
+closed to a cell that sees the host's root. Here a semaphore is a named pipe that contains a byte
+for each time it can be acquired, and shared memory is a file, which counts against the limit on
+disk.
 """
 
 import os
 import sys
 
-# What a pipe surely holds, in bytes: a page.
-_IN_PIPE = 4096
+# The capacity of every pipe, in bytes: at least a page.
+_MAX_IN_PIPE = 4096
+# The end of the name of the file with the rest of a semaphore's value.
 _REST = ".rest"
 _DIRECTORY = os.environ.get("TMPDIR", "/tmp") + "/.shared-memory"
 
@@ -33,16 +35,16 @@ def _unlink_semaphore(name):
 
 
 class SemLock:
-    """A semaphore, as `_multiprocessing.SemLock`.
+    """A semaphore with the interface of `_multiprocessing.SemLock`.
 
-    A pipe holds few bytes, and queues begin with a value that stands for "no bound"; so a great
-    value is a number in a file, which is used once the pipe is empty or full.
+    A pipe can contain few bytes, but queues start with a value that stands for "no bound". So a
+    file contains the rest of a large value; it is used while the pipe is empty or full.
     """
 
     SEM_VALUE_MAX = 0x7FFFFFFF
 
     def __init__(self, kind, value, maxvalue, name, unlink):
-        in_pipe = value if value <= _IN_PIPE else 0
+        in_pipe = value if value <= _MAX_IN_PIPE else 0
         os.mkfifo(_place(name), 0o600)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         rest = os.open(_place(name) + _REST, flags, 0o600)
@@ -66,7 +68,7 @@ class SemLock:
         self.kind, self.maxvalue, self.name = kind, maxvalue, name
         self._times, self._thread = 0, 0
         self._among_threads = _thread.allocate_lock()
-        # For reading and writing, so that the bytes stay as long as anybody has it open.
+        # For reading and writing, so that the bytes stay while any process has the pipe open.
         flags = os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW
         self.handle = os.open(_place(name), flags)
         self._rest = os.open(_place(name) + _REST, flags)
@@ -87,12 +89,12 @@ class SemLock:
             return True
         end = None if timeout is None else time.monotonic() + max(timeout, 0)
         while not self._take():
-            left = None if end is None else max(end - time.monotonic(), 0) * 1000
-            if not block or left == 0:
+            remaining = None if end is None else max(end - time.monotonic(), 0) * 1000
+            if not block or remaining == 0:
                 return False
             poll = select.poll()
             poll.register(self.handle, select.POLLIN)
-            poll.poll(left)
+            poll.poll(remaining)
         self._times, self._thread = self._times + 1, _ident()
         return True
 
@@ -118,10 +120,10 @@ class SemLock:
             return self._change_rest(-1)
 
     def _change_rest(self, change):
-        """Adds to the number in the file; returns whether that was possible."""
+        """Adds to the number in the file. Returns False if it would be negative."""
         import fcntl
 
-        # A lock of a file is between processes only.
+        # A file lock excludes other processes, but not threads of this one.
         with self._among_threads:
             fcntl.lockf(self._rest, fcntl.LOCK_EX)
             try:
@@ -179,7 +181,7 @@ _module("_posixshmem", shm_open=_shm_open, shm_unlink=_unlink)
 
 
 class _Finder:
-    """Finds the one module that looks for `/dev/shm` by itself, and corrects it."""
+    """Finds the one module that uses `/dev/shm` directly, and corrects it."""
 
     @classmethod
     def find_spec(cls, name, path=None, target=None):
@@ -193,7 +195,7 @@ class _Finder:
 
         def exec_module(module):
             execute(module)
-            # Then it takes the directory for temporary files.
+            # Without candidates, it uses the directory for temporary files.
             module.Arena._dir_candidates = []
 
         spec.loader.exec_module = exec_module

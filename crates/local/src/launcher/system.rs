@@ -1,11 +1,11 @@
-//! What programs find where they see the host's root: the name `python`, and what Python needs in
-//! place of `/dev/shm`, which Landlock closes because it is everybody's.
+//! The directory `system` of a cell that sees the host's root: the program `python`, and a Python
+//! module in place of `/dev/shm`, which Landlock closes because it belongs to everybody.
 
 use std::{
     fs::File,
     io::{self, Write as _},
     os::fd::{AsFd as _, BorrowedFd},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use nix::{
@@ -14,31 +14,18 @@ use nix::{
     unistd::symlinkat,
 };
 
-use super::directory::make_in;
+use crate::{beneath, layout};
 
-/// The directory's name in a cell's own.
-pub(crate) const NAME: &str = "system";
-
-/// Python imports this module by itself when it starts.
+/// The module that Python imports by itself when it starts: its name and text.
 const MODULE: (&str, &str) = ("sitecustomize.py", include_str!("shared_memory.py"));
 
-/// Programs of a cell, to be found after all others.
-pub(crate) fn programs(cell: &Path) -> PathBuf {
-    cell.join(NAME).join("bin")
-}
-
-/// Modules for Python, to be found before all others.
-pub(crate) fn modules(cell: &Path) -> PathBuf {
-    cell.join(NAME).join("modules")
-}
-
 /// Fills the directory.
-pub(super) fn fill(directory: BorrowedFd<'_>, python: Option<&Path>) -> io::Result<()> {
-    let bin = make_in(directory, "bin", 0o755)?;
+pub fn fill(directory: BorrowedFd<'_>, python: Option<&Path>) -> io::Result<()> {
+    let programs = beneath::make_directory(directory, layout::SYSTEM_PROGRAMS, 0o755)?;
     if let Some(python) = python {
-        symlinkat(python, &bin, "python")?;
+        symlinkat(python, &programs, "python")?;
     }
-    let modules = make_in(directory, "modules", 0o755)?;
+    let modules = beneath::make_directory(directory, layout::SYSTEM_MODULES, 0o755)?;
     let (name, text) = MODULE;
     let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
     let file = openat(modules.as_fd(), name, flags, Mode::from_bits_truncate(0o644))?;

@@ -1,4 +1,5 @@
-//! Mounts by descriptor (Linux 5.12): no path is looked up twice, and each costs three short calls.
+//! Mounts by descriptor (Linux 5.12): no path is resolved twice, and a mount costs three short
+//! calls.
 
 use std::{
     ffi::{CStr, CString},
@@ -6,9 +7,7 @@ use std::{
     path::Path,
 };
 
-use nix::NixPath;
-
-use super::checked;
+use nix::{NixPath, errno::Errno};
 
 // Constants of <linux/mount.h> that the libc crate does not have for every target.
 const OPEN_TREE_CLONE: libc::c_uint = 1;
@@ -30,23 +29,25 @@ struct MountAttributes {
     user_namespace: u64,
 }
 
-/// A detached copy of the mount tree at `path`, or of the single file there.
-pub(crate) fn clone_tree(directory: Option<BorrowedFd<'_>>, path: &Path) -> nix::Result<OwnedFd> {
+/// Returns a detached copy of the mount tree at `path`, or of the single file there.
+pub fn clone_tree(directory: Option<BorrowedFd<'_>>, path: &Path) -> nix::Result<OwnedFd> {
     let directory = directory.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
     let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE;
     let fd = path.with_nix_path(|path| {
         // SAFETY: `path` is a string that ends with a zero byte.
-        checked(unsafe { libc::syscall(libc::SYS_open_tree, directory, path.as_ptr(), flags) })
+        Errno::result(unsafe {
+            libc::syscall(libc::SYS_open_tree, directory, path.as_ptr(), flags)
+        })
     })??;
     Ok(owned(fd))
 }
 
 /// Sets attributes (`MOUNT_ATTR_*`) on a whole mount tree.
-pub(crate) fn set_attributes(tree: BorrowedFd<'_>, set: u64) -> nix::Result<()> {
+pub fn set_attributes(tree: BorrowedFd<'_>, set: u64) -> nix::Result<()> {
     let attributes = MountAttributes { set, clear: 0, propagation: 0, user_namespace: 0 };
     let flags = AT_EMPTY_PATH | AT_RECURSIVE;
-    // SAFETY: the path is a string, and the structure has the size that is given.
-    checked(unsafe {
+    // SAFETY: the path is a string, and the structure has the given size.
+    Errno::result(unsafe {
         let size = size_of::<MountAttributes>();
         libc::syscall(
             libc::SYS_mount_setattr,
@@ -61,7 +62,7 @@ pub(crate) fn set_attributes(tree: BorrowedFd<'_>, set: u64) -> nix::Result<()> 
 }
 
 /// Attaches a detached mount tree at `path` under `directory`.
-pub(crate) fn attach(
+pub fn attach(
     tree: BorrowedFd<'_>,
     directory: Option<BorrowedFd<'_>>,
     path: &Path,
@@ -69,7 +70,7 @@ pub(crate) fn attach(
     let directory = directory.map_or(libc::AT_FDCWD, |fd| fd.as_raw_fd());
     path.with_nix_path(|path| {
         // SAFETY: both paths are strings that end with a zero byte.
-        checked(unsafe {
+        Errno::result(unsafe {
             let (from, to) = (tree.as_raw_fd(), path.as_ptr());
             libc::syscall(
                 libc::SYS_move_mount,
@@ -84,20 +85,21 @@ pub(crate) fn attach(
     Ok(())
 }
 
-/// A new, detached file system with options and attributes (`MOUNT_ATTR_*`).
-pub(crate) fn new_mount(
+/// Returns a new, detached file system with options and attributes (`MOUNT_ATTR_*`).
+pub fn new_mount(
     kind: &CStr,
     options: &[(&CStr, String)],
     attributes: u64,
 ) -> nix::Result<OwnedFd> {
     // SAFETY: `kind` is a string.
-    let context =
-        owned(checked(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })?);
+    let context = owned(Errno::result(unsafe {
+        libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC)
+    })?);
     let context = context.as_raw_fd();
     for (key, value) in options {
-        let value = CString::new(value.as_str()).map_err(|_| nix::errno::Errno::EINVAL)?;
+        let value = CString::new(value.as_str()).map_err(|_| Errno::EINVAL)?;
         // SAFETY: key and value are strings.
-        checked(unsafe {
+        Errno::result(unsafe {
             libc::syscall(
                 libc::SYS_fsconfig,
                 context,
@@ -110,16 +112,18 @@ pub(crate) fn new_mount(
     }
     let nothing = std::ptr::null::<libc::c_char>();
     // SAFETY: this command takes no key and no value.
-    checked(unsafe {
+    Errno::result(unsafe {
         libc::syscall(libc::SYS_fsconfig, context, FSCONFIG_CMD_CREATE, nothing, nothing, 0)
     })?;
     // SAFETY: no pointers are passed.
-    let mount =
-        checked(unsafe { libc::syscall(libc::SYS_fsmount, context, FSMOUNT_CLOEXEC, attributes) })?;
+    let mount = Errno::result(unsafe {
+        libc::syscall(libc::SYS_fsmount, context, FSMOUNT_CLOEXEC, attributes)
+    })?;
     Ok(owned(mount))
 }
 
 fn owned(fd: libc::c_long) -> OwnedFd {
-    // SAFETY: the kernel has just made this descriptor, and nothing else knows it. Descriptors fit an `int`.
+    // SAFETY: the kernel has just made this descriptor, and nothing else knows it. Descriptors fit
+    // an `int`.
     unsafe { OwnedFd::from_raw_fd(fd as RawFd) }
 }

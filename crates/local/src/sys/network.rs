@@ -5,25 +5,20 @@ use std::{
     os::fd::{AsRawFd, BorrowedFd},
 };
 
-use super::checked;
+use nix::errno::Errno;
 
 /// Brings the loopback interface up. `socket` is any IPv4 socket of the namespace.
-pub(crate) fn raise_loopback(socket: BorrowedFd<'_>) -> nix::Result<()> {
+pub fn raise_loopback(socket: BorrowedFd<'_>) -> nix::Result<()> {
     let mut request = request("lo");
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     let socket = socket.as_raw_fd();
     // SAFETY: the call reads a request with flags.
     let raised = unsafe { libc::ioctl(socket, libc::SIOCSIFFLAGS as _, &raw const request) };
-    checked(raised.into())?;
-    Ok(())
+    Errno::result(raised).map(drop)
 }
 
-/// Gives the loopback interface one more address; `number` tells it from the others.
-pub(crate) fn add_address(
-    socket: BorrowedFd<'_>,
-    number: usize,
-    address: Ipv4Addr,
-) -> nix::Result<()> {
+/// Adds an address to the loopback interface, under a `number` of its own.
+pub fn add_address(socket: BorrowedFd<'_>, number: usize, address: Ipv4Addr) -> nix::Result<()> {
     for (call, value) in [(libc::SIOCSIFADDR, address), (libc::SIOCSIFNETMASK, Ipv4Addr::BROADCAST)]
     {
         let mut request = request(&format!("lo:{number}"));
@@ -35,12 +30,13 @@ pub(crate) fn add_address(
         request.ifr_ifru.ifru_addr =
             unsafe { std::mem::transmute::<libc::sockaddr_in, libc::sockaddr>(internet) };
         // SAFETY: the call reads a request with an address.
-        checked(unsafe { libc::ioctl(socket.as_raw_fd(), call as _, &raw const request) }.into())?;
+        let added = unsafe { libc::ioctl(socket.as_raw_fd(), call as _, &raw const request) };
+        Errno::result(added)?;
     }
     Ok(())
 }
 
-/// A request about an interface, all else zero.
+/// Returns a request about an interface, with all other fields zero.
 fn request(name: &str) -> libc::ifreq {
     // SAFETY: all zeroes is a valid request.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };

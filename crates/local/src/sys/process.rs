@@ -1,59 +1,55 @@
-//! Processes: making one in new namespaces, and taking from it what it must not have.
+//! Processes: forking one into new namespaces, and removing what it must not keep.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::{
+    errno::Errno,
     sched::CloneFlags,
+    sys::signal::Signal,
     unistd::{Gid, Pid, Uid, setfsgid, setfsuid},
 };
 
-use super::checked;
-
-/// Which side of a fork this is.
-pub(crate) enum Forked {
-    /// The process that forked, with the new process.
-    Parent(Pid),
-    /// The new process.
-    Child,
-}
-
-/// Forks, the new process in new namespaces.
+/// Forks a process in new namespaces that calls `act` and ends with the exit code that it returns.
+/// Returns the number of the new process.
 ///
-/// Only for the launcher: it has one thread, so the new process may do anything, as after a fork in C. What the C library
-/// remembers of the thread's number is wrong in the new process; it is used for signals to itself only, which are not
-/// sent.
-pub(crate) fn fork_into(namespaces: CloneFlags) -> nix::Result<Forked> {
+/// Only for the launcher: it has one thread, so the new process may do anything, as after a fork in
+/// C. The thread number that the C library remembers is wrong in the new process; the C library
+/// uses it only for signals to itself, which are not sent.
+pub fn fork(namespaces: CloneFlags, act: impl FnOnce() -> i32) -> nix::Result<Pid> {
     let flags = libc::c_long::from(namespaces.bits() | libc::SIGCHLD);
-    // SAFETY: without a stack and without sharing memory this is a fork; there is one thread, so no lock is held by
-    // another.
-    match checked(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })? {
-        0 => Ok(Forked::Child),
-        pid => Ok(Forked::Parent(Pid::from_raw(pid as libc::pid_t))),
+    // SAFETY: without a stack and without shared memory this is a fork. There is one thread, so no
+    // other thread holds a lock.
+    match Errno::result(unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) })? {
+        0 => exit(act()),
+        pid => Ok(Pid::from_raw(pid as libc::pid_t)),
     }
 }
 
-/// A descriptor for a process. It becomes readable when the process has ended.
-pub(crate) fn open_process(pid: Pid) -> nix::Result<OwnedFd> {
+/// Opens a descriptor for a process. It becomes readable when the process has ended.
+pub fn open_process(pid: Pid) -> nix::Result<OwnedFd> {
     // SAFETY: no pointers are passed.
-    let fd = checked(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
+    let fd = Errno::result(unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) })?;
     // SAFETY: the kernel has just made this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
 }
 
-/// Sends a signal to exactly the process that was opened, even if its number now belongs to another.
-pub(crate) fn signal_process(process: BorrowedFd<'_>, signal: libc::c_int) -> nix::Result<()> {
+/// Sends a signal to exactly the process that was opened, even if another process has its number
+/// now.
+pub fn signal_process(process: BorrowedFd<'_>, signal: Signal) -> nix::Result<()> {
+    let (process, signal) = (process.as_raw_fd(), signal as libc::c_int);
     let nothing = std::ptr::null::<libc::siginfo_t>();
     // SAFETY: the signal's information may be absent.
-    checked(unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, process.as_raw_fd(), signal, nothing, 0)
+    Errno::result(unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, process, signal, nothing, 0)
     })?;
     Ok(())
 }
 
-/// Closes all descriptors from `first` on, but not `kept`.
+/// Closes all descriptors from `first` on, except `kept`.
 ///
-/// For a process that has just been forked and does not return to the code that owns the descriptors.
-pub(crate) fn close_from(first: RawFd, kept: &[BorrowedFd<'_>]) -> nix::Result<()> {
+/// For a process that has just been forked and does not return to the code that owns the
+/// descriptors.
+pub fn close_from(first: RawFd, kept: &[BorrowedFd<'_>]) -> nix::Result<()> {
     let mut kept: Vec<RawFd> =
         kept.iter().map(AsRawFd::as_raw_fd).filter(|fd| *fd >= first).collect();
     kept.sort_unstable();
@@ -68,35 +64,39 @@ pub(crate) fn close_from(first: RawFd, kept: &[BorrowedFd<'_>]) -> nix::Result<(
 }
 
 /// Marks all descriptors from `first` on to be closed by the next exec.
-pub(crate) fn mark_close_on_exec_from(first: RawFd) -> nix::Result<()> {
+pub fn mark_close_on_exec_from(first: RawFd) -> nix::Result<()> {
     close_range(first as libc::c_uint, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
 }
 
 fn close_range(first: libc::c_uint, last: libc::c_uint, flags: libc::c_uint) -> nix::Result<()> {
-    // SAFETY: no pointers are passed. Whoever owned the descriptors does not run in this process.
-    checked(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) })?;
+    // SAFETY: no pointers are passed. The owners of the descriptors do not run in this process.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) })?;
     Ok(())
 }
 
-/// Does something with another user's right to files and to look into processes. Only this thread
-/// has it, and only meanwhile; a process that may not change its user keeps its own.
-pub(crate) fn as_user<T>(user: Uid, group: Gid, act: impl FnOnce() -> T) -> T {
-    struct Back(Uid, Gid);
-    impl Drop for Back {
+/// Calls `act` with another user's access to files and to `/proc`.
+///
+/// Only this thread has that access, and only during the call. A process that may not change its
+/// user keeps its own.
+pub fn as_user<T>(user: Uid, group: Gid, act: impl FnOnce() -> T) -> T {
+    struct Restore(Uid, Gid);
+    impl Drop for Restore {
         fn drop(&mut self) {
             setfsuid(self.0);
             setfsgid(self.1);
         }
     }
     let own_group = setfsgid(group);
-    let _back = Back(setfsuid(user), own_group);
+    let _restore = Restore(setfsuid(user), own_group);
     act()
 }
 
-/// Gives each signal its default action and blocks none: a program must not begin with its parent's choices.
-pub(crate) fn reset_signals() {
+/// Resets each signal to its default action and blocks none: a program must not start with the
+/// choices of its parent.
+pub fn reset_signals() {
     for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: the default action runs no code of ours. SIGKILL and SIGSTOP refuse, which changes nothing.
+        // SAFETY: the default action runs no code of ours. SIGKILL and SIGSTOP refuse, which
+        // changes nothing.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
     }
     // SAFETY: the set is initialised by `sigemptyset` before it is read.
@@ -107,15 +107,17 @@ pub(crate) fn reset_signals() {
     }
 }
 
-/// Makes sure that no capability can come back by an exec. Needs the capability to set capabilities, so it comes before
-/// the change to an ordinary user.
-pub(crate) fn drop_bounding_set() -> nix::Result<()> {
+/// Empties the bounding set, so that no exec can bring a capability back.
+///
+/// This needs the capability to set capabilities, so it comes before the change to an ordinary
+/// user.
+pub fn drop_bounding_set() -> nix::Result<()> {
     for capability in 0..64 {
         // SAFETY: no pointers are passed.
-        match checked(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }.into()) {
+        match Errno::result(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) }) {
             Ok(_) => {}
             // The first number that the kernel does not know.
-            Err(nix::errno::Errno::EINVAL) => break,
+            Err(Errno::EINVAL) => break,
             Err(error) => return Err(error),
         }
     }
@@ -123,7 +125,7 @@ pub(crate) fn drop_bounding_set() -> nix::Result<()> {
 }
 
 /// Drops all capabilities that the process has.
-pub(crate) fn drop_capabilities() -> nix::Result<()> {
+pub fn drop_capabilities() -> nix::Result<()> {
     const VERSION_3: u32 = 0x2008_0522;
     #[repr(C)]
     struct Header {
@@ -142,22 +144,23 @@ pub(crate) fn drop_capabilities() -> nix::Result<()> {
     let header = Header { version: VERSION_3, pid: 0 };
     let none = [Sets::default(); 2];
     // SAFETY: version 3 reads a header and two structures of sets.
-    checked(unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) })?;
+    Errno::result(unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) })?;
     Ok(())
 }
 
 /// Ends this process at once, without running anything of the program it was forked from.
-pub(crate) fn exit(code: i32) -> ! {
+fn exit(code: i32) -> ! {
     // SAFETY: no preconditions.
     unsafe { libc::_exit(code) }
 }
 
-/// The version of Landlock that the kernel has; 0 is none.
-pub(crate) fn landlock_version() -> u32 {
+/// Returns the version of Landlock that the kernel has; 0 is none.
+pub fn landlock_version() -> u32 {
     const VERSION: libc::c_uint = 1;
     let nothing = std::ptr::null::<libc::c_void>();
-    // SAFETY: with this flag the call takes no attributes and tells its version.
-    let version =
-        checked(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0, VERSION) });
+    // SAFETY: with this flag the call takes no attributes and returns its version.
+    let version = Errno::result(unsafe {
+        libc::syscall(libc::SYS_landlock_create_ruleset, nothing, 0, VERSION)
+    });
     version.ok().and_then(|version| u32::try_from(version).ok()).unwrap_or(0)
 }

@@ -1,5 +1,5 @@
-//! What processes hold that neither their memory nor a walk through files shows: removed files that
-//! are open or mapped, and what waits in sockets and pipes.
+//! Resources that processes hold and that neither their memory nor a walk through files shows:
+//! removed files that are open or mapped, and data that waits in sockets and pipes.
 
 use std::{
     collections::HashSet,
@@ -9,36 +9,38 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What a pipe holds at most, in bytes: what it has from the start. A larger one is bounded by the
-/// kernel for all pipes of a user together.
+use nix::errno::Errno;
+
+/// The maximum that a pipe holds, in bytes: its capacity when it is made. The kernel bounds larger
+/// pipes for all pipes of a user together.
 const PIPE: u64 = 64 * 1024;
 
 /// The kernel's mark behind the path of a removed file.
-const REMOVED: &[u8] = b" (deleted)";
+const REMOVED: &str = " (deleted)";
 
-/// Files and buffers that processes hold.
+/// The resources that processes hold.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Held {
+pub struct HeldResources {
     /// Bytes of removed files.
     pub bytes: u64,
     /// Number of removed files.
     pub count: u64,
     /// Bytes that may wait in sockets and pipes.
     pub buffers: u64,
-    /// A process does not let itself be looked into.
+    /// True if a process does not let us look into it.
     pub hidden: bool,
-    /// A removed file of unknown size is held.
+    /// True if a process holds a removed file of unknown size.
     pub unknown: bool,
 }
 
-/// Looks at what processes hold. Removed files are those of `directory`.
-pub(crate) fn look(processes: &[i32], directory: Option<&Path>) -> Held {
-    // As the kernel names files. Devices would not tell: an overlay has one for its directories and
-    // others for files.
+/// Looks at the resources that processes hold. Removed files count if they were in `directory`.
+pub fn look(processes: &[i32], directory: Option<&Path>) -> HeldResources {
+    // The kernel reports files by this path. Devices would not identify them: an overlay has one
+    // device for its directories and others for files.
     let directory = directory.and_then(|at| at.canonicalize().ok());
     let (mut held, mut unknown) = look_once(processes, directory.as_deref());
     if !unknown.is_empty() {
-        // A file that was opened, removed and mapped meanwhile has a descriptor now.
+        // A file that was opened, removed and mapped during the look has a descriptor now.
         let before = unknown;
         (held, unknown) = look_once(processes, directory.as_deref());
         held.unknown = !unknown.is_disjoint(&before);
@@ -46,11 +48,13 @@ pub(crate) fn look(processes: &[i32], directory: Option<&Path>) -> Held {
     held
 }
 
-/// Gives also the numbers of removed files that are mapped and whose size nobody tells.
-fn look_once(processes: &[i32], directory: Option<&Path>) -> (Held, HashSet<u64>) {
-    let mut look = Look { directory, held: Held::default(), seen: HashSet::new() };
+/// Looks once. Also returns the inode numbers of removed files that are mapped and whose size is
+/// unknown.
+fn look_once(processes: &[i32], directory: Option<&Path>) -> (HeldResources, HashSet<u64>) {
+    let mut look = Look { directory, held: HeldResources::default(), seen: HashSet::new() };
     for pid in processes {
-        // Its program may have been removed. Who cannot see that cannot see its descriptors either.
+        // The program itself may be a removed file. If we cannot see that, we cannot see the
+        // descriptors either, which is checked below.
         let _ = look.at(&PathBuf::from(format!("/proc/{pid}/exe")));
     }
     for task in processes.iter().flat_map(|pid| tasks(*pid)) {
@@ -64,7 +68,7 @@ fn look_once(processes: &[i32], directory: Option<&Path>) -> (Held, HashSet<u64>
     let Some(directory) = directory else { return (look.held, unknown) };
     let mut known: HashSet<u64> = look.seen.iter().map(|(_, number)| *number).collect();
     for (number, mapping) in processes.iter().flat_map(|pid| removed_and_mapped(*pid, directory)) {
-        // Only root may follow this link, and see how long the file is.
+        // Only root can follow this link and see how long the file is.
         if known.insert(number) && look.at(&mapping).is_err() {
             unknown.insert(number);
         }
@@ -72,26 +76,27 @@ fn look_once(processes: &[i32], directory: Option<&Path>) -> (Held, HashSet<u64>
     (look.held, unknown)
 }
 
-/// The threads of a process: each can have descriptors of its own.
+/// Returns the threads of a process: each can have descriptors of its own.
 fn tasks(pid: i32) -> Vec<PathBuf> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task"));
     tasks.into_iter().flatten().flatten().map(|task| task.path()).collect()
 }
 
-/// Whether a thread still has memory: one that has ended belongs to root, whoever it was.
+/// True if a thread still has memory. One that has ended belongs to root, whoever started it.
 fn has_memory(task: &Path) -> bool {
     fs::read_to_string(task.join("status")).is_ok_and(|status| status.contains("\nVmSize:"))
 }
 
+/// One look at all processes.
 struct Look<'a> {
     directory: Option<&'a Path>,
-    held: Held,
-    /// The files, sockets and pipes that have been counted, by device and number.
+    held: HeldResources,
+    /// The files, sockets and pipes that have been counted, by device and inode number.
     seen: HashSet<(u64, u64)>,
 }
 
 impl Look<'_> {
-    /// Looks at what a link of `/proc` leads to. What is gone is nothing.
+    /// Counts the target of a link in `/proc`. A link that is gone counts nothing.
     fn at(&mut self, link: &Path) -> io::Result<()> {
         use std::os::unix::fs::FileTypeExt as _;
         let found = match fs::metadata(link) {
@@ -110,22 +115,23 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Tells whether this leads to a removed file of the directory, by the path that the kernel
-    /// still knows; the number of names is not right on every file system. A path that is longer than it
-    /// can tell may be any.
+    /// True if the link leads to a removed file of the directory, judged by the path that the
+    /// kernel still knows: the number of names is not right on every file system. A path that is
+    /// too long for the kernel to report counts as one of the directory.
     fn was_inside(&self, link: &Path) -> bool {
         let Some(directory) = self.directory else { return false };
         match fs::read_link(link) {
             Ok(path) => {
-                path.starts_with(directory) && path.as_os_str().as_bytes().ends_with(REMOVED)
+                let is_removed = path.as_os_str().as_bytes().ends_with(REMOVED.as_bytes());
+                is_removed && path.starts_with(directory)
             }
-            Err(error) => error.raw_os_error() == Some(nix::libc::ENAMETOOLONG),
+            Err(error) => error.raw_os_error() == Some(Errno::ENAMETOOLONG as i32),
         }
     }
 }
 
-/// What may wait in one socket to be read, in bytes: as much as another may have sent. The kernel
-/// allows twice the setting, for what it needs itself.
+/// Returns the bytes that may wait in one socket to be read: as many as another may have sent. The
+/// kernel allows twice the setting, for its own needs.
 fn socket_buffer() -> u64 {
     static BYTES: std::sync::OnceLock<u64> = std::sync::OnceLock::new();
     *BYTES.get_or_init(|| {
@@ -134,14 +140,13 @@ fn socket_buffer() -> u64 {
     })
 }
 
-/// Removed files of a directory that a process has in its memory: their numbers, and where the
-/// kernel has a link to them.
+/// Returns the removed files of a directory that a process has mapped: their inode numbers, and the
+/// kernel's links to them.
 fn removed_and_mapped(pid: i32, directory: &Path) -> Vec<(u64, PathBuf)> {
     // Lines: `start-end rights offset device number path (deleted)`.
     let text = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let inside = format!(" {}/", directory.display());
-    let removed =
-        text.lines().filter(|line| line.ends_with(" (deleted)") && line.contains(&inside));
+    let removed = text.lines().filter(|line| line.ends_with(REMOVED) && line.contains(&inside));
     removed
         .filter_map(|line| {
             let mut fields = line.split_whitespace();

@@ -1,5 +1,5 @@
-//! Attacks that succeeded once, and others like them. Each has its control: what the same program
-//! does where the wall is not, or the ordinary use that must go on working.
+//! Tests of attacks that once succeeded, and of others like them. Each has its control: the same
+//! program without isolation, or ordinary use that must continue to work.
 
 use std::{
     fs,
@@ -13,9 +13,12 @@ use cellblock_exec::{
 };
 use cellblock_local::{LocalExecutor, Options};
 
-use super::walls::{is_contained, is_root, levels, open_directory, output, run, run_with, walls};
+use super::cells::{
+    at, executor, is_contained, is_root, levels, open_directory, output, run, run_with, walls,
+};
 
-/// Makes raw system calls by their numbers, which are the same on all machines for new calls.
+/// Functions for raw system calls by their numbers, which for new calls are the same on all
+/// machines.
 const RAW: &str = r#"
 import ctypes, errno, os, struct
 libc = ctypes.CDLL(None, use_errno=True)
@@ -31,7 +34,7 @@ def attempt(act):
         return errno.errorcode[error.errno]
 "#;
 
-/// A file of the user that programs run as, outside of any cell.
+/// Makes a file outside of any cell that belongs to the user of programs.
 fn file_of_the_user(directory: &Path) -> PathBuf {
     let path = directory.join("key");
     fs::write(&path, "secret").unwrap();
@@ -46,11 +49,7 @@ fn limited(limit: Limit) -> Outcome {
     Outcome::LimitExceeded { limit }
 }
 
-fn at(isolation: Isolation) -> Options {
-    Options { isolation: Some(isolation), ..Options::default() }
-}
-
-/// Calls that came with Linux 6.13 and later change access lists and flags of files by a path.
+/// Calls of Linux 6.13 and later change access lists and flags of files by a path.
 #[tokio::test]
 async fn new_calls_change_no_file_of_the_user() {
     let directory = open_directory();
@@ -61,7 +60,8 @@ path, here = {key:?}.encode(), ctypes.c_int(-100)
 entries = [(1, 6, 0xffffffff), (4, 6, 0xffffffff), (32, 6, 0xffffffff)]
 access = struct.pack('<I', 2) + b''.join(struct.pack('<HHI', *entry) for entry in entries)
 buffer = ctypes.create_string_buffer(access, len(access))
-value = ctypes.create_string_buffer(struct.pack('<QII', ctypes.addressof(buffer), len(access), 0), 16)
+value = struct.pack('<QII', ctypes.addressof(buffer), len(access), 0)
+value = ctypes.create_string_buffer(value, 16)
 flags = ctypes.create_string_buffer(struct.pack('<Q', 0x40), 24)
 none = ctypes.c_uint(0)
 name = ctypes.c_char_p(b'system.posix_acl_access')
@@ -85,7 +85,7 @@ print(raw(469, here, ctypes.c_char_p(path), flags, ctypes.c_size_t(24), none))
     assert_eq!(fs::metadata(&key).unwrap().mode() & 0o7777, 0o666);
 }
 
-/// Events, attributes and leases of files that Landlock keeps closed.
+/// Programs get no events, attributes and leases of files that Landlock closes.
 #[tokio::test]
 async fn what_happens_to_files_elsewhere_is_not_told() {
     let directory = open_directory();
@@ -95,7 +95,8 @@ async fn what_happens_to_files_elsewhere_is_not_told() {
 directory, path = {:?}.encode(), {key:?}
 watch = libc.inotify_init()
 print('events', libc.inotify_add_watch(watch, directory, 0x100) >= 0)
-print('attributes', attempt(lambda: os.getxattr(path, 'user.x')), attempt(lambda: os.listxattr(path)))
+print('attributes', attempt(lambda: os.getxattr(path, 'user.x')),
+      attempt(lambda: os.listxattr(path)))
 with open('own.txt', 'w') as own:
     print('own', attempt(lambda: os.fsync(own.fileno())))
 ",
@@ -108,7 +109,7 @@ with open('own.txt', 'w') as own:
     assert!(control.starts_with("events True\nattributes ENODATA done\n"), "{control}");
 }
 
-/// A program that can only read a file may change it all the same if it belongs to its user.
+/// Even with read access only, a program could change a file that belongs to its user.
 #[tokio::test]
 async fn a_virtual_environment_keeps_its_modes_and_times() {
     let directory = open_directory();
@@ -148,7 +149,8 @@ for where in (path, os.path.dirname(path)):
         let seen = result.stdout.text();
         assert!(seen.starts_with("42\n"), "{level}: {} {seen}", result.stderr.text());
         let done = seen.lines().filter(|line| *line == "done").count();
-        // As root, programs are nobody, who may do none of it; a lease takes the file's owner.
+        // If we are root, programs are `nobody`, who can do none of it: only the owner of a file
+        // can take a lease.
         assert_eq!(done, 0, "{level}: {seen}");
         assert_eq!((marks(&module), marks(&modules)), before, "{level}");
     }
@@ -157,13 +159,13 @@ for where in (path, os.path.dirname(path)):
         let control = run_with(options, SessionSpec::default(), &code).await.stdout.text();
         assert!(control.contains("done"), "{control}");
         assert_ne!(marks(&modules), before.1);
-        // So that it can be removed.
+        // Otherwise the directory could not be removed.
         fs::set_permissions(&modules, fs::Permissions::from_mode(0o755)).unwrap();
     }
 }
 
-/// What a session does to its packages does not reach later ones; what has been done to the cache
-/// by other means is repaired.
+/// Changes that a session makes to its packages do not affect later sessions. Changes to the cache
+/// by other means are repaired.
 #[tokio::test]
 async fn packages_are_not_poisoned() {
     let cache = tempfile::tempdir().unwrap();
@@ -198,7 +200,7 @@ print('attacked')
             assert_eq!(seen, "1,234,567\n", "{later} after {level}: {error}");
         }
     }
-    // By other means, such as a program at the level `none`, or a person.
+    // Other means: a program at the level `none`, or a person.
     let objects = fs::read_dir(cache.path().join("objects")).unwrap().flatten();
     let module = objects.map(|object| object.path().join("humanize/__init__.py"));
     let module = module.into_iter().find(|path| path.exists()).unwrap();
@@ -210,7 +212,7 @@ print('attacked')
     assert_eq!(work(Isolation::Namespaces, Some("kept"), use_it).await.0, "1,234,567\n");
 }
 
-/// Room on the disk that no walk through the workspace finds.
+/// Programs cannot use disk space that a walk through the workspace does not find.
 #[tokio::test]
 async fn the_limit_on_disk_cannot_be_evaded() {
     let limits = Limits { disk: 16 << 20, ..Limits::default() };
@@ -232,7 +234,7 @@ time.sleep(SLEEP)";
     let few = blind.replace("(20)", "(0.3)").replace("(40)", "(4)").replace("MODE", "0o700");
     assert!(at_landlock(&few).await.outcome.is_success(), "the control");
 
-    // Removed files on their way over a pair of sockets.
+    // Removed files that are in transit over a pair of sockets.
     let in_flight = format!(
         "{RAW}
 import socket
@@ -242,7 +244,7 @@ print(attempt(lambda: socket.send_fds(one, [b'x'], [file])), one.send(b'plain'))
     );
     assert_eq!(at_landlock(&in_flight).await.stdout.text(), "EPERM 5\n");
 
-    // Removed files that are open: the control of the walk through descriptors.
+    // Removed files that are open: the walk through descriptors finds them.
     let held = "import os, time
 for number in range(40):
     file = os.open('f', os.O_RDWR | os.O_CREAT | os.O_EXCL)
@@ -253,7 +255,8 @@ time.sleep(20)";
     let few = held.replace("range(40)", "range(4)").replace("sleep(20)", "sleep(0.5)");
     assert!(at_landlock(&few).await.outcome.is_success(), "the control");
 
-    // Their names longer than the kernel tells. A container's overlay may take no such names.
+    // Removed files with names that are longer than the kernel reports. The overlay of a container
+    // may not allow such names.
     let long = "import os
 os.makedirs('/'.join(['d' * 250] * 15))
 os.chdir('/'.join(['d' * 250] * 15))\n";
@@ -265,7 +268,7 @@ os.chdir('/'.join(['d' * 250] * 15))\n";
         assert!(at_landlock(&few).await.outcome.is_success(), "the control");
     }
 
-    // Removed files that are not open any more, but mapped.
+    // Removed files that are closed, but mapped.
     let mapped = "import ctypes, os, time
 libc = ctypes.CDLL(None)
 libc.mmap.restype = ctypes.c_void_p
@@ -295,7 +298,7 @@ time.sleep(20)"
         assert_eq!(at_landlock(&closed).await.outcome, limited(Limit::Disk), "{mode}");
     }
 
-    // Held by a process that lets nobody look into it: its program can be run and not read.
+    // Removed files of a process that nobody can look into: its program can be run but not read.
     let hidden = "import os, subprocess, time
 program = open('/bin/sleep', 'rb').read()
 tool = os.open('tool', os.O_WRONLY | os.O_CREAT, MODE)
@@ -311,10 +314,10 @@ subprocess.run(['./tool', '1'], pass_fds=files, check=True)
 print('ran')";
     let unreadable = at_landlock(&hidden.replace("MODE", "0o111")).await;
     if is_root() && !is_contained() {
-        // Root looks into every process, but not in a container.
+        // Root can look into every process, but not in a container.
         assert_eq!(unreadable.stdout.text(), "ran\n", "{}", unreadable.stderr.text());
     } else {
-        // Its sockets cannot be seen either, which are memory where that is watched.
+        // Its sockets cannot be seen either, and they count as memory where that is watched.
         let executor = LocalExecutor::start(at(Isolation::Landlock)).await.unwrap();
         let watched = executor.capabilities().watched.contains(&Limit::Memory);
         let limit = if watched { Limit::Memory } else { Limit::Disk };
@@ -329,7 +332,7 @@ print('ran')";
 async fn memory_that_no_process_has_counts() {
     let limits = Limits { memory: 256 << 20, ..Limits::default() };
     for level in walls() {
-        let executor = LocalExecutor::start(at(level)).await.unwrap();
+        let executor = executor(level).await;
         let watched = executor.capabilities().watched.contains(&Limit::Memory);
         drop(executor);
         let spec = || SessionSpec { limits: limits.clone(), ..SessionSpec::default() };
@@ -393,11 +396,11 @@ print(os.path.getsize('copy'))"
     }
 }
 
-/// A caller who needs limits that hold can say so, and every result tells which were only watched.
+/// A caller can demand limits that are enforced, and every result tells which were only watched.
 #[tokio::test]
 async fn limits_that_are_only_watched_are_told_and_can_be_refused() {
     for level in levels() {
-        let executor = LocalExecutor::start(at(level)).await.unwrap();
+        let executor = executor(level).await;
         let watched = executor.capabilities().watched.clone();
         let files = watched.contains(&Limit::Disk) && watched.contains(&Limit::Files);
         assert_eq!(files, level != Isolation::Namespaces, "{level}: {watched:?}");
@@ -411,7 +414,7 @@ async fn limits_that_are_only_watched_are_told_and_can_be_refused() {
             Err(Error::Unsupported(why)) => assert!(!watched.is_empty(), "{level}: {why}"),
             Err(error) => panic!("{level}: {error:?}"),
         }
-        // What is not asked for need not be enforced.
+        // A limit that is not set need not be enforced.
         let limits = Limits {
             memory: u64::MAX,
             disk: u64::MAX,
@@ -429,8 +432,8 @@ async fn limits_that_are_only_watched_are_told_and_can_be_refused() {
     }
 }
 
-/// `multiprocessing` keeps its semaphores and shared memory in `/dev/shm`; a level that closes it
-/// gives them another place.
+/// `multiprocessing` keeps its semaphores and shared memory in `/dev/shm`; a level that closes that
+/// directory provides another.
 #[tokio::test(flavor = "multi_thread")]
 async fn multiprocessing_works_at_every_level() {
     let code = "import multiprocessing as mp
@@ -460,7 +463,7 @@ if __name__ == '__main__': main()
 ";
     let expected = "285\n['added', 'added', 'added']\n300\n7\nTrue True False\n";
     for level in levels() {
-        let executor = LocalExecutor::start(at(level)).await.unwrap();
+        let executor = executor(level).await;
         let mut session = executor.open(SessionSpec::default()).await.unwrap();
         let request = ExecutionRequest {
             filename: Some("many.py".to_owned()),
@@ -468,7 +471,7 @@ if __name__ == '__main__': main()
         };
         let result = session.execute(request).await.unwrap();
         assert_eq!(result.stdout.text(), expected, "{level}: {}", result.stderr.text());
-        // The commonest block of a shell: a script, by the name `python`.
+        // The most common block of a shell: a script, run with `python`.
         let shell = ExecutionRequest {
             code: "python many.py && python -c 'import sys; print(sys.version_info.major)'".into(),
             language: Some(Language::from_static("bash")),
@@ -481,8 +484,8 @@ if __name__ == '__main__': main()
     }
 }
 
-/// A worker that closes the pipe in which it would tell its end is not waited for until the limit
-/// on time.
+/// If a worker closes the pipe on which it reports its end, the block ends before the limit on
+/// time.
 #[tokio::test]
 async fn a_closed_status_pipe_is_told_at_every_level() {
     for level in levels() {

@@ -1,29 +1,28 @@
-//! The suite that every executor must pass, at each level.
+//! The conformance suite, at each level.
 
 use std::sync::Arc;
 
 use cellblock_exec::Isolation;
-use cellblock_local::{LocalExecutor, Options};
+use cellblock_local::LocalExecutor;
 
 async fn executor(isolation: Isolation) -> Arc<LocalExecutor> {
-    let options = Options { isolation: Some(isolation), ..Options::default() };
-    Arc::new(LocalExecutor::start(options).await.unwrap())
+    Arc::new(super::cells::executor(isolation).await)
 }
 
 mod namespaces {
     use super::*;
 
-    cellblock_exec::conformance!(executor(Isolation::Namespaces).await);
+    cellblock_conformance::conformance!(executor(Isolation::Namespaces).await);
 }
 
 mod landlock {
     use super::*;
 
-    cellblock_exec::conformance!(executor(Isolation::Landlock).await);
+    cellblock_conformance::conformance!(executor(Isolation::Landlock).await);
 }
 
 mod none {
     use super::*;
 
-    cellblock_exec::conformance!(executor(Isolation::None).await);
+    cellblock_conformance::conformance!(executor(Isolation::None).await);
 }

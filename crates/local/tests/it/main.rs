@@ -1,10 +1,11 @@
-//! Tests of cells as a caller of the library sees them.
+//! Tests of cells, as a caller of the library sees them.
 
 #![allow(clippy::unwrap_used)]
 
 mod attacks;
+mod cells;
 mod conformance;
-mod ladder;
+mod levels;
 mod packages;
 mod remains;
 mod unprivileged;

@@ -1,4 +1,4 @@
-//! Packages in local sessions, from the real index.
+//! Tests of packages in local sessions, from the real index.
 
 use cellblock_exec::{Error, ExecutionRequest, Executor, Isolation, Session, SessionSpec};
 use cellblock_local::{LocalExecutor, Options};
@@ -13,12 +13,16 @@ async fn output(session: &mut Box<dyn Session>, code: &str) -> String {
     result.stdout.text()
 }
 
-const VERSIONS: &str = "import humanize, subprocess, sys\nprint(humanize.intcomma(1234567))\n\
-    print(subprocess.run([sys.executable, '-c', 'import humanize; print(humanize.intcomma(7654321))'], \
-    capture_output=True, text=True).stdout, end='')";
+/// Uses a package in the live interpreter, and in one that it starts.
+const USE: &str = "import humanize, subprocess, sys
+print(humanize.intcomma(1234567))
+code = 'import humanize; print(humanize.intcomma(7654321))'
+command = [sys.executable, '-c', code]
+print(subprocess.run(command, capture_output=True, text=True).stdout, end='')";
 
-/// A package can be imported by the live interpreter and by what it starts, at each level; the session's variables stay, and
-/// nobody can write to it. The next session does not have it.
+/// At each level, the live interpreter and the programs that it starts can import a package. The
+/// session keeps its variables, nobody can write to the package, and the next session does not have
+/// it.
 #[tokio::test]
 async fn a_session_installs_for_itself() {
     for isolation in [Isolation::Namespaces, Isolation::Landlock, Isolation::None] {
@@ -27,9 +31,9 @@ async fn a_session_installs_for_itself() {
         output(&mut session, "x = 1").await;
         let report = session.install(&["humanize".parse().unwrap()]).await.unwrap();
         assert!(report.installed.iter().any(|new| new.starts_with("humanize==")), "{report:?}");
-        assert_eq!(output(&mut session, VERSIONS).await, "1,234,567\n7,654,321\n");
+        assert_eq!(output(&mut session, USE).await, "1,234,567\n7,654,321\n");
         assert_eq!(output(&mut session, "print(x)").await, "1\n");
-        // Both together; what is there already is not new.
+        // The one that is installed already is not reported again.
         let report = session
             .install(&["humanize".parse().unwrap(), "inflection".parse().unwrap()])
             .await
@@ -41,8 +45,12 @@ async fn a_session_installs_for_itself() {
             "cells\n"
         );
         if isolation != Isolation::None {
-            let code = "import os, humanize\ntry:\n    open(humanize.__file__, 'a').write('x')\n    print('written')\n\
-                        except OSError: print('refused')\nopen('control.txt', 'a').close()";
+            let code = "import os, humanize
+try:
+    open(humanize.__file__, 'a').write('x')
+    print('written')
+except OSError: print('refused')
+open('control.txt', 'a').close()";
             assert_eq!(output(&mut session, code).await, "refused\n");
         }
         session.close().await.unwrap();
@@ -52,9 +60,9 @@ async fn a_session_installs_for_itself() {
     }
 }
 
-/// What is installed in an environment of a name is there for later sessions and executors.
+/// Later sessions and executors have the packages of a persistent environment.
 #[tokio::test]
-async fn an_environment_is_kept() {
+async fn an_environment_is_persistent() {
     let cache = tempfile::tempdir().unwrap();
     let options = || Options {
         environment: Some("charts".to_owned()),
@@ -65,23 +73,24 @@ async fn an_environment_is_kept() {
     session.install(&["humanize".parse().unwrap()]).await.unwrap();
     session.close().await.unwrap();
     let mut session = executor(options()).await.open(SessionSpec::default()).await.unwrap();
-    assert_eq!(output(&mut session, VERSIONS).await, "1,234,567\n7,654,321\n");
+    assert_eq!(output(&mut session, USE).await, "1,234,567\n7,654,321\n");
     let report = session.install(&["humanize".parse().unwrap()]).await.unwrap();
     assert!(report.installed.is_empty(), "{report:?}");
 }
 
-/// A package with native code works, as a wheel.
+/// A package with native code works.
 #[tokio::test]
 async fn native_wheels_work() {
     let mut session =
         executor(Options::default()).await.open(SessionSpec::default()).await.unwrap();
     session.install(&["numpy".parse().unwrap()]).await.unwrap();
-    let code = "import numpy as np; print(int(np.arange(100_000).sum()), np.linalg.inv(np.eye(2)).tolist())";
+    let code = "import numpy as np
+print(int(np.arange(100_000).sum()), np.linalg.inv(np.eye(2)).tolist())";
     assert_eq!(output(&mut session, code).await, "4999950000 [[1.0, 0.0], [0.0, 1.0]]\n");
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_an_error() {
+async fn a_missing_package_is_an_error() {
     let mut session =
         executor(Options::default()).await.open(SessionSpec::default()).await.unwrap();
     match session.install(&["no-such-package-of-cellblock-tests".parse().unwrap()]).await {
@@ -94,11 +103,11 @@ async fn what_is_not_there_is_an_error() {
     assert!(matches!(session.install(&[]).await, Ok(report) if report.installed.is_empty()));
 }
 
-/// A virtual environment of the user's is used as it is, and not changed.
+/// A virtual environment of the user can be used, and is not changed.
 #[tokio::test]
 async fn a_virtual_environment_is_read_only() {
     let directory = tempfile::tempdir().unwrap();
-    // Programs run as another user, who must be able to read it.
+    // Programs run as another user, who must be able to read the directory.
     let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     std::fs::set_permissions(directory.path(), open).unwrap();
     let venv = directory.path().join("venv");
@@ -108,7 +117,7 @@ async fn a_virtual_environment_is_read_only() {
         .output()
         .unwrap();
     if !made.status.success() {
-        // Debian without python3-venv: the layout of PEP 405 by hand.
+        // Debian without python3-venv: make the layout of PEP 405.
         std::fs::create_dir_all(venv.join("bin")).unwrap();
         std::fs::create_dir_all(venv.join("lib/python3.11/site-packages")).unwrap();
         std::fs::write(
@@ -123,8 +132,12 @@ async fn a_virtual_environment_is_read_only() {
     std::fs::write(&module, "value = 42\n").unwrap();
     let executor = executor(Options { venv: Some(venv), ..Options::default() }).await;
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
-    let code = "import mine\nprint(mine.value)\ntry:\n    open(mine.__file__, 'w').close()\n    print('written')\n\
-                except OSError: print('refused')";
+    let code = "import mine
+print(mine.value)
+try:
+    open(mine.__file__, 'w').close()
+    print('written')
+except OSError: print('refused')";
     assert_eq!(output(&mut session, code).await, "42\nrefused\n");
     assert_eq!(std::fs::read_to_string(&module).unwrap(), "value = 42\n");
     assert!(matches!(

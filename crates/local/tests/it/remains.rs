@@ -1,4 +1,4 @@
-//! Nothing is left: no process, control group, mount or directory, however a session ends.
+//! Tests that no process, control group, mount or directory remains, however a session ends.
 
 use std::{
     collections::BTreeSet,
@@ -9,16 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cellblock_exec::{
-    ExecutionRequest, Executor, Isolation, Session, SessionSpec,
-    conformance::processes::processes_with,
-};
-use cellblock_local::{LocalExecutor, Options};
+use cellblock_conformance::traces::{marker, processes_with};
+use cellblock_exec::{ExecutionRequest, Executor, Isolation, Session, SessionSpec};
+use cellblock_local::LocalExecutor;
 
-use super::walls::levels;
+use super::cells::{executor, levels};
 
-/// A program that leaves every kind of process behind that is hard to kill: deaf to signals, without a parent, in a session
-/// of its own, holding the output.
+/// A program that starts every kind of process that is hard to kill: processes that ignore signals,
+/// have no parent, have a session of their own, or hold the output open.
 const HYDRA: &str = r"
 import os, signal, subprocess, sys, time
 def deaf():
@@ -31,29 +29,25 @@ for level in range(3):
             os._exit(0)
         deaf()
         subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', MARKER])
-        os.execv(sys.executable, [sys.executable, '-c', 'import signal, time\nfor n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)\ntime.sleep(600)', MARKER])
+        program = '\n'.join(['import signal, time',
+                             'for n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)',
+                             'time.sleep(600)'])
+        os.execv(sys.executable, [sys.executable, '-c', program, MARKER])
 subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', MARKER])
 time.sleep(0.3)
 print('made', flush=True)
 ";
 
-/// A text that is found nowhere else.
-fn marker() -> String {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("cellblock-remains-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
 fn hydra(marker: &str) -> String {
     HYDRA.replace("MARKER", &format!("{marker:?}"))
 }
 
-/// Control groups and directories that these keepers have made.
+/// Returns the control groups and directories that these keepers have made.
 fn remains_of(keepers: &BTreeSet<u32>) -> Vec<PathBuf> {
     remains(|pid| keepers.contains(&pid))
 }
 
-/// Control groups and directories of the keepers that are meant.
+/// Returns the control groups and directories of the keepers for which `is_meant` returns true.
 fn remains(is_meant: impl Fn(u32) -> bool) -> Vec<PathBuf> {
     let ours = |path: &Path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -75,7 +69,8 @@ fn remains(is_meant: impl Fn(u32) -> bool) -> Vec<PathBuf> {
     found
 }
 
-/// The launchers that a process has started.
+/// Returns the launchers that a process has started. The child of a host is a keeper; the child of
+/// a keeper is a launcher.
 fn launchers_of(parent: u32) -> BTreeSet<u32> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let pids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
@@ -97,11 +92,6 @@ fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-async fn executor(isolation: Isolation) -> LocalExecutor {
-    let options = Options { isolation: Some(isolation), ..Options::default() };
-    LocalExecutor::start(options).await.unwrap()
-}
-
 async fn run(session: &mut dyn Session, code: &str) -> String {
     let result = session.execute(ExecutionRequest::python(code)).await.unwrap();
     assert!(result.outcome.is_success(), "{:?} {}", result.outcome, result.stderr.text());
@@ -116,7 +106,7 @@ async fn closing_waits_until_all_is_gone() {
         let mut session = executor.open(SessionSpec::default()).await.unwrap();
         assert_eq!(run(session.as_mut(), &hydra(&marker)).await, "made\n");
         session.close().await.unwrap();
-        // At once, not after a while.
+        // Immediately, not after some time.
         assert_eq!(processes_with(&marker), 0, "{level}");
     }
 }
@@ -130,27 +120,38 @@ async fn dropping_leaves_nothing() {
         assert_eq!(run(session.as_mut(), &hydra(&marker)).await, "made\n");
         drop(session);
         eventually("the processes are gone", || processes_with(&marker) == 0);
-        // The executor is still there.
+        // The executor still works.
         let mut session = executor.open(SessionSpec::default()).await.unwrap();
         assert_eq!(run(session.as_mut(), "print('sound')").await, "sound\n");
     }
 }
 
-/// A program that never stops forking is caught all the same.
+/// A program that never stops forking is killed, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runaway_fork_bomb_is_caught() {
     for level in levels() {
         let executor = executor(level).await;
         let marker = marker();
-        // Each process replaces itself by a child all the time, so that whoever looks finds others.
+        // Each process constantly replaces itself by a child, so every look finds other processes.
         let code = format!(
-            "import os, sys\nprogram = '''import os, time\nwhile True:\n    try:\n        if os.fork(): os._exit(0)\n    except OSError: pass\n    time.sleep(0.001)'''\n\
-             for _ in range(4):\n    if os.fork() == 0:\n        os.execv(sys.executable, [sys.executable, '-c', program, '{marker}'])\n\
-             import time; time.sleep(0.3); print('made', flush=True)\n"
+            "import os, sys, time
+program = '''import os, time
+while True:
+    try:
+        if os.fork(): os._exit(0)
+    except OSError: pass
+    time.sleep(0.001)'''
+for _ in range(4):
+    if os.fork() == 0:
+        os.execv(sys.executable, [sys.executable, '-c', program, '{marker}'])
+time.sleep(0.3)
+print('made', flush=True)
+"
         );
         let mut session = executor.open(SessionSpec::default()).await.unwrap();
         assert_eq!(run(session.as_mut(), &code).await, "made\n");
-        // They change faster than they can be listed: one look may miss them all, but not many looks.
+        // They change faster than they can be listed: one look may miss all of them, but many looks
+        // will not.
         let seen = || (0..50).any(|_| processes_with(&marker) > 0);
         assert!(seen(), "the control: they run at the level {level}");
         session.close().await.unwrap();
@@ -158,7 +159,8 @@ async fn a_runaway_fork_bomb_is_caught() {
     }
 }
 
-/// What the child of [`killing_the_host_leaves_nothing`] does. Not a test of its own: without the variable it does nothing.
+/// The child process of [`killing_the_host_leaves_nothing`]. Not a test of its own: without the
+/// variable it does nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn as_a_host_to_be_killed() {
     let Ok(marker) = std::env::var("CELLBLOCK_TEST_HOST") else { return };
@@ -188,7 +190,7 @@ fn killing_the_host_leaves_nothing() {
     assert!(lines.map_while(Result::ok).any(|line| line == "READY"), "the host did not come up");
     let launchers = launchers_of(host.id());
     assert_eq!(launchers.len(), levels().len());
-    // The controls: before it is killed, all of it is there.
+    // The controls: before the host is killed, everything is there.
     assert!(processes_with(&marker) >= 3 * levels().len());
     assert!(!remains_of(&launchers).is_empty());
     host.kill().unwrap();
@@ -199,18 +201,18 @@ fn killing_the_host_leaves_nothing() {
     assert_eq!(remains_of(&launchers), Vec::<PathBuf>::new());
 }
 
-/// Which of an executor's two processes are killed.
+/// The processes of an executor that a test kills.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Victims {
-    /// The one that makes cells.
+    /// The process that makes cells.
     Launcher,
-    /// Its parent.
+    /// The parent of the launcher.
     Keeper,
-    /// Both at once: then only control groups tell which processes were theirs.
+    /// Both at once: then only control groups show which processes were theirs.
     Both,
 }
 
-/// The keepers of this process that have a descendant with the text among its arguments.
+/// Returns the keepers of this process that have a descendant with this text among its arguments.
 fn keepers_with(marker: &str) -> BTreeSet<u32> {
     let all = launchers_of(std::process::id()).into_iter();
     all.filter(|keeper| descends_with(*keeper, marker)).collect()
@@ -228,7 +230,7 @@ fn kill(victims: Victims, keeper: u32) {
         Victims::Launcher => send("-KILL", &launchers),
         Victims::Keeper => send("-KILL", &[keeper]),
         Victims::Both => {
-            // So that neither has the time to do anything.
+            // Stopped first, so that neither has time to do anything.
             let both = [launchers[0], keeper];
             send("-STOP", &both);
             send("-KILL", &both);
@@ -236,13 +238,13 @@ fn kill(victims: Victims, keeper: u32) {
     }
 }
 
-/// Whether the cells of these keepers are in control groups.
+/// True if the cells of these keepers are in control groups.
 fn has_groups(keepers: &BTreeSet<u32>) -> bool {
     remains_of(keepers).iter().any(|path| path.starts_with("/sys/fs/cgroup"))
 }
 
-/// A launcher that is killed itself takes its programs along at every level, nothing of theirs is
-/// left, and the executor goes on.
+/// If the launcher is killed, its programs end at every level, nothing of theirs remains, and the
+/// executor continues to work.
 #[tokio::test(flavor = "multi_thread")]
 async fn programs_end_with_a_killed_launcher() {
     for level in levels() {
@@ -272,7 +274,8 @@ async fn programs_end_with_a_killed_launcher() {
     }
 }
 
-/// A session of an executor whose launcher was killed: its end is noticed a moment later.
+/// Opens a session of an executor whose launcher was killed, which the executor notices a moment
+/// later.
 async fn reopen(executor: &LocalExecutor) -> Box<dyn Session> {
     loop {
         match executor.open(SessionSpec::default()).await {
@@ -285,8 +288,8 @@ async fn reopen(executor: &LocalExecutor) -> Box<dyn Session> {
     }
 }
 
-/// A program that outlives its launcher, and leads whoever removes its directory elsewhere. It is
-/// killed first, and nothing is removed but what was the cell's.
+/// A program outlives its launcher, and replaces directories by links while its directory is
+/// removed. The program is killed first, and only the cell's own files are removed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_later_start_removes_nothing_of_the_hosts() {
     const SWAPS: &str = r#"
@@ -332,7 +335,7 @@ time.sleep(0.5); print('made', flush=True)
     }
 }
 
-/// Whether a process has a descendant with the text among its arguments.
+/// True if a process or a descendant of it has this text among its arguments.
 fn descends_with(pid: u32, text: &str) -> bool {
     let children =
         fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
@@ -344,7 +347,8 @@ fn descends_with(pid: u32, text: &str) -> bool {
             .any(|child| descends_with(child, text))
 }
 
-/// Sessions that end at random points, in every way. It has a process of its own, so that what is open can be counted.
+/// Sessions end at random points, in every way. The test has a process of its own, so that open
+/// descriptors can be counted.
 #[test]
 fn fifty_sessions_leave_nothing() {
     let passed = Command::new(std::env::current_exe().unwrap())
@@ -355,10 +359,11 @@ fn fifty_sessions_leave_nothing() {
     assert!(passed.success());
 }
 
-/// What the child of [`fifty_sessions_leave_nothing`] does. Not a test of its own: without the variable it does nothing.
+/// The child process of [`fifty_sessions_leave_nothing`]. Not a test of its own: without the
+/// variable it does nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn as_a_host_of_fifty() {
-    // The number of sessions can be another one, to look for slower leaks.
+    // The variable may set a larger number of sessions, to find slower leaks.
     let Ok(count) = std::env::var("CELLBLOCK_TEST_FIFTY") else { return };
     let count = count.parse::<u64>().unwrap_or(50).max(50);
     let open = |pid: u32| fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
@@ -368,7 +373,7 @@ async fn as_a_host_of_fifty() {
         executor.open(SessionSpec::default()).await.unwrap().close().await.unwrap();
         let launchers = launchers_of(own);
         assert_eq!(launchers.len(), 1);
-        // Time for the launcher to make the next process in advance.
+        // Time for the launcher to make the next spare process.
         tokio::time::sleep(Duration::from_millis(200)).await;
         let counts = || {
             (
@@ -388,7 +393,7 @@ async fn as_a_host_of_fifty() {
                     run(session.as_mut(), &code).await;
                     session.close().await.unwrap();
                 };
-                // Each second one is dropped somewhere between its start and its end.
+                // Every second one is dropped somewhere between its start and its end.
                 if number % 2 == 0 {
                     let _ =
                         tokio::time::timeout(Duration::from_millis(number * 40 % 1000), work).await;
@@ -422,7 +427,7 @@ async fn as_a_host_of_fifty() {
     }
 }
 
-/// Who is killed at a random moment.
+/// The process that is killed at a random moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Target {
     Host,
@@ -431,8 +436,8 @@ enum Target {
     Driver,
 }
 
-/// What the child of [`kills_at_random_moments_leave_nothing`] does: sessions without end, a few at
-/// once. Not a test of its own: without the variable it does nothing.
+/// The child process of [`kills_at_random_moments_leave_nothing`]: it opens sessions without end, a
+/// few at once. Not a test of its own: without the variable it does nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn as_a_host_under_load() {
     let Ok(text) = std::env::var("CELLBLOCK_TEST_LOAD") else { return };
@@ -443,7 +448,7 @@ async fn as_a_host_under_load() {
         let (executor, code) = (executor.clone(), hydra(marker));
         tokio::spawn(async move {
             loop {
-                // Whatever fails was killed from outside.
+                // A session that fails was killed from outside.
                 if let Ok(mut session) = executor.open(SessionSpec::default()).await {
                     let _ = session.execute(ExecutionRequest::python(&code)).await;
                     let _ = session.close().await;
@@ -455,19 +460,19 @@ async fn as_a_host_under_load() {
     tokio::time::sleep(Duration::from_secs(600)).await;
 }
 
-/// Groups and directories of keepers that are gone.
+/// Returns the groups and directories of keepers that are gone.
 fn remains_of_the_dead() -> Vec<PathBuf> {
     let all = remains(|pid| !Path::new(&format!("/proc/{pid}")).exists());
-    // What is being removed just now may be half gone.
+    // A path that is being removed may be gone by now.
     all.into_iter().filter(|path| path.exists()).collect()
 }
 
-/// Kills at random moments under load, of everything that could clean up. A variable sets how many
-/// of each; 50 take some minutes.
+/// Kills under load, at random moments, of every process that could clean up. A variable sets the
+/// number of kills of each; 50 take some minutes.
 #[test]
 fn kills_at_random_moments_leave_nothing() {
     let count = std::env::var("CELLBLOCK_TEST_KILLS").ok().and_then(|text| text.parse().ok());
-    // Not those of an engine, which another test may use at the same time.
+    // Without the mounts of a container engine, which another test may use at the same time.
     let is_other = |line: &&str| ["docker", "overlay", "nsfs"].iter().any(|it| line.contains(it));
     let mounts = || {
         let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -495,7 +500,7 @@ fn kills_at_random_moments_leave_nothing() {
                     Target::Launcher => kill(Victims::Launcher, keeper),
                     Target::Keeper => kill(Victims::Keeper, keeper),
                     Target::Driver => {
-                        // Any child of the launcher: a driver, or a process made in advance.
+                        // Any child of the launcher: a driver, or a spare process.
                         let launcher = *launchers_of(keeper).first().unwrap();
                         let children = format!("/proc/{launcher}/task/{launcher}/children");
                         let children = fs::read_to_string(children).unwrap_or_default();
@@ -520,7 +525,7 @@ fn kills_at_random_moments_leave_nothing() {
     assert_eq!(mounts(), before);
 }
 
-/// A number that differs each time.
+/// Returns a random number.
 fn random() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(0)

@@ -1,5 +1,5 @@
-//! All of these tests once more as an ordinary user, in another process, when they run as root; and
-//! those of the level `landlock` in a container that was given no rights.
+//! Runs of these tests in other surroundings: as an ordinary user, if they run as root, and in a
+//! container without rights.
 
 use std::{fs, os::unix::fs::PermissionsExt, os::unix::process::CommandExt, process::Command};
 
@@ -12,12 +12,12 @@ fn everything_as_an_ordinary_user() {
         println!("skipped: these tests run as an ordinary user already");
         return;
     }
-    // The build directory may be closed to others.
+    // The build directory may be closed to other users.
     let directory = tempfile::tempdir().unwrap();
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = directory.path().join("it");
     fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    // Its own home, for its own cache.
+    // A home of its own, for a cache of its own.
     let home = directory.path().join("home");
     fs::create_dir(&home).unwrap();
     std::os::unix::fs::chown(&home, Some(USER), Some(USER)).unwrap();
@@ -33,8 +33,8 @@ fn everything_as_an_ordinary_user() {
     assert!(passed.success());
 }
 
-/// In a container without rights there are no namespaces, no control groups, and files lie on an
-/// overlay: the level `landlock` has to hold there, too.
+/// In a container without rights there are no namespaces and no control groups, and files lie on an
+/// overlay. The level `landlock` must isolate there, too.
 #[test]
 fn landlock_in_a_container_without_rights() {
     let docker = |arguments: &[&str]| {
@@ -47,7 +47,7 @@ fn landlock_in_a_container_without_rights() {
         println!("skipped: no Docker engine");
         return;
     }
-    // An image of nothing but places for this machine's `/usr`.
+    // An image that contains only the mount points for this machine's files.
     let root = tempfile::tempdir().unwrap();
     for directory in ["usr", "etc", "proc", "dev", "sys", "tmp"] {
         fs::create_dir(root.path().join(directory)).unwrap();
@@ -66,7 +66,7 @@ fn landlock_in_a_container_without_rights() {
     fs::remove_file(&archive).unwrap();
     assert!(imported, "the image cannot be made");
     let program = format!("{}:/it:ro", std::env::current_exe().unwrap().display());
-    // An ordinary user, and root with what an engine leaves it of its rights.
+    // An ordinary user, and root with the rights that an engine leaves it.
     let passed = ["54321:54321", "0:0"].map(|user| {
         let passed = Command::new("docker")
             .args(["run", "--rm", "--network", "none", "--user", user])
@@ -74,10 +74,10 @@ fn landlock_in_a_container_without_rights() {
             .args(["--env", "CARGO_MANIFEST_DIR=/", "--volume", "/usr:/usr:ro"])
             .args(["--volume", "/etc/ld.so.cache:/etc/ld.so.cache:ro", "--volume", &program])
             .args([&image, "/it", "--test-threads", "4", "--skip", "packages_are_not_poisoned"])
-            // Where an overlay is a program of its own, this takes it too long.
+            // An overlay that is a program of its own would be too slow for this.
             .args(["--skip", "a_hundred_thousand_files"])
             .args(["attacks::", "conformance::landlock::limits", "conformance::landlock::work"])
-            .args(["conformance::landlock::processes", "ladder::", "remains::closing"])
+            .args(["conformance::landlock::processes", "levels::", "remains::closing"])
             .status();
         passed.is_ok_and(|status| status.success())
     });

@@ -1,4 +1,4 @@
-//! Anthropic's answers, whole and as events.
+//! The answers of Anthropic's API, whole and as events.
 
 use std::collections::BTreeMap;
 
@@ -7,23 +7,23 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    http::{Assemble, Fault, Flow, Refusal, Say},
-    wire::tool_call,
+    api::tool_call,
+    http::{AnswerError, Assemble, OnText, Refusal, StreamState},
 };
 
-/// An answer, as far as it has come.
+/// An answer while it is assembled.
 #[derive(Debug, Default)]
-pub(super) struct Answer {
+pub struct AnthropicAnswer {
     text: String,
-    calls: BTreeMap<u64, Call>,
+    calls: BTreeMap<u64, PartialCall>,
     finish: Option<String>,
     model: Option<String>,
-    tokens: Tokens,
-    done: bool,
+    tokens: TokenCounts,
+    is_ended: bool,
 }
 
 #[derive(Debug, Default)]
-struct Call {
+struct PartialCall {
     id: String,
     name: String,
     arguments: String,
@@ -31,18 +31,18 @@ struct Call {
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Message {
+struct MessageBody {
     model: Option<String>,
-    content: Option<Vec<Block>>,
+    content: Option<Vec<AnswerBlock>>,
     stop_reason: Option<String>,
-    usage: Tokens,
+    usage: TokenCounts,
     error: Option<Value>,
 }
 
-/// A block of an answer. Of blocks that are not known here, such as thoughts, nothing is taken.
+/// A block of an answer. Unknown blocks, such as thoughts, are ignored.
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Block {
+enum AnswerBlock {
     Text {
         text: String,
     },
@@ -58,22 +58,22 @@ enum Block {
 
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Event {
+enum StreamEvent {
     MessageStart {
-        message: Message,
+        message: MessageBody,
     },
     ContentBlockStart {
         index: u64,
-        content_block: Block,
+        content_block: AnswerBlock,
     },
     ContentBlockDelta {
         index: u64,
-        delta: Delta,
+        delta: BlockDelta,
     },
     MessageDelta {
-        delta: End,
+        delta: EndDelta,
         #[serde(default)]
-        usage: Tokens,
+        usage: TokenCounts,
     },
     MessageStop,
     Error {
@@ -85,7 +85,7 @@ enum Event {
 
 #[derive(Deserialize)]
 #[serde(tag = "type")]
-enum Delta {
+enum BlockDelta {
     #[serde(rename = "text_delta")]
     Text { text: String },
     #[serde(rename = "input_json_delta")]
@@ -95,22 +95,22 @@ enum Delta {
 }
 
 #[derive(Deserialize)]
-struct End {
+struct EndDelta {
     stop_reason: Option<String>,
 }
 
-/// Counts, each of which stands until a later one replaces it.
+/// Counts of tokens. Each one holds until a later one replaces it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Tokens {
+struct TokenCounts {
     input_tokens: Option<u64>,
     cache_creation_input_tokens: Option<u64>,
     cache_read_input_tokens: Option<u64>,
     output_tokens: Option<u64>,
 }
 
-impl Tokens {
-    fn replace(&mut self, newer: Tokens) {
+impl TokenCounts {
+    fn update(&mut self, newer: TokenCounts) {
         self.input_tokens = newer.input_tokens.or(self.input_tokens);
         self.cache_creation_input_tokens =
             newer.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
@@ -119,7 +119,8 @@ impl Tokens {
         self.output_tokens = newer.output_tokens.or(self.output_tokens);
     }
 
-    /// Input counts leave out what is written to or read from the provider's cache.
+    /// Adds up the tokens: the count of the input omits those that the provider's cache wrote or
+    /// read.
     fn usage(&self) -> Usage {
         let read =
             [self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens];
@@ -130,9 +131,97 @@ impl Tokens {
     }
 }
 
-impl Answer {
-    /// The answer to a request to a model of this name, without its cost.
-    pub(super) fn completion(self, asked: &str) -> Completion {
+impl AnthropicAnswer {
+    fn add_block(&mut self, index: u64, block: AnswerBlock, on_text: &mut OnText<'_>) {
+        match block {
+            AnswerBlock::Text { text } => self.add_text(&text, on_text),
+            AnswerBlock::ToolUse { id, name, input } => {
+                // A stream begins with an empty object, and its text follows.
+                let empty =
+                    input.is_null() || input.as_object().is_some_and(serde_json::Map::is_empty);
+                let arguments = if empty { String::new() } else { input.to_string() };
+                self.calls.insert(index, PartialCall { id, name, arguments });
+            }
+            AnswerBlock::Other => {}
+        }
+    }
+
+    fn add_text(&mut self, text: &str, on_text: &mut OnText<'_>) {
+        self.text.push_str(text);
+        on_text(text);
+    }
+}
+
+impl Assemble for AnthropicAnswer {
+    fn add_whole(&mut self, json: &[u8]) -> Result<(), AnswerError> {
+        let message: MessageBody =
+            serde_json::from_slice(json).map_err(|error| AnswerError::json(&error, json))?;
+        if let Some(error) = message.error.filter(|error| !error.is_null()) {
+            return Err(AnswerError::Refused(Refusal::from_json(&error)));
+        }
+        let Some(content) = message.content else {
+            return Err(AnswerError::Malformed("it has no content".to_owned()));
+        };
+        for (index, block) in (0..).zip(content) {
+            self.add_block(index, block, &mut |_| {});
+        }
+        self.model = message.model;
+        self.finish = message.stop_reason;
+        self.tokens = message.usage;
+        self.is_ended = true;
+        Ok(())
+    }
+
+    fn add_piece(
+        &mut self,
+        json: &str,
+        on_text: &mut OnText<'_>,
+    ) -> Result<StreamState, AnswerError> {
+        match serde_json::from_str(json)
+            .map_err(|error| AnswerError::json(&error, json.as_bytes()))?
+        {
+            StreamEvent::MessageStart { message } => {
+                self.model = message.model;
+                self.tokens.update(message.usage);
+            }
+            StreamEvent::ContentBlockStart { index, content_block } => {
+                self.add_block(index, content_block, on_text)
+            }
+            StreamEvent::ContentBlockDelta { index, delta } => match delta {
+                BlockDelta::Text { text } => self.add_text(&text, on_text),
+                BlockDelta::Input { partial_json } => {
+                    // Other blocks with JSON input are not calls of our tools.
+                    if let Some(call) = self.calls.get_mut(&index) {
+                        call.arguments.push_str(&partial_json);
+                    }
+                }
+                BlockDelta::Other => {}
+            },
+            StreamEvent::MessageDelta { delta, usage } => {
+                self.finish = delta.stop_reason.or(self.finish.take());
+                self.tokens.update(usage);
+            }
+            StreamEvent::MessageStop => {
+                self.is_ended = true;
+                return Ok(StreamState::Ended);
+            }
+            StreamEvent::Error { error } => {
+                return Err(AnswerError::Refused(Refusal::from_json(&error)));
+            }
+            StreamEvent::Other => {}
+        }
+        Ok(StreamState::Open)
+    }
+
+    fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn finish(&mut self) -> Result<(), AnswerError> {
+        if self.is_ended || self.finish.is_some() { Ok(()) } else { Err(AnswerError::Unfinished) }
+    }
+
+    fn into_completion(self: Box<Self>, model: &str) -> Completion {
         let calls = self.calls.into_values().enumerate();
         let tool_calls: Vec<_> = calls
             .map(|(number, call)| tool_call(number, Some(call.id), call.name, call.arguments))
@@ -148,95 +237,13 @@ impl Answer {
             content: self.text,
             tool_calls,
             finish,
-            model: self.model.unwrap_or_else(|| asked.to_owned()),
+            model: self.model.unwrap_or_else(|| model.to_owned()),
             usage: self.tokens.usage(),
             cost: 0.0,
             cached: false,
         }
     }
-
-    fn block(&mut self, index: u64, block: Block, say: &mut Say<'_>) {
-        match block {
-            Block::Text { text } => self.say(&text, say),
-            Block::ToolUse { id, name, input } => {
-                // In a stream the input begins as an empty object, and its text follows.
-                let empty =
-                    input.is_null() || input.as_object().is_some_and(serde_json::Map::is_empty);
-                let arguments = if empty { String::new() } else { input.to_string() };
-                self.calls.insert(index, Call { id, name, arguments });
-            }
-            Block::Other => {}
-        }
-    }
-
-    fn say(&mut self, text: &str, say: &mut Say<'_>) {
-        self.text.push_str(text);
-        say(text);
-    }
-}
-
-impl Assemble for Answer {
-    fn whole(&mut self, json: &[u8]) -> Result<(), Fault> {
-        let message: Message =
-            serde_json::from_slice(json).map_err(|error| Fault::json(&error, json))?;
-        if let Some(error) = message.error.filter(|error| !error.is_null()) {
-            return Err(Fault::Refused(Refusal::from_json(&error)));
-        }
-        let Some(content) = message.content else {
-            return Err(Fault::Malformed("it has no content".to_owned()));
-        };
-        for (index, block) in (0..).zip(content) {
-            self.block(index, block, &mut |_| {});
-        }
-        self.model = message.model;
-        self.finish = message.stop_reason;
-        self.tokens = message.usage;
-        self.done = true;
-        Ok(())
-    }
-
-    fn piece(&mut self, json: &str, say: &mut Say<'_>) -> Result<Flow, Fault> {
-        match serde_json::from_str(json).map_err(|error| Fault::json(&error, json.as_bytes()))? {
-            Event::MessageStart { message } => {
-                self.model = message.model;
-                self.tokens.replace(message.usage);
-            }
-            Event::ContentBlockStart { index, content_block } => {
-                self.block(index, content_block, say)
-            }
-            Event::ContentBlockDelta { index, delta } => match delta {
-                Delta::Text { text } => self.say(&text, say),
-                Delta::Input { partial_json } => {
-                    // Pieces of what is not one of our tools are of no use here.
-                    if let Some(call) = self.calls.get_mut(&index) {
-                        call.arguments.push_str(&partial_json);
-                    }
-                }
-                Delta::Other => {}
-            },
-            Event::MessageDelta { delta, usage } => {
-                self.finish = delta.stop_reason.or(self.finish.take());
-                self.tokens.replace(usage);
-            }
-            Event::MessageStop => {
-                self.done = true;
-                return Ok(Flow::Done);
-            }
-            Event::Error { error } => return Err(Fault::Refused(Refusal::from_json(&error))),
-            Event::Other => {}
-        }
-        Ok(Flow::More)
-    }
-
-    fn text(&self) -> &str {
-        &self.text
-    }
-
-    fn end(&mut self) -> Result<(), Fault> {
-        if self.done || self.finish.is_some() { Ok(()) } else { Err(Fault::Unfinished) }
-    }
 }
 
 #[cfg(test)]
-#[path = "answer_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! The body of a request for a message.
+//! The body of a request to Anthropic.
 
 use std::borrow::Cow;
 
@@ -7,18 +7,18 @@ use cellblock_agents::{Content, Image, ModelError, ModelMessage, ModelRequest, P
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::Anthropic;
-use crate::wire::{self, Base64, Settings, spoken};
+use super::client::Anthropic;
+use crate::api::{self, Base64, Settings, with_speaker};
 
-/// The limit on tokens that is sent when nobody set one: the API demands one.
+/// The limit on tokens if neither request nor client sets one: the API requires it.
 const DEFAULT_MAX_TOKENS: u32 = 4096;
 
-/// Fields that only we set.
-const OURS: &[&str] = &["messages", "stream", "system"];
+/// Fields that only this client sets.
+const RESERVED: &[&str] = &["messages", "stream", "system"];
 
-/// What the user says where the API wants a user's message and the conversation has none.
+/// The user's messages where the API requires one and the conversation has none.
 const BEGIN: &str = "(You begin.)";
-const GO_ON: &str = "(Go on.)";
+const CONTINUE: &str = "(Go on.)";
 
 #[derive(Serialize)]
 struct Body<'a> {
@@ -29,7 +29,7 @@ struct Body<'a> {
     system: &'a str,
     messages: Vec<Message<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tools: Vec<Tool<'a>>,
+    tools: Vec<ToolBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ struct Body<'a> {
 }
 
 #[derive(Serialize)]
-struct Tool<'a> {
+struct ToolBody<'a> {
     name: &'a str,
     description: &'a str,
     input_schema: &'a Value,
@@ -69,7 +69,7 @@ enum Block<'a> {
         text: Cow<'a, str>,
     },
     Image {
-        source: Source<'a>,
+        source: ImageSource<'a>,
     },
     ToolUse {
         id: String,
@@ -85,7 +85,7 @@ enum Block<'a> {
 }
 
 #[derive(Serialize)]
-struct Source<'a> {
+struct ImageSource<'a> {
     r#type: &'static str,
     media_type: &'a str,
     #[serde(serialize_with = "base64")]
@@ -96,34 +96,34 @@ fn base64<S: Serializer>(image: &&Image, serializer: S) -> Result<S::Ok, S::Erro
     serializer.collect_str(&Base64(&image.data))
 }
 
-/// The body of a request.
-pub(super) fn body(
-    client: &Anthropic,
-    request: &ModelRequest,
-    streamed: bool,
-) -> Result<Bytes, ModelError> {
-    let settings = Settings::of(&request.parameters, &client.parameters);
-    settings.refuse_extra(&client.provider, OURS)?;
+/// Returns the body of a request.
+pub fn body(client: &Anthropic, request: &ModelRequest, stream: bool) -> Result<Bytes, ModelError> {
+    let settings = Settings::merge(&request.parameters, &client.parameters);
+    settings.check_extra(&client.provider, RESERVED)?;
     let extra = &*settings.extra;
-    let given = |field: &str| extra.contains_key(field);
+    let is_extra = |field: &str| extra.contains_key(field);
     let body = Body {
         model: &client.model,
-        max_tokens: (!given("max_tokens"))
+        max_tokens: (!is_extra("max_tokens"))
             .then_some(settings.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS)),
         system: &request.system,
         messages: messages(&request.messages, client.sees_images),
-        tools: if given("tools") { Vec::new() } else { request.tools.iter().map(tool).collect() },
-        temperature: settings.temperature.filter(|_| !given("temperature")),
-        top_p: settings.top_p.filter(|_| !given("top_p")),
-        stop_sequences: if given("stop_sequences") { &[] } else { settings.stop },
-        stream: streamed,
+        tools: if is_extra("tools") {
+            Vec::new()
+        } else {
+            request.tools.iter().map(tool).collect()
+        },
+        temperature: settings.temperature.filter(|_| !is_extra("temperature")),
+        top_p: settings.top_p.filter(|_| !is_extra("top_p")),
+        stop_sequences: if is_extra("stop_sequences") { &[] } else { settings.stop },
+        stream,
         extra,
     };
-    wire::json(&body)
+    api::to_json(&body)
 }
 
-fn tool(spec: &ToolSpec) -> Tool<'_> {
-    Tool { name: &spec.name, description: &spec.description, input_schema: &spec.parameters }
+fn tool(spec: &ToolSpec) -> ToolBody<'_> {
+    ToolBody { name: &spec.name, description: &spec.description, input_schema: &spec.parameters }
 }
 
 fn messages(messages: &[ModelMessage], sees: bool) -> Vec<Message<'_>> {
@@ -139,18 +139,18 @@ fn messages(messages: &[ModelMessage], sees: bool) -> Vec<Message<'_>> {
         }
     }
     for turn in &mut turns {
-        // Results come before whatever else a user says after a tool call.
+        // The API requires results before any other block after a tool call.
         turn.content.sort_by_key(|block| !matches!(block, Block::ToolResult { .. }));
     }
-    let word = |text: &'static str| Message {
+    let user = |text: &'static str| Message {
         role: Role::User,
         content: vec![Block::Text { text: text.into() }],
     };
     if turns.first().is_none_or(|first| first.role == Role::Assistant) {
-        turns.insert(0, word(BEGIN));
+        turns.insert(0, user(BEGIN));
     }
     if turns.last().is_some_and(|last| last.role == Role::Assistant) {
-        turns.push(word(GO_ON));
+        turns.push(user(CONTINUE));
     }
     turns
 }
@@ -158,28 +158,30 @@ fn messages(messages: &[ModelMessage], sees: bool) -> Vec<Message<'_>> {
 fn blocks(message: &ModelMessage, sees: bool) -> (Role, Vec<Block<'_>>) {
     match message {
         ModelMessage::User { name, content } => {
-            let mut blocks = said(content, sees);
+            let mut blocks = content_blocks(content, sees);
             match blocks.first_mut() {
-                Some(Block::Text { text }) => *text = spoken(name.as_deref(), std::mem::take(text)),
-                Some(_) => {
-                    blocks.splice(..0, words(spoken(name.as_deref(), "".into()))).for_each(drop)
+                Some(Block::Text { text }) => {
+                    *text = with_speaker(name.as_deref(), std::mem::take(text))
                 }
+                Some(_) => blocks
+                    .splice(..0, text_block(with_speaker(name.as_deref(), "".into())))
+                    .for_each(drop),
                 None => {}
             }
             (Role::User, blocks)
         }
         ModelMessage::Assistant { content, tool_calls } => {
-            let mut blocks = said(content, sees);
+            let mut blocks = content_blocks(content, sees);
             blocks.extend(tool_calls.iter().map(|call| Block::ToolUse {
-                id: identifier(&call.id),
+                id: allowed_id(&call.id),
                 name: &call.name,
-                input: wire::arguments(call),
+                input: api::arguments_object(call),
             }));
             (Role::Assistant, blocks)
         }
         ModelMessage::Tool(result) => {
             let result = Block::ToolResult {
-                tool_use_id: identifier(&result.id),
+                tool_use_id: allowed_id(&result.id),
                 content: &result.content,
                 is_error: result.is_error,
             };
@@ -188,38 +190,43 @@ fn blocks(message: &ModelMessage, sees: bool) -> (Role, Vec<Block<'_>>) {
     }
 }
 
-/// Content as blocks.
-fn said(content: &Content, sees: bool) -> Vec<Block<'_>> {
+/// Returns content as blocks.
+fn content_blocks(content: &Content, sees: bool) -> Vec<Block<'_>> {
     match content {
-        Content::Text(text) => words(text).into_iter().collect(),
+        Content::Text(text) => text_block(text).into_iter().collect(),
         Content::Parts(parts) if sees => parts
             .iter()
             .filter_map(|part| match part {
-                Part::Text { text } => words(text),
+                Part::Text { text } => text_block(text),
                 Part::Image(image) => {
-                    let source =
-                        Source { r#type: "base64", media_type: &image.media_type, data: image };
+                    let source = ImageSource {
+                        r#type: "base64",
+                        media_type: &image.media_type,
+                        data: image,
+                    };
                     Some(Block::Image { source })
                 }
             })
             .collect(),
-        Content::Parts(parts) => words(wire::unseen(parts)).into_iter().collect(),
+        Content::Parts(parts) => {
+            text_block(api::text_with_image_notes(parts)).into_iter().collect()
+        }
     }
 }
 
-/// Text as a block. The API refuses text that is empty or white space.
-fn words<'a>(text: impl Into<Cow<'a, str>>) -> Option<Block<'a>> {
+/// Returns text as a block; `None` for white space, which the API refuses.
+fn text_block<'a>(text: impl Into<Cow<'a, str>>) -> Option<Block<'a>> {
     let text = text.into();
     (!text.trim().is_empty()).then_some(Block::Text { text })
 }
 
-/// A call's id as the API allows it; ids of other providers' models may be in the history.
-fn identifier(id: &str) -> String {
+/// Replaces characters that the API refuses in the id of a tool call: the history may hold ids of
+/// other providers' models.
+fn allowed_id(id: &str) -> String {
     let allowed =
         |character: char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
     id.chars().map(|character| if allowed(character) { character } else { '_' }).collect()
 }
 
 #[cfg(test)]
-#[path = "request_tests.rs"]
 mod tests;

@@ -1,22 +1,22 @@
-//! Addresses as the environment has them: often without the scheme, or the port.
+//! Addresses in environment variables, which often lack the scheme or the port.
 
-use super::providers::Kind;
+use super::providers::ProviderApi;
 
-/// The base address that a provider's variable means.
-pub(super) fn meant(kind: Kind, address: &str) -> String {
+/// Returns the base address that the variable of a provider means.
+pub fn resolve_address(api: ProviderApi, address: &str) -> String {
     let address = address.trim();
-    match kind {
-        Kind::Ollama => ollama(address),
+    match api {
+        ProviderApi::Ollama => ollama_address(address),
         _ if address.contains("://") => address.to_owned(),
-        // A key goes there.
+        // A key is sent to this address.
         _ => format!("https://{address}"),
     }
 }
 
-/// Ollama's variable means what it means to Ollama: without a scheme the port is 11434 unless another one is there, and with one
-/// it is the scheme's. The variable is also read by the server, which may listen on all addresses; nobody can connect to those,
-/// and the server is then on this machine.
-fn ollama(address: &str) -> String {
+/// Returns the address that `OLLAMA_HOST` means to Ollama itself. Without a scheme the default port
+/// is 11434, with one it is that of the scheme. Ollama's server reads the variable too, and may
+/// listen on all addresses (`0.0.0.0`); a client reaches it on loopback.
+fn ollama_address(address: &str) -> String {
     const PORT: &str = "11434";
     let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
     let (place, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
@@ -39,14 +39,14 @@ fn ollama(address: &str) -> String {
     )
 }
 
-/// `host:port`, `[v6]:port`, or only a host. The port is empty if there is none.
+/// Splits `host:port`, `[v6]:port` or a host alone. A missing port is empty.
 fn host_and_port(place: &str) -> (&str, &str) {
     if let Some((host, after)) = place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         return (host, after.strip_prefix(':').unwrap_or(after));
     }
     match place.split_once(':') {
         Some((host, port)) if !port.contains(':') => (host, port),
-        // More than one colon: an IPv6 address without brackets.
+        // Several colons: an IPv6 address without brackets.
         Some(_) => (place, ""),
         None => (place, ""),
     }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ollamas_variable_means_what_it_means_to_ollama() {
+    fn ollamas_variable_has_the_meaning_that_it_has_to_ollama() {
         for (variable, address) in [
             ("127.0.0.1", "http://127.0.0.1:11434"),
             (" 127.0.0.1:8080 ", "http://127.0.0.1:8080"),
@@ -75,13 +75,19 @@ mod tests {
             ("https://gpu.example:8443/ollama/", "https://gpu.example:8443/ollama"),
             ("gpu.example/ollama", "http://gpu.example:11434/ollama"),
         ] {
-            assert_eq!(meant(Kind::Ollama, variable), address, "{variable}");
+            assert_eq!(resolve_address(ProviderApi::Ollama, variable), address, "{variable}");
         }
     }
 
     #[test]
-    fn a_key_is_not_sent_in_the_open_because_the_scheme_was_left_out() {
-        assert_eq!(meant(Kind::Azure, "me.openai.azure.com"), "https://me.openai.azure.com");
-        assert_eq!(meant(Kind::Azure, "http://127.0.0.1:1/"), "http://127.0.0.1:1/");
+    fn a_missing_scheme_does_not_send_a_key_unencrypted() {
+        assert_eq!(
+            resolve_address(ProviderApi::Azure, "me.openai.azure.com"),
+            "https://me.openai.azure.com"
+        );
+        assert_eq!(
+            resolve_address(ProviderApi::Azure, "http://127.0.0.1:1/"),
+            "http://127.0.0.1:1/"
+        );
     }
 }

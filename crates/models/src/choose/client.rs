@@ -1,58 +1,61 @@
-//! Clients for configurations.
+//! The client of a configuration, with its fallback models and its cache.
 
 use std::{
-    env,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use cellblock_agents::{ModelClient, ModelError};
-use cellblock_exec::{Progress, with_causes};
+use cellblock_exec::{BoxFuture, Progress, with_causes};
+use parking_lot::Mutex;
 
 use super::{
     config::{CacheChoice, ModelConfig},
-    entry::{Entry, Turn},
-    name::default_among,
-    prices::table,
+    entry::{ModelEntry, Position},
+    environment::Environment,
+    prices::price_table,
 };
-use crate::{CacheStore, Cacheable, Cached, Fallback, lock::locked};
+use crate::{
+    cache::{CacheStore, Cacheable, Cached},
+    fallback::Fallback,
+};
 
-/// What clients need of the process that they are made in.
-pub(super) struct Surroundings {
-    pub(super) variable: Variables,
+impl ModelConfig {
+    /// Creates the client.
+    ///
+    /// A local model is installed, if it is missing, and started. A local fallback model is also
+    /// installed, so that `progress` shows it, but starts only when it is needed. If its
+    /// installation fails, that is a warning, and it is tried again when the model is needed.
+    ///
+    /// # Errors
+    /// [`ModelError::NoKey`] if a required key is not set, unless there is a fallback model;
+    /// [`ModelError::Start`] for an invalid name or value, if a table of prices cannot be read, and
+    /// if a local model does not start.
+    pub fn client<'a>(
+        &'a self,
+        progress: &'a dyn Progress,
+    ) -> BoxFuture<'a, Result<Arc<dyn ModelClient>, ModelError>> {
+        Box::pin(async move { client(self, &Environment::of_process(), progress).await })
+    }
 }
 
-/// Gives the value of an environment variable.
-pub(super) type Variables = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
-
-impl Surroundings {
-    pub(super) fn of_process() -> Self {
-        Self { variable: Box::new(|name| env::var(name).ok()) }
-    }
-
-    /// What an environment variable holds, if that is not nothing.
-    pub(super) fn get(&self, name: &str) -> Option<String> {
-        (self.variable)(name).filter(|value| !value.trim().is_empty())
-    }
-}
-
-/// The client for a configuration, its models to fall back to included.
-pub(super) async fn client(
+/// Creates the client of a configuration in an environment.
+pub async fn client(
     config: &ModelConfig,
-    around: &Surroundings,
+    environment: &Environment,
     progress: &dyn Progress,
 ) -> Result<Arc<dyn ModelClient>, ModelError> {
     let mut clients = Vec::new();
-    let (models, directory) = (flat(config), config.cache_directory.as_deref());
+    let (models, directory) = (config.with_fallbacks(), config.cache_directory.as_deref());
     for (at, (model, prices)) in models.iter().enumerate() {
-        let turn = match (at, models.len()) {
-            (0, 1) => Turn::Only,
-            (0, _) => Turn::First,
-            _ => Turn::Later,
+        let position = match (at, models.len()) {
+            (0, 1) => Position::Only,
+            (0, _) => Position::First,
+            _ => Position::Fallback,
         };
-        let entry =
-            Entry { config: model, prices: table(*prices, around)?, directory, around, turn };
-        clients.push(kept(&entry, entry.client(progress).await?));
+        let prices = price_table(*prices, environment)?;
+        let entry = ModelEntry { config: model, prices, directory, environment, position };
+        clients.push(with_cache(&entry, entry.client(progress).await?));
     }
     match <[_; 1]>::try_from(clients) {
         Ok([client]) => Ok(client),
@@ -60,44 +63,24 @@ pub(super) async fn client(
     }
 }
 
-/// A client whose answers are kept, unless they are not to be, or cannot.
-fn kept(entry: &Entry<'_>, client: Arc<dyn Cacheable>) -> Arc<dyn ModelClient> {
+/// Adds the cache, unless it is off or cannot be used.
+fn with_cache(entry: &ModelEntry<'_>, client: Arc<dyn Cacheable>) -> Arc<dyn ModelClient> {
     match entry.config.cache {
         CacheChoice::Off => client,
-        CacheChoice::Namespace(namespace) => match store(entry.directory) {
+        CacheChoice::Namespace(namespace) => match open_store(entry.directory) {
             Some(store) => Arc::new(Cached { namespace, ..Cached::new(client, store) }),
             None => client,
         },
     }
 }
 
-/// A model, those to fall back to, and those of these; each with the file of prices that holds for it.
-pub(super) fn flat(config: &ModelConfig) -> Vec<(&ModelConfig, Option<&Path>)> {
-    fn below<'c>(
-        config: &'c ModelConfig,
-        above: Option<&'c Path>,
-        all: &mut Vec<(&'c ModelConfig, Option<&'c Path>)>,
-    ) {
-        let prices = config.prices.as_deref().or(above);
-        all.push((config, prices));
-        config.fallback.iter().for_each(|config| below(config, prices, all));
-    }
-    let mut all = Vec::new();
-    below(config, None, &mut all);
-    all
-}
-
-/// The model that a configuration means.
-pub(super) fn name_of(config: &ModelConfig, around: &Surroundings) -> String {
-    config.model.clone().unwrap_or_else(|| default_among(&|variable| around.get(variable)))
-}
-
-/// The cache of answers, opened once for each place. `None`, and a warning, when it cannot be used.
-fn store(directory: Option<&Path>) -> Option<Arc<CacheStore>> {
-    type Opened = Vec<(Option<PathBuf>, Option<Arc<CacheStore>>)>;
-    static OPENED: Mutex<Opened> = Mutex::new(Vec::new());
-    let mut opened = locked(&OPENED);
-    if let Some((_, store)) = opened.iter().find(|(place, _)| place.as_deref() == directory) {
+/// Opens the cache of a directory once per process. Returns `None`, after a warning, if it cannot
+/// be used.
+fn open_store(directory: Option<&Path>) -> Option<Arc<CacheStore>> {
+    type OpenStores = Vec<(Option<PathBuf>, Option<Arc<CacheStore>>)>;
+    static OPEN: Mutex<OpenStores> = Mutex::new(Vec::new());
+    let mut open = OPEN.lock();
+    if let Some((_, store)) = open.iter().find(|(path, _)| path.as_deref() == directory) {
         return store.clone();
     }
     let store = match directory {
@@ -107,14 +90,13 @@ fn store(directory: Option<&Path>) -> Option<Arc<CacheStore>> {
     let store = match store {
         Ok(store) => Some(Arc::new(store)),
         Err(error) => {
-            tracing::warn!(error = with_causes(&error), "answers are not kept");
+            tracing::warn!(error = with_causes(&error), "answers are not cached");
             None
         }
     };
-    opened.push((directory.map(Path::to_owned), store.clone()));
+    open.push((directory.map(Path::to_owned), store.clone()));
     store
 }
 
 #[cfg(test)]
-#[path = "client_tests.rs"]
 mod tests;

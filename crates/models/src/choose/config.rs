@@ -1,21 +1,21 @@
-//! A model in a configuration file.
+//! The configuration of a model, as data and in TOML.
 
-use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use cellblock_agents::{ModelClient, ModelError, Parameters};
-use cellblock_exec::Progress;
+use cellblock_agents::Parameters;
 use serde::{
     Deserialize, Deserializer,
     de::{self, value::MapAccessDeserializer},
 };
 
-use super::{
-    client::{Surroundings, client},
-    prices,
-};
-use crate::{Cached, Price};
+use crate::{cache::Cached, price::Price};
 
-/// A model and how to use it. In TOML all fields are optional, and a field that is not known is refused:
+/// A model and its settings. In TOML all fields are optional, and unknown fields are refused:
 ///
 /// ```toml
 /// model = "openai/gpt-4o-mini"
@@ -25,57 +25,59 @@ use crate::{Cached, Price};
 /// fallback = ["anthropic/claude-haiku-4-5", { model = "local", cache = false }]
 /// ```
 ///
-/// What does not apply to the model, such as a key for a local one, is refused when the client is made.
+/// A field that does not apply to the model, such as a key for a local one, is refused when the
+/// client is made.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Its name; see [the table](super). Default: [`default_name`](super::default_name).
+    /// The name; see [the table](super). Default: [`default_name`](super::default_name).
     pub model: Option<String>,
-    /// Another address than the provider's usual one. The provider's key is not sent there: name one with `key_env`.
+    /// An address that replaces the provider's. The provider's key is not sent there: name another
+    /// one with `key_env`.
     pub base_url: Option<String>,
     /// The environment variable that holds the key. Default: the provider's.
     pub key_env: Option<String>,
     /// Azure's version of the API. Default: `2024-10-21`.
     pub api_version: Option<String>,
-    /// What requests leave open.
+    /// Defaults for the parameters that requests leave open.
     pub parameters: Parameters,
-    /// What it costs, in US dollars per million tokens. Default: by the table.
+    /// The price in US dollars per million tokens. Default: from the table.
     pub price: Option<Price>,
-    /// A file of prices, a [`PriceTable`](crate::PriceTable) in TOML, whose lines come before those of the embedded table. It
-    /// holds for the models to fall back to as well, unless they name their own. Default: the one that the environment variable
-    /// `CELLBLOCK_PRICES` names, if it is set.
+    /// A file of prices, a [`PriceTable`](crate::PriceTable) in TOML. Its lines replace those of
+    /// the embedded table. It also applies to the fallback models, unless they name their own.
+    /// Default: the file that the environment variable `CELLBLOCK_PRICES` names, if any.
     pub prices: Option<PathBuf>,
-    /// Whether answers are kept. Default: yes, in namespace 41.
+    /// The caching of answers. Default: on, in namespace 41.
     pub cache: CacheChoice,
-    /// The longest that a call may take, its repetitions included, in seconds. Default: 600.
+    /// The maximum time of a call in seconds, retries included. Default: 600.
     pub timeout: Option<Seconds>,
-    /// How often a failed call is tried again. Default: 3.
+    /// The maximum number of retries of a failed call. Default: 3.
     pub retries: Option<u32>,
-    /// The most calls in a minute. Default: no limit.
+    /// The maximum number of calls in a minute. Default: no limit.
     pub requests_per_minute: Option<NonZeroU32>,
-    /// Whether images may be sent to it. Default: for models that are known to see.
+    /// True if images may be sent. Default: true for models that are known to see.
     pub sees_images: Option<bool>,
-    /// Whether answers come while they are written. Default: yes.
+    /// True to stream answers if the caller listens. Default: true.
     pub stream: Option<bool>,
-    /// For a local model: how many tokens a conversation may have. Default: 4096.
+    /// The maximum of tokens in a conversation of a local model. Default: 4096.
     pub context: Option<u32>,
-    /// For a local model: how many threads it computes with. Default: half of the machine's.
+    /// The number of threads of a local model. Default: half of the machine's.
     pub threads: Option<NonZeroU32>,
-    /// Models to try in this order if it fails: names, or tables such as this one.
-    #[serde(deserialize_with = "list")]
+    /// Models to try in this order if the model fails: names, or tables such as this one.
+    #[serde(deserialize_with = "names_or_tables")]
     pub fallback: Vec<ModelConfig>,
-    /// The directory of the cache of answers and of local models. Default: the user's. It holds for the
-    /// models to fall back to as well, and is not read from files.
+    /// The directory of cached answers and local models. Default: the user's. It also applies to
+    /// the fallback models. Configuration files cannot set it.
     #[serde(skip)]
     pub cache_directory: Option<PathBuf>,
 }
 
-/// Whether answers are kept, in a file `false`, `true` or the number of a namespace.
+/// The caching of answers; in TOML `false`, `true` or the number of a namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheChoice {
-    /// They are not.
+    /// Answers are not cached.
     Off,
-    /// They are, in a namespace: with another number, the model is asked again.
+    /// Answers are cached in a namespace: with another number the model answers anew.
     Namespace(u64),
 }
 
@@ -85,55 +87,38 @@ impl Default for CacheChoice {
     }
 }
 
-/// A time, in a file a number of seconds above 0.
+/// A time; in TOML a number of seconds above 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seconds(pub Duration);
 
 impl ModelConfig {
-    /// A model by its name, used as usual.
+    /// Returns the configuration of a model by its name, with the defaults for everything else.
     pub fn named(name: impl Into<String>) -> Self {
         Self { model: Some(name.into()), ..Self::default() }
     }
 
-    /// Its client. A local model is installed, if it is not there, and started. One to fall back to is installed as well, so that
-    /// `progress` shows it, but not started before its turn comes; if that fails it is only a warning, and is tried again then.
-    ///
-    /// # Errors
-    /// [`ModelError::NoKey`] when a key is needed and not set, unless there is a model to fall back to;
-    /// [`ModelError::Start`] for a name or a value that makes no sense, when a table of prices cannot be read, and when a local
-    /// model does not start.
-    pub async fn client(
-        &self,
-        progress: &dyn Progress,
-    ) -> Result<Arc<dyn ModelClient>, ModelError> {
-        client(self, &Surroundings::of_process(), progress).await
-    }
-
-    /// Those of its models, those to fall back to included, whose price is not known, by the names that their providers have for
-    /// them. Their calls count as 0 dollars, so no limit on money stops them; except where the server itself tells what a call
-    /// cost, or an answer names a model that is known, as deployments of Azure do. Models on this machine that cellblock or Ollama
-    /// runs cost nothing, which is known.
-    ///
-    /// ```
-    /// use cellblock_models::ModelConfig;
-    ///
-    /// let nobodys = ModelConfig::named("http://127.0.0.1:8080/v1#qwen2.5-coder");
-    /// assert_eq!(nobodys.unpriced()?, ["qwen2.5-coder"]);
-    /// assert!(ModelConfig::named("gpt-4o-mini").unpriced()?.is_empty());
-    /// # Ok::<(), cellblock_agents::ModelError>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`ModelError::Start`] for a name that makes no sense, and when a table of prices cannot be read.
-    pub fn unpriced(&self) -> Result<Vec<String>, ModelError> {
-        prices::unpriced(self, &Surroundings::of_process())
+    /// Returns the model and its fallback models, those of fallback models included, each with the
+    /// file of prices that applies to it.
+    pub(crate) fn with_fallbacks(&self) -> Vec<(&ModelConfig, Option<&Path>)> {
+        fn add<'c>(
+            config: &'c ModelConfig,
+            inherited: Option<&'c Path>,
+            all: &mut Vec<(&'c ModelConfig, Option<&'c Path>)>,
+        ) {
+            let prices = config.prices.as_deref().or(inherited);
+            all.push((config, prices));
+            config.fallback.iter().for_each(|config| add(config, prices, all));
+        }
+        let mut all = Vec::new();
+        add(self, None, &mut all);
+        all
     }
 }
 
-/// For serde's `deserialize_with`: a model as its name, or as a table.
+/// Deserializes a model from its name or from a table, for serde's `deserialize_with`.
 ///
 /// # Errors
-/// Those of [`ModelConfig`].
+/// The value is neither, or the table is not a valid [`ModelConfig`].
 pub fn name_or_table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ModelConfig, D::Error> {
     struct Visitor;
     impl<'de> de::Visitor<'de> for Visitor {
@@ -154,10 +139,12 @@ pub fn name_or_table<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Model
     deserializer.deserialize_any(Visitor)
 }
 
-fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ModelConfig>, D::Error> {
+fn names_or_tables<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<ModelConfig>, D::Error> {
     #[derive(Deserialize)]
-    struct Entry(#[serde(deserialize_with = "name_or_table")] ModelConfig);
-    Ok(Vec::<Entry>::deserialize(deserializer)?.into_iter().map(|Entry(config)| config).collect())
+    struct Item(#[serde(deserialize_with = "name_or_table")] ModelConfig);
+    Ok(Vec::<Item>::deserialize(deserializer)?.into_iter().map(|Item(config)| config).collect())
 }
 
 impl<'de> Deserialize<'de> for CacheChoice {
@@ -179,8 +166,8 @@ impl<'de> Deserialize<'de> for CacheChoice {
             }
 
             fn visit_i64<E: de::Error>(self, namespace: i64) -> Result<CacheChoice, E> {
-                let namespace =
-                    u64::try_from(namespace).map_err(|_| E::custom("a namespace is 0 or more"))?;
+                let namespace = u64::try_from(namespace)
+                    .map_err(|_| E::custom("the number of a namespace must be 0 or more"))?;
                 Ok(CacheChoice::Namespace(namespace))
             }
         }
@@ -193,7 +180,7 @@ impl<'de> Deserialize<'de> for Seconds {
         let seconds = f64::deserialize(deserializer)?;
         match Duration::try_from_secs_f64(seconds) {
             Ok(duration) if !duration.is_zero() => Ok(Self(duration)),
-            _ => Err(de::Error::custom(format!("{seconds} is not a number of seconds above 0"))),
+            _ => Err(de::Error::custom(format!("`{seconds}` is not a number of seconds above 0"))),
         }
     }
 }
@@ -232,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_or_makes_no_sense_is_refused_with_its_place() {
+    fn unknown_fields_and_invalid_values_are_refused_with_their_place() {
         for (text, says) in [
             ("modle = \"x\"", "unknown field `modle`"),
             ("api_key = \"sk-1\"", "unknown field `api_key`"),

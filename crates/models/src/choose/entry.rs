@@ -1,4 +1,4 @@
-//! The client for one model of a configuration.
+//! The client of one model in a configuration.
 
 use std::{path::Path, sync::Arc};
 
@@ -8,177 +8,188 @@ use secrecy::SecretString;
 use tokio::sync::OnceCell;
 
 use super::{
-    address,
-    client::{Surroundings, name_of},
+    address::resolve_address,
     config::ModelConfig,
-    late::Late,
-    name::ModelName,
-    providers::{Kind, Provider},
+    deferred::DeferredLocal,
+    environment::Environment,
+    name::{ModelName, name_in},
+    providers::{Provider, ProviderApi},
 };
 use crate::{
-    Anthropic, Cacheable, Connection, KeyPlace, Local, LocalModel, LocalOptions, Ollama, OpenAi,
-    Price, PriceTable, Transport,
+    anthropic::Anthropic,
+    cache::Cacheable,
+    http::{Connection, KeyPlace, Transport},
+    local::{Local, LocalModel, LocalOptions},
+    ollama::Ollama,
+    openai::OpenAi,
+    price::{Price, PriceTable},
 };
 
-/// Azure's version of the API if nobody names one.
+/// The default version of Azure's API.
 const AZURE_API_VERSION: &str = "2024-10-21";
 
-/// A model, and what it needs to be one.
-pub(super) struct Entry<'c> {
-    pub(super) config: &'c ModelConfig,
-    /// The table that its price is looked up in; `None` for the embedded one.
-    pub(super) prices: Option<Arc<PriceTable>>,
+/// One model of a configuration, with everything that its client needs.
+pub struct ModelEntry<'c> {
+    pub config: &'c ModelConfig,
+    /// The table of prices; `None` for the embedded one.
+    pub prices: Option<Arc<PriceTable>>,
     /// The directory of local models; `None` for the user's.
-    pub(super) directory: Option<&'c Path>,
-    pub(super) around: &'c Surroundings,
-    pub(super) turn: Turn,
+    pub directory: Option<&'c Path>,
+    pub environment: &'c Environment,
+    pub position: Position,
 }
 
-/// When a model is asked. In a list, a key that is missing is found out when the model's turn comes.
+/// The position of a model among the models of its configuration. In a list, a missing key is an
+/// error of the call, so that another model can answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Turn {
+pub enum Position {
     Only,
     First,
-    Later,
+    Fallback,
 }
 
-impl Entry<'_> {
-    pub(super) async fn client(
-        &self,
-        progress: &dyn Progress,
-    ) -> Result<Arc<dyn Cacheable>, ModelError> {
-        let (config, name) = (self.config, name_of(self.config, self.around));
+/// The address and the key of a server.
+struct Access {
+    base_url: String,
+    key: Option<SecretString>,
+    key_variable: Option<String>,
+}
+
+impl ModelEntry<'_> {
+    /// Creates the client. A local model is installed, and started unless it is a fallback.
+    pub async fn client(&self, progress: &dyn Progress) -> Result<Arc<dyn Cacheable>, ModelError> {
+        let (config, name) = (self.config, name_in(self.config, self.environment));
         match name.parse()? {
             ModelName::Local(model) => self.local(model, progress).await,
             ModelName::Server { base_url, model } => {
-                let refused = [
+                let set = [
                     ("base_url", config.base_url.is_some()),
                     ("api_version", config.api_version.is_some()),
                 ];
-                refuse(&name, &refused)?;
-                refuse_local(&name, config)?;
-                let key = config.key_env.as_deref();
-                let client = OpenAi {
-                    key: key.and_then(|variable| self.around.get(variable)).map(SecretString::from),
-                    key_variable: key.map(str::to_owned),
-                    provider: "openai".to_owned(),
-                    ..self.openai(&base_url, model)
-                };
-                needs(
-                    self.turn,
-                    "the server",
-                    client.key.as_ref(),
-                    client.key_variable.as_deref(),
-                )?;
-                Ok(Arc::new(client))
+                refuse_fields(&name, &set)?;
+                refuse_local_fields(&name, config)?;
+                let access = self.access("the server", base_url, config.key_env.clone())?;
+                Ok(Arc::new(self.openai("openai", access, model)))
             }
             ModelName::Provided { provider, model } => {
-                let not_azure = provider.kind != Kind::Azure;
-                refuse(&name, &[("api_version", config.api_version.is_some() && not_azure)])?;
-                refuse_local(&name, config)?;
+                let has_versions = provider.api == ProviderApi::Azure;
+                let set = [("api_version", config.api_version.is_some() && !has_versions)];
+                refuse_fields(&name, &set)?;
+                refuse_local_fields(&name, config)?;
                 self.provided(provider, model)
             }
         }
     }
 
-    /// The client for a provider's model.
     fn provided(
         &self,
         provider: &Provider,
         model: String,
     ) -> Result<Arc<dyn Cacheable>, ModelError> {
-        let (config, around) = (self.config, self.around);
-        // What the user says of the address in the environment is as good as the table; what a file says is not a reason to
-        // send a key there.
-        let known = provider.address_variable.and_then(|variable| around.get(variable));
-        let known = known.map(|address| address::meant(provider.kind, &address));
-        let usual = known.unwrap_or_else(|| provider.base_url.to_owned());
-        let base_url = config.base_url.clone().unwrap_or_else(|| usual.clone());
-        if base_url.is_empty() {
-            let variable = provider.address_variable.unwrap_or("base_url");
-            let what = format!(
-                "{} has no address: set the environment variable {variable}, or base_url",
-                provider.name
-            );
-            return Err(ModelError::Start { what, source: None });
-        }
-        let is_usual = base_url.trim_end_matches('/') == usual.trim_end_matches('/');
-        let variable = match &config.key_env {
-            Some(variable) => Some(variable.clone()),
-            None => provider.key_variable.filter(|_| is_usual).map(str::to_owned),
-        };
-        let key =
-            variable.as_deref().and_then(|variable| around.get(variable)).map(SecretString::from);
-        needs(self.turn, provider.provider, key.as_ref(), variable.as_deref())?;
-        Ok(match provider.kind {
-            Kind::OpenAi | Kind::Azure => {
-                let azure = provider.kind == Kind::Azure;
-                let base_url = match azure {
-                    true => {
-                        format!("{}/openai/deployments/{model}", base_url.trim_end_matches('/'))
-                    }
-                    false => base_url,
-                };
-                let version =
-                    config.api_version.clone().unwrap_or_else(|| AZURE_API_VERSION.to_owned());
+        let access = self.provider_access(provider)?;
+        Ok(match provider.api {
+            ProviderApi::OpenAi => Arc::new(self.openai(provider.telemetry_name, access, model)),
+            ProviderApi::Azure => {
+                let base_url =
+                    format!("{}/openai/deployments/{model}", access.base_url.trim_end_matches('/'));
+                let version = self.config.api_version.as_deref().unwrap_or(AZURE_API_VERSION);
+                let access = Access { base_url, ..access };
                 Arc::new(OpenAi {
-                    provider: provider.provider.to_owned(),
-                    key,
-                    key_variable: variable,
-                    key_place: if azure { KeyPlace::ApiKey } else { KeyPlace::Bearer },
-                    query: if azure {
-                        vec![("api-version".to_owned(), version)]
-                    } else {
-                        Vec::new()
-                    },
-                    ..self.openai(&base_url, model)
+                    key_place: KeyPlace::ApiKey,
+                    query: vec![("api-version".to_owned(), version.to_owned())],
+                    ..self.openai(provider.telemetry_name, access, model)
                 })
             }
-            Kind::Anthropic => {
-                let usual = Anthropic::new(model);
+            ProviderApi::Anthropic => {
+                let (config, default) = (self.config, Anthropic::new(model));
                 Arc::new(Anthropic {
-                    provider: provider.provider.to_owned(),
-                    base_url,
-                    key,
-                    key_variable: variable,
-                    sees_images: config.sees_images.unwrap_or(usual.sees_images),
+                    provider: provider.telemetry_name.to_owned(),
+                    base_url: access.base_url,
+                    key: access.key,
+                    key_variable: access.key_variable,
+                    sees_images: config.sees_images.unwrap_or(default.sees_images),
                     price: config.price,
                     prices: self.prices.clone(),
-                    stream: config.stream.unwrap_or(usual.stream),
+                    stream: config.stream.unwrap_or(default.stream),
                     parameters: config.parameters.clone(),
-                    connection: connection(config),
-                    ..usual
+                    connection: Connection::new(transport(config, Transport::default())),
+                    ..default
                 })
             }
-            Kind::Ollama => {
-                let usual = Ollama::new(model);
+            ProviderApi::Ollama => {
+                let (config, default) = (self.config, Ollama::new(model));
                 Arc::new(Ollama {
-                    provider: provider.provider.to_owned(),
-                    base_url,
-                    key,
-                    sees_images: config.sees_images.unwrap_or(usual.sees_images),
+                    provider: provider.telemetry_name.to_owned(),
+                    base_url: access.base_url,
+                    key: access.key,
+                    sees_images: config.sees_images.unwrap_or(default.sees_images),
                     price: config.price.unwrap_or(Price::FREE),
-                    stream: config.stream.unwrap_or(usual.stream),
+                    stream: config.stream.unwrap_or(default.stream),
                     parameters: config.parameters.clone(),
-                    connection: connection(config),
-                    ..usual
+                    connection: Connection::new(transport(config, Transport::default())),
+                    ..default
                 })
             }
         })
     }
 
-    /// A client without a key.
-    fn openai(&self, base_url: &str, model: String) -> OpenAi {
-        let config = self.config;
-        let usual = OpenAi::new(base_url, model);
+    /// Returns the address and the key for a provider. Its own key goes only to its own address.
+    fn provider_access(&self, provider: &Provider) -> Result<Access, ModelError> {
+        // An address in the environment is as trusted as the table. One in a file is not: a key
+        // must not be sent there unless the file also names it.
+        let address = provider.address_variable.and_then(|name| self.environment.get(name));
+        let trusted_url = address.map_or_else(
+            || provider.base_url.to_owned(),
+            |address| resolve_address(provider.api, &address),
+        );
+        let base_url = self.config.base_url.clone().unwrap_or_else(|| trusted_url.clone());
+        if base_url.is_empty() {
+            let variable = provider.address_variable.unwrap_or("base_url");
+            let what = format!(
+                "{} has no address: set the environment variable {variable}, or `base_url`",
+                provider.name
+            );
+            return Err(ModelError::Start { what, source: None });
+        }
+        let is_trusted = base_url.trim_end_matches('/') == trusted_url.trim_end_matches('/');
+        let own_variable = provider.key_variable.filter(|_| is_trusted).map(str::to_owned);
+        let key_variable = self.config.key_env.clone().or(own_variable);
+        self.access(provider.telemetry_name, base_url, key_variable)
+    }
+
+    /// Looks up the key. A missing key is an error here only if no other model can answer.
+    fn access(
+        &self,
+        provider: &str,
+        base_url: String,
+        key_variable: Option<String>,
+    ) -> Result<Access, ModelError> {
+        let variable = key_variable.as_deref();
+        let key = variable.and_then(|name| self.environment.get(name)).map(SecretString::from);
+        match variable {
+            Some(variable) if self.position == Position::Only && key.is_none() => {
+                Err(ModelError::NoKey {
+                    provider: provider.to_owned(),
+                    variable: variable.to_owned(),
+                })
+            }
+            _ => Ok(Access { base_url, key, key_variable }),
+        }
+    }
+
+    fn openai(&self, provider: &str, access: Access, model: String) -> OpenAi {
+        let (config, default) = (self.config, OpenAi::new(access.base_url, model));
         OpenAi {
-            sees_images: config.sees_images.unwrap_or(usual.sees_images),
+            provider: provider.to_owned(),
+            key: access.key,
+            key_variable: access.key_variable,
+            sees_images: config.sees_images.unwrap_or(default.sees_images),
             price: config.price,
             prices: self.prices.clone(),
-            stream: config.stream.unwrap_or(usual.stream),
+            stream: config.stream.unwrap_or(default.stream),
             parameters: config.parameters.clone(),
-            connection: connection(config),
-            ..usual
+            connection: Connection::new(transport(config, Transport::default())),
+            ..default
         }
     }
 
@@ -188,79 +199,62 @@ impl Entry<'_> {
         progress: &dyn Progress,
     ) -> Result<Arc<dyn Cacheable>, ModelError> {
         let config = self.config;
-        refuse(
-            "a local model",
-            &[
-                ("base_url", config.base_url.is_some()),
-                ("key_env", config.key_env.is_some()),
-                ("api_version", config.api_version.is_some()),
-                ("price", config.price.is_some()),
-                ("sees_images", config.sees_images == Some(true)),
-            ],
-        )?;
-        let usual = LocalOptions::default();
+        let set = [
+            ("base_url", config.base_url.is_some()),
+            ("key_env", config.key_env.is_some()),
+            ("api_version", config.api_version.is_some()),
+            ("price", config.price.is_some()),
+            ("sees_images", config.sees_images == Some(true)),
+        ];
+        refuse_fields("a local model", &set)?;
+        let default = LocalOptions::default();
         let options = LocalOptions {
             model,
-            context: config.context.unwrap_or(usual.context),
+            context: config.context.unwrap_or(default.context),
             threads: config.threads,
             cache: self.directory.map(Path::to_owned),
-            ..usual
+            ..default
         };
-        let (transport, stream) =
-            (transport(config, Local::transport()), config.stream.unwrap_or(true));
-        if self.turn == Turn::Later {
-            let (name, parameters) = (Local::name_of(&options.model), config.parameters.clone());
-            let late =
-                Late { name, options, parameters, transport, stream, started: OnceCell::new() };
-            late.install(progress).await;
-            return Ok(Arc::new(late));
+        let transport = transport(config, Local::default_transport());
+        let stream = config.stream.unwrap_or(true);
+        if self.position == Position::Fallback {
+            let deferred = DeferredLocal {
+                name: options.model.name(),
+                options,
+                parameters: config.parameters.clone(),
+                transport,
+                stream,
+                started: OnceCell::new(),
+            };
+            deferred.install(progress).await;
+            return Ok(Arc::new(deferred));
         }
-        Ok(Arc::new(Local::start(&options, progress).await?.using(
-            &config.parameters,
-            transport,
-            stream,
-        )))
+        let local = Local::start(&options, progress).await?;
+        Ok(Arc::new(local.with_settings(&config.parameters, transport, stream)))
     }
 }
 
-/// Refuses what was set and does not apply.
-fn refuse(to: &str, set: &[(&str, bool)]) -> Result<(), ModelError> {
-    match set.iter().find(|(_, set)| *set) {
+/// Refuses fields that are set but do not apply to a model.
+fn refuse_fields(model: &str, set: &[(&str, bool)]) -> Result<(), ModelError> {
+    match set.iter().find(|(_, is_set)| *is_set) {
         None => Ok(()),
         Some((field, _)) => Err(ModelError::Start {
-            what: format!("`{field}` does not apply to {to}: leave it out"),
+            what: format!("`{field}` does not apply to {model}: remove it"),
             source: None,
         }),
     }
 }
 
-fn refuse_local(name: &str, config: &ModelConfig) -> Result<(), ModelError> {
-    refuse(name, &[("context", config.context.is_some()), ("threads", config.threads.is_some())])
+fn refuse_local_fields(name: &str, config: &ModelConfig) -> Result<(), ModelError> {
+    let set = [("context", config.context.is_some()), ("threads", config.threads.is_some())];
+    refuse_fields(name, &set)
 }
 
-fn needs(
-    turn: Turn,
-    provider: &str,
-    key: Option<&SecretString>,
-    variable: Option<&str>,
-) -> Result<(), ModelError> {
-    match variable {
-        Some(variable) if turn == Turn::Only && key.is_none() => {
-            Err(ModelError::NoKey { provider: provider.to_owned(), variable: variable.to_owned() })
-        }
-        _ => Ok(()),
-    }
-}
-
-fn connection(config: &ModelConfig) -> Connection {
-    Connection::new(transport(config, Transport::default()))
-}
-
-fn transport(config: &ModelConfig, usual: Transport) -> Transport {
+fn transport(config: &ModelConfig, default: Transport) -> Transport {
     Transport {
-        timeout: config.timeout.map_or(usual.timeout, |seconds| seconds.0),
-        retries: config.retries.unwrap_or(usual.retries),
+        timeout: config.timeout.map_or(default.timeout, |seconds| seconds.0),
+        retries: config.retries.unwrap_or(default.retries),
         requests_per_minute: config.requests_per_minute,
-        ..usual
+        ..default
     }
 }

@@ -1,25 +1,29 @@
-//! Names of models.
+//! The names of models.
 
-use std::{env, fmt, path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use cellblock_agents::ModelError;
 
-use super::providers::{PROVIDERS, Provider};
-use crate::LocalModel;
+use super::{
+    config::ModelConfig,
+    environment::Environment,
+    providers::{PROVIDERS, Provider},
+};
+use crate::local::LocalModel;
 
-/// A model, and where it is.
+/// A model and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ModelName {
-    /// On this machine, run by us.
+    /// A model on this machine, run by cellblock.
     Local(LocalModel),
-    /// At a provider.
+    /// A model of a provider.
     Provided {
         /// The provider.
         provider: &'static Provider,
         /// The model, as the provider knows it.
         model: String,
     },
-    /// At some server with OpenAI's chat completions.
+    /// A model of any server with OpenAI's chat completions.
     Server {
         /// Its base address.
         base_url: String,
@@ -28,20 +32,25 @@ pub enum ModelName {
     },
 }
 
-/// The model to use if nobody names one: the usual one of the first provider of [`PROVIDERS`] whose key is in the
-/// environment, else `local`.
+/// Returns the default model: that of the first provider in [`PROVIDERS`] whose key is in the
+/// environment, or else `local`.
 pub fn default_name() -> String {
-    default_among(&|variable| env::var(variable).ok())
+    default_name_in(&Environment::of_process())
 }
 
-pub(super) fn default_among(variable: &dyn Fn(&str) -> Option<String>) -> String {
-    let with_key = |provider: &&Provider| {
-        provider.key_variable.and_then(variable).is_some_and(|key| !key.trim().is_empty())
+/// Returns the name that a configuration means in an environment.
+pub fn name_in(config: &ModelConfig, environment: &Environment) -> String {
+    config.model.clone().unwrap_or_else(|| default_name_in(environment))
+}
+
+fn default_name_in(environment: &Environment) -> String {
+    let has_key = |provider: &&Provider| {
+        provider.key_variable.is_some_and(|variable| environment.get(variable).is_some())
     };
     PROVIDERS
         .iter()
-        .filter(with_key)
-        .find_map(|provider| Some(format!("{}/{}", provider.name, provider.usual_model?)))
+        .filter(has_key)
+        .find_map(|provider| Some(format!("{}/{}", provider.name, provider.default_model?)))
         .unwrap_or_else(|| "local".to_owned())
 }
 
@@ -50,13 +59,13 @@ impl FromStr for ModelName {
 
     fn from_str(name: &str) -> Result<Self, ModelError> {
         let name = name.trim();
-        let wrong = |why: String| ModelError::Start {
-            what: format!("`{name}` names no model: {why}"),
+        let invalid = |why: String| ModelError::Start {
+            what: format!("`{name}` is not the name of a model: {why}"),
             source: None,
         };
         if let Some(path) = name.strip_prefix("local:") {
             return match path.trim() {
-                "" => Err(wrong(
+                "" => Err(invalid(
                     "write the path of a GGUF file after `local:`, or only `local`".to_owned(),
                 )),
                 path => Ok(ModelName::Local(LocalModel::File(PathBuf::from(path)))),
@@ -70,11 +79,12 @@ impl FromStr for ModelName {
                 Some((base_url, model)) if !model.is_empty() => {
                     Ok(ModelName::Server { base_url: base_url.to_owned(), model: model.to_owned() })
                 }
-                // Without the name: an address may hold a password.
+                // The message omits the name: an address may hold a password.
                 _ => Err(ModelError::Start {
-                    what: "an address alone names no model: write the model after `#`, as in \
-                           http://127.0.0.1:8080/v1#qwen2.5-coder"
-                        .to_owned(),
+                    what:
+                        "an address alone is not the name of a model: write the model after `#`, \
+                           as in `http://127.0.0.1:8080/v1#qwen2.5-coder`"
+                            .to_owned(),
                     source: None,
                 }),
             };
@@ -83,22 +93,22 @@ impl FromStr for ModelName {
             && let Some(provider) = PROVIDERS.iter().find(|provider| provider.name == before)
         {
             return match model {
-                "" => Err(wrong(format!("write the model after `{before}/`"))),
+                "" => Err(invalid(format!("write the model after `{before}/`"))),
                 model => Ok(ModelName::Provided { provider, model: model.to_owned() }),
             };
         }
-        let begins = |provider: &&Provider| {
-            provider.beginnings.iter().any(|beginning| name.starts_with(beginning))
-        };
-        if let Some(provider) = PROVIDERS.iter().find(begins) {
+        let has_prefix =
+            |provider: &&Provider| provider.prefixes.iter().any(|prefix| name.starts_with(prefix));
+        if let Some(provider) = PROVIDERS.iter().find(has_prefix) {
             return Ok(ModelName::Provided { provider, model: name.to_owned() });
         }
         if name.to_ascii_lowercase().ends_with(".gguf") {
-            return Err(wrong(format!("write `local:{name}` for a file")));
+            return Err(invalid(format!("write `local:{name}` for a file")));
         }
         let names: Vec<&str> = PROVIDERS.iter().map(|provider| provider.name).collect();
-        Err(wrong(format!(
-            "write PROVIDER/MODEL with one of {}; or URL#MODEL for another server; or `local`, or `local:FILE.gguf`",
+        Err(invalid(format!(
+            "write PROVIDER/MODEL with one of {}; or URL#MODEL for another server; or `local`, or \
+             `local:FILE.gguf`",
             names.join(", ")
         )))
     }
@@ -116,79 +126,4 @@ impl fmt::Display for ModelName {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_understood_and_written_alike() {
-        for (name, whole) in [
-            ("openai/gpt-4o-mini", "openai/gpt-4o-mini"),
-            ("gpt-4o-mini", "openai/gpt-4o-mini"),
-            ("o3-mini", "openai/o3-mini"),
-            ("claude-3-5-sonnet-latest", "anthropic/claude-3-5-sonnet-latest"),
-            (
-                "openrouter/meta-llama/llama-3.1-8b-instruct:free",
-                "openrouter/meta-llama/llama-3.1-8b-instruct:free",
-            ),
-            ("ollama/llama3.2:3b", "ollama/llama3.2:3b"),
-            ("http://127.0.0.1:8080/v1#qwen", "http://127.0.0.1:8080/v1#qwen"),
-            (" local ", "local"),
-            ("local:/models/a b.gguf", "local:/models/a b.gguf"),
-        ] {
-            let parsed: ModelName = name.parse().unwrap();
-            assert_eq!(parsed.to_string(), whole);
-            assert_eq!(whole.parse::<ModelName>().unwrap(), parsed);
-        }
-    }
-
-    #[test]
-    fn what_names_no_model_is_refused_with_advice() {
-        for (name, advice) in [
-            ("", "PROVIDER/MODEL"),
-            ("llama3", "PROVIDER/MODEL"),
-            ("meta-llama/llama-3", "PROVIDER/MODEL"),
-            ("openai/", "after `openai/`"),
-            ("local:", "path of a GGUF file"),
-            ("models/a.gguf", "`local:models/a.gguf`"),
-            ("http://127.0.0.1:8080/v1", "after `#`"),
-            ("http://127.0.0.1:8080/v1#", "after `#`"),
-        ] {
-            let error = name.parse::<ModelName>().unwrap_err().to_string();
-            assert!(error.contains(advice), "{name}: {error}");
-        }
-        let error = "http://me:sesame@a.example/v1".parse::<ModelName>().unwrap_err().to_string();
-        assert!(!error.contains("sesame"), "{error}");
-    }
-
-    #[test]
-    fn the_default_is_whoever_has_a_key() {
-        let with = |set: &'static [&str]| {
-            default_among(&|name| set.contains(&name).then(|| "k".to_owned()))
-        };
-        assert_eq!(with(&[]), "local");
-        assert_eq!(with(&["ANTHROPIC_API_KEY", "OPENAI_API_KEY"]), "openai/gpt-4o-mini");
-        assert!(with(&["ANTHROPIC_API_KEY"]).starts_with("anthropic/claude"));
-        // What it is called there is known to its owner only.
-        assert_eq!(with(&["AZURE_OPENAI_API_KEY"]), "local");
-        assert_eq!(default_among(&|_| Some(" ".to_owned())), "local");
-    }
-
-    #[test]
-    fn the_table_is_sound() {
-        for (at, provider) in PROVIDERS.iter().enumerate() {
-            assert!(!provider.name.is_empty() && !provider.provider.is_empty(), "{provider:?}");
-            assert!(
-                PROVIDERS[..at].iter().all(|other| other.name != provider.name),
-                "{provider:?}"
-            );
-            assert!(
-                !provider.base_url.is_empty() || provider.address_variable.is_some(),
-                "{provider:?}"
-            );
-            if let Some(model) = provider.usual_model {
-                let name = format!("{}/{model}", provider.name);
-                assert_eq!(name.parse::<ModelName>().unwrap().to_string(), name);
-            }
-        }
-    }
-}
+mod tests;

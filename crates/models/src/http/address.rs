@@ -1,14 +1,10 @@
-//! Addresses of endpoints.
+//! The addresses of endpoints.
 
 use cellblock_agents::ModelError;
 use reqwest::Url;
 
-/// The address of an endpoint below a base address. Parameters that the base has are kept.
-pub(crate) fn endpoint(
-    base: &str,
-    path: &str,
-    query: &[(String, String)],
-) -> Result<Url, ModelError> {
+/// Returns the address of an endpoint below a base address. Query parameters of the base are kept.
+pub fn endpoint(base: &str, path: &str, query: &[(String, String)]) -> Result<Url, ModelError> {
     let wrong = |why: &str| ModelError::Start {
         what: format!(
             "`{}` is not the base address of a model server: {why}",
@@ -35,8 +31,8 @@ pub(crate) fn endpoint(
     Ok(url)
 }
 
-/// The host of an address, if it is one.
-pub(crate) fn host(base: &str) -> Option<String> {
+/// Returns the host of an address; `None` if it is not a valid address with one.
+pub fn host(base: &str) -> Option<String> {
     Url::parse(base.trim()).ok()?.host_str().map(str::to_owned)
 }
 
@@ -55,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endpoints_are_below_the_base_however_it_is_written() {
+    fn endpoints_are_below_the_base_in_every_notation() {
         for base in [
             "http://127.0.0.1:8080/v1",
             "http://127.0.0.1:8080/v1/",
@@ -82,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_and_passwords_are_not_shown() {
+    fn invalid_addresses_are_refused_and_passwords_are_not_shown() {
         for (base, says) in [
             ("", "base address"),
             ("localhost:8080", "http://"),

@@ -1,4 +1,4 @@
-//! What it means that a provider refuses: statuses, and the words of the different providers.
+//! Refusals by providers: the statuses and error bodies that they send, and the errors they mean.
 
 use std::time::{Duration, SystemTime};
 
@@ -9,18 +9,18 @@ use serde_json::Value;
 
 use super::secrets::shown;
 
-/// That a provider refused, in its own words.
+/// A refusal, in the words of the provider.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// The HTTP status, or the one that fits.
-    pub(crate) status: u16,
-    /// The provider's words for the kind of it, such as `context_length_exceeded`.
-    pub(crate) kind: String,
-    /// What it said.
-    pub(crate) message: String,
+pub struct Refusal {
+    /// The HTTP status, or the status that fits an error without one.
+    pub status: u16,
+    /// The provider's names for the kind of error, such as `context_length_exceeded`.
+    pub kind: String,
+    /// The provider's message.
+    pub message: String,
 }
 
-/// Words in which servers say that a conversation is too long for the model, in kinds and in messages.
+/// Phrases in kinds and messages that mean that a conversation is too long for the model.
 const TOO_LONG: &[&str] = &[
     "context_length_exceeded",
     "context length",
@@ -35,29 +35,34 @@ const TOO_LONG: &[&str] = &[
     "too many input tokens",
 ];
 
-/// Kinds that say that there is no credit left: trying again would not help.
+/// Kinds that mean that no credit remains, so a retry would not help.
 const NO_CREDIT: &[&str] =
     &["insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"];
 
 impl Refusal {
-    /// From the body of an answer with an error's status. Providers write `{"error": {"message", "type", "code"}}`,
-    /// `{"error": "…"}`, `{"message": "…"}`, `{"detail": "…"}`, lists of one of them, or a web page of whatever is in between.
-    pub(crate) fn from_body(status: StatusCode, body: &[u8]) -> Self {
+    /// Parses the body of a response with an error status.
+    ///
+    /// Providers write `{"error": {"message", "type", "code"}}`, `{"error": "…"}`,
+    /// `{"message": "…"}`, `{"detail": "…"}`, or lists of one of them. A proxy in between writes a
+    /// web page.
+    pub fn from_body(status: StatusCode, body: &[u8]) -> Self {
         let refusal = match serde_json::from_slice::<Value>(body) {
             Ok(json) => Self::from_json(&json),
-            Err(_) => Self { message: plain(&String::from_utf8_lossy(body)), ..Self::default() },
+            Err(_) => {
+                Self { message: plain_text(&String::from_utf8_lossy(body)), ..Self::default() }
+            }
         };
         let message = if refusal.message.trim().is_empty() {
-            status.canonical_reason().unwrap_or("it said nothing").to_owned()
+            status.canonical_reason().unwrap_or("no message").to_owned()
         } else {
             refusal.message
         };
         Self { status: status.as_u16(), message, ..refusal }
     }
 
-    /// From the JSON of an error, which may also come with status 200 or in the middle of a stream. The status is the one that
-    /// fits its kind.
-    pub(crate) fn from_json(json: &Value) -> Self {
+    /// Parses the JSON of an error, which may also arrive with status 200 or in the middle of a
+    /// stream. Without a status in it, the status is the one that fits its kind.
+    pub fn from_json(json: &Value) -> Self {
         let json = json.as_array().and_then(|list| list.first()).unwrap_or(json);
         let error = json.get("error").filter(|error| !error.is_null()).unwrap_or(json);
         let text = |value: Option<&Value>| match value {
@@ -73,7 +78,7 @@ impl Refusal {
                 .find(|text| !text.is_empty())
                 .unwrap_or_else(|| error.to_string()),
         };
-        // What the provider behind a router said is more than what the router says.
+        // A router adds the message of the provider behind it, which says more than its own.
         let behind = text(error.pointer("/metadata/raw"));
         let message = if behind.is_empty() { message } else { format!("{message}: {behind}") };
         let code = error.get("code").or_else(|| json.get("code"));
@@ -86,8 +91,8 @@ impl Refusal {
         Self { status: status.unwrap_or_else(|| status_of(&kind)), kind, message }
     }
 
-    /// The error that it is.
-    pub(super) fn error(
+    /// Returns the error for the caller, without secrets.
+    pub fn error(
         &self,
         provider: &str,
         retry_after: Option<Duration>,
@@ -103,8 +108,8 @@ impl Refusal {
         }
     }
 
-    /// Whether the same request may succeed a little later.
-    pub(super) fn may_pass(&self) -> bool {
+    /// True if the same request may succeed a little later.
+    pub fn is_transient(&self) -> bool {
         match self.status {
             429 => !NO_CREDIT.iter().any(|kind| self.kind.contains(kind)),
             408 | 409 | 425 => true,
@@ -120,7 +125,7 @@ impl Refusal {
     }
 }
 
-/// The status that fits a kind, for errors that came without one.
+/// Returns the status that fits a kind of error.
 fn status_of(kind: &str) -> u16 {
     match kind {
         kind if kind.contains("rate_limit") => 429,
@@ -133,8 +138,9 @@ fn status_of(kind: &str) -> u16 {
     }
 }
 
-/// The words of a body that is not JSON: of a web page its title, else what stands between the tags.
-fn plain(body: &str) -> String {
+/// Returns the text of a body that is not JSON: of a web page its title, or else the text between
+/// its tags.
+fn plain_text(body: &str) -> String {
     if !body.trim_start().starts_with('<') {
         return body.to_owned();
     }
@@ -161,8 +167,9 @@ fn plain(body: &str) -> String {
         .collect()
 }
 
-/// How long a provider asks to wait: `retry-after-ms`, or `Retry-After` as seconds or as a date.
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+/// Returns the wait that a provider asks for: `retry-after-ms`, or `Retry-After` as seconds or as a
+/// date.
+pub fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
     let number =
         |text: &str, unit: f64| Duration::try_from_secs_f64(text.parse::<f64>().ok()? / unit).ok();
@@ -177,5 +184,4 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
 }
 
 #[cfg(test)]
-#[path = "refusal_tests.rs"]
 mod tests;

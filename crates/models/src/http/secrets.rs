@@ -1,21 +1,23 @@
-//! Keeps keys out of what is said: servers repeat the key that they refuse, and what they say ends in messages.
+//! Keeps keys out of messages: servers repeat the key that they refuse, and their words end up in
+//! messages and logs.
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// The most characters of a provider's own words that a message repeats.
-const SHOWN: usize = 500;
+/// The maximum of characters of a provider's text that a message repeats.
+const MAX_SHOWN: usize = 500;
 
-/// A text of a provider's as it may be shown: without secrets, in one line, and not too long.
-pub(super) fn shown(text: &str, secrets: &[&SecretString]) -> String {
-    // Secrets go first: half of one would not be found.
+/// Returns the text of a provider as it may be shown: without secrets, on one line, and shortened.
+pub fn shown(text: &str, secrets: &[&SecretString]) -> String {
+    // Secrets are removed first: half of one would not be found.
     let line = without(text, secrets).split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(SHOWN) {
+    match line.char_indices().nth(MAX_SHOWN) {
         None => line,
-        Some(_) => line.chars().take(SHOWN - 1).chain(['…']).collect(),
+        Some(_) => line.chars().take(MAX_SHOWN - 1).chain(['…']).collect(),
     }
 }
 
-/// Takes secrets out of a text. What is shorter than four characters is no secret, and would be found everywhere.
+/// Replaces secrets in a text. A value of fewer than four characters is no secret, and would be
+/// found everywhere.
 fn without(text: &str, secrets: &[&SecretString]) -> String {
     secrets
         .iter()
@@ -31,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_are_taken_out_and_nothing_else() {
+    fn secrets_are_replaced_and_nothing_else() {
         let key = SecretString::from("sk-sesame\n");
         let short = SecretString::from("a");
         let hidden = shown("wrong key sk-sesame, a pity:\n 'sk-sesame'", &[&key, &short]);
@@ -39,15 +41,15 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_are_cut_and_no_half_secret_is_left() {
+    fn long_texts_are_cut_and_no_half_secret_remains() {
         let key = SecretString::from("sk-sesame");
         let text = format!("{} sk-sesame {}", "ä".repeat(490), "b".repeat(600));
         let line = shown(&text, &[&key]);
-        assert!(line.chars().count() <= SHOWN, "{}", line.chars().count());
+        assert!(line.chars().count() <= MAX_SHOWN, "{}", line.chars().count());
         assert!(line.ends_with('…') && !line.contains("sk-"), "{line}");
         let words = shown(&"word ".repeat(1000), &[]);
-        assert_eq!(words.chars().count(), SHOWN, "{words}");
-        // Control: what is short enough stays whole.
-        assert_eq!(shown(&"ä".repeat(SHOWN), &[]), "ä".repeat(SHOWN));
+        assert_eq!(words.chars().count(), MAX_SHOWN, "{words}");
+        // Control: a short text stays whole.
+        assert_eq!(shown(&"ä".repeat(MAX_SHOWN), &[]), "ä".repeat(MAX_SHOWN));
     }
 }

@@ -1,4 +1,4 @@
-//! How patient a client is: bounds on time, size and repetition, as data.
+//! The bounds of calls on time, size and retries, as data.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -7,26 +7,28 @@ use tokio::time::Instant;
 /// The bounds of the calls over one [`Connection`](super::Connection).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transport {
-    /// The longest that making a connection may take. Default: 10 seconds.
+    /// The maximum time to connect. Default: 10 seconds.
     pub connect_timeout: Duration,
-    /// The longest that a whole call may take, attempts and the waiting between them included; only its first turn under
-    /// [`requests_per_minute`](Self::requests_per_minute) is waited for beyond it. Default: 10 minutes.
+    /// The maximum time of a whole call, with all attempts and the waits between them. It begins
+    /// after the first wait for [`requests_per_minute`](Self::requests_per_minute).
+    /// Default: 10 minutes.
     pub timeout: Duration,
-    /// The longest silence inside an answer that has begun. Default: 2 minutes.
+    /// The maximum time without data after an answer has begun. Default: 2 minutes.
     ///
-    /// Before an answer begins there is only [`timeout`](Self::timeout): a server may load a model or think, and one that
-    /// does not stream is silent until the answer is whole.
-    pub silence: Duration,
-    /// How often a call is tried again after it failed for a reason that may pass. Default: 3.
+    /// Before an answer begins, only [`timeout`](Self::timeout) applies: a server may load a model
+    /// or think, and one that does not stream is silent until the answer is complete.
+    pub idle_timeout: Duration,
+    /// The maximum number of retries after failures that may be transient. Default: 3.
     pub retries: u32,
-    /// About how long is waited before the second attempt; it doubles with each one. Default: half a second.
+    /// The approximate wait before the second attempt; it doubles with each further one.
+    /// Default: half a second.
     pub first_delay: Duration,
-    /// The longest wait before an attempt. A provider that asks for a longer one (`Retry-After`) is believed, and the call
-    /// fails at once with what it said. Default: 1 minute.
-    pub longest_delay: Duration,
-    /// The most attempts begun in a minute, spread evenly; `None` for no limit, which is the default.
+    /// The maximum wait before an attempt. If a provider asks for a longer one (`Retry-After`),
+    /// the call fails at once with the provider's error. Default: 1 minute.
+    pub max_delay: Duration,
+    /// The maximum number of attempts in a minute, spread evenly. Default: `None`, no limit.
     pub requests_per_minute: Option<NonZeroU32>,
-    /// The most bytes of an answer that are read; longer ones are refused. Default: 64 MiB.
+    /// The maximum size of an answer in bytes; larger ones are refused. Default: 64 MiB.
     pub max_answer_bytes: usize,
 }
 
@@ -35,18 +37,19 @@ impl Default for Transport {
         Self {
             connect_timeout: Duration::from_secs(10),
             timeout: Duration::from_secs(600),
-            silence: Duration::from_secs(120),
+            idle_timeout: Duration::from_secs(120),
             retries: 3,
             first_delay: Duration::from_millis(500),
-            longest_delay: Duration::from_secs(60),
+            max_delay: Duration::from_secs(60),
             requests_per_minute: None,
             max_answer_bytes: 64 << 20,
         }
     }
 }
 
-/// The moment after a time from now; for times that no clock can hold, one that nobody lives to see.
-pub(super) fn from_now(wait: Duration) -> Instant {
+/// Returns the instant after a wait from now. A wait that the clock cannot represent becomes a
+/// hundred years.
+pub fn from_now(wait: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(wait).unwrap_or_else(|| now + Duration::from_secs(100 * 365 * 24 * 60 * 60))
 }

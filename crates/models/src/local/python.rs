@@ -1,4 +1,4 @@
-//! The Python that runs the server.
+//! The search for the Python that runs the server.
 
 use std::{
     env,
@@ -9,17 +9,14 @@ use cellblock_agents::ModelError;
 use cellblock_cache::Objects;
 use cellblock_packages::Interpreter;
 
-/// The oldest that llama.cpp's wheel works with.
-const OLDEST: (u32, u32) = (3, 10);
+/// The minimum version that llama.cpp's wheel supports.
+const MIN_VERSION: (u32, u32) = (3, 10);
 
-/// The interpreter given, or the first good one of `PATH` and `/usr/bin`.
-pub(super) async fn find(
-    objects: &Objects,
-    given: Option<&Path>,
-) -> Result<Interpreter, ModelError> {
+/// Returns the given interpreter, or the first one in `PATH` and `/usr/bin` that is new enough.
+pub async fn find(objects: &Objects, given: Option<&Path>) -> Result<Interpreter, ModelError> {
     if let Some(given) = given {
         let failed = |why| ModelError::Start {
-            what: format!("the local model cannot use {}", given.display()),
+            what: format!("the local model cannot use `{}`", given.display()),
             source: Some(why),
         };
         let interpreter =
@@ -38,11 +35,11 @@ pub(super) async fn find(
             seen.push(format!("{} is Python {}", program.display(), interpreter.version));
         }
     }
-    let (major, minor) = OLDEST;
+    let (major, minor) = MIN_VERSION;
     let seen = if seen.is_empty() { String::new() } else { format!(" ({})", seen.join(", ")) };
     let what = format!(
-        "the local model needs Python {major}.{minor} or newer, and none is found{seen}; install one (Debian: apt-get \
-         install python3), or set a key for another model"
+        "the local model needs Python {major}.{minor} or newer, and none was found{seen}; install \
+         it (Debian: `apt-get install python3`), or set a key for another model"
     );
     Err(ModelError::Start { what, source: None })
 }
@@ -62,10 +59,13 @@ fn candidates() -> Vec<PathBuf> {
     found
 }
 
-/// Whether a version such as `3.11.2` is new enough.
+/// True if a version such as `3.11.2` is new enough.
 fn is_new_enough(version: &str) -> bool {
     let mut numbers = version.split('.').map(str::parse::<u32>);
-    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= OLDEST)
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= MIN_VERSION,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -83,11 +83,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_no_python_is_refused() {
+    async fn a_program_that_is_not_python_is_refused() {
         let directory = tempfile::tempdir().unwrap();
         let objects = Objects::open(directory.path().to_owned()).unwrap();
         let error = find(&objects, Some(Path::new("/bin/true"))).await.unwrap_err();
-        assert!(error.to_string().contains("cannot use /bin/true"), "{error}");
+        assert!(error.to_string().contains("cannot use `/bin/true`"), "{error}");
         assert!(find(&objects, None).await.is_ok());
     }
 }

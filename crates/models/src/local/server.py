@@ -1,7 +1,8 @@
-"""The server of the local model: llama.cpp, in a Python process that ends with the one that started it.
+"""The server of the local model: llama.cpp in a Python process that ends with its parent.
 
-The first line of standard input is a JSON object that says what to serve. One line of JSON on standard output says where
-it listens. It serves until standard input ends, which it does also when the other process is killed.
+The first line of standard input is a JSON object with the settings. The server writes its address
+to standard output, as one line of JSON. It runs until standard input ends, which also happens when
+the parent is killed.
 """
 
 import json
@@ -11,19 +12,19 @@ import threading
 
 settings = json.loads(sys.stdin.buffer.readline())
 
-# What libraries print is for the log, not for whoever reads the answer.
-answer = os.fdopen(os.dup(1), "w")
+# The output of libraries goes to the log (standard error), not to the parent.
+parent = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 
 
-def end_with_the_other():
-    """Without goodbyes: threads of the library may be in the middle of an answer."""
+def exit_with_parent():
+    """Exits without cleanup: threads of the library may be in the middle of an answer."""
     while sys.stdin.buffer.read(4096):
         pass
     os._exit(0)
 
 
-threading.Thread(target=end_with_the_other, daemon=True).start()
+threading.Thread(target=exit_with_parent, daemon=True).start()
 
 sys.path.insert(0, settings["modules"])
 import xllamacpp  # noqa: E402
@@ -38,17 +39,17 @@ params.n_ctx = settings["context"]
 params.n_parallel = 1
 params.cpuparams.n_threads = settings["threads"]
 params.cpuparams_batch.n_threads = settings["threads"]
-# What is asked for is what is used, whatever else runs on the machine.
+# Use exactly the requested settings, whatever else runs on the machine.
 params.fit_params = False
 params.cache_ram_mib = settings["prompt_cache_mib"]
-# Nothing but answers: no web page, no downloads, no state to look at.
+# Serve only answers: no web page, no downloads, no view of the state.
 params.ui = False
 params.offline = True
 params.endpoint_slots = False
-# Errors only.
+# Log errors only.
 params.verbosity = 1
 
 server = xllamacpp.Server(params)
-answer.write(json.dumps({"address": server.listening_address}) + "\n")
-answer.flush()
+parent.write(json.dumps({"address": server.listening_address}) + "\n")
+parent.flush()
 threading.Event().wait()

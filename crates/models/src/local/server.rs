@@ -1,4 +1,4 @@
-//! The process that serves a model.
+//! The server process of a model.
 
 use std::{
     fs::File,
@@ -6,7 +6,6 @@ use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Stdio},
-    sync::Mutex,
     thread,
     time::Duration,
 };
@@ -14,6 +13,7 @@ use std::{
 use cellblock_agents::ModelError;
 use cellblock_cache::HeldObject;
 use cellblock_packages::Interpreter;
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -21,39 +21,39 @@ use tokio::{
     process::ChildStdout,
 };
 
-use super::LocalOptions;
-use crate::lock::locked;
+use super::options::{LocalModel, LocalOptions};
 
 const SCRIPT: &str = include_str!("server.py");
 
-/// How much of what it says about errors is kept, in bytes.
-const TAIL: usize = 4096;
+/// The maximum of bytes of its standard error that are kept.
+const MAX_TAIL: usize = 4096;
 
-/// How much memory old prompts may take, so that a conversation that goes on is not read again, in MiB.
+/// The memory for earlier prompts in MiB. With them, a conversation that continues is not processed
+/// again.
 const PROMPT_CACHE_MIB: u32 = 256;
 
-/// A server. Dropped, it is ended, and nothing of it is left.
+/// A running server. Dropping it ends the process.
 #[derive(Debug)]
-pub(super) struct Server {
-    /// Where it listens: `http://127.0.0.1:PORT`.
-    pub(super) address: String,
-    /// What others on this machine do not know.
-    pub(super) key: SecretString,
+pub struct Server {
+    /// Its address, `http://127.0.0.1:PORT`.
+    pub address: String,
+    /// A key that other users of this machine do not know.
+    pub key: SecretString,
     /// The model's name.
-    pub(super) name: String,
-    pub(super) process_id: u32,
-    process: Process,
-    /// The files that it reads, kept in the cache as long as it lives.
-    _parts: (HeldObject, Option<HeldObject>),
+    pub name: String,
+    pub process_id: u32,
+    process: ServerProcess,
+    /// The files that it reads; they stay in the cache as long as it lives.
+    _files: (HeldObject, Option<HeldObject>),
 }
 
-/// A child that is ended when this is dropped.
+/// A child process that is killed when this value is dropped.
 #[derive(Debug)]
-struct Process(Mutex<Child>);
+struct ServerProcess(Mutex<Child>);
 
-/// What the script is told.
+/// The input of the script.
 #[derive(Serialize)]
-struct Settings<'s> {
+struct ServerSettings<'s> {
     modules: &'s Path,
     model: &'s Path,
     name: &'s str,
@@ -63,15 +63,15 @@ struct Settings<'s> {
     prompt_cache_mib: u32,
 }
 
-/// What the script tells.
+/// The output of the script.
 #[derive(Deserialize)]
-struct Listening {
+struct ServerReady {
     address: String,
 }
 
 impl Server {
-    /// Starts a server, and waits until it listens.
-    pub(super) async fn start(
+    /// Starts a server and waits until it listens.
+    pub async fn start(
         options: &LocalOptions,
         interpreter: &Interpreter,
         modules: HeldObject,
@@ -82,33 +82,34 @@ impl Server {
             what: format!("the server of the local model {what}"),
             source: Some(source.into()),
         };
-        let name = model_name(&model);
+        let name = LocalModel::File(model.clone()).name();
         let key = SecretString::from(
-            random_key().map_err(|source| failed("needs a key that nobody knows", source))?,
+            random_key().map_err(|source| failed("cannot create its key", source))?,
         );
-        let settings = Settings {
+        let settings = ServerSettings {
             modules: &modules.directory,
             model: &model,
             name: &name,
             key: key.expose_secret(),
             context: options.context,
-            threads: options.threads.map_or_else(usual_threads, u32::from),
+            threads: options.threads.map_or_else(default_threads, u32::from),
             prompt_cache_mib: PROMPT_CACHE_MIB,
         };
-        // Through standard input: other users see a program's arguments.
+        // Sent through standard input: other users can see the arguments of a program.
         let mut line = serde_json::to_vec(&settings)
-            .map_err(|error| failed("cannot be told what to do", error.into()))?;
+            .map_err(|error| failed("cannot get its settings", error.into()))?;
         line.push(b'\n');
         let (process, stdout, stderr) =
             spawn(interpreter, &line).map_err(|source| failed("does not start", source))?;
-        let process_id = locked(&process.0).id();
-        // A thread, because it may outlive the runtime of the caller who happened to come first.
-        let reader = thread::spawn(move || tail(stderr));
-        let mut said = String::new();
+        let process_id = process.0.lock().id();
+        // A thread and not a task: the server may outlive the runtime of the caller that started
+        // it.
+        let reader = thread::spawn(move || read_tail(stderr));
+        let mut output = String::new();
         let mut stdout = BufReader::new(stdout);
-        let read = tokio::time::timeout(options.start_timeout, stdout.read_line(&mut said)).await;
+        let read = tokio::time::timeout(options.start_timeout, stdout.read_line(&mut output)).await;
         if let Ok(Ok(1..)) = read
-            && let Ok(Listening { address }) = serde_json::from_str(&said)
+            && let Ok(ServerReady { address }) = serde_json::from_str(&output)
         {
             return Ok(Self {
                 address,
@@ -116,29 +117,29 @@ impl Server {
                 name,
                 process_id,
                 process,
-                _parts: (modules, weights),
+                _files: (modules, weights),
             });
         }
-        // It is ended first, so that all that it says has been said.
+        // Ended first, so that its standard error is complete.
         drop(process);
-        let said = reader.join().unwrap_or_default();
-        let why = String::from_utf8_lossy(&said).trim().to_owned();
+        let errors = reader.join().unwrap_or_default();
+        let why = String::from_utf8_lossy(&errors).trim().to_owned();
         Err(ModelError::Start {
             what: match read {
                 Err(_) => {
                     format!("the local model did not start within {:?}", options.start_timeout)
                 }
                 Ok(_) => {
-                    format!("the local model {} does not start{}", model.display(), advice(&why))
+                    format!("the local model `{}` does not start{}", model.display(), advice(&why))
                 }
             },
             source: (!why.is_empty()).then(|| why.into()),
         })
     }
 
-    /// Waits a moment for the process to end: the connections of one that dies are closed before it is gone, and the next
-    /// call is to know.
-    pub(super) async fn settle(&self) {
+    /// Waits a moment for the process to end. The connections of a dying process close before it is
+    /// gone, and the next call must see that it is dead.
+    pub async fn wait_for_exit(&self) {
         for _ in 0..100 {
             if !self.is_alive() {
                 return;
@@ -147,32 +148,34 @@ impl Server {
         }
     }
 
-    /// Whether the process still runs.
-    pub(super) fn is_alive(&self) -> bool {
-        matches!(locked(&self.process.0).try_wait(), Ok(None))
+    /// True if the process still runs.
+    pub fn is_alive(&self) -> bool {
+        matches!(self.process.0.lock().try_wait(), Ok(None))
     }
 }
 
-impl Drop for Process {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
-        let mut child = locked(&self.0);
+        let mut child = self.0.lock();
         let _ = child.kill();
         let _ = child.wait();
     }
 }
 
-/// Starts the script. It reads the settings from its standard input, which stays open as long as it is to live.
+/// Starts the script. It reads the settings from its standard input, and ends when that is closed.
 fn spawn(
     interpreter: &Interpreter,
     settings: &[u8],
-) -> io::Result<(Process, ChildStdout, ChildStderr)> {
+) -> io::Result<(ServerProcess, ChildStdout, ChildStderr)> {
     use std::os::unix::process::CommandExt as _;
 
     let mut command = Command::new(&interpreter.path);
-    // Alone: neither packages of the user nor variables for Python have a say, and it writes nothing beside its modules.
+    // Isolated: packages of the user and variables for Python have no effect, and no bytecode is
+    // written.
     command.args(["-I", "-S", "-B", "-c", SCRIPT]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // In a group of its own: Ctrl-C at the terminal is for us, and an answer may be cancelled without losing the server.
+    // In its own process group: Ctrl-C in the terminal must not end the server, because it may only
+    // cancel an answer.
     command.current_dir("/").process_group(0);
     let mut child = command.spawn()?;
     let pipes = (
@@ -180,11 +183,11 @@ fn spawn(
         child.stdout.take(),
         child.stderr.take(),
     );
-    let process = Process(Mutex::new(child));
+    let process = ServerProcess(Mutex::new(child));
     let (Some(written), Some(stdout), Some(stderr)) = pipes else {
-        return Err(io::Error::other("it has no pipes"));
+        return Err(io::Error::other("the process has no pipes"));
     };
-    // A script that ended before it read says why on its standard error.
+    // A script that ended before it read its settings reports the cause on its standard error.
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         _ => {}
@@ -192,45 +195,39 @@ fn spawn(
     Ok((process, ChildStdout::from_std(stdout)?, stderr))
 }
 
-/// Reads what a server says about errors until it ends, because a full pipe would stop it; gives the last of it.
-fn tail(mut stderr: ChildStderr) -> Vec<u8> {
-    let mut chunk = vec![0; TAIL];
+/// Reads the standard error of a server until its end, because a full pipe would block the server.
+/// Returns the last part.
+fn read_tail(mut stderr: ChildStderr) -> Vec<u8> {
+    let mut chunk = vec![0; MAX_TAIL];
     let mut tail = Vec::new();
     while let Ok(read @ 1..) = stderr.read(&mut chunk) {
         tracing::debug!(text = %String::from_utf8_lossy(&chunk[..read]).trim_end(), "llama.cpp");
         tail.extend_from_slice(&chunk[..read]);
-        let excess = tail.len().saturating_sub(TAIL);
+        let excess = tail.len().saturating_sub(MAX_TAIL);
         tail.drain(..excess);
     }
     tail
 }
 
-/// What to do about a failure that newcomers may meet.
-fn advice(said: &str) -> &'static str {
-    if said.contains("libgomp") {
-        "; install the library that is missing (Debian: apt-get install libgomp1)"
-    } else if said.contains("corrupted or incomplete") || said.contains("failed to load model") {
-        "; the file is damaged, cut off, too large for the memory, or of a kind that llama.cpp does not know"
+/// Returns advice for common failures.
+fn advice(errors: &str) -> &'static str {
+    if errors.contains("libgomp") {
+        "; install the missing library (Debian: `apt-get install libgomp1`)"
+    } else if errors.contains("corrupted or incomplete") || errors.contains("failed to load model")
+    {
+        "; the file is damaged, incomplete, too large for the memory, or of a kind that llama.cpp \
+         does not support"
     } else {
         ""
     }
 }
 
-/// A model's name: that of its file, without the way its numbers are packed if that is set off by a dot.
-pub(super) fn model_name(file: &Path) -> String {
-    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-    match stem.split_once(".Q") {
-        Some((name, _)) if !name.is_empty() => name.to_owned(),
-        _ => stem.into_owned(),
-    }
-}
-
-fn usual_threads() -> u32 {
+fn default_threads() -> u32 {
     let all = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     u32::try_from(all / 2).unwrap_or(1).max(1)
 }
 
-/// 128 random bits, in hexadecimal.
+/// Returns 128 random bits in hexadecimal.
 fn random_key() -> io::Result<String> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
@@ -242,18 +239,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_come_from_files() {
-        for (file, name) in [
-            ("/c/SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2-135M-Instruct"),
-            ("qwen2.5-coder-7b-instruct-q4_k_m.gguf", "qwen2.5-coder-7b-instruct-q4_k_m"),
-            ("x.gguf", "x"),
-        ] {
-            assert_eq!(model_name(Path::new(file)), name);
-        }
-    }
-
-    #[test]
-    fn keys_are_long_and_never_the_same() {
+    fn keys_are_long_and_unique() {
         let keys = [random_key().unwrap(), random_key().unwrap()];
         assert!(keys[0] != keys[1] && keys.iter().all(|key| key.len() == 32), "{keys:?}");
     }

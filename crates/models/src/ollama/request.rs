@@ -7,18 +7,18 @@ use cellblock_agents::{Content, Image, ModelError, ModelMessage, ModelRequest, T
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::Ollama;
-use crate::wire::{self, Base64, Settings, Tool, spoken};
+use super::client::Ollama;
+use crate::api::{self, Base64, FunctionTool, Settings, with_speaker};
 
-/// Fields that only we set.
-const OURS: &[&str] = &["messages", "stream"];
+/// Fields that only this client sets.
+const RESERVED: &[&str] = &["messages", "stream"];
 
 #[derive(Serialize)]
 struct Body<'a> {
     model: &'a str,
     messages: Vec<Message<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tools: Vec<Tool<'a>>,
+    tools: Vec<FunctionTool<'a>>,
     stream: bool,
     #[serde(skip_serializing_if = "Map::is_empty")]
     options: Map<String, Value>,
@@ -31,23 +31,23 @@ struct Message<'a> {
     role: &'static str,
     content: Cow<'a, str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    images: Vec<Picture<'a>>,
+    images: Vec<ImageData<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tool_calls: Vec<Called<'a>>,
+    tool_calls: Vec<SentCall<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tool_name: Option<&'a str>,
 }
 
-struct Picture<'a>(&'a Image);
+struct ImageData<'a>(&'a Image);
 
-impl Serialize for Picture<'_> {
+impl Serialize for ImageData<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&Base64(&self.0.data))
     }
 }
 
 #[derive(Serialize)]
-struct Called<'a> {
+struct SentCall<'a> {
     function: Function<'a>,
 }
 
@@ -57,20 +57,20 @@ struct Function<'a> {
     arguments: Value,
 }
 
-/// The body of a request.
-pub(super) fn body(
-    client: &Ollama,
-    request: &ModelRequest,
-    streamed: bool,
-) -> Result<Bytes, ModelError> {
-    let settings = Settings::of(&request.parameters, &client.parameters);
-    settings.refuse_extra(&client.provider, OURS)?;
-    let given = settings.extra.contains_key("tools");
+/// Returns the body of a request.
+pub fn body(client: &Ollama, request: &ModelRequest, stream: bool) -> Result<Bytes, ModelError> {
+    let settings = Settings::merge(&request.parameters, &client.parameters);
+    settings.check_extra(&client.provider, RESERVED)?;
+    let has_tools = settings.extra.contains_key("tools");
     let body = Body {
         model: &client.model,
         messages: messages(request, client.sees_images),
-        tools: if given { Vec::new() } else { request.tools.iter().map(Tool::of).collect() },
-        stream: streamed,
+        tools: if has_tools {
+            Vec::new()
+        } else {
+            request.tools.iter().map(FunctionTool::new).collect()
+        },
+        stream,
         options: options(&settings)?,
         extra: settings
             .extra
@@ -79,10 +79,10 @@ pub(super) fn body(
             .filter(|(name, _)| *name != "options")
             .collect(),
     };
-    wire::json(&body)
+    api::to_json(&body)
 }
 
-/// The options from the parameters, and those that were given as they are, which win.
+/// Returns the options from the parameters, merged with those of the extra fields, which win.
 fn options(settings: &Settings<'_>) -> Result<Map<String, Value>, ModelError> {
     let mut options = Map::new();
     let mut set = |name: &str, value: Option<Value>| {
@@ -98,7 +98,7 @@ fn options(settings: &Settings<'_>) -> Result<Map<String, Value>, ModelError> {
         Some(Value::Object(given)) => options.extend(given.clone()),
         Some(_) => {
             let what =
-                "`options` of a request to Ollama must be a table, such as { num_ctx = 8192 }"
+                "`options` of a request to Ollama must be a table, such as `{ num_ctx = 8192 }`"
                     .to_owned();
             return Err(ModelError::Start { what, source: None });
         }
@@ -118,12 +118,12 @@ fn messages(request: &ModelRequest, sees: bool) -> Vec<Message<'_>> {
         (!request.system.is_empty()).then(|| plain("system", request.system.as_str().into()));
     let others = request.messages.iter().map(|message| match message {
         ModelMessage::User { name, content } => {
-            let text = spoken(name.as_deref(), said(content, sees));
+            let text = with_speaker(name.as_deref(), text_of(content, sees));
             Message { images: images(content, sees), ..plain("user", text) }
         }
         ModelMessage::Assistant { content, tool_calls } => Message {
-            tool_calls: tool_calls.iter().map(called).collect(),
-            ..plain("assistant", said(content, sees))
+            tool_calls: tool_calls.iter().map(sent_call).collect(),
+            ..plain("assistant", text_of(content, sees))
         },
         ModelMessage::Tool(result) => Message {
             tool_name: Some(&result.name),
@@ -133,22 +133,21 @@ fn messages(request: &ModelRequest, sees: bool) -> Vec<Message<'_>> {
     system.into_iter().chain(others).collect()
 }
 
-fn called(call: &ToolCall) -> Called<'_> {
-    Called { function: Function { name: &call.name, arguments: wire::arguments(call) } }
+fn sent_call(call: &ToolCall) -> SentCall<'_> {
+    SentCall { function: Function { name: &call.name, arguments: api::arguments_object(call) } }
 }
 
-/// The text. Images of models that see are sent beside it.
-fn said(content: &Content, sees: bool) -> Cow<'_, str> {
+/// Returns the text of content. A model that sees gets the images beside it.
+fn text_of(content: &Content, sees: bool) -> Cow<'_, str> {
     match content {
-        Content::Parts(parts) if !sees => wire::unseen(parts).into(),
+        Content::Parts(parts) if !sees => api::text_with_image_notes(parts).into(),
         content => content.text(),
     }
 }
 
-fn images(content: &Content, sees: bool) -> Vec<Picture<'_>> {
-    content.images().filter(|_| sees).map(Picture).collect()
+fn images(content: &Content, sees: bool) -> Vec<ImageData<'_>> {
+    content.images().filter(|_| sees).map(ImageData).collect()
 }
 
 #[cfg(test)]
-#[path = "request_tests.rs"]
 mod tests;

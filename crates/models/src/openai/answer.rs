@@ -1,4 +1,4 @@
-//! Answers of chat completions, whole and in pieces.
+//! The answers of chat completions, whole and in pieces.
 
 use std::collections::BTreeMap;
 
@@ -7,131 +7,101 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    http::{Assemble, Fault, Flow, Refusal, Say},
-    wire::tool_call,
+    api::tool_call,
+    http::{AnswerError, Assemble, OnText, Refusal, StreamState},
 };
 
-/// An answer, as far as it has come.
+/// An answer while it is assembled.
 #[derive(Debug, Default)]
-pub(super) struct Answer {
+pub struct OpenAiAnswer {
     text: String,
-    /// Tool calls by their number; servers need not send them in order.
-    calls: BTreeMap<u64, Call>,
+    /// Tool calls by their number: servers may send them out of order.
+    calls: BTreeMap<u64, PartialCall>,
     finish: Option<String>,
-    refused: bool,
+    is_refusal: bool,
     model: Option<String>,
-    usage: Option<Tokens>,
-    /// Whether the server said that it has ended.
-    done: bool,
+    usage: Option<TokenCounts>,
+    /// True if the server announced the end.
+    is_ended: bool,
 }
 
 #[derive(Debug, Default)]
-struct Call {
+struct PartialCall {
     id: Option<String>,
     name: String,
     arguments: String,
 }
 
-/// A whole answer or a piece of one: they differ in where a choice has what was said.
+/// A whole answer or a piece of one; a choice has a `message` or a `delta` accordingly.
 #[derive(Deserialize)]
-struct Body {
+struct ResponseBody {
     model: Option<String>,
     choices: Option<Vec<Choice>>,
-    usage: Option<Tokens>,
+    usage: Option<TokenCounts>,
     error: Option<Value>,
 }
 
 #[derive(Deserialize)]
 struct Choice {
-    message: Option<Said>,
-    delta: Option<Said>,
+    message: Option<ChoiceMessage>,
+    delta: Option<ChoiceMessage>,
     finish_reason: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
-struct Said {
-    content: Option<Words>,
+struct ChoiceMessage {
+    content: Option<MessageText>,
     refusal: Option<String>,
-    tool_calls: Option<Vec<Called>>,
+    tool_calls: Option<Vec<CallPiece>>,
 }
 
-/// Text, or a list of parts of which some are text.
+/// Text, or a list of parts, some of them text.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Words {
+enum MessageText {
     Text(String),
-    Parts(Vec<Word>),
+    Parts(Vec<TextPart>),
 }
 
 #[derive(Deserialize)]
-struct Word {
+struct TextPart {
     #[serde(default)]
     text: String,
 }
 
 #[derive(Deserialize)]
-struct Called {
+struct CallPiece {
     index: Option<u64>,
     id: Option<String>,
-    function: Option<Function>,
+    function: Option<FunctionPiece>,
 }
 
 #[derive(Deserialize)]
-struct Function {
+struct FunctionPiece {
     name: Option<String>,
     arguments: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Tokens {
+struct TokenCounts {
     #[serde(default)]
     prompt_tokens: Option<u64>,
     #[serde(default)]
     completion_tokens: Option<u64>,
-    /// What it cost in US dollars, which some routers say.
+    /// The cost in US dollars, which some routers report.
     #[serde(default)]
     cost: Option<f64>,
 }
 
-impl Answer {
-    /// What the server says that it cost, in US dollars.
-    pub(super) fn cost(&self) -> Option<f64> {
-        self.usage.as_ref()?.cost.filter(|cost| cost.is_finite() && *cost >= 0.0)
-    }
-
-    /// The answer to a request to a model of this name, without its cost.
-    pub(super) fn completion(self, asked: &str) -> Completion {
-        let calls = self.calls.into_values().enumerate();
-        let tool_calls: Vec<_> = calls
-            .map(|(number, call)| tool_call(number, call.id, call.name, call.arguments))
-            .collect();
-        let finish = match self.finish.as_deref() {
-            _ if self.refused => FinishReason::Filtered,
-            Some("length") => FinishReason::Length,
-            Some("content_filter") => FinishReason::Filtered,
-            // Some servers say `stop` beside tool calls.
-            _ if !tool_calls.is_empty() => FinishReason::ToolCalls,
-            Some("stop" | "eos") | None => FinishReason::Stop,
-            Some(_) => FinishReason::Other,
-        };
-        let tokens = self.usage.as_ref();
-        Completion {
-            content: self.text,
-            tool_calls,
-            finish,
-            model: self.model.unwrap_or_else(|| asked.to_owned()),
-            usage: Usage {
-                prompt_tokens: tokens.and_then(|tokens| tokens.prompt_tokens).unwrap_or(0),
-                completion_tokens: tokens.and_then(|tokens| tokens.completion_tokens).unwrap_or(0),
-            },
-            cost: 0.0,
-            cached: false,
-        }
-    }
-
-    fn take(&mut self, body: Body, piece: bool, say: &mut Say<'_>) -> Result<(), Fault> {
+impl OpenAiAnswer {
+    fn add(
+        &mut self,
+        body: ResponseBody,
+        is_piece: bool,
+        on_text: &mut OnText<'_>,
+    ) -> Result<(), AnswerError> {
         if let Some(error) = body.error.filter(|error| !error.is_null()) {
-            return Err(Fault::Refused(Refusal::from_json(&error)));
+            return Err(AnswerError::Refused(Refusal::from_json(&error)));
         }
         self.usage = body.usage.or(self.usage.take());
         self.model = body.model.filter(|model| !model.is_empty()).or(self.model.take());
@@ -141,38 +111,45 @@ impl Answer {
         };
         self.finish =
             choice.finish_reason.filter(|finish| !finish.is_empty()).or(self.finish.take());
-        // Some servers send both: beside each piece what was said so far, or beside the whole an empty piece.
-        let said =
-            if piece { choice.delta.or(choice.message) } else { choice.message.or(choice.delta) };
-        let said = said.unwrap_or_default();
-        match said.content {
-            Some(Words::Text(text)) => self.say(&text, say),
-            Some(Words::Parts(parts)) => parts.iter().for_each(|part| self.say(&part.text, say)),
+        // Some servers send both: the text so far beside each piece, or an empty piece beside the
+        // whole.
+        let message = if is_piece {
+            choice.delta.or(choice.message)
+        } else {
+            choice.message.or(choice.delta)
+        };
+        let message = message.unwrap_or_default();
+        match message.content {
+            Some(MessageText::Text(text)) => self.add_text(&text, on_text),
+            Some(MessageText::Parts(parts)) => {
+                parts.iter().for_each(|part| self.add_text(&part.text, on_text))
+            }
             None => {}
         }
-        if let Some(refusal) = said.refusal.filter(|refusal| !refusal.is_empty()) {
-            self.refused = true;
-            self.say(&refusal, say);
+        if let Some(refusal) = message.refusal.filter(|refusal| !refusal.is_empty()) {
+            self.is_refusal = true;
+            self.add_text(&refusal, on_text);
         }
-        said.tool_calls.into_iter().flatten().for_each(|called| self.call(called));
+        message.tool_calls.into_iter().flatten().for_each(|piece| self.add_call(piece));
         Ok(())
     }
 
-    fn say(&mut self, text: &str, say: &mut Say<'_>) {
+    fn add_text(&mut self, text: &str, on_text: &mut OnText<'_>) {
         self.text.push_str(text);
-        say(text);
+        on_text(text);
     }
 
-    /// Takes a tool call, or a piece of one: the number says of which; without a number, a name begins a new one.
-    fn call(&mut self, called: Called) {
-        let function = called.function.unwrap_or(Function { name: None, arguments: None });
+    /// Adds a tool call or a piece of one. Its number tells which; without a number, a name begins
+    /// a new call.
+    fn add_call(&mut self, piece: CallPiece) {
+        let function = piece.function.unwrap_or(FunctionPiece { name: None, arguments: None });
         let last = self.calls.last_key_value().map(|(number, _)| *number);
         let next = last.map_or(0, |last| last.saturating_add(1));
-        let begins = function.name.as_deref().is_some_and(|name| !name.is_empty());
-        let number = called.index.unwrap_or_else(|| if begins { next } else { last.unwrap_or(0) });
+        let is_new = function.name.as_deref().is_some_and(|name| !name.is_empty());
+        let number = piece.index.unwrap_or_else(|| if is_new { next } else { last.unwrap_or(0) });
         let call = self.calls.entry(number).or_default();
-        call.id = call.id.take().or(called.id);
-        // A name comes once; servers that repeat it in each piece mean the same one.
+        call.id = call.id.take().or(piece.id);
+        // Some servers repeat the name in each piece.
         if call.name.is_empty() {
             call.name = function.name.unwrap_or_default();
         }
@@ -184,45 +161,82 @@ impl Answer {
     }
 }
 
-impl Assemble for Answer {
-    fn whole(&mut self, json: &[u8]) -> Result<(), Fault> {
-        let body: Body = serde_json::from_slice(json).map_err(|error| Fault::json(&error, json))?;
+impl Assemble for OpenAiAnswer {
+    fn add_whole(&mut self, json: &[u8]) -> Result<(), AnswerError> {
+        let body: ResponseBody =
+            serde_json::from_slice(json).map_err(|error| AnswerError::json(&error, json))?;
         if body.error.as_ref().is_none_or(Value::is_null)
             && body.choices.as_ref().is_none_or(Vec::is_empty)
         {
-            return Err(Fault::Malformed("it has no choices".to_owned()));
+            return Err(AnswerError::Malformed("it has no choices".to_owned()));
         }
-        self.done = true;
-        self.take(body, false, &mut |_| {})
+        self.is_ended = true;
+        self.add(body, false, &mut |_| {})
     }
 
-    fn piece(&mut self, json: &str, say: &mut Say<'_>) -> Result<Flow, Fault> {
+    fn add_piece(
+        &mut self,
+        json: &str,
+        on_text: &mut OnText<'_>,
+    ) -> Result<StreamState, AnswerError> {
         if json.trim() == "[DONE]" {
-            self.done = true;
-            return Ok(Flow::Done);
+            self.is_ended = true;
+            return Ok(StreamState::Ended);
         }
-        let body =
-            serde_json::from_str(json).map_err(|error| Fault::json(&error, json.as_bytes()))?;
-        self.take(body, true, say)?;
-        Ok(Flow::More)
+        let body = serde_json::from_str(json)
+            .map_err(|error| AnswerError::json(&error, json.as_bytes()))?;
+        self.add(body, true, on_text)?;
+        Ok(StreamState::Open)
     }
 
     fn text(&self) -> &str {
         &self.text
     }
 
-    fn end(&mut self) -> Result<(), Fault> {
-        // Not all servers send `[DONE]`, but all say why they finished.
-        if !self.done && self.finish.is_none() {
-            return Err(Fault::Unfinished);
+    fn finish(&mut self) -> Result<(), AnswerError> {
+        // Not all servers send `[DONE]`, but all send the reason why they finished.
+        if !self.is_ended && self.finish.is_none() {
+            return Err(AnswerError::Unfinished);
         }
         match self.calls.values().find(|call| call.name.is_empty()) {
-            Some(_) => Err(Fault::Malformed("it calls a tool without a name".to_owned())),
+            Some(_) => Err(AnswerError::Malformed("it calls a tool without a name".to_owned())),
             None => Ok(()),
+        }
+    }
+
+    fn reported_cost(&self) -> Option<f64> {
+        self.usage.as_ref()?.cost.filter(|cost| cost.is_finite() && *cost >= 0.0)
+    }
+
+    fn into_completion(self: Box<Self>, model: &str) -> Completion {
+        let calls = self.calls.into_values().enumerate();
+        let tool_calls: Vec<_> = calls
+            .map(|(number, call)| tool_call(number, call.id, call.name, call.arguments))
+            .collect();
+        let finish = match self.finish.as_deref() {
+            _ if self.is_refusal => FinishReason::Filtered,
+            Some("length") => FinishReason::Length,
+            Some("content_filter") => FinishReason::Filtered,
+            // Some servers send `stop` beside tool calls.
+            _ if !tool_calls.is_empty() => FinishReason::ToolCalls,
+            Some("stop" | "eos") | None => FinishReason::Stop,
+            Some(_) => FinishReason::Other,
+        };
+        let tokens = self.usage.as_ref();
+        Completion {
+            content: self.text,
+            tool_calls,
+            finish,
+            model: self.model.unwrap_or_else(|| model.to_owned()),
+            usage: Usage {
+                prompt_tokens: tokens.and_then(|tokens| tokens.prompt_tokens).unwrap_or(0),
+                completion_tokens: tokens.and_then(|tokens| tokens.completion_tokens).unwrap_or(0),
+            },
+            cost: 0.0,
+            cached: false,
         }
     }
 }
 
 #[cfg(test)]
-#[path = "answer_tests.rs"]
 mod tests;

@@ -7,18 +7,21 @@ use cellblock_agents::{Content, Image, ModelError, ModelMessage, ModelRequest, P
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{Names, OpenAi, is_openai};
-use crate::wire::{self, Base64, Settings, Tool, label, spoken, unseen};
+use super::client::{NamePlace, OpenAi, is_openai};
+use crate::api::{
+    self, Base64, FunctionTool, Settings, allowed_name, text_with_image_notes, with_speaker,
+};
 
-/// Fields that only we set: with others in their place, the answer would not be what was asked for.
-const OURS: &[&str] = &["messages", "stream"];
+/// Fields that only this client sets: others in their place would change the meaning of the
+/// request.
+const RESERVED: &[&str] = &["messages", "stream"];
 
 #[derive(Serialize)]
 struct Body<'a> {
     model: &'a str,
     messages: Vec<Message<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    tools: Vec<Tool<'a>>,
+    tools: Vec<FunctionTool<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,13 +56,13 @@ enum Message<'a> {
     User {
         #[serde(skip_serializing_if = "Option::is_none")]
         name: Option<String>,
-        content: Said<'a>,
+        content: MessageContent<'a>,
     },
     Assistant {
         #[serde(skip_serializing_if = "Option::is_none")]
-        content: Option<Said<'a>>,
+        content: Option<MessageContent<'a>>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
-        tool_calls: Vec<Called<'a>>,
+        tool_calls: Vec<SentCall<'a>>,
     },
     Tool {
         tool_call_id: &'a str,
@@ -67,22 +70,22 @@ enum Message<'a> {
     },
 }
 
-/// Text, or parts of it with images.
+/// Text, or parts of text and images.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Said<'a> {
+enum MessageContent<'a> {
     Text(Cow<'a, str>),
-    Parts(Vec<SaidPart<'a>>),
+    Parts(Vec<MessagePart<'a>>),
 }
 
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum SaidPart<'a> {
+enum MessagePart<'a> {
     Text { text: Cow<'a, str> },
     ImageUrl { image_url: DataUrl<'a> },
 }
 
-/// An image inside an address, written without a copy of it.
+/// An image in a data URL, serialized without a copy.
 #[derive(Serialize)]
 struct DataUrl<'a> {
     #[serde(serialize_with = "data_url")]
@@ -98,7 +101,7 @@ fn data_url<S: Serializer>(image: &&Image, serializer: S) -> Result<S::Ok, S::Er
 }
 
 #[derive(Serialize)]
-struct Called<'a> {
+struct SentCall<'a> {
     id: &'a str,
     r#type: &'static str,
     function: Function<'a>,
@@ -110,41 +113,39 @@ struct Function<'a> {
     arguments: &'a str,
 }
 
-/// The body of a request.
-pub(super) fn body(
-    client: &OpenAi,
-    request: &ModelRequest,
-    streamed: bool,
-) -> Result<Bytes, ModelError> {
-    let settings = Settings::of(&request.parameters, &client.parameters);
-    settings.refuse_extra(&client.provider, OURS)?;
+/// Returns the body of a request.
+pub fn body(client: &OpenAi, request: &ModelRequest, stream: bool) -> Result<Bytes, ModelError> {
+    let settings = Settings::merge(&request.parameters, &client.parameters);
+    settings.check_extra(&client.provider, RESERVED)?;
     let extra = &*settings.extra;
-    let given = |field: &str| extra.contains_key(field);
-    // OpenAI itself calls the old name of the limit out of date, and its newer models refuse it. Others know only that one.
-    let limit =
-        settings.max_tokens.filter(|_| !given("max_tokens") && !given("max_completion_tokens"));
+    let is_extra = |field: &str| extra.contains_key(field);
+    // OpenAI has renamed the limit, and its newer models refuse the old name. Others know only
+    // that.
+    let limit = settings
+        .max_tokens
+        .filter(|_| !is_extra("max_tokens") && !is_extra("max_completion_tokens"));
     let (max_tokens, max_completion_tokens) =
         if is_openai(&client.base_url) { (None, limit) } else { (limit, None) };
     let body = Body {
         model: &client.model,
         messages: messages(request, client),
-        tools: if given("tools") {
+        tools: if is_extra("tools") {
             Vec::new()
         } else {
-            request.tools.iter().map(Tool::of).collect()
+            request.tools.iter().map(FunctionTool::new).collect()
         },
-        temperature: settings.temperature.filter(|_| !given("temperature")),
-        top_p: settings.top_p.filter(|_| !given("top_p")),
+        temperature: settings.temperature.filter(|_| !is_extra("temperature")),
+        top_p: settings.top_p.filter(|_| !is_extra("top_p")),
         max_tokens,
         max_completion_tokens,
-        stop: if given("stop") { &[] } else { settings.stop },
-        seed: settings.seed.filter(|_| !given("seed")),
-        stream: streamed,
-        stream_options: (streamed && !given("stream_options"))
+        stop: if is_extra("stop") { &[] } else { settings.stop },
+        seed: settings.seed.filter(|_| !is_extra("seed")),
+        stream,
+        stream_options: (stream && !is_extra("stream_options"))
             .then_some(StreamOptions { include_usage: true }),
         extra,
     };
-    wire::json(&body)
+    api::to_json(&body)
 }
 
 fn messages<'a>(request: &'a ModelRequest, client: &OpenAi) -> Vec<Message<'a>> {
@@ -152,20 +153,21 @@ fn messages<'a>(request: &'a ModelRequest, client: &OpenAi) -> Vec<Message<'a>> 
     let system =
         (!request.system.is_empty()).then_some(Message::System { content: &request.system });
     let others = request.messages.iter().map(|message| match message {
-        ModelMessage::User { name, content } => match client.names {
-            Names::Field => Message::User {
-                name: name.as_deref().and_then(label),
-                content: said(content, sees, None),
+        ModelMessage::User { name, content } => match client.name_place {
+            NamePlace::Field => Message::User {
+                name: name.as_deref().and_then(allowed_name),
+                content: content_of(content, sees, None),
             },
-            Names::Text => {
-                Message::User { name: None, content: said(content, sees, name.as_deref()) }
+            NamePlace::Text => {
+                Message::User { name: None, content: content_of(content, sees, name.as_deref()) }
             }
         },
         ModelMessage::Assistant { content, tool_calls } => Message::Assistant {
-            // Servers want either content or tool calls, and some refuse empty content beside tool calls.
+            // Servers require content or tool calls, and some refuse empty content beside tool
+            // calls.
             content: (tool_calls.is_empty() || !content.is_empty())
-                .then(|| said(content, sees, None)),
-            tool_calls: tool_calls.iter().map(called).collect(),
+                .then(|| content_of(content, sees, None)),
+            tool_calls: tool_calls.iter().map(sent_call).collect(),
         },
         ModelMessage::Tool(result) => {
             Message::Tool { tool_call_id: &result.id, content: &result.content }
@@ -174,40 +176,44 @@ fn messages<'a>(request: &'a ModelRequest, client: &OpenAi) -> Vec<Message<'a>> 
     system.into_iter().chain(others).collect()
 }
 
-fn called(call: &ToolCall) -> Called<'_> {
-    Called {
+fn sent_call(call: &ToolCall) -> SentCall<'_> {
+    SentCall {
         id: &call.id,
         r#type: "function",
         function: Function { name: &call.name, arguments: &call.arguments },
     }
 }
 
-/// Content as plain text where that says all of it: servers for small models know nothing else. A name stands before it.
-fn said<'a>(content: &'a Content, sees: bool, name: Option<&str>) -> Said<'a> {
+/// Returns content as plain text if it has no images to send: servers for small models accept
+/// nothing else. The name of the speaker, if any, stands before it.
+fn content_of<'a>(content: &'a Content, sees: bool, name: Option<&str>) -> MessageContent<'a> {
     match content {
-        Content::Text(text) => Said::Text(spoken(name, text.into())),
+        Content::Text(text) => MessageContent::Text(with_speaker(name, text.into())),
         Content::Parts(parts) if sees && content.images().next().is_some() => {
             let mut parts: Vec<_> = parts.iter().map(part).collect();
             match parts.first_mut() {
-                Some(SaidPart::Text { text }) => *text = spoken(name, std::mem::take(text)),
+                Some(MessagePart::Text { text }) => {
+                    *text = with_speaker(name, std::mem::take(text))
+                }
                 _ if name.is_some() => {
-                    parts.insert(0, SaidPart::Text { text: spoken(name, "".into()) })
+                    parts.insert(0, MessagePart::Text { text: with_speaker(name, "".into()) })
                 }
                 _ => {}
             }
-            Said::Parts(parts)
+            MessageContent::Parts(parts)
         }
-        Content::Parts(parts) => Said::Text(spoken(name, unseen(parts).into())),
+        Content::Parts(parts) => {
+            MessageContent::Text(with_speaker(name, text_with_image_notes(parts).into()))
+        }
     }
 }
 
-fn part(part: &Part) -> SaidPart<'_> {
+fn part(part: &Part) -> MessagePart<'_> {
     match part {
-        Part::Text { text } => SaidPart::Text { text: text.into() },
-        Part::Image(image) => SaidPart::ImageUrl { image_url: DataUrl { url: image } },
+        Part::Text { text } => MessagePart::Text { text: text.into() },
+        Part::Image(image) => MessagePart::ImageUrl { image_url: DataUrl { url: image } },
     }
 }
 
 #[cfg(test)]
-#[path = "request_tests.rs"]
 mod tests;

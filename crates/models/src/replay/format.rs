@@ -5,101 +5,102 @@ use std::time::Duration;
 use cellblock_agents::{Completion, FinishReason, ModelError, ModelRequest, ToolCall, Usage};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The version of the format. Raised when older readers would misunderstand a file.
+/// The version of the format. It is raised when older readers would misunderstand a file.
 pub const VERSION: u32 = 1;
 
 /// The first line of a recording.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Header {
+pub struct RecordingHeader {
     /// The version of the format, [`VERSION`].
     pub cellblock_recording: u32,
-    /// How it came to be.
-    pub made: Made,
-    /// What it is about; empty for nothing.
+    /// The origin of the recording.
+    pub made: RecordingOrigin,
+    /// A note on its content; may be empty.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub note: String,
-    /// Whether the model that answers takes images. Default: no.
+    /// True if the model accepts images. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sees_images: bool,
 }
 
-/// How a recording came to be.
+/// The origin of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Made {
-    /// A person wrote it; no model ever said this.
+pub enum RecordingOrigin {
+    /// A person wrote it; no model ever answered this.
     #[serde(rename = "by hand")]
     ByHand,
-    /// Models said it.
+    /// Models answered this.
     #[serde(rename = "recorded")]
     Recorded,
 }
 
-/// What a model was asked and what it answered.
+/// A request to a model and its answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exchange {
-    /// The model that was asked.
+    /// The requested model.
     pub model: String,
-    /// Who provides it.
+    /// The provider.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub provider: String,
-    /// The whole request. Either this or `match`.
+    /// The whole request. An exchange has either this or `match`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<ModelRequest>,
-    /// What the request has to contain.
+    /// Texts that the request must contain.
     #[serde(default, rename = "match", skip_serializing_if = "Option::is_none")]
-    pub matching: Option<Match>,
-    /// The answer. Either this or `error`.
+    pub matching: Option<RequestPattern>,
+    /// The answer. An exchange has either this or `error`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion: Option<RecordedCompletion>,
-    /// How it failed.
+    /// The failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RecordedError>,
 }
 
-/// What a request has to contain to be answered. All that is given has to be there, each as a text or a list of texts; an
-/// empty one (`{}`) matches every request.
+/// Texts that a request must contain to be answered. Each field is a text or a list of texts, and
+/// all of them must be present; an empty pattern (`{}`) matches every request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Match {
-    /// In the text of the last message.
+pub struct RequestPattern {
+    /// Texts in the last message.
     #[serde(deserialize_with = "texts", skip_serializing_if = "Vec::is_empty")]
     pub last: Vec<String>,
-    /// In the system message.
+    /// Texts in the system message.
     #[serde(deserialize_with = "texts", skip_serializing_if = "Vec::is_empty")]
     pub system: Vec<String>,
-    /// In the text of any message.
+    /// Texts in any message.
     #[serde(deserialize_with = "texts", skip_serializing_if = "Vec::is_empty")]
     pub any: Vec<String>,
-    /// Who said the last message: the whole name.
+    /// The full name of the speaker of the last message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
 }
 
-/// An answer in a recording. Only its content has to be given, or its tool calls.
+/// An answer in a recording. Only its content or its tool calls are required.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordedCompletion {
-    /// What the model said. In JSON a text, or a list of lines.
+    /// The text of the answer; in JSON a text or a list of lines.
     #[serde(default, deserialize_with = "lines")]
     pub content: String,
-    /// Tools that it wanted to be called.
+    /// The tool calls of the answer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tool_calls: Vec<ToolCall>,
-    /// Why it stopped. Default: for its tool calls if there are any, otherwise because it was done.
+    /// The reason why the model stopped. Default: its tool calls if there are any, otherwise a
+    /// regular end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finish: Option<FinishReason>,
-    /// The model, as the answer named it. Default: that of the exchange.
+    /// The model that the answer names. Default: the model of the exchange.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// Tokens. Default: none.
+    /// The tokens used. Default: 0.
     #[serde(default)]
     pub usage: Usage,
-    /// What it cost, in US dollars. Default: nothing.
+    /// The cost in US dollars. Default: 0.
     #[serde(default)]
     pub cost: f64,
-    /// Whether it came from the cache. Default: no.
+    /// True if it came from the cache. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cached: bool,
 }
@@ -111,60 +112,60 @@ pub struct RecordedCompletion {
 pub enum RecordedError {
     /// [`ModelError::Unauthorized`].
     Unauthorized {
-        /// What the provider said.
+        /// The provider's message.
         message: String,
     },
     /// [`ModelError::RateLimited`].
     RateLimited {
-        /// What the provider said.
+        /// The provider's message.
         message: String,
-        /// When it would answer again, in seconds.
+        /// The wait that the provider asked for, in seconds.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after: Option<f64>,
     },
     /// [`ModelError::Timeout`].
     Timeout {
-        /// How long it was waited for, in seconds.
+        /// The time that had passed, in seconds.
         after: f64,
     },
     /// [`ModelError::TooLong`].
     TooLong {
-        /// What the provider said.
+        /// The provider's message.
         message: String,
     },
     /// [`ModelError::Status`].
     Status {
         /// The HTTP status.
         status: u16,
-        /// What the provider said.
+        /// The provider's message.
         message: String,
     },
     /// [`ModelError::Interrupted`].
     Interrupted {
-        /// What had come.
+        /// The text that had arrived.
         received: String,
     },
     /// [`ModelError::Malformed`].
     Malformed {
-        /// What is wrong.
+        /// The defect.
         what: String,
     },
-    /// Any other, which is given as [`ModelError::Start`].
+    /// Any other error, returned as [`ModelError::Start`].
     Other {
-        /// What it said.
+        /// Its message.
         message: String,
     },
 }
 
 impl RecordedCompletion {
-    /// The answer, of a model called `model` unless it names one itself.
+    /// Returns the answer, with `model` as its model unless it names one.
     pub fn completion(&self, model: &str) -> Completion {
-        let usual =
+        let default_finish =
             if self.tool_calls.is_empty() { FinishReason::Stop } else { FinishReason::ToolCalls };
         Completion {
             content: self.content.clone(),
             tool_calls: self.tool_calls.clone(),
-            finish: self.finish.unwrap_or(usual),
+            finish: self.finish.unwrap_or(default_finish),
             model: self.model.clone().unwrap_or_else(|| model.to_owned()),
             usage: self.usage,
             cost: self.cost,
@@ -188,7 +189,7 @@ impl From<&Completion> for RecordedCompletion {
 }
 
 impl RecordedError {
-    /// The error, of a provider.
+    /// Returns the error of a provider.
     pub fn error(&self, provider: &str) -> ModelError {
         let provider = provider.to_owned();
         let seconds = |seconds: f64| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);

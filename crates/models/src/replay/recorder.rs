@@ -1,129 +1,136 @@
-//! Making a recording while a model answers.
+//! A client that records the exchanges of another one.
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use async_trait::async_trait;
 use cellblock_agents::{Completion, ModelClient, ModelError, ModelRequest, TextSink};
+use parking_lot::Mutex;
 use serde::Serialize;
 
 use super::{
-    format::{Header, Made, VERSION},
-    player::{header, text},
+    format::{RecordedError, RecordingHeader, RecordingOrigin, VERSION},
+    parse,
 };
-use crate::lock::locked;
 
-/// A model whose exchanges are recorded. Several may share a file.
+/// A model whose exchanges are recorded. Several models may share a file.
 ///
-/// A call that is cancelled leaves nothing in the recording. Keys are no part of a request, so they are never in it;
-/// what was said, images included, is.
+/// A cancelled call leaves nothing in the recording. Keys are not part of a request and so never in
+/// it; all messages are, including images.
 #[derive(Debug, Clone)]
 pub struct Recording {
     /// The model.
     pub inner: Arc<dyn ModelClient>,
-    /// Where its exchanges go.
+    /// The file that gets its exchanges.
     pub file: Arc<RecordingFile>,
 }
 
-/// A file that is being recorded to.
+/// A recording that is being written.
 #[derive(Debug)]
 pub struct RecordingFile {
     path: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<RecorderState>,
 }
 
 #[derive(Debug)]
-struct State {
+struct RecorderState {
     file: File,
-    /// Why the recording is not whole.
-    problem: Option<io::Error>,
+    /// The first failure to write: the recording is then incomplete.
+    first_error: Option<io::Error>,
 }
 
-/// An exchange as it is written, without copies of what may be large.
+/// An exchange in its written form, without copies of large values.
 #[derive(Serialize)]
-struct Line<'l> {
+struct ExchangeLine<'l> {
     model: &'l str,
     provider: &'l str,
     request: &'l ModelRequest,
     #[serde(skip_serializing_if = "Option::is_none")]
     completion: Option<&'l Completion>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<super::RecordedError>,
+    error: Option<RecordedError>,
 }
 
 impl RecordingFile {
-    /// A new recording, which only its owner can read (mode 0600), or one that goes on after what is in the file. `sees_images` is said in the header of a new one.
+    /// Creates a recording that only its owner can read (mode 0600), or continues an existing one.
+    /// `sees_images` goes into the header of a new recording.
     ///
     /// # Errors
-    /// [`ModelError::Start`] when the file cannot be written, or holds something else than a recording made by this
-    /// version; it is not touched then.
+    /// [`ModelError::Start`] if the file cannot be written, or holds anything but a recording of
+    /// models in this version of the format; the file is then not changed.
     pub fn open(path: &Path, sees_images: bool) -> Result<Self, ModelError> {
         let failed = |source: io::Error| ModelError::Start {
-            what: format!("cannot record to {}", path.display()),
+            what: format!("cannot record to `{}`", path.display()),
             source: Some(source.into()),
         };
         let refused = |why: &str| ModelError::Start {
-            what: format!("cannot record to {}: {why}; name another file", path.display()),
+            what: format!("cannot record to `{}`: {why}; name another file", path.display()),
             source: None,
         };
-        // What is said in a chat is nobody else's business. A file that is there already has the mode that its owner gave it.
+        // Chats are private. An existing file keeps the mode that its owner gave it.
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).read(true).append(true).mode(0o600);
         let mut file = options.open(path).map_err(failed)?;
         let mut present = Vec::new();
         file.read_to_end(&mut present).map_err(failed)?;
         if present.is_empty() {
-            let header = Header {
+            let header = RecordingHeader {
                 cellblock_recording: VERSION,
-                made: Made::Recorded,
+                made: RecordingOrigin::Recorded,
                 note: String::new(),
                 sees_images,
             };
             write_line(&mut file, &header).map_err(failed)?;
         } else {
-            let text = text(&present).map_err(|why| refused(&why))?;
-            if header(text).map_err(|why| refused(&why))?.made != Made::Recorded {
+            let text = parse::text(&present).map_err(|why| refused(&why))?;
+            if parse::header(text).map_err(|why| refused(&why))?.made != RecordingOrigin::Recorded {
                 return Err(refused("it was written by hand"));
             }
-            // What a killed process left unfinished.
+            // Removes an exchange that a killed process left unfinished.
             let whole = text.rfind('\n').map_or(0, |end| end + 1);
             if whole < present.len() {
                 file.set_len(whole as u64).map_err(failed)?;
             }
             file.seek(SeekFrom::End(0)).map_err(failed)?;
         }
-        Ok(Self { path: path.to_owned(), state: Mutex::new(State { file, problem: None }) })
+        Ok(Self {
+            path: path.to_owned(),
+            state: Mutex::new(RecorderState { file, first_error: None }),
+        })
     }
 
-    /// Makes sure that all is on the disk.
+    /// Waits until everything is on the disk.
     ///
     /// # Errors
-    /// [`ModelError::Start`] when something could not be written, now or before: the recording is not whole.
+    /// [`ModelError::Start`] if something could not be written, now or before: the recording is
+    /// incomplete.
     pub fn finish(&self) -> Result<(), ModelError> {
-        let mut state = locked(&self.state);
-        let done = state.problem.take().map_or(Ok(()), Err).and_then(|()| state.file.sync_all());
+        let mut state = self.state.lock();
+        let done =
+            state.first_error.take().map_or(Ok(()), Err).and_then(|()| state.file.sync_all());
         done.map_err(|source| ModelError::Start {
-            what: format!("the recording {} is not whole", self.path.display()),
+            what: format!("the recording `{}` is incomplete", self.path.display()),
             source: Some(source.into()),
         })
     }
 
-    /// Adds an exchange. An answer that was paid for is not lost because it cannot be recorded: that is said at the end.
-    fn add(&self, line: &Line<'_>) {
-        let mut state = locked(&self.state);
+    /// Adds an exchange. A failure is reported by [`finish`](Self::finish): an answer that was paid
+    /// for must not be lost because it cannot be recorded.
+    fn add(&self, line: &ExchangeLine<'_>) {
+        let mut state = self.state.lock();
         if let Err(error) = write_line(&mut state.file, line) {
-            tracing::warn!(path = %self.path.display(), %error, "an exchange could not be recorded");
-            state.problem.get_or_insert(error);
+            tracing::warn!(path = %self.path.display(), %error, "cannot record an exchange");
+            state.first_error.get_or_insert(error);
         }
     }
 }
 
-/// Writes a line at once, so that no reader and no other writer sees a part of it.
+/// Writes a line in one piece, so that no reader or other writer sees a part of it.
 fn write_line(file: &mut File, line: &impl Serialize) -> io::Result<()> {
     let mut bytes = serde_json::to_vec(line)?;
     bytes.push(b'\n');
@@ -151,7 +158,7 @@ impl ModelClient for Recording {
         on_text: Option<&TextSink>,
     ) -> Result<Completion, ModelError> {
         let result = self.inner.complete(request, on_text).await;
-        self.file.add(&Line {
+        self.file.add(&ExchangeLine {
             model: self.inner.name(),
             provider: self.inner.provider(),
             request,

@@ -1,4 +1,4 @@
-//! The cache of answers, around a model.
+//! The cache of answers around a model.
 
 use std::{
     env,
@@ -8,10 +8,13 @@ use std::{
 };
 
 use cellblock_agents::{
-    Completion, FinishReason, ModelClient, ModelError, ModelMessage, ModelRequest, TextSink,
+    Completion, FinishReason, ModelClient, ModelError, ModelMessage, ModelRequest, Parameters,
+    TextSink,
     scripted::{ScriptedAnswer, ScriptedModel},
 };
-use cellblock_models::{CacheStore, Cached};
+use cellblock_models::{
+    Anthropic, CacheStore, Cacheable, Cached, NamePlace, Ollama, OpenAi, Price,
+};
 
 fn asked(text: &str) -> ModelRequest {
     let messages = vec![ModelMessage::User { name: None, content: text.into() }];
@@ -29,7 +32,7 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[tokio::test]
-async fn case_38_a_hit_asks_nobody_and_tells_what_it_cost() {
+async fn case_38_a_hit_calls_no_model_and_keeps_its_cost() {
     let (_directory, path) = place();
     let model =
         Arc::new(ScriptedModel::new("m", ["first", "second", "third"]).usage(100, 10).cost(0.5));
@@ -45,7 +48,7 @@ async fn case_38_a_hit_asks_nobody_and_tells_what_it_cost() {
     assert_eq!(again, Completion { cached: true, ..first });
     assert_eq!((again.cost, model.calls()), (0.5, 1));
     assert_eq!(*heard.lock().unwrap(), ["first"]);
-    // Control: another question, another namespace and another place ask.
+    // Control: another request, namespace or scope calls the model.
     let other = cached(&model, &path).complete(&asked("ho"), None).await.unwrap();
     assert_eq!((other.content.as_str(), other.cached), ("second", false));
     let namespace = Cached { namespace: 42, ..cached(&model, &path) };
@@ -56,7 +59,7 @@ async fn case_38_a_hit_asks_nobody_and_tells_what_it_cost() {
 }
 
 #[tokio::test]
-async fn failures_and_answers_of_nothing_are_not_kept() {
+async fn failures_and_empty_answers_are_not_cached() {
     let (_directory, path) = place();
     let filtered =
         Completion { finish: FinishReason::Filtered, ..Completion::text("m", "I cannot") };
@@ -80,7 +83,7 @@ async fn failures_and_answers_of_nothing_are_not_kept() {
     assert_eq!(model.calls(), 4);
 }
 
-/// How often each of two processes writes.
+/// The number of writes of each process.
 const WRITES: usize = 200;
 
 const WRITER: &str = "CELLBLOCK_TEST_CACHE";
@@ -91,7 +94,7 @@ async fn write(path: &Path, who: &str) {
     for number in 0..WRITES {
         let request = ModelRequest { system: format!("{who} {number}"), ..asked("hi") };
         client.complete(&request, None).await.unwrap();
-        // What both write.
+        // Both processes write this one.
         client
             .complete(&ModelRequest { system: format!("both {number}"), ..asked("hi") }, None)
             .await
@@ -99,7 +102,7 @@ async fn write(path: &Path, who: &str) {
     }
 }
 
-/// Not a test of its own: the other process of the next one.
+/// Not a test of its own: the other process of the next test.
 #[tokio::test]
 #[ignore = "started by two_processes_share_a_file"]
 async fn the_other_process() {
@@ -118,7 +121,7 @@ async fn two_processes_share_a_file() {
         .unwrap();
     write(&path, "this").await;
     assert!(other.wait().unwrap().success());
-    // All that either wrote is there: nobody has to be asked.
+    // Everything that either process wrote is there: no model is called.
     let nobody = Arc::new(ScriptedModel::new("scripted", Vec::<ScriptedAnswer>::new()));
     let client = cached(&nobody, &path);
     for who in ["this", "other", "both"] {
@@ -135,17 +138,61 @@ async fn a_cache_that_cannot_be_written_fails_no_call() {
     let (_directory, path) = place();
     let model = Arc::new(ScriptedModel::new("m", ["one", "two", "three"]));
     let client = cached(&model, &path);
-    // Another process that does not let go, for longer than is waited.
+    // Another process that holds the lock for longer than the store waits.
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     assert_eq!(client.complete(&asked("hi"), None).await.unwrap().content, "one");
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(client.complete(&asked("hi"), None).await.unwrap().content, "two");
-    // Control: that one was kept.
+    // Control: that answer was cached.
     assert_eq!(client.complete(&asked("hi"), None).await.unwrap().content, "two");
-    // A file that somebody replaced by nonsense while it is used.
+    // A file that is overwritten while it is in use.
     std::fs::write(&path, "x".repeat(100_000)).unwrap();
     drop(client);
     let client = cached(&model, &path);
     assert_eq!(client.complete(&asked("hi"), None).await.unwrap().content, "three");
+}
+
+#[test]
+fn the_scope_holds_everything_that_a_client_adds_to_a_request() {
+    let warm = || Parameters { temperature: Some(0.7), ..Parameters::default() };
+    let openai = || OpenAi::new("https://a.example/v1", "m");
+    let extra = [("logprobs".to_owned(), true.into())].into_iter().collect();
+    let seeded = Parameters { seed: Some(1), ..Parameters::default() };
+    for other in [
+        OpenAi { base_url: "https://b.example/v1".to_owned(), ..openai() },
+        OpenAi { parameters: warm(), ..openai() },
+        OpenAi { parameters: seeded, ..openai() },
+        OpenAi { parameters: Parameters { extra, ..Parameters::default() }, ..openai() },
+        OpenAi { sees_images: true, ..openai() },
+        OpenAi { name_place: NamePlace::Field, ..openai() },
+        OpenAi { query: vec![("api-version".to_owned(), "2".to_owned())], ..openai() },
+    ] {
+        assert_ne!(other.scope(), openai().scope(), "{other:?}");
+    }
+    // Control: fields that decide no answer are not in it.
+    let same = OpenAi {
+        stream: false,
+        key: Some("sk-secret".into()),
+        price: Some(Price::FREE),
+        ..openai()
+    };
+    assert_eq!(same.scope(), openai().scope());
+
+    let anthropic = || Anthropic::new("m");
+    for other in [
+        Anthropic { base_url: "https://b.example/v1".to_owned(), ..anthropic() },
+        Anthropic { parameters: warm(), ..anthropic() },
+        Anthropic { sees_images: !anthropic().sees_images, ..anthropic() },
+    ] {
+        assert_ne!(other.scope(), anthropic().scope(), "{other:?}");
+    }
+    let ollama = || Ollama::new("m");
+    for other in [
+        Ollama { base_url: "https://b.example".to_owned(), ..ollama() },
+        Ollama { parameters: warm(), ..ollama() },
+        Ollama { sees_images: !ollama().sees_images, ..ollama() },
+    ] {
+        assert_ne!(other.scope(), ollama().scope(), "{other:?}");
+    }
 }

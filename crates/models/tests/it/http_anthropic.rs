@@ -15,8 +15,8 @@ fn client(server: &Server) -> Anthropic {
     }
 }
 
-/// Events as the API writes them: each with its name.
-fn named(data: &[Value]) -> axum::response::Response {
+/// Returns events as the API writes them: each with its name.
+fn named_events(data: &[Value]) -> axum::response::Response {
     let event = |data: &Value| {
         format!("event: {}\ndata: {data}\n\n", data["type"].as_str().unwrap_or_default())
     };
@@ -24,41 +24,48 @@ fn named(data: &[Value]) -> axum::response::Response {
 }
 
 fn message() -> Value {
-    json!({"type": "message", "model": "claude-sonnet-4-5-20250929", "content": [{"type": "text", "text": "hello"}],
-        "stop_reason": "end_turn", "usage": {"input_tokens": 1000, "output_tokens": 100}})
+    json!({"type": "message", "model": "claude-sonnet-4-5-20250929",
+        "content": [{"type": "text", "text": "hello"}], "stop_reason": "end_turn",
+        "usage": {"input_tokens": 1000, "output_tokens": 100}})
 }
 
 #[tokio::test]
-async fn an_answer_at_once() {
+async fn a_whole_answer() {
     let server = Server::start(|_, _| as_json(200, &message())).await;
     let completion = client(&server).complete(&hello(), None).await.unwrap();
     assert_eq!((completion.content.as_str(), completion.finish), ("hello", FinishReason::Stop));
     assert_eq!(completion.usage, Usage { prompt_tokens: 1000, completion_tokens: 100 });
     // 3 and 15 dollars a million.
     assert!((completion.cost - 0.0045).abs() < 1e-12, "{}", completion.cost);
-    let asked = &server.asked()[0];
-    assert_eq!(asked.uri.path(), "/v1/messages");
-    assert_eq!(asked.headers["x-api-key"], "sesame");
-    assert_eq!(asked.headers["anthropic-version"], "2023-06-01");
-    assert!(!asked.headers.contains_key("authorization"));
-    assert_eq!(asked.body["max_tokens"], 4096);
+    let request = &server.requests()[0];
+    assert_eq!(request.uri.path(), "/v1/messages");
+    assert_eq!(request.headers["x-api-key"], "sesame");
+    assert_eq!(request.headers["anthropic-version"], "2023-06-01");
+    assert!(!request.headers.contains_key("authorization"));
+    assert_eq!(request.body["max_tokens"], 4096);
 }
 
 #[tokio::test]
-async fn an_answer_as_it_is_written() {
+async fn a_streamed_answer() {
     let server = Server::start(|_, _| {
-        let delta = |index: u64, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
-        named(&[
-            json!({"type": "message_start", "message": {"model": "claude-x", "usage": {"input_tokens": 25, "output_tokens": 1}}}),
-            json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}),
+        let start = |index: u64, block: Value| {
+            json!({"type": "content_block_start", "index": index, "content_block": block})
+        };
+        let delta = |index: u64, delta: Value| {
+            json!({"type": "content_block_delta", "index": index, "delta": delta})
+        };
+        named_events(&[
+            json!({"type": "message_start", "message": {"model": "claude-x",
+                "usage": {"input_tokens": 25, "output_tokens": 1}}}),
+            start(0, json!({"type": "text", "text": ""})),
             json!({"type": "ping"}),
             delta(0, json!({"type": "text_delta", "text": "I "})),
             delta(0, json!({"type": "text_delta", "text": "add."})),
             json!({"type": "content_block_stop", "index": 0}),
-            json!({"type": "content_block_start", "index": 1,
-                "content_block": {"type": "tool_use", "id": "t1", "name": "add", "input": {}}}),
+            start(1, json!({"type": "tool_use", "id": "t1", "name": "add", "input": {}})),
             delta(1, json!({"type": "input_json_delta", "partial_json": "{\"a\":1}"})),
-            json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 15}}),
+            json!({"type": "message_delta", "delta": {"stop_reason": "tool_use"},
+                "usage": {"output_tokens": 15}}),
             json!({"type": "message_stop"}),
         ])
     })
@@ -72,15 +79,15 @@ async fn an_answer_as_it_is_written() {
     );
     assert_eq!(completion.tool_calls[0].arguments, "{\"a\":1}");
     assert_eq!(completion.usage, Usage { prompt_tokens: 25, completion_tokens: 15 });
-    assert_eq!(server.asked()[0].body["stream"], true);
+    assert_eq!(server.requests()[0].body["stream"], true);
 }
 
 #[tokio::test]
-async fn overload_passes_and_a_wrong_key_does_not() {
+async fn an_overload_is_retried_and_a_wrong_key_is_not() {
     let failure = |kind: &str| json!({"type": "error", "error": {"type": kind, "message": "no"}});
     let server = Server::start(move |number, _| match number {
         0 => as_json(529, &failure("overloaded_error")),
-        1 => named(&[failure("overloaded_error")]),
+        1 => named_events(&[failure("overloaded_error")]),
         _ => as_json(200, &message()),
     })
     .await;
@@ -104,8 +111,9 @@ async fn overload_passes_and_a_wrong_key_does_not() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_keeps_what_came() {
-    let start = json!({"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": "hel"}});
+async fn a_stream_that_breaks_keeps_the_received_text() {
+    let start = json!({"type": "content_block_start", "index": 0,
+        "content_block": {"type": "text", "text": "hel"}});
     let server = Server::start(move |_, _| events(std::slice::from_ref(&start), End::Cut)).await;
     let (sink, _) = listener();
     let error = client(&server).complete(&hello(), Some(&sink)).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! What goes wrong with servers, and what comes of it.
+//! Failures of servers, and the errors that they become.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ fn refusal(status: u16, message: &str) -> axum::response::Response {
 }
 
 #[tokio::test]
-async fn a_key_that_is_refused_is_not_tried_again() {
+async fn a_refused_key_is_not_retried() {
     for status in [401, 403] {
         let server = Server::start(move |_, _| refusal(status, "no such key")).await;
         let error = ask(&server).await.unwrap_err();
@@ -30,7 +30,7 @@ async fn a_key_that_is_refused_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn failures_that_may_pass_are_tried_again_until_they_pass() {
+async fn transient_failures_are_retried() {
     for status in [408, 429, 500, 502, 503, 529] {
         let server =
             Server::start(
@@ -42,19 +42,18 @@ async fn failures_that_may_pass_are_tried_again_until_they_pass() {
         assert_eq!(ask(&server).await.unwrap().content, "hi", "{status}");
         assert_eq!(server.count(), 3);
     }
-    // Control: what does not pass is asked as often as allowed, and what cannot pass once.
+    // Control: a persistent failure ends after the maximum of retries, a permanent one at once.
     for (status, times) in [(500, 3), (400, 1), (404, 1)] {
         let server = Server::start(move |_, _| refusal(status, "no")).await;
         let error = ask(&server).await.unwrap_err();
-        assert!(
-            matches!(&error, ModelError::Status { status: told, message, .. } if *told == status && message == "no")
-        );
+        assert!(matches!(&error, ModelError::Status { status: found, message, .. }
+                if *found == status && message == "no"));
         assert_eq!(server.count(), times, "{status}");
     }
 }
 
 #[tokio::test]
-async fn a_provider_that_asks_to_wait_is_waited_for() {
+async fn a_wait_that_the_provider_asks_for_is_respected() {
     let limited = |wait: &str| {
         let mut response = refusal(429, "slow down");
         response.headers_mut().insert("retry-after", wait.parse().unwrap());
@@ -67,14 +66,14 @@ async fn a_provider_that_asks_to_wait_is_waited_for() {
     assert_eq!(ask(&server).await.unwrap().content, "hi");
     assert!(start.elapsed() >= Duration::from_millis(990), "{:?}", start.elapsed());
 
-    // A date that has passed asks for no wait.
+    // A date in the past asks for no wait.
     let date = "Wed, 21 Oct 2015 07:28:00 GMT";
     let server =
         Server::start(move |number, _| if number == 0 { limited(date) } else { completion("hi") })
             .await;
     assert_eq!(ask(&server).await.unwrap().content, "hi");
 
-    // Longer than allowed (2 seconds here): the call fails at once and says when it could succeed.
+    // Longer than the maximum (2 seconds here): the call fails at once, and the error has the wait.
     let server = Server::start(move |_, _| limited("3600")).await;
     let start = Instant::now();
     let error = ask(&server).await.unwrap_err();
@@ -88,23 +87,25 @@ async fn a_provider_that_asks_to_wait_is_waited_for() {
 }
 
 #[tokio::test]
-async fn an_empty_account_is_not_tried_again() {
-    let body = json!({"error": {"message": "You exceeded your current quota", "code": "insufficient_quota"}});
+async fn an_empty_account_is_not_retried() {
+    let body = json!({"error": {"message": "You exceeded your current quota",
+        "code": "insufficient_quota"}});
     let server = Server::start(move |_, _| as_json(429, &body)).await;
     assert!(matches!(ask(&server).await, Err(ModelError::RateLimited { .. })));
     assert_eq!(server.count(), 1);
 }
 
 #[tokio::test]
-async fn a_conversation_that_is_too_long_is_an_error_of_its_own() {
-    let body = json!({"error": {"message": "maximum context length is 8192 tokens", "code": "context_length_exceeded"}});
+async fn a_conversation_that_is_too_long_has_its_own_error() {
+    let body = json!({"error": {"message": "maximum context length is 8192 tokens",
+        "code": "context_length_exceeded"}});
     let server = Server::start(move |_, _| as_json(400, &body)).await;
     assert!(matches!(ask(&server).await, Err(ModelError::TooLong { .. })));
     assert_eq!(server.count(), 1);
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_keeps_what_came_and_is_not_begun_again() {
+async fn a_stream_that_breaks_keeps_the_received_text_and_is_not_retried() {
     for end in [End::Cut, End::Whole] {
         let server =
             Server::start(move |_, _| events(&[chunk(&json!({"content": "hel"}))], end)).await;
@@ -117,7 +118,7 @@ async fn a_stream_that_is_cut_keeps_what_came_and_is_not_begun_again() {
         assert_eq!(heard.lock().unwrap().concat(), "hel");
         assert_eq!(server.count(), 1);
     }
-    // Control: of which nobody heard anything, is asked for again.
+    // Control: without any text it is retried.
     let server = Server::start(
         |number, _| if number == 0 { events(&[], End::Cut) } else { streamed(&["hi"]) },
     )
@@ -128,7 +129,7 @@ async fn a_stream_that_is_cut_keeps_what_came_and_is_not_begun_again() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_cut_is_asked_for_again() {
+async fn a_body_that_breaks_is_retried() {
     let server = Server::start(|number, _| match number {
         0 => pieces("application/json", vec![r#"{"choices": [{"mess"#.to_owned()], End::Cut),
         _ => completion("hi"),
@@ -139,7 +140,7 @@ async fn a_body_that_is_cut_is_asked_for_again() {
 }
 
 #[tokio::test]
-async fn an_error_in_the_middle_of_a_stream_is_told() {
+async fn an_error_in_the_middle_of_a_stream_is_reported() {
     let failure = json!({"error": {"message": "the GPU burns", "code": 502}});
     let server = Server::start(move |number, _| match number {
         0 => events(&[chunk(&json!({"content": "hel"})), failure.clone()], End::Whole),
@@ -158,7 +159,7 @@ async fn an_error_in_the_middle_of_a_stream_is_told() {
 }
 
 #[tokio::test]
-async fn answers_that_make_no_sense_are_refused_with_a_hint() {
+async fn invalid_answers_are_refused_with_a_hint() {
     for (kind, body, says) in [
         ("application/json", "{\"choices\": [", "EOF"),
         ("application/json", "{\"choices\": []}", "no choices"),
@@ -190,7 +191,7 @@ async fn answers_that_make_no_sense_are_refused_with_a_hint() {
             "{body:?}: {error}"
         );
     }
-    // A page in the place of a stream; bytes that are no text.
+    // A web page instead of a stream; bytes that are not text.
     let server = Server::start(|_, _| answer(200, "text/html; charset=utf-8", "<html>hello")).await;
     let (sink, _) = listener();
     let error = server.openai().complete(&hello(), Some(&sink)).await.unwrap_err();
@@ -213,15 +214,15 @@ async fn answers_that_make_no_sense_are_refused_with_a_hint() {
 async fn arguments_of_10_megabytes_arrive_whole() {
     let arguments = format!("{{\"text\":\"{}\"}}", "x".repeat(10 << 20));
     let expected = arguments.len();
-    let server = Server::start(move |_, asked| {
-        let call = json!({"index": 0, "id": "c1", "function": {"name": "save", "arguments": arguments}});
-        if asked.body["stream"] == true {
-            events(
-                &[chunk(&json!({"tool_calls": [call]})), json!({"choices": [{"finish_reason": "tool_calls"}]})],
-                End::Whole,
-            )
+    let server = Server::start(move |_, request| {
+        let function = json!({"name": "save", "arguments": arguments});
+        let call = json!({"index": 0, "id": "c1", "function": function});
+        if request.body["stream"] == true {
+            let end = json!({"choices": [{"finish_reason": "tool_calls"}]});
+            events(&[chunk(&json!({"tool_calls": [call]})), end], End::Whole)
         } else {
-            as_json(200, &json!({"choices": [{"message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}))
+            let choice = json!({"message": {"tool_calls": [call]}, "finish_reason": "tool_calls"});
+            as_json(200, &json!({"choices": [choice]}))
         }
     })
     .await;
@@ -233,7 +234,7 @@ async fn arguments_of_10_megabytes_arrive_whole() {
 }
 
 #[tokio::test]
-async fn nobody_listens() {
+async fn a_port_without_a_listener_is_an_error_at_once() {
     let listening = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listening.local_addr().unwrap());
     drop(listening);
@@ -241,16 +242,16 @@ async fn nobody_listens() {
     let start = Instant::now();
     let error = client.complete(&hello(), None).await.unwrap_err();
     assert!(
-        matches!(&error, ModelError::Connect { address: told, .. } if *told == address),
+        matches!(&error, ModelError::Connect { address: found, .. } if *found == address),
         "{error:?}"
     );
     assert!(error.is_transient());
-    // On this machine it is said at once, without the waits of the default bounds.
+    // On this machine without the waits of the default bounds.
     assert!(start.elapsed() < Duration::from_secs(20));
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_no_connection() {
+async fn a_server_without_tls_cannot_be_reached_over_https() {
     let server = Server::start(|_, _| completion("hi")).await;
     let client = OpenAi { base_url: format!("https://{}/v1", server.address), ..server.openai() };
     let error = client.complete(&hello(), None).await.unwrap_err();
@@ -262,7 +263,7 @@ async fn a_server_without_tls_is_no_connection() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_closed_without_a_word_is_tried_again() {
+async fn a_connection_that_closes_silently_is_retried() {
     let listening = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}/v1", listening.local_addr().unwrap());
     let closing = tokio::spawn(async move {
@@ -290,7 +291,7 @@ async fn redirects_are_not_followed_and_carry_no_key() {
     let elsewhere = Server::start(|_, _| completion("stolen")).await;
     for status in [301, 302, 307, 308] {
         let target = elsewhere.url("/v1/chat/completions");
-        let told = target.clone();
+        let location = target.clone();
         let server = Server::start(move |_, _| {
             let mut response = answer(status, "text/plain", "");
             response.headers_mut().insert("location", target.parse().unwrap());
@@ -300,7 +301,7 @@ async fn redirects_are_not_followed_and_carry_no_key() {
         let client = OpenAi { key: Some("sesame".into()), ..server.openai() };
         let error = client.complete(&hello(), None).await.unwrap_err();
         assert!(
-            matches!(&error, ModelError::Status { message, .. } if message.contains(&told)),
+            matches!(&error, ModelError::Status { message, .. } if message.contains(&location)),
             "{error}"
         );
         assert_eq!(server.count(), 1);
@@ -309,7 +310,7 @@ async fn redirects_are_not_followed_and_carry_no_key() {
 }
 
 #[tokio::test]
-async fn addresses_that_are_none_are_refused() {
+async fn invalid_addresses_are_refused() {
     for base in ["", "localhost:8080", "ftp://127.0.0.1/", "http://me:sesame@127.0.0.1/v1"] {
         let error = OpenAi::new(base, "m").complete(&hello(), None).await.unwrap_err();
         assert!(

@@ -1,4 +1,4 @@
-//! Bounds on time and size, and calls that are given up.
+//! Bounds on time and size, and cancelled calls.
 
 use std::time::Duration;
 
@@ -14,9 +14,12 @@ async fn an_answer_without_an_end_is_refused_when_it_is_too_large() {
     const MIB: &str = "the answer is larger than 1 MiB";
     let event = "data: {\"choices\":[{\"delta\":{\"content\":\"again and again \"}}]}\n\n";
     for piece in [event, "x", ": only a comment\n\n", "data: no line end "] {
-        let server = Server::start(move |_, asked| {
-            let kind =
-                if asked.body["stream"] == true { "text/event-stream" } else { "application/json" };
+        let server = Server::start(move |_, request| {
+            let kind = if request.body["stream"] == true {
+                "text/event-stream"
+            } else {
+                "application/json"
+            };
             answer(200, kind, Body::from_stream(endless(piece.repeat(1024))))
         })
         .await;
@@ -32,7 +35,7 @@ async fn an_answer_without_an_end_is_refused_when_it_is_too_large() {
         }
         assert_eq!(server.count(), 2);
     }
-    // An error's body that has no end does not hold the error back.
+    // An endless body of an error does not delay the error.
     let server = Server::start(|_, _| {
         answer(400, "text/plain", Body::from_stream(endless("no ".repeat(1024))))
     })
@@ -48,29 +51,32 @@ fn with(server: &Server, transport: Transport) -> OpenAi {
 }
 
 #[tokio::test]
-async fn bounds_may_be_as_large_as_they_like() {
+async fn bounds_may_be_unlimited() {
     let server =
         Server::start(
             |number, _| if number == 0 { as_json(503, &json!({})) } else { streamed(&["hi"]) },
         )
         .await;
-    let most = Transport {
+    let unlimited = Transport {
         timeout: Duration::MAX,
-        silence: Duration::MAX,
-        longest_delay: Duration::MAX,
+        idle_timeout: Duration::MAX,
+        max_delay: Duration::MAX,
         ..quick()
     };
     let (sink, _) = listener();
-    assert_eq!(with(&server, most).complete(&hello(), Some(&sink)).await.unwrap().content, "hi");
+    assert_eq!(
+        with(&server, unlimited).complete(&hello(), Some(&sink)).await.unwrap().content,
+        "hi"
+    );
 }
 
 #[tokio::test]
-async fn silence_ends_an_answer() {
-    let silence = Duration::from_millis(700);
+async fn an_idle_connection_ends_an_answer() {
+    let idle_timeout = Duration::from_millis(700);
     let server =
         Server::start(|_, _| events(&[chunk(&json!({"content": "hel"}))], End::Never)).await;
     let (sink, _) = listener();
-    let client = with(&server, Transport { silence, ..quick() });
+    let client = with(&server, Transport { idle_timeout, ..quick() });
     let error = client.complete(&hello(), Some(&sink)).await.unwrap_err();
     let ModelError::Interrupted { received, source: Some(source), .. } = &error else {
         panic!("{error:?}")
@@ -78,11 +84,14 @@ async fn silence_ends_an_answer() {
     assert_eq!(received, "hel");
     assert!(source.to_string().contains("700ms"), "{source}");
 
-    // Where nothing was heard, it is tried again, and then is a timeout.
+    // Without any text the call is retried, and finally is a timeout.
     let server = Server::start(|_, _| events(&[], End::Never)).await;
-    let client = with(&server, Transport { silence, ..quick() });
+    let client = with(&server, Transport { idle_timeout, ..quick() });
     let error = client.complete(&hello(), Some(&sink)).await.unwrap_err();
-    assert!(matches!(&error, ModelError::Timeout { after, .. } if *after == silence), "{error:?}");
+    assert!(
+        matches!(&error, ModelError::Timeout { after, .. } if *after == idle_timeout),
+        "{error:?}"
+    );
     assert_eq!(server.count(), 3);
 }
 
@@ -98,7 +107,7 @@ async fn a_call_ends_in_time_whatever_the_server_does() {
     let error = client.complete(&hello(), None).await.unwrap_err();
     assert!(matches!(&error, ModelError::Timeout { after, .. } if *after == timeout), "{error:?}");
 
-    // It is not extended by repetitions: there is no time for the wait that the provider asks for.
+    // Retries do not extend it: there is no time for the wait that the provider asks for.
     let server = Server::start(|_, _| {
         let mut response = as_json(503, &json!({"error": {"message": "busy"}}));
         response.headers_mut().insert("retry-after", "30".parse().unwrap());
@@ -107,7 +116,7 @@ async fn a_call_ends_in_time_whatever_the_server_does() {
     .await;
     let transport = Transport {
         timeout: Duration::from_secs(20),
-        longest_delay: Duration::from_secs(60),
+        max_delay: Duration::from_secs(60),
         ..quick()
     };
     let error = with(&server, transport).complete(&hello(), None).await.unwrap_err();
@@ -116,7 +125,7 @@ async fn a_call_ends_in_time_whatever_the_server_does() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_dropped_ends_at_the_server_too() {
+async fn a_dropped_call_ends_at_the_server_too() {
     let (gone, mut ended) = tokio::sync::mpsc::unbounded_channel::<()>();
     let server = Server::start(move |_, _| {
         let gone = gone.clone();
@@ -139,7 +148,7 @@ async fn a_call_that_is_dropped_ends_at_the_server_too() {
     heard.recv().await.unwrap();
     call.abort();
     assert!(call.await.unwrap_err().is_cancelled());
-    // The body is dropped when the connection is closed: then the last sender, but the server's own, is gone.
+    // A closed connection drops the body, and with it the last sender except the server's own.
     let waited = tokio::time::timeout(Duration::from_secs(20), async {
         while heard.recv().await.is_some() {}
     });

@@ -13,20 +13,20 @@ fn model(server: &Server, name: &str) -> Arc<OpenAi> {
 }
 
 #[tokio::test]
-async fn case_39_the_first_model_with_its_repetitions_then_the_second() {
-    let server = Server::start(|_, asked| match asked.body["model"].as_str() {
+async fn case_39_the_first_model_with_its_retries_then_the_second() {
+    let server = Server::start(|_, request| match request.body["model"].as_str() {
         Some("m1") => as_json(500, &json!({"error": {"message": "down"}})),
         _ => completion("from m2"),
     })
     .await;
     let list = Fallback(vec![model(&server, "m1"), model(&server, "m2")]);
     assert_eq!(list.complete(&hello(), None).await.unwrap().content, "from m2");
-    let asked: Vec<_> = server
-        .asked()
+    let models: Vec<_> = server
+        .requests()
         .iter()
-        .map(|asked| asked.body["model"].as_str().unwrap_or_default().to_owned())
+        .map(|request| request.body["model"].as_str().unwrap_or_default().to_owned())
         .collect();
-    assert_eq!(asked, ["m1", "m1", "m1", "m2"]);
+    assert_eq!(models, ["m1", "m1", "m1", "m2"]);
 }
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn a_stream_that_breaks_is_not_continued_by_another_model() {
         "{error}"
     );
     assert_eq!((heard.lock().unwrap().concat().as_str(), well.count()), ("hel", 0));
-    // Control: one that is refused at once is replaced.
+    // Control: after a failure without text the next model answers.
     let refused = Server::start(|_, _| as_json(401, &json!({"error": {"message": "no"}}))).await;
     let list = Fallback(vec![model(&refused, "m1"), model(&well, "m2")]);
     assert_eq!(list.complete(&hello(), Some(&sink)).await.unwrap().content, "hi");

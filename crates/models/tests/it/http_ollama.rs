@@ -14,16 +14,16 @@ fn client(server: &Server) -> Ollama {
     }
 }
 
-fn said(text: &str) -> Value {
+fn line(text: &str) -> Value {
     json!({"model": "llama3", "message": {"role": "assistant", "content": text}, "done": false})
 }
 
 fn end() -> Value {
-    json!({"model": "llama3", "message": {"role": "assistant", "content": ""}, "done": true, "done_reason": "stop",
-        "prompt_eval_count": 26, "eval_count": 9})
+    json!({"model": "llama3", "message": {"role": "assistant", "content": ""}, "done": true,
+        "done_reason": "stop", "prompt_eval_count": 26, "eval_count": 9})
 }
 
-/// Lines of JSON, in pieces that end anywhere.
+/// Returns lines of JSON, in pieces that end anywhere.
 fn lines(all: &[Value], kind: &str, stop: End) -> axum::response::Response {
     let text: String = all.iter().map(|line| format!("{line}\n")).collect();
     let bytes: Vec<String> = text
@@ -35,9 +35,9 @@ fn lines(all: &[Value], kind: &str, stop: End) -> axum::response::Response {
 }
 
 #[tokio::test]
-async fn an_answer_as_it_is_written() {
+async fn a_streamed_answer() {
     let server = Server::start(|_, _| {
-        lines(&[said("he"), said("llo"), end()], "application/x-ndjson", End::Whole)
+        lines(&[line("he"), line("llo"), end()], "application/x-ndjson", End::Whole)
     })
     .await;
     let (sink, heard) = listener();
@@ -46,27 +46,28 @@ async fn an_answer_as_it_is_written() {
     assert_eq!((completion.content.as_str(), completion.finish), ("hello", FinishReason::Stop));
     assert_eq!(completion.usage, Usage { prompt_tokens: 26, completion_tokens: 9 });
     assert_eq!(completion.cost, 0.0);
-    let asked = &server.asked()[0];
-    assert_eq!(asked.uri.path(), "/api/chat");
-    assert_eq!(asked.body["stream"], true);
-    assert!(!asked.headers.contains_key("authorization"));
+    let request = &server.requests()[0];
+    assert_eq!(request.uri.path(), "/api/chat");
+    assert_eq!(request.body["stream"], true);
+    assert!(!request.headers.contains_key("authorization"));
 }
 
 #[tokio::test]
-async fn an_answer_at_once_with_a_tool_call() {
+async fn a_whole_answer_with_a_tool_call() {
     let server = Server::start(|_, _| {
         let call = json!({"function": {"name": "add", "arguments": {"a": 1}}});
-        as_json(200, &json!({"message": {"role": "assistant", "content": "", "tool_calls": [call]}, "done": true}))
+        let message = json!({"role": "assistant", "content": "", "tool_calls": [call]});
+        as_json(200, &json!({"message": message, "done": true}))
     })
     .await;
     let completion = client(&server).complete(&hello(), None).await.unwrap();
     assert_eq!(completion.finish, FinishReason::ToolCalls);
     assert_eq!(completion.tool_calls[0].arguments, "{\"a\":1}");
-    assert_eq!(server.asked()[0].body["stream"], false);
+    assert_eq!(server.requests()[0].body["stream"], false);
 }
 
 #[tokio::test]
-async fn a_model_that_is_not_there_is_told_with_what_gets_it() {
+async fn the_error_for_a_missing_model_names_the_command_that_installs_it() {
     let server =
         Server::start(|_, _| as_json(404, &json!({"error": "model 'llama3' not found"}))).await;
     let error = client(&server).complete(&hello(), None).await.unwrap_err();
@@ -75,11 +76,11 @@ async fn a_model_that_is_not_there_is_told_with_what_gets_it() {
 }
 
 #[tokio::test]
-async fn streams_that_break_keep_what_came() {
+async fn streams_that_break_keep_the_received_text() {
     for (all, stop) in [
-        (vec![said("hel")], End::Cut),
-        (vec![said("hel")], End::Whole),
-        (vec![said("hel"), json!({"error": "out of memory"})], End::Whole),
+        (vec![line("hel")], End::Cut),
+        (vec![line("hel")], End::Whole),
+        (vec![line("hel"), json!({"error": "out of memory"})], End::Whole),
     ] {
         let server = Server::start(move |_, _| lines(&all, "application/x-ndjson", stop)).await;
         let (sink, _) = listener();

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::http_server::*;
 
-fn same(left: f64, right: f64) {
+fn assert_same(left: f64, right: f64) {
     assert!((left - right).abs() < 1e-12, "{left} is not {right}");
 }
 
@@ -17,10 +17,10 @@ async fn case_37_what_a_call_costs() {
     let server = Server::start(|_, _| completion("hi")).await;
     let known = server.openai().complete(&hello(), None).await.unwrap();
     assert_eq!(known.usage, Usage { prompt_tokens: 100, completion_tokens: 10 });
-    same(known.cost, 0.0036);
+    assert_same(known.cost, 0.0036);
     let priced =
         OpenAi { price: Some(Price::per_thousand([1.0, 2.0]).unwrap()), ..server.openai() };
-    same(priced.complete(&hello(), None).await.unwrap().cost, 0.12);
+    assert_same(priced.complete(&hello(), None).await.unwrap().cost, 0.12);
 
     let unknown = Server::start(|_, _| {
         as_json(
@@ -30,35 +30,35 @@ async fn case_37_what_a_call_costs() {
     })
     .await;
     let client = OpenAi { model: "nobody-knows-this".to_owned(), ..unknown.openai() };
-    same(client.complete(&hello(), None).await.unwrap().cost, 0.0);
+    assert_same(client.complete(&hello(), None).await.unwrap().cost, 0.0);
 }
 
 #[tokio::test]
-async fn without_a_listener_the_answer_comes_at_once() {
+async fn without_a_listener_the_answer_arrives_whole() {
     let server = Server::start(|_, _| completion("hi")).await;
     let client = OpenAi { key: Some("sesame".into()), ..server.openai() };
     let completion = client.complete(&hello(), None).await.unwrap();
     assert_eq!((completion.content.as_str(), completion.model.as_str()), ("hi", "gpt-4-0613"));
-    let asked = &server.asked()[0];
-    assert_eq!(asked.uri.path(), "/v1/chat/completions");
-    assert_eq!(asked.headers["authorization"], "Bearer sesame");
-    assert_eq!(asked.headers["content-type"], "application/json");
+    let request = &server.requests()[0];
+    assert_eq!(request.uri.path(), "/v1/chat/completions");
+    assert_eq!(request.headers["authorization"], "Bearer sesame");
+    assert_eq!(request.headers["content-type"], "application/json");
     assert_eq!(
-        asked.body,
+        request.body,
         json!({"model": "gpt-4", "messages": [{"role": "user", "content": "hello"}]})
     );
 }
 
 #[tokio::test]
-async fn with_a_listener_the_answer_is_heard_while_it_is_written() {
+async fn with_a_listener_the_answer_is_streamed() {
     let server = Server::start(|_, _| streamed(&["he", "llo ", "wörld"])).await;
     let (sink, heard) = listener();
     let completion = server.openai().complete(&hello(), Some(&sink)).await.unwrap();
     assert_eq!(completion.content, "hello wörld");
     assert_eq!(*heard.lock().unwrap(), ["he", "llo ", "wörld"]);
     assert_eq!(completion.usage, Usage { prompt_tokens: 100, completion_tokens: 10 });
-    same(completion.cost, 0.0036);
-    let body = &server.asked()[0].body;
+    assert_same(completion.cost, 0.0036);
+    let body = &server.requests()[0].body;
     assert_eq!(
         (&body["stream"], &body["stream_options"]),
         (&json!(true), &json!({"include_usage": true}))
@@ -81,7 +81,7 @@ async fn events_may_be_split_anywhere() {
 }
 
 #[tokio::test]
-async fn servers_that_do_not_stream_are_understood_and_need_not_be_asked_to() {
+async fn servers_that_do_not_stream_are_supported() {
     let server = Server::start(|_, _| completion("hi")).await;
     for stream in [true, false] {
         let (sink, heard) = listener();
@@ -89,17 +89,18 @@ async fn servers_that_do_not_stream_are_understood_and_need_not_be_asked_to() {
         assert_eq!(client.complete(&hello(), Some(&sink)).await.unwrap().content, "hi");
         assert_eq!(*heard.lock().unwrap(), ["hi"]);
     }
-    assert_eq!(server.asked()[0].body["stream"], true);
-    assert_eq!(server.asked()[1].body.get("stream"), None);
+    assert_eq!(server.requests()[0].body["stream"], true);
+    assert_eq!(server.requests()[1].body.get("stream"), None);
 }
 
 #[tokio::test]
-async fn tool_calls_come_in_pieces_too() {
+async fn tool_calls_are_streamed_too() {
     let server = Server::start(|_, _| {
         let call = |call| chunk(&json!({"tool_calls": [call]}));
         events(
             &[
-                call(json!({"index": 0, "id": "c1", "type": "function", "function": {"name": "add", "arguments": ""}})),
+                call(json!({"index": 0, "id": "c1", "type": "function",
+                    "function": {"name": "add", "arguments": ""}})),
                 call(json!({"index": 0, "function": {"arguments": "{\"a\":"}})),
                 call(json!({"index": 0, "function": {"arguments": "1}"}})),
                 json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]}),
@@ -127,11 +128,11 @@ async fn azure_has_its_own_header_and_version() {
         ..server.openai()
     };
     client.complete(&hello(), None).await.unwrap();
-    let asked = &server.asked()[0];
-    assert_eq!(asked.uri, "/openai/deployments/mine/chat/completions?api-version=2024-10-21");
-    assert_eq!(asked.headers["api-key"], "sesame");
-    assert_eq!(asked.headers["x-title"], "cellblock");
-    assert!(!asked.headers.contains_key("authorization"));
+    let request = &server.requests()[0];
+    assert_eq!(request.uri, "/openai/deployments/mine/chat/completions?api-version=2024-10-21");
+    assert_eq!(request.headers["api-key"], "sesame");
+    assert_eq!(request.headers["x-title"], "cellblock");
+    assert!(!request.headers.contains_key("authorization"));
 }
 
 #[tokio::test]
@@ -144,7 +145,7 @@ async fn no_key_is_an_error_before_anything_is_sent() {
         "{error}"
     );
     assert_eq!(server.count(), 0);
-    // Control: with a key it is sent; and OpenAI itself is known to need one.
+    // Control: with a key the request is sent. OpenAI itself is known to require one.
     OpenAi { key: Some("sesame".into()), ..client }.complete(&hello(), None).await.unwrap();
     assert_eq!(server.count(), 1);
     let error = OpenAi::new("https://api.openai.com/v1", "gpt-4o")
@@ -155,9 +156,9 @@ async fn no_key_is_an_error_before_anything_is_sent() {
 }
 
 #[tokio::test]
-async fn calls_cost_little() {
-    let server = Server::start(|_, asked| {
-        if asked.body["stream"] == true { streamed(&["hi"]) } else { completion("hi") }
+async fn calls_are_fast() {
+    let server = Server::start(|_, request| {
+        if request.body["stream"] == true { streamed(&["hi"]) } else { completion("hi") }
     })
     .await;
     let client = server.openai();
@@ -169,9 +170,9 @@ async fn calls_cost_little() {
         client.clone().complete(&hello(), Some(&sink)).await.unwrap();
     }
     let each = start.elapsed() / 100;
-    // On this machine each call has a connection of its own: some servers close one without saying so.
+    // On this machine each call has its own connection: some servers close one silently.
     assert_eq!(server.connections(), 101);
-    // Generous: what must not be there is a wait for something.
+    // Generous: the test only excludes a wait for something.
     assert!(each.as_millis() < 40, "{each:?}");
 }
 

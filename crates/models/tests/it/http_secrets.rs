@@ -1,4 +1,4 @@
-//! Keys are in no message, no debug text and no trace.
+//! Keys appear in no message, no debug output and no trace.
 
 use std::{
     io::{self, Write},
@@ -65,8 +65,8 @@ fn clients(server: &Server) -> Vec<Box<dyn ModelClient>> {
     ]
 }
 
-/// All that can be read of an error.
-fn told(error: &ModelError) -> String {
+/// Returns everything that an error can show.
+fn full_text(error: &ModelError) -> String {
     let mut text = format!("{error} {error:?} {error:#?}");
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {
@@ -76,22 +76,22 @@ fn told(error: &ModelError) -> String {
     text
 }
 
-// One thread, so that what the connection's own tasks trace is seen as well.
+// On one thread, so that the traces of the connection's own tasks are captured too.
 #[tokio::test(flavor = "current_thread")]
-async fn the_key_is_nowhere() {
+async fn the_key_appears_nowhere() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)
         .with_writer(log.clone())
         .finish();
     let guard = tracing::subscriber::set_default(subscriber);
-    // Servers repeat the key in every way that they have.
+    // The server repeats the key in every possible way.
     let words = format!("the key '{KEY}' is wrong");
-    let server = Server::start(move |number, asked| match number % 8 {
+    let server = Server::start(move |number, request| match number % 8 {
         0 => as_json(401, &json!({"error": {"message": words}})),
         1 => answer(400, "text/html", format!("<title>{words}</title>")),
         2 => as_json(200, &json!({"nothing": words})),
-        3 => answer(200, "application/json", format!("{words} {}", asked.headers.len())),
+        3 => answer(200, "application/json", format!("{words} {}", request.headers.len())),
         4 => as_json(429, &json!({"error": {"message": words, "code": "insufficient_quota"}})),
         5 => as_json(400, &json!({"error": {"message": format!("context length {words}")}})),
         6 => answer(302, "text/plain", words.clone()),
@@ -108,18 +108,22 @@ async fn the_key_is_nowhere() {
             let (sink, _) = listener();
             let error =
                 client.complete(&hello(), Some(&sink).filter(|_| number == 7)).await.unwrap_err();
-            everything.push_str(&told(&error));
+            everything.push_str(&full_text(&error));
         }
     }
     drop(guard);
-    // Control: the key was sent, errors and traces were looked at.
+    // Control: the key was sent, and errors and traces were captured.
     assert_eq!(server.count(), 40);
     let sent = format!(
         "{:?}",
         server
-            .asked()
+            .requests()
             .iter()
-            .map(|asked| asked.headers.values().map(|v| v.as_bytes().to_vec()).collect::<Vec<_>>())
+            .map(|request| request
+                .headers
+                .values()
+                .map(|v| v.as_bytes().to_vec())
+                .collect::<Vec<_>>())
             .collect::<Vec<_>>()
     );
     assert!(sent.contains(&format!("{:?}", KEY.as_bytes())));

@@ -1,4 +1,4 @@
-//! A server on loopback that answers as a test wants, and remembers what it was asked.
+//! A server on loopback that answers as a test wants and records its requests.
 
 use std::{
     collections::HashSet,
@@ -20,23 +20,23 @@ use cellblock_models::{Connection, OpenAi, Transport};
 use futures_util::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
 
-/// A request that came.
+/// A received request.
 #[derive(Debug, Clone)]
-pub struct Asked {
+pub struct ReceivedRequest {
     pub uri: Uri,
     pub headers: HeaderMap,
     pub body: Value,
 }
 
-type Answer = dyn Fn(usize, &Asked) -> Response + Send + Sync;
+type Respond = dyn Fn(usize, &ReceivedRequest) -> Response + Send + Sync;
 
 struct Shared {
-    answer: Box<Answer>,
-    asked: Mutex<Vec<Asked>>,
+    respond: Box<Respond>,
+    requests: Mutex<Vec<ReceivedRequest>>,
     peers: Mutex<HashSet<SocketAddr>>,
 }
 
-/// The server. It ends with the value.
+/// A server. It ends when it is dropped.
 pub struct Server {
     pub address: SocketAddr,
     shared: Arc<Shared>,
@@ -50,15 +50,18 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// A server that answers the request of each number, from 0, by a function.
-    pub async fn start(answer: impl Fn(usize, &Asked) -> Response + Send + Sync + 'static) -> Self {
+    /// Starts a server that responds by a function of the number of the request, from 0, and the
+    /// request.
+    pub async fn start(
+        respond: impl Fn(usize, &ReceivedRequest) -> Response + Send + Sync + 'static,
+    ) -> Self {
         let shared = Arc::new(Shared {
-            answer: Box::new(answer),
-            asked: Mutex::default(),
+            respond: Box::new(respond),
+            requests: Mutex::default(),
             peers: Mutex::default(),
         });
         let router = Router::new()
-            .fallback(take)
+            .fallback(receive)
             .layer(DefaultBodyLimit::disable())
             .with_state(shared.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -68,15 +71,15 @@ impl Server {
         Self { address, shared, task }
     }
 
-    pub fn asked(&self) -> Vec<Asked> {
-        self.shared.asked.lock().unwrap().clone()
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
+        self.shared.requests.lock().unwrap().clone()
     }
 
     pub fn count(&self) -> usize {
-        self.shared.asked.lock().unwrap().len()
+        self.shared.requests.lock().unwrap().len()
     }
 
-    /// How many connections were made.
+    /// Returns the number of connections.
     pub fn connections(&self) -> usize {
         self.shared.peers.lock().unwrap().len()
     }
@@ -85,13 +88,13 @@ impl Server {
         format!("http://{}{path}", self.address)
     }
 
-    /// A client for it that does not wait long.
+    /// Returns a client for it that does not wait long.
     pub fn openai(&self) -> OpenAi {
         OpenAi { connection: Connection::new(quick()), ..OpenAi::new(self.url("/v1"), "gpt-4") }
     }
 }
 
-async fn take(
+async fn receive(
     State(shared): State<Arc<Shared>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     uri: Uri,
@@ -99,21 +102,22 @@ async fn take(
     body: Bytes,
 ) -> Response {
     shared.peers.lock().unwrap().insert(peer);
-    let asked = Asked { uri, headers, body: serde_json::from_slice(&body).unwrap_or_default() };
+    let request =
+        ReceivedRequest { uri, headers, body: serde_json::from_slice(&body).unwrap_or_default() };
     let number = {
-        let mut all = shared.asked.lock().unwrap();
-        all.push(asked.clone());
+        let mut all = shared.requests.lock().unwrap();
+        all.push(request.clone());
         all.len() - 1
     };
-    (shared.answer)(number, &asked)
+    (shared.respond)(number, &request)
 }
 
-/// Bounds for tests: two repetitions that come at once.
+/// Returns bounds for tests: two retries without a wait.
 pub fn quick() -> Transport {
     Transport {
         retries: 2,
         first_delay: Duration::from_millis(1),
-        longest_delay: Duration::from_secs(2),
+        max_delay: Duration::from_secs(2),
         timeout: Duration::from_secs(60),
         ..Transport::default()
     }
@@ -124,7 +128,7 @@ pub fn hello() -> ModelRequest {
     ModelRequest { messages: vec![message], ..ModelRequest::default() }
 }
 
-/// Hears text, and keeps it in pieces.
+/// Returns a sink and the pieces of text that it gets.
 pub fn listener() -> (TextSink, Arc<Mutex<Vec<String>>>) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let sink = heard.clone();
@@ -139,20 +143,21 @@ pub fn as_json(status: u16, body: &Value) -> Response {
     answer(status, "application/json", body.to_string())
 }
 
-/// A whole answer of chat completions.
+/// Returns a whole answer of chat completions.
 pub fn completion(text: &str) -> Response {
     as_json(
         200,
         &json!({"model": "gpt-4-0613",
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": text},
+                "finish_reason": "stop"}],
             "usage": {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}}),
     )
 }
 
-/// How a body ends that comes in pieces.
+/// The end of a body that arrives in pieces.
 #[derive(Debug, Clone, Copy)]
 pub enum End {
-    /// As it should.
+    /// The regular end.
     Whole,
     /// The connection breaks.
     Cut,
@@ -160,13 +165,13 @@ pub enum End {
     Never,
 }
 
-/// An answer whose body comes in pieces.
+/// Returns a response whose body arrives in pieces.
 pub fn pieces(kind: &str, pieces: Vec<String>, end: End) -> Response {
     let pieces = stream::iter(pieces.into_iter().map(Ok::<_, std::io::Error>));
     let body = match end {
         End::Whole => Body::from_stream(pieces),
         End::Cut => {
-            // The error comes a little later, so that what was written before it goes out.
+            // The error comes a little later, so that the pieces before it are sent.
             let cut = stream::once(async {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 Err(std::io::Error::other("cut"))
@@ -178,17 +183,17 @@ pub fn pieces(kind: &str, pieces: Vec<String>, end: End) -> Response {
     answer(200, kind, body)
 }
 
-/// Server-sent events.
+/// Returns server-sent events.
 pub fn events(data: &[Value], end: End) -> Response {
     pieces("text/event-stream", data.iter().map(|data| format!("data: {data}\n\n")).collect(), end)
 }
 
-/// A body that goes on and on.
+/// Returns a body without an end.
 pub fn endless(piece: String) -> impl Stream<Item = Result<Bytes, Infallible>> {
     stream::repeat(Ok(Bytes::from(piece)))
 }
 
-/// Chat completion chunks of these texts, with an end and usage, and `[DONE]`.
+/// Returns chat completion chunks of these texts, with an end, usage and `[DONE]`.
 pub fn streamed(texts: &[&str]) -> Response {
     let mut data: Vec<_> = texts
         .iter()

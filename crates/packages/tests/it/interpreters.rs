@@ -67,8 +67,8 @@ async fn what_is_no_python_is_refused() {
 fn script(path: &Path, body: &str) {
     let text = path.with_extension("text");
     std::fs::write(&text, format!("#!/bin/sh\n{body}\n")).unwrap();
-    // Another process writes it: a program that another test starts at that moment would inherit the
-    // file if it were open for writing here.
+    // Another process writes it: a program that another test starts at that moment would inherit
+    // the file if it were open for writing here.
     let made =
         std::process::Command::new("install").arg("-m755").arg(&text).arg(path).status().unwrap();
     assert!(made.success());

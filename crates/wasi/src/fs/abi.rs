@@ -1,9 +1,24 @@
 //! Constants and record layouts of WASI preview 1 (`wasi_snapshot_preview1`, witx of 2020-12).
 
-/// An error number of WASI preview 1; the names are POSIX's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u16)]
-pub(crate) enum Errno {
+/// Defines [`Errno`] and the list of its values from one table.
+macro_rules! errnos {
+    ($($name:ident = $number:literal,)*) => {
+        /// An error number of WASI preview 1; the names are those of POSIX.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u16)]
+        pub enum Errno {
+            $($name = $number,)*
+        }
+
+        #[cfg(any(test, feature = "oracles"))]
+        impl Errno {
+            /// All error numbers that a call here can return.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+errnos! {
     Success = 0,
     Again = 6,
     Badf = 8,
@@ -25,61 +40,61 @@ pub(crate) enum Errno {
     Spipe = 70,
 }
 
-/// What a node is, as `filetype` of WASI.
+/// The kind of a node: `filetype` of WASI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum FileType {
+pub enum FileType {
     CharacterDevice = 2,
     Directory = 3,
     RegularFile = 4,
     SymbolicLink = 7,
 }
 
-/// Follow a symbolic link at the end of a path.
-pub(crate) const LOOKUP_SYMLINK_FOLLOW: u32 = 1;
+/// The `lookupflags` bit that follows a symbolic link at the end of a path.
+pub const LOOKUP_SYMLINK_FOLLOW: u32 = 1;
 
 /// `oflags` of `path_open`.
-pub(crate) mod oflags {
-    pub(crate) const CREATE: u32 = 1;
-    pub(crate) const DIRECTORY: u32 = 2;
-    pub(crate) const EXCLUSIVE: u32 = 4;
-    pub(crate) const TRUNCATE: u32 = 8;
+pub mod oflags {
+    pub const CREATE: u32 = 1;
+    pub const DIRECTORY: u32 = 2;
+    pub const EXCLUSIVE: u32 = 4;
+    pub const TRUNCATE: u32 = 8;
 }
 
-/// `fdflags`: only this one has an effect here.
-pub(crate) const FDFLAG_APPEND: u32 = 1;
+/// The only bit of `fdflags` that has an effect here.
+pub const FDFLAG_APPEND: u32 = 1;
 
-/// `rights` that carry the access mode of an `open`.
-pub(crate) mod rights {
-    pub(crate) const FD_READ: u64 = 1 << 1;
-    pub(crate) const FD_WRITE: u64 = 1 << 6;
-    /// All that preview 1 defines.
-    pub(crate) const ALL: u64 = (1 << 30) - 1;
+/// The `rights` that carry the access mode of an `open`.
+pub mod rights {
+    pub const FD_READ: u64 = 1 << 1;
+    pub const FD_WRITE: u64 = 1 << 6;
+    /// All rights that preview 1 defines.
+    pub const ALL: u64 = (1 << 30) - 1;
 }
 
 /// `fstflags` of the calls that set times.
-pub(crate) mod fstflags {
-    pub(crate) const ATIME: u32 = 1;
-    pub(crate) const ATIME_NOW: u32 = 2;
-    pub(crate) const MTIME: u32 = 4;
-    pub(crate) const MTIME_NOW: u32 = 8;
+pub mod fstflags {
+    pub const ATIME: u32 = 1;
+    pub const ATIME_NOW: u32 = 2;
+    pub const MTIME: u32 = 4;
+    pub const MTIME_NOW: u32 = 8;
 }
 
 /// The metadata of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stat {
-    pub(crate) inode: u64,
-    pub(crate) kind: FileType,
-    pub(crate) size: u64,
+pub struct Stat {
+    pub inode: u64,
+    pub kind: FileType,
+    pub size: u64,
     /// Nanoseconds since the epoch.
-    pub(crate) accessed: u64,
+    pub accessed: u64,
     /// Nanoseconds since the epoch.
-    pub(crate) modified: u64,
+    pub modified: u64,
 }
 
 impl Stat {
-    /// As a `filestat` record.
-    pub(crate) fn encode(&self) -> [u8; 64] {
+    /// Encodes a `filestat` record.
+    pub fn encode(&self) -> [u8; 64] {
         let mut record = [0; 64];
         record[0..8].copy_from_slice(&1u64.to_le_bytes());
         record[8..16].copy_from_slice(&self.inode.to_le_bytes());
@@ -93,8 +108,8 @@ impl Stat {
     }
 }
 
-/// The head of a `dirent` record; the name follows it.
-pub(crate) fn encode_dirent(next: u64, inode: u64, name: &str, kind: FileType) -> [u8; 24] {
+/// Encodes the head of a `dirent` record; the name follows it.
+pub fn encode_dirent(next: u64, inode: u64, name: &str, kind: FileType) -> [u8; 24] {
     let mut record = [0; 24];
     record[0..8].copy_from_slice(&next.to_le_bytes());
     record[8..16].copy_from_slice(&inode.to_le_bytes());
@@ -103,8 +118,8 @@ pub(crate) fn encode_dirent(next: u64, inode: u64, name: &str, kind: FileType) -
     record
 }
 
-/// An `fdstat` record.
-pub(crate) fn encode_fdstat(kind: FileType, flags: u16, rights: u64) -> [u8; 24] {
+/// Encodes an `fdstat` record.
+pub fn encode_fdstat(kind: FileType, flags: u16, rights: u64) -> [u8; 24] {
     let mut record = [0; 24];
     record[0] = kind as u8;
     record[2..4].copy_from_slice(&flags.to_le_bytes());

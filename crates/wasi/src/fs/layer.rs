@@ -1,38 +1,40 @@
-//! A read-only layer: a tree of files out of one archive, mapped into memory and shared by all sessions.
+//! A read-only layer: a tree of files from one archive, which is mapped into memory and shared by
+//! all sessions.
 
 use std::{collections::BTreeMap, fs::File, io, ops::Range, path::Path};
 
-use crate::memory::sys::Mapped;
+use crate::sys::MappedFile;
 
 /// A tree of read-only files.
 #[derive(Debug)]
-pub(crate) struct Layer {
+pub struct Layer {
     nodes: Vec<LayerNode>,
-    content: Mapped,
+    content: MappedFile,
 }
 
-/// A file, a directory or, for an archive that the interpreter treats as both, a file with children.
+/// A file, a directory or, for an archive that the interpreter treats as both, a file with
+/// children.
 #[derive(Debug, Default)]
-pub(crate) struct LayerNode {
-    pub(crate) parent: u32,
-    pub(crate) children: BTreeMap<Box<str>, u32>,
+pub struct LayerNode {
+    pub parent: u32,
+    pub children: BTreeMap<Box<str>, u32>,
     content: Option<Range<usize>>,
-    /// A directory that only leads to another one: paths pass through it, but it is not there when looked at. So an
-    /// importer that asks whether `library.zip/package` is a directory goes on to look into the archive.
-    pub(crate) hidden: bool,
+    /// True for a directory that paths pass through but that does not exist by itself. So an
+    /// importer that checks if `library.zip/package` is a directory continues with the archive.
+    pub hidden: bool,
 }
 
 impl LayerNode {
-    pub(crate) fn is_file(&self) -> bool {
+    pub fn is_file(&self) -> bool {
         self.content.is_some()
     }
 }
 
 impl Layer {
     /// Opens an archive: a ZIP file whose members are stored, not compressed.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        let content = Mapped::new(&file, file.metadata()?.len() as usize)?;
+        let content = MappedFile::new(&file, file.metadata()?.len() as usize)?;
         let damaged =
             || io::Error::new(io::ErrorKind::InvalidData, "the layer's archive is damaged");
         let mut archive = zip::ZipArchive::new(io::Cursor::new(content.bytes()))?;
@@ -60,20 +62,20 @@ impl Layer {
         Ok(Self { nodes, content })
     }
 
-    /// A node by its index; 0 is the root.
-    pub(crate) fn node(&self, index: u32) -> Option<&LayerNode> {
+    /// Returns a node by its index; 0 is the root.
+    pub fn node(&self, index: u32) -> Option<&LayerNode> {
         self.nodes.get(index as usize)
     }
 
-    /// The content of a file.
-    pub(crate) fn content(&self, index: u32) -> Option<&[u8]> {
+    /// Returns the content of a file.
+    pub fn content(&self, index: u32) -> Option<&[u8]> {
         let range = self.node(index)?.content.clone()?;
         self.content.bytes().get(range)
     }
 }
 
-/// The node at `path`, made with its parents if it is not there. Directories in a file are hidden until the archive names
-/// them.
+/// Returns the node at `path`; it and its parents are added if they do not exist. Directories in a
+/// file are hidden until the archive names them.
 fn add_path(nodes: &mut Vec<LayerNode>, path: &str) -> u32 {
     let mut at = 0u32;
     for name in path.split('/').filter(|name| !name.is_empty() && *name != "." && *name != "..") {

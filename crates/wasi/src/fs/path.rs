@@ -1,28 +1,29 @@
-//! Walking paths.
+//! Finding nodes by their paths.
 
 use super::{
     abi::Errno,
-    tree::{Fs, Kind, Node},
+    inode::{InodeKind, Node},
+    tree::Fs,
 };
 
-/// The longest path, in bytes (Linux's `PATH_MAX`, which counts a zero at the end).
-pub(super) const LONGEST_PATH: usize = 4095;
-/// The longest name, in bytes (Linux's `NAME_MAX`).
-pub(super) const LONGEST_NAME: usize = 255;
-/// How many symbolic links one walk follows (Linux's `MAXSYMLINKS`).
-const MOST_LINKS: u32 = 40;
+/// The maximum length of a path in bytes (Linux's `PATH_MAX`, which counts a zero at the end).
+pub const MAX_PATH: usize = 4095;
+/// The maximum length of a name in bytes (Linux's `NAME_MAX`).
+pub const MAX_NAME: usize = 255;
+/// The maximum number of symbolic links that one walk follows (Linux's `MAXSYMLINKS`).
+const MAX_LINKS: u32 = 40;
 
-/// The place that a path names, which may not exist yet.
-pub(crate) struct Place<'p> {
-    pub(crate) directory: Node,
-    pub(crate) name: &'p str,
-    /// The path ended in a slash: only a directory will do.
-    pub(crate) must_be_directory: bool,
+/// The place of an entry that need not exist.
+pub struct Place<'p> {
+    pub directory: Node,
+    pub name: &'p str,
+    /// True if the path ended in a slash, so that the entry has to be a directory.
+    pub must_be_directory: bool,
 }
 
-/// A path as the guest gave it, checked for length and encoding.
-pub(crate) fn parse(bytes: &[u8]) -> Result<&str, Errno> {
-    if bytes.len() > LONGEST_PATH {
+/// Checks the length and encoding of a path from the guest.
+pub fn parse(bytes: &[u8]) -> Result<&str, Errno> {
+    if bytes.len() > MAX_PATH {
         return Err(Errno::Nametoolong);
     }
     if bytes.contains(&0) {
@@ -32,12 +33,13 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<&str, Errno> {
 }
 
 impl Fs {
-    /// The node at `path`, seen from `base`. A link at its end is followed if `follow` is set.
-    pub(crate) fn lookup(&self, base: Node, path: &str, follow: bool) -> Result<Node, Errno> {
+    /// Returns the node at `path`, relative to `base`. A link at its end is followed if `follow` is
+    /// true.
+    pub fn lookup(&self, base: Node, path: &str, follow: bool) -> Result<Node, Errno> {
         if path.is_empty() {
             return Err(Errno::Noent);
         }
-        let mut links = MOST_LINKS;
+        let mut links = MAX_LINKS;
         let node = self.walk(base, path, follow || path.ends_with('/'), &mut links)?;
         if self.is_hidden(node) {
             return Err(Errno::Noent);
@@ -45,8 +47,8 @@ impl Fs {
         Ok(node)
     }
 
-    /// The place that `path` names, seen from `base`; its parent has to exist.
-    pub(crate) fn place<'p>(&self, base: Node, path: &'p str) -> Result<Place<'p>, Errno> {
+    /// Returns the place that `path` names, relative to `base`. Its parent has to exist.
+    pub fn place<'p>(&self, base: Node, path: &'p str) -> Result<Place<'p>, Errno> {
         let trimmed = path.trim_end_matches('/');
         if trimmed.is_empty() {
             return Err(if path.is_empty() { Errno::Noent } else { Errno::Exist });
@@ -55,11 +57,11 @@ impl Fs {
         if name == "." || name == ".." {
             return Err(Errno::Inval);
         }
-        if name.len() > LONGEST_NAME {
+        if name.len() > MAX_NAME {
             return Err(Errno::Nametoolong);
         }
         let base = if path.starts_with('/') { Node::ROOT } else { base };
-        let directory = self.walk(base, parent, true, &mut MOST_LINKS.clone())?;
+        let directory = self.walk(base, parent, true, &mut MAX_LINKS.clone())?;
         if !self.is_directory(directory) {
             return Err(Errno::Notdir);
         }
@@ -76,7 +78,7 @@ impl Fs {
         let mut at = if path.starts_with('/') { Node::ROOT } else { base };
         let mut names = path.split('/').filter(|name| !name.is_empty()).peekable();
         while let Some(name) = names.next() {
-            if name.len() > LONGEST_NAME {
+            if name.len() > MAX_NAME {
                 return Err(Errno::Nametoolong);
             }
             let next = match name {
@@ -89,7 +91,7 @@ impl Fs {
             at = match self.link_target(next) {
                 Some(target) if follow_last || names.peek().is_some() => {
                     *links = links.checked_sub(1).ok_or(Errno::Loop)?;
-                    // Each level of recursion uses up one of the links that a walk may follow.
+                    // Each level of recursion uses one of the links that a walk may follow.
                     self.walk(at, target, true, links)?
                 }
                 _ => next,
@@ -103,7 +105,7 @@ impl Fs {
 
     fn link_target(&self, node: Node) -> Option<&str> {
         match &self.inode(node)?.kind {
-            Kind::Link { target } => Some(target),
+            InodeKind::Link { target } => Some(target),
             _ => None,
         }
     }

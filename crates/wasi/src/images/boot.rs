@@ -1,4 +1,4 @@
-//! Taking a memory image: a guest boots, gets ready, comes to rest, and is written down.
+//! Making a memory image: a guest boots, is prepared for programs, and is brought to rest.
 
 use std::{fs::File, path::Path, sync::Arc};
 
@@ -9,26 +9,26 @@ use cellblock_exec::{
 };
 
 use super::{
-    guest::{self, Facts},
+    guest::{self, GuestFacts},
     manifest::Manifest,
-    strip::WASM_PAGE,
 };
 use crate::{
-    fs::{CONTROL, Device, Errno, Fs, Layer, WORKSPACE},
-    memory::{Guest, MemoryImage, Slot},
-    python::literal,
+    fs::{CONTROL, Device, Errno, Fs, Layer, Quota, WORKSPACE},
+    host::TurnState,
+    memory::{Guest, MemoryImage, Slot, WASM_PAGE},
+    python::{dictionary, literal},
 };
 
-/// Where layers of installed packages are mounted.
-pub(crate) const PACKAGES: &str = "/usr/local/packages";
+/// The directory where layers of installed packages are mounted.
+pub const PACKAGES: &str = "/usr/local/packages";
 
-/// The driver's own part, which comes after those that all drivers share.
+/// The part of the driver's program that follows the parts which all executors share.
 const DRIVER: &str = include_str!("../driver.py");
 const WARMUP: &str = include_str!("../../../../sandbox-images/python/warmup.py");
 
-/// All that decides what an image will be, besides its guest and layers.
-pub(crate) fn recipe(manifest_text: &str) -> [&[u8]; 6] {
-    /// Raised when the way an image is taken changes.
+/// Returns everything that an image is made from, besides its guest and layers.
+pub fn recipe(manifest_text: &str) -> [&[u8]; 6] {
+    /// Changed when the way an image is made changes.
     const FORMAT: &[u8] = b"1";
     [
         FORMAT,
@@ -40,11 +40,11 @@ pub(crate) fn recipe(manifest_text: &str) -> [&[u8]; 6] {
     ]
 }
 
-/// Boots the guest in `directory` and makes it ready for programs.
-pub(crate) async fn boot(
+/// Boots the guest in `directory` and prepares it for programs.
+pub async fn boot(
     guest: &Guest,
     directory: &Path,
-    facts: &Facts,
+    facts: &GuestFacts,
     manifest: &Manifest,
     library: (&str, Arc<Layer>),
 ) -> Result<Slot> {
@@ -54,15 +54,15 @@ pub(crate) async fn boot(
     let mut slot = Slot::new(guest, Arc::new(initial))
         .await
         .map_err(|error| failed("starting", error.into()))?;
-    // The slot starts from the image's files with an empty quota; the boot may write.
-    slot.store.data_mut().fs.set_quota(crate::fs::Quota::UNLIMITED);
+    // The slot starts with an empty quota, but booting writes files.
+    slot.store.data_mut().fs.set_quota(Quota::UNLIMITED);
     let define = format!(
         "import sys, types\n\
          sys.modules['_cellblock'] = types.ModuleType('_cellblock')\n\
          exec(compile({}, '<cellblock>', 'exec'), sys.modules['_cellblock'].__dict__)\n\
          sys.modules['_cellblock'].prepare({}, {})\n",
         literal(&[NOTEBOOK, HOST, DRIVER].join("\n")),
-        environment(manifest),
+        dictionary(&manifest.environment),
         literal(WORKSPACE),
     );
     run(&mut slot, &define).await?;
@@ -70,19 +70,19 @@ pub(crate) async fn boot(
     run(&mut slot, "sys.modules['_cellblock'].hook_figures()\n").await?;
     run(&mut slot, &format!("exec(compile({}, '<warm-up>', 'exec'), {{}})\n", literal(WARMUP)))
         .await?;
-    // Two turns as programs take them, so that their own first use is paid for, too.
+    // Two turns like those of programs, so that the image contains the effects of a first turn.
     for source in ["<warm-up>\nprint('ready')", "<warm-up>\n[1 + 1]"] {
         slot.store.data_mut().turn.request = source.as_bytes().to_vec();
         run(&mut slot, &format!("__cellblock__({}, True)", source.len())).await?;
-        slot.store.data_mut().turn = crate::host::Turn::default();
+        slot.store.data_mut().turn = TurnState::default();
     }
     run(&mut slot, &format!("bytearray({}) and None\n", manifest.warmup.headroom)).await?;
     settle(&mut slot).await?;
     Ok(slot)
 }
 
-/// Adds modules to a guest that is ready, and brings it to rest again.
-pub(crate) async fn import(slot: &mut Slot, directory: &str, modules: &[String]) -> Result<()> {
+/// Imports modules into a guest that is ready, and brings it to rest again.
+pub async fn import(slot: &mut Slot, directory: &str, modules: &[String]) -> Result<()> {
     run(slot, &format!("import sys\nsys.path.append({})\n", literal(directory))).await?;
     for module in modules {
         run(slot, &format!("import {module}\n")).await?;
@@ -90,7 +90,7 @@ pub(crate) async fn import(slot: &mut Slot, directory: &str, modules: &[String])
     settle(slot).await
 }
 
-/// Brings a guest to rest: what is written down now is what every copy starts with.
+/// Brings a guest to rest. Every copy of the image starts in this state.
 async fn settle(slot: &mut Slot) -> Result<()> {
     slot.store.data_mut().turn.immortals = Some(Vec::new());
     run(slot, "__import__('_cellblock').settle()\n").await?;
@@ -118,13 +118,18 @@ async fn run(slot: &mut Slot, source: &str) -> Result<()> {
     }
 }
 
-/// The guest's memory as its data segments define it.
-fn initial_image(guest: &Guest, directory: &Path, facts: &Facts, fs: Fs) -> Result<MemoryImage> {
+/// Returns the guest's memory as its data segments define it.
+fn initial_image(
+    guest: &Guest,
+    directory: &Path,
+    facts: &GuestFacts,
+    fs: Fs,
+) -> Result<MemoryImage> {
     let path = directory.join(guest::MEMORY);
     let memory =
         guest.instances.module().exports().find_map(|export| export.ty().memory().cloned());
     let bytes = memory.map_or(0, |memory| memory.minimum() * WASM_PAGE);
-    // An unlinked copy, as long as the memory: the object itself stays as it is.
+    // An unlinked copy, extended to the length of the memory. The object itself does not change.
     let open = || {
         let mut copy = tempfile::tempfile_in(directory.parent().unwrap_or(directory))?;
         std::io::copy(&mut File::open(&path)?, &mut copy)?;
@@ -134,7 +139,7 @@ fn initial_image(guest: &Guest, directory: &Path, facts: &Facts, fs: Fs) -> Resu
     open().map_err(|source| storage_error("read", &path, source))
 }
 
-/// The directories, devices and links that every guest finds.
+/// Creates the directories, devices and links that every guest finds.
 fn layout(manifest: &Manifest, library: (&str, Arc<Layer>)) -> Result<Fs, Errno> {
     let mut fs = Fs::new();
     for directory in ["/tmp", WORKSPACE, PACKAGES, "/mnt", "/dev"] {
@@ -149,7 +154,7 @@ fn layout(manifest: &Manifest, library: (&str, Arc<Layer>)) -> Result<Fs, Errno>
     ] {
         fs.put_device(path, device)?;
     }
-    // Where other sandboxes keep their files, and so where models like to write.
+    // Other sandboxes keep their files there, so models often write to it.
     fs.make_link("/mnt/data", WORKSPACE)?;
     fs.make_directories(manifest.layout.mount.rsplit_once('/').map_or("/", |(parent, _)| parent))?;
     let (key, layer) = library;
@@ -158,10 +163,6 @@ fn layout(manifest: &Manifest, library: (&str, Arc<Layer>)) -> Result<Fs, Errno>
         fs.seal(sealed)?;
     }
     Ok(fs)
-}
-
-fn environment(manifest: &Manifest) -> String {
-    crate::python::dictionary(&manifest.environment)
 }
 
 fn failed(doing: &str, source: cellblock_exec::Cause) -> Error {

@@ -19,18 +19,19 @@ use wasmtime::{CacheStore, Engine};
 use super::guest;
 use crate::engine;
 
-/// The file of a code object.
-pub(crate) const CODE: &str = "code.cwasm";
+/// The name of the file of a code object.
+pub const CODE: &str = "code.cwasm";
 
-/// The name of the code object for a module: code fits one version of wasmtime, its settings and this processor.
-pub(crate) fn id(module: &str, engine: &Engine) -> String {
-    let mut fingerprint = Fingerprint(blake3::Hasher::new());
+/// Returns the name of the code object for a module. Code fits one version of wasmtime, its
+/// settings and this processor.
+pub fn id(module: &str, engine: &Engine) -> String {
+    let mut fingerprint = FingerprintHasher(blake3::Hasher::new());
     engine.precompile_compatibility_hash().hash(&mut fingerprint);
     object_id("code", &[module.as_bytes(), fingerprint.0.finalize().as_bytes()])
 }
 
-/// Compiles the guest in `guest` into `directory`, on all cores.
-pub(crate) async fn make(
+/// Compiles the guest in the directory `guest` into `directory`, on all cores.
+pub async fn make(
     directory: &Path,
     guest: &Path,
     fuel: bool,
@@ -40,16 +41,19 @@ pub(crate) async fn make(
     let functions = guest::facts(guest)?.functions;
     let path = guest.join(guest::MODULE);
     let module = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
-    let counter = Arc::new(Counter::default());
+    let counter = Arc::new(FunctionCounter::default());
     let mut config = engine::config(fuel);
     config.enable_incremental_compilation(counter.clone()).map_err(failed)?;
     let compiler = Engine::new(&config).map_err(failed)?;
     let mut work = tokio::task::spawn_blocking(move || compiler.precompile_module(&module));
     let code = loop {
         tokio::select! {
-            result = &mut work => break result.map_err(|error| failed(error.into()))?.map_err(failed)?,
+            result = &mut work => {
+                break result.map_err(|error| failed(error.into()))?.map_err(failed)?;
+            }
             () = tokio::time::sleep(Duration::from_millis(200)) => {
-                progress.advance(counter.compiled.load(Ordering::Relaxed).min(functions), functions);
+                let compiled = counter.compiled.load(Ordering::Relaxed).min(functions);
+                progress.advance(compiled, functions);
             }
         }
     };
@@ -64,13 +68,14 @@ fn failed(error: wasmtime::Error) -> Error {
     }
 }
 
-/// Stores nothing, but sees every function go by: the compiler has no other way to tell how far it is.
+/// A cache that stores nothing and counts the functions: the compiler does not report its progress
+/// otherwise.
 #[derive(Debug, Default)]
-struct Counter {
+struct FunctionCounter {
     compiled: AtomicU64,
 }
 
-impl CacheStore for Counter {
+impl CacheStore for FunctionCounter {
     fn get(&self, _key: &[u8]) -> Option<Cow<'_, [u8]>> {
         self.compiled.fetch_add(1, Ordering::Relaxed);
         None
@@ -81,10 +86,10 @@ impl CacheStore for Counter {
     }
 }
 
-/// A hash that is the same in every build, unlike the standard library's.
-struct Fingerprint(blake3::Hasher);
+/// A hasher with the same result in every build, unlike the one of the standard library.
+struct FingerprintHasher(blake3::Hasher);
 
-impl Hasher for Fingerprint {
+impl Hasher for FingerprintHasher {
     fn write(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }

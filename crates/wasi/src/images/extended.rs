@@ -1,4 +1,5 @@
-//! Images that users make: another image with packages installed and imported, so that using them is free.
+//! Images that users make: a shipped image with packages installed and imported, so that sessions
+//! do not wait for either.
 
 use std::{
     fs, io,
@@ -13,25 +14,22 @@ use serde::{Deserialize, Serialize};
 use super::{
     boot, guest,
     info::{ImageInfo, ImageState},
-    loaded::Loaded,
-    shipped, stored,
-};
-use crate::{
-    fs::Quota,
-    memory::Slot,
+    loaded::LoadedImage,
     packages::{self, PackageSet},
+    shipped, snapshot,
 };
+use crate::{fs::Quota, memory::Slot};
 
-/// What an extended image is made from.
+/// The recipe of an extended image.
 #[derive(Debug, Serialize, Deserialize)]
-struct Recipe {
+struct ExtendedRecipe {
     base: String,
     requirements: Vec<Requirement>,
     set: PackageSet,
 }
 
 /// Makes the image `name`: `base` with `packages` installed and imported.
-pub(super) async fn make(
+pub async fn make(
     objects: &Objects,
     base: &str,
     name: &str,
@@ -47,25 +45,17 @@ pub(super) async fn make(
         let why = format!("{name} is the name of an image that cellblock ships; choose another");
         return Err(Error::Invalid { what: "image name", why });
     }
-    // On top of a shipped image only: an image's layers then have one order that can be seen from its recipe.
+    // The base is a shipped image, so that the recipe says the order of all layers.
     let loaded = shipped::load(objects, base, None, progress).await?;
     progress.step("installing");
     let set = packages::install(&loaded, &[], packages).await?;
-    let recipe = Recipe { base: base.to_owned(), requirements: packages.to_vec(), set };
-    take(objects, &loaded, &recipe, progress).await?;
-    let path = path(objects, name);
-    let write = || {
-        fs::create_dir_all(directory(objects))?;
-        let mut file = tempfile::NamedTempFile::new_in(directory(objects))?;
-        io::Write::write_all(&mut file, &serde_json::to_vec_pretty(&recipe)?)?;
-        file.persist(&path)?;
-        Ok(())
-    };
-    write().map_err(|source| storage_error("write", &path, source))
+    let recipe = ExtendedRecipe { base: base.to_owned(), requirements: packages.to_vec(), set };
+    make_image(objects, &loaded, &recipe, progress).await?;
+    objects.write_json(&path(objects, name), &recipe)
 }
 
-/// The names of the extended images.
-pub(super) fn names(objects: &Objects) -> Result<Vec<String>> {
+/// Returns the names of the extended images, sorted.
+pub fn names(objects: &Objects) -> Result<Vec<String>> {
     let directory = directory(objects);
     let entries = match fs::read_dir(&directory) {
         Ok(entries) => entries,
@@ -80,43 +70,43 @@ pub(super) fn names(objects: &Objects) -> Result<Vec<String>> {
     Ok(names)
 }
 
-pub(super) fn exists(objects: &Objects, name: &str) -> bool {
+pub fn exists(objects: &Objects, name: &str) -> bool {
     !name.contains('/') && path(objects, name).is_file()
 }
 
-/// The image that an extended one is made from.
-pub(super) fn base(objects: &Objects, name: &str) -> Result<String> {
+/// Returns the name of the image that an extended one is made from.
+pub fn base(objects: &Objects, name: &str) -> Result<String> {
     read(objects, name).map(|recipe| recipe.base)
 }
 
-pub(super) fn remove(objects: &Objects, name: &str) -> Result<u64> {
+pub fn remove(objects: &Objects, name: &str) -> Result<u64> {
     let recipe = read(objects, name);
     let path = path(objects, name);
     fs::remove_file(&path).map_err(|source| storage_error("remove", &path, source))?;
-    // The package layer stays: sessions may be using it, and others may have asked for the same packages.
+    // The package layer stays: sessions can be using it or have installed the same packages.
     recipe.and_then(|recipe| objects.remove(&image_id(&recipe)?))
 }
 
-/// The objects that an image has for itself.
-pub(super) fn objects_of(objects: &Objects, name: &str) -> Result<Vec<String>> {
+/// Returns the names of the objects that an image does not share with its base.
+pub fn objects_of(objects: &Objects, name: &str) -> Result<Vec<String>> {
     let recipe = read(objects, name)?;
     Ok(vec![image_id(&recipe)?, recipe.set.key])
 }
 
-pub(super) async fn load(
+pub async fn load(
     objects: &Objects,
     name: &str,
     fuel: Option<u64>,
     progress: &dyn Progress,
-) -> Result<Loaded> {
+) -> Result<LoadedImage> {
     let mut recipe = read(objects, name)?;
     let mut loaded = shipped::load(objects, &recipe.base, fuel, progress).await?;
     if !matches!(objects.check(&recipe.set.key, Rehash::Touched), Ok(true)) {
         progress.step("installing");
         recipe.set = packages::install(&loaded, &[], &recipe.requirements).await?;
     }
-    let directory = take(objects, &loaded, &recipe, progress).await?;
-    loaded.image = Arc::new(stored::read(&directory, &loaded.guest_id, |key| loaded.layer(key))?);
+    let directory = make_image(objects, &loaded, &recipe, progress).await?;
+    loaded.image = Arc::new(snapshot::read(&directory, &loaded.guest_id, |key| loaded.layer(key))?);
     loaded
         .packages
         .extend(recipe.set.packages.into_iter().map(|package| (package.name, package.version)));
@@ -124,7 +114,7 @@ pub(super) async fn load(
     Ok(loaded)
 }
 
-pub(super) fn info(objects: &Objects, name: &str, rehash: Rehash) -> Result<ImageInfo> {
+pub fn info(objects: &Objects, name: &str, rehash: Rehash) -> Result<ImageInfo> {
     let recipe = read(objects, name)?;
     let (manifest, text) = shipped::find(&recipe.base)?;
     let ids = shipped::ids(&manifest, text, false)?;
@@ -139,11 +129,11 @@ pub(super) fn info(objects: &Objects, name: &str, rehash: Rehash) -> Result<Imag
     Ok(ImageInfo { name: name.to_owned(), state, bytes, packages, python: manifest.python })
 }
 
-/// Takes the memory image, if it is not there: the base's, with the packages mounted and imported.
-async fn take(
+/// Makes the memory image, if it is not in the cache: that of the base with the packages imported.
+async fn make_image(
     objects: &Objects,
-    loaded: &Loaded,
-    recipe: &Recipe,
+    loaded: &LoadedImage,
+    recipe: &ExtendedRecipe,
     progress: &dyn Progress,
 ) -> Result<PathBuf> {
     let id = image_id(recipe)?;
@@ -155,7 +145,7 @@ async fn take(
         .await
 }
 
-async fn write_image(into: &Path, loaded: &Loaded, recipe: &Recipe) -> Result<()> {
+async fn write_image(into: &Path, loaded: &LoadedImage, recipe: &ExtendedRecipe) -> Result<()> {
     let failed = |source: wasmtime::Error| Error::Start {
         what: "the guest".to_owned(),
         source: source.into(),
@@ -175,16 +165,22 @@ async fn write_image(into: &Path, loaded: &Loaded, recipe: &Recipe) -> Result<()
         recipe.set.packages.iter().filter(|package| asked.contains(&package.name.as_str()));
     let modules: Vec<String> = packages.flat_map(|package| package.modules.clone()).collect();
     boot::import(&mut slot, &directory, &modules).await?;
-    stored::write(into, &loaded.guest_id, slot.bytes(), &slot.image.globals, &slot.store.data().fs)
+    snapshot::write(
+        into,
+        &loaded.guest_id,
+        slot.bytes(),
+        &slot.image.globals,
+        &slot.store.data().fs,
+    )
 }
 
-fn image_id(recipe: &Recipe) -> Result<String> {
+fn image_id(recipe: &ExtendedRecipe) -> Result<String> {
     let (manifest, text) = shipped::find(&recipe.base)?;
     let base = shipped::ids(&manifest, text, false)?.image;
     Ok(object_id("image", &[base.as_bytes(), recipe.set.key.as_bytes()]))
 }
 
-fn read(objects: &Objects, name: &str) -> Result<Recipe> {
+fn read(objects: &Objects, name: &str) -> Result<ExtendedRecipe> {
     let path = path(objects, name);
     let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
     serde_json::from_slice(&text)

@@ -1,4 +1,5 @@
-//! From the source package to the parts of a guest: stripped module, initial memory, library layer.
+//! Making the parts of a guest from its source package: stripped module, initial memory, library
+//! layer.
 
 use std::{
     fs,
@@ -16,30 +17,31 @@ use zip::ZipArchive;
 use super::{
     layers::LayerWriter,
     manifest::{Manifest, SourceFile},
-    strip::{self, RestGlobal, StripError},
+    strip::{self, StripError},
 };
+use crate::memory::RestGlobal;
 
-/// Raised when the way a module is taken apart changes, so that old objects are not used.
+/// Changed when the way a module is stripped changes, so that old objects are not used.
 const MODULE_FORMAT: &[u8] = b"1";
-/// Likewise for the library layer.
+/// Changed when the way the library layer is made changes.
 const LIBRARY_FORMAT: &[u8] = b"1";
 
 /// The files of a guest object.
-pub(crate) const MODULE: &str = "guest.wasm";
-pub(crate) const MEMORY: &str = "memory.bin";
-pub(crate) const LIBRARY: &str = "library.zip";
+pub const MODULE: &str = "guest.wasm";
+pub const MEMORY: &str = "memory.bin";
+pub const LIBRARY: &str = "library.zip";
 const PACKAGES: &str = "packages.txt";
 const FACTS: &str = "guest.json";
 
-/// What is known of a guest.
+/// The properties of a guest that its users need.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Facts {
-    pub(crate) globals: Vec<RestGlobal>,
-    pub(crate) functions: u64,
+pub struct GuestFacts {
+    pub globals: Vec<RestGlobal>,
+    pub functions: u64,
 }
 
-/// The name of the guest object.
-pub(crate) fn id(manifest: &Manifest) -> String {
+/// Returns the name of the guest object.
+pub fn id(manifest: &Manifest) -> String {
     let layout = format!("{:?}", manifest.layout);
     object_id(
         "guest",
@@ -47,23 +49,19 @@ pub(crate) fn id(manifest: &Manifest) -> String {
     )
 }
 
-/// What the module, and so its code, depends on.
-pub(crate) fn module_id(manifest: &Manifest) -> String {
+/// Returns a name for the module, on which its native code depends.
+pub fn module_id(manifest: &Manifest) -> String {
     object_id("module", &[MODULE_FORMAT, manifest.source.module.sha256.as_bytes()])
 }
 
-/// Fetches the source package and takes it apart into `directory`.
-pub(crate) async fn make(
-    directory: &Path,
-    manifest: &Manifest,
-    progress: &dyn Progress,
-) -> Result<()> {
+/// Downloads the source package and writes the parts of the guest to `directory`.
+pub async fn make(directory: &Path, manifest: &Manifest, progress: &dyn Progress) -> Result<()> {
     let work = directory.join("unpacked");
     let unpacked = fetch(&work, manifest, progress).await?;
     progress.step("unpacking");
     let (manifest, directory) = (manifest.clone(), directory.to_owned());
     let task = tokio::task::spawn_blocking(move || {
-        take_apart(&unpacked, &directory, &manifest)?;
+        write_parts(&unpacked, &directory, &manifest)?;
         fs::remove_dir_all(&work).map_err(|error| storage_error("remove", &work, error))
     });
     task.await.map_err(|error| Error::Start {
@@ -72,16 +70,16 @@ pub(crate) async fn make(
     })?
 }
 
-/// What is known of the guest in `directory`.
-pub(crate) fn facts(directory: &Path) -> Result<Facts> {
+/// Reads the properties of the guest in `directory`.
+pub fn facts(directory: &Path) -> Result<GuestFacts> {
     let path = directory.join(FACTS);
     let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
     serde_json::from_slice(&text)
         .map_err(|source| storage_error("understand", &path, source.into()))
 }
 
-/// Names and versions of the packages that are linked into the guest.
-pub(crate) fn packages(directory: &Path) -> Result<Vec<(String, String)>> {
+/// Reads the names and versions of the packages that are linked into the guest.
+pub fn packages(directory: &Path) -> Result<Vec<(String, String)>> {
     let path = directory.join(PACKAGES);
     let text = fs::read_to_string(&path).map_err(|source| storage_error("read", &path, source))?;
     Ok(text
@@ -111,7 +109,8 @@ async fn fetch(work: &Path, manifest: &Manifest, progress: &dyn Progress) -> Res
     install_wheels(work, request).await
 }
 
-fn take_apart(unpacked: &Path, directory: &Path, manifest: &Manifest) -> Result<()> {
+/// Writes the parts of the guest in the directory `unpacked` to `directory`.
+fn write_parts(unpacked: &Path, directory: &Path, manifest: &Manifest) -> Result<()> {
     let source = &manifest.source;
     let module = read_checked(unpacked, &source.module)?;
     let stripped = strip::strip(&module).map_err(|error: StripError| Error::Start {
@@ -119,7 +118,7 @@ fn take_apart(unpacked: &Path, directory: &Path, manifest: &Manifest) -> Result<
         source: error.into(),
     })?;
     drop(module);
-    let facts = Facts { globals: stripped.globals, functions: stripped.functions };
+    let facts = GuestFacts { globals: stripped.globals, functions: stripped.functions };
     let write = |name: &str, content: &[u8]| {
         let path = directory.join(name);
         fs::write(&path, content).map_err(|error| storage_error("write", &path, error))
@@ -137,8 +136,8 @@ fn take_apart(unpacked: &Path, directory: &Path, manifest: &Manifest) -> Result<
     write_library(&path, &library, manifest).map_err(|error| storage_error("write", &path, error))
 }
 
-/// The library layer: the library itself and what the guest wants unpacked of it, stored without compression so that it
-/// can be used where it lies.
+/// Writes the library layer: the library itself, and the members that the guest needs unpacked. It
+/// is not compressed, so that it can be mapped.
 fn write_library(path: &Path, library: &[u8], manifest: &Manifest) -> io::Result<()> {
     let mut layer = LayerWriter::create(path)?;
     let name = &manifest.layout.library;
@@ -161,7 +160,7 @@ fn write_library(path: &Path, library: &[u8], manifest: &Manifest) -> io::Result
     layer.finish()
 }
 
-/// A file of the source package, if it is the one that the manifest means.
+/// Reads a file of the source package and checks its hash.
 fn read_checked(unpacked: &Path, file: &SourceFile) -> Result<Vec<u8>> {
     let path = unpacked.join(&file.path);
     let content = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;

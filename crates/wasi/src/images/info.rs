@@ -1,40 +1,40 @@
-//! What can be told of an image without using it.
+//! The description of an image.
 
 use cellblock_cache::{Objects, Rehash};
 
-/// What is known of an image.
+/// An image of the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageInfo {
-    /// Its name, as `--image` takes it.
+    /// The name, as in `--image`.
     pub name: String,
-    /// Whether it can be used.
+    /// The state of its files.
     pub state: ImageState,
-    /// What it takes on disk, in bytes.
+    /// The size on disk, in bytes.
     pub bytes: u64,
-    /// The packages in it: names and versions. Empty when it is not here.
+    /// The names and versions of its packages. Empty if it is not in the cache.
     pub packages: Vec<(String, String)>,
-    /// The version of Python in it.
+    /// The version of its Python.
     pub python: String,
 }
 
-/// Whether an image can be used.
+/// The state of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ImageState {
-    /// It is here and sound.
+    /// It is in the cache and undamaged.
     Ready,
-    /// It has not been pulled, or not to the end; it will be on first use.
+    /// It has not been pulled completely; its first use pulls it.
     Available,
-    /// A part of it is damaged; it will be made again on next use.
+    /// A part of it is damaged; its next use makes that part again.
     Corrupt {
-        /// What is wrong.
+        /// The damage.
         why: String,
     },
 }
 
 impl ImageState {
-    /// The state of an image that needs all these objects.
-    pub(super) fn of(objects: &Objects, ids: &[&String], rehash: Rehash) -> Self {
+    /// Returns the state of an image that needs all these objects.
+    pub fn of(objects: &Objects, ids: &[&String], rehash: Rehash) -> Self {
         let mut state = Self::Ready;
         for id in ids {
             match objects.check(id, rehash) {

@@ -1,27 +1,28 @@
-//! Read-only layers on disk: ZIP archives without compression, used where they lie.
+//! Read-only layers on disk: ZIP archives without compression, which are mapped and not unpacked.
 
 use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Write},
     path::Path,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Weak},
 };
 
 use cellblock_cache::{Objects, storage_error};
 use cellblock_exec::Result;
+use parking_lot::Mutex;
 use zip::{CompressionMethod, ZipWriter, write::SimpleFileOptions};
 
 use crate::fs::Layer;
 
-/// The layer's file in an object of packages.
-pub(crate) const LAYER: &str = "layer.zip";
+/// The name of the layer's file in an object of packages.
+pub const LAYER: &str = "layer.zip";
 
-/// The layer of a set of packages. It is mapped once in a process, however many sessions use it.
-pub(crate) fn open(objects: &Objects, key: &str) -> Result<Arc<Layer>> {
+/// Opens the layer of a set of packages. A process maps it once for all its sessions.
+pub fn open(objects: &Objects, key: &str) -> Result<Arc<Layer>> {
     static OPEN: Mutex<BTreeMap<String, Weak<Layer>>> = Mutex::new(BTreeMap::new());
     let path = objects.path(key).join(LAYER);
-    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut open = OPEN.lock();
     let name = path.display().to_string();
     if let Some(layer) = open.get(&name).and_then(Weak::upgrade) {
         return Ok(layer);
@@ -34,24 +35,24 @@ pub(crate) fn open(objects: &Objects, key: &str) -> Result<Arc<Layer>> {
 }
 
 /// Writes a layer's archive.
-pub(crate) struct LayerWriter(ZipWriter<File>);
+pub struct LayerWriter(ZipWriter<File>);
 
 impl LayerWriter {
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    pub fn create(path: &Path) -> io::Result<Self> {
         Ok(Self(ZipWriter::new(File::create_new(path)?)))
     }
 
-    pub(crate) fn add(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
+    pub fn add(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
         let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
         self.0.start_file(name, options)?;
         self.0.write_all(content)
     }
 
-    pub(crate) fn add_directory(&mut self, name: &str) -> io::Result<()> {
+    pub fn add_directory(&mut self, name: &str) -> io::Result<()> {
         Ok(self.0.add_directory(name, SimpleFileOptions::default())?)
     }
 
-    pub(crate) fn finish(self) -> io::Result<()> {
+    pub fn finish(self) -> io::Result<()> {
         self.0.finish()?.sync_all()
     }
 }

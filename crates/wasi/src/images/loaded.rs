@@ -7,37 +7,33 @@ use cellblock_exec::Result;
 
 use super::layers;
 use crate::{
-    engine::Ticking,
+    engine::TickingEngine,
     fs::Layer,
     memory::{Guest, MemoryImage},
 };
 
 /// An image in use.
 #[derive(Debug)]
-pub(crate) struct Loaded {
-    pub(crate) ticking: Arc<Ticking>,
-    pub(crate) guest: Guest,
-    /// The guest object's name, to which frozen sessions are bound.
-    pub(crate) guest_id: String,
-    pub(crate) image: Arc<MemoryImage>,
-    pub(crate) packages: Vec<(String, String)>,
-    pub(crate) python: String,
+pub struct LoadedImage {
+    pub ticking: Arc<TickingEngine>,
+    pub guest: Guest,
+    /// The name of the guest object. A frozen session can only be resumed with the same guest.
+    pub guest_id: String,
+    pub image: Arc<MemoryImage>,
+    pub packages: Vec<(String, String)>,
+    pub python: String,
     /// The library layer and its key.
-    pub(super) library: (String, Arc<Layer>),
-    pub(super) objects: Objects,
+    pub library: (String, Arc<Layer>),
+    /// The cache of the image.
+    pub objects: Objects,
 }
 
-impl Loaded {
-    /// The layer called `key`.
-    pub(crate) fn layer(&self, key: &str) -> Result<Arc<Layer>> {
+impl LoadedImage {
+    /// Returns the layer called `key`.
+    pub fn layer(&self, key: &str) -> Result<Arc<Layer>> {
         if key == self.library.0 {
             return Ok(self.library.1.clone());
         }
         layers::open(&self.objects, key)
-    }
-
-    /// The cache that the image comes from.
-    pub(crate) fn objects(&self) -> &Objects {
-        &self.objects
     }
 }

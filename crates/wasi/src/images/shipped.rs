@@ -1,4 +1,4 @@
-//! The images that cellblock ships: made from a source package, as their manifests say.
+//! The images that cellblock ships. Each is made from a source package, as its manifest says.
 
 use std::sync::Arc;
 
@@ -9,36 +9,38 @@ use wasmtime::Engine;
 use super::{
     boot, code, guest,
     info::{ImageInfo, ImageState},
-    loaded::Loaded,
+    loaded::LoadedImage,
     manifest::{self, Manifest},
-    stored,
+    snapshot,
 };
 use crate::{
-    engine::{self, Ticking},
+    engine::{self, TickingEngine},
     fs::Layer,
     imports,
-    memory::{Guest, sys},
+    memory::Guest,
+    sys,
 };
 
 /// The names of an image's objects.
-pub(super) struct Ids {
-    pub(super) guest: String,
-    pub(super) code: String,
-    pub(super) image: String,
+pub struct ObjectIds {
+    pub guest: String,
+    pub code: String,
+    pub image: String,
 }
 
-/// The names of all of them.
-pub(super) fn names() -> Vec<String> {
+/// Returns the names of all shipped images.
+pub fn names() -> Vec<String> {
     manifest::shipped().into_iter().map(|(name, _)| name.to_owned()).collect()
 }
 
-/// Loads an image, making it first if it is not there. With `fuel`, turns are limited to that many instructions.
-pub(super) async fn load(
+/// Loads an image; makes it first if it is not in the cache. `fuel` is the maximum number of
+/// instructions of a turn.
+pub async fn load(
     objects: &Objects,
     name: &str,
     fuel: Option<u64>,
     progress: &dyn Progress,
-) -> Result<Loaded> {
+) -> Result<LoadedImage> {
     let (manifest, text) = find(name)?;
     let ids = ids(&manifest, text, fuel.is_some())?;
     let directory = objects
@@ -49,7 +51,7 @@ pub(super) async fn load(
             code::make(into, &directory, fuel.is_some(), progress).await
         })
         .await?;
-    let ticking = Ticking::start(&engine::config(fuel.is_some())).map_err(failed)?;
+    let ticking = TickingEngine::start(&engine::config(fuel.is_some())).map_err(failed)?;
     let module = sys::load_code(&ticking.engine, &code.join(code::CODE)).map_err(failed)?;
     let linker = imports::linker(&ticking.engine).map_err(failed)?;
     let guest = Guest { instances: linker.instantiate_pre(&module).map_err(failed)?, fuel };
@@ -62,13 +64,13 @@ pub(super) async fn load(
             progress.step("booting");
             let facts = guest::facts(&directory)?;
             let library = (library.0.as_str(), library.1.clone());
-            // Booting takes no fuel: it is not the program's.
+            // Booting is not limited: it is not part of a program.
             let slot = boot::boot(&guest, &directory, &facts, &manifest, library).await?;
-            stored::write(into, &ids.guest, slot.bytes(), &facts.globals, &slot.store.data().fs)
+            snapshot::write(into, &ids.guest, slot.bytes(), &facts.globals, &slot.store.data().fs)
         })
         .await?;
-    let mut loaded = Loaded {
-        image: Arc::new(stored::read(&image_path, &ids.guest, |_| Ok(library.1.clone()))?),
+    let mut loaded = LoadedImage {
+        image: Arc::new(snapshot::read(&image_path, &ids.guest, |_| Ok(library.1.clone()))?),
         packages: guest::packages(&directory)?,
         python: manifest.python,
         guest_id: ids.guest,
@@ -81,8 +83,8 @@ pub(super) async fn load(
     Ok(loaded)
 }
 
-/// What is known of an image.
-pub(super) fn info(objects: &Objects, name: &str, rehash: Rehash) -> Result<ImageInfo> {
+/// Describes an image.
+pub fn info(objects: &Objects, name: &str, rehash: Rehash) -> Result<ImageInfo> {
     let (manifest, text) = find(name)?;
     let ids = ids(&manifest, text, false)?;
     let all = [&ids.guest, &ids.code, &ids.image];
@@ -95,30 +97,30 @@ pub(super) fn info(objects: &Objects, name: &str, rehash: Rehash) -> Result<Imag
     Ok(ImageInfo { name: name.to_owned(), state, bytes, packages, python: manifest.python })
 }
 
-/// The objects of an image, with and without fuel.
-pub(super) fn objects_of(name: &str) -> Result<Vec<String>> {
+/// Returns the names of all objects of an image, with and without fuel.
+pub fn objects_of(name: &str) -> Result<Vec<String>> {
     let (manifest, text) = find(name)?;
     let (plain, fuel) = (ids(&manifest, text, false)?, ids(&manifest, text, true)?);
     Ok(vec![plain.image, plain.code, fuel.code, plain.guest])
 }
 
-/// Removes an image; gives the bytes freed.
-pub(super) fn remove(objects: &Objects, name: &str) -> Result<u64> {
+/// Removes an image; returns the number of bytes freed.
+pub fn remove(objects: &Objects, name: &str) -> Result<u64> {
     objects_of(name)?.iter().map(|id| objects.remove(id)).sum()
 }
 
-/// The names of the objects of a shipped image.
-pub(super) fn ids(manifest: &Manifest, text: &str, fuel: bool) -> Result<Ids> {
+/// Returns the names of the objects of an image.
+pub fn ids(manifest: &Manifest, text: &str, fuel: bool) -> Result<ObjectIds> {
     let engine = Engine::new(&engine::config(fuel)).map_err(failed)?;
     let guest = guest::id(manifest);
     let code = code::id(&guest::module_id(manifest), &engine);
     let recipe = boot::recipe(text);
     let image = object_id("image", &[&[guest.as_bytes()][..], &recipe[..]].concat());
-    Ok(Ids { guest, code, image })
+    Ok(ObjectIds { guest, code, image })
 }
 
-/// A shipped image's manifest.
-pub(super) fn find(name: &str) -> Result<(Manifest, &'static str)> {
+/// Returns the manifest of an image, with its text.
+pub fn find(name: &str) -> Result<(Manifest, &'static str)> {
     manifest::find(name).ok_or_else(|| {
         let known: Vec<&str> = manifest::shipped().into_iter().map(|(name, _)| name).collect();
         let why = format!(

@@ -5,50 +5,59 @@ use std::path::PathBuf;
 use cellblock_cache::{Objects, Rehash, user_directory};
 #[cfg(doc)]
 use cellblock_exec::Error;
-use cellblock_exec::{Progress, Requirement, Result};
+use cellblock_exec::{BoxFuture, Progress, Requirement, Result};
 use cellblock_packages::environments;
 
-use super::{extended, info::ImageInfo, loaded::Loaded, shipped};
+use super::{extended, info::ImageInfo, loaded::LoadedImage, shipped};
 
 /// The images of one cache directory.
 #[derive(Debug, Clone)]
 pub struct ImageStore {
     /// The cache directory.
     pub root: PathBuf,
-    pub(crate) objects: Objects,
+    objects: Objects,
 }
 
 impl ImageStore {
-    /// The user's cache: `$CELLBLOCK_CACHE`, else `$XDG_CACHE_HOME/cellblock`, else `~/.cache/cellblock`.
+    /// Opens the user's cache: `$CELLBLOCK_CACHE`, else `$XDG_CACHE_HOME/cellblock`, else
+    /// `~/.cache/cellblock`.
     ///
     /// # Errors
-    /// [`Error::Storage`] when it cannot be made or is not the user's own; [`Error::Invalid`] when none of the variables
-    /// and no home directory is set.
+    /// [`Error::Storage`] when it cannot be created or does not belong to the user;
+    /// [`Error::Invalid`] when neither these variables nor `HOME` are set.
     pub fn in_user_cache() -> Result<Self> {
-        Self::at(user_directory()?)
+        Self::open(user_directory()?)
     }
 
-    /// The cache at `root`, made if it is not there.
+    /// Opens the cache at `root`; creates it if it does not exist.
     ///
     /// # Errors
-    /// [`Error::Storage`] when it cannot be made or is not the user's own.
-    pub fn at(root: impl Into<PathBuf>) -> Result<Self> {
+    /// [`Error::Storage`] when it cannot be created or does not belong to the user.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
         Ok(Self { objects: Objects::open(root.clone())?, root })
     }
 
-    /// Makes an image ready: fetches its guest, compiles it, boots it and takes its memory image. Steps that were done
-    /// before are not repeated.
+    /// Makes an image ready: downloads its guest, compiles it, boots it and makes its memory image.
+    /// Completed steps are not repeated.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an unknown image; [`Error::Install`] when it cannot be fetched; [`Error::Storage`] when the
-    /// disk is full; [`Error::Start`] when the guest does not boot.
-    pub async fn pull(&self, name: &str, progress: &dyn Progress) -> Result<ImageInfo> {
-        self.load(name, None, progress).await?;
-        self.info(name, Rehash::Touched)
+    /// - [`Error::Invalid`] for an unknown image.
+    /// - [`Error::Install`] when it cannot be downloaded.
+    /// - [`Error::Storage`] when the cache cannot be written, such as on a full disk.
+    /// - [`Error::Start`] when the guest does not boot.
+    pub fn pull<'p>(
+        &'p self,
+        name: &'p str,
+        progress: &'p dyn Progress,
+    ) -> BoxFuture<'p, Result<ImageInfo>> {
+        Box::pin(async move {
+            self.load(name, None, progress).await?;
+            self.info(name, Rehash::Touched)
+        })
     }
 
-    /// All images: those that cellblock ships and those made by [`ImageStore::extend`].
+    /// Lists all images: those that cellblock ships and those made by [`ImageStore::extend`].
     ///
     /// # Errors
     /// [`Error::Storage`] when the cache cannot be read.
@@ -57,15 +66,17 @@ impl ImageStore {
         names.map(|name| self.info(&name, Rehash::Touched)).collect()
     }
 
-    /// Reads an image whole and checks every hash.
+    /// Checks the hashes of all files of an image. Damage is not an error but a state of the
+    /// result.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an unknown image. Damage is not an error but a state of the result.
+    /// [`Error::Invalid`] for an unknown image.
     pub fn verify(&self, name: &str) -> Result<ImageInfo> {
         self.info(name, Rehash::All)
     }
 
-    /// Removes an image; gives the bytes freed. What other images share with it stays.
+    /// Removes an image, except the objects that it shares with other images. Returns the number of
+    /// bytes freed.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an unknown image; [`Error::Storage`] when it cannot be removed.
@@ -75,7 +86,7 @@ impl ImageStore {
         }
         let mut freed = shipped::remove(&self.objects, name)?;
         for image in extended::names(&self.objects)? {
-            // Without its base it cannot be used.
+            // It cannot be used without its base.
             if extended::base(&self.objects, &image)? == name {
                 freed += extended::remove(&self.objects, &image)?;
             }
@@ -83,9 +94,10 @@ impl ImageStore {
         Ok(freed)
     }
 
-    /// Removes what no image of this version of cellblock and no named environment needs: objects of earlier versions, of
-    /// other processors, and packages that were installed for sessions. Gives the bytes freed. What a running session uses
-    /// stays usable to it.
+    /// Removes all objects that no image of this version of cellblock and no named environment
+    /// needs: objects of earlier versions and for other processors, and packages that were
+    /// installed for sessions. Running sessions keep what they use. Returns the number of bytes
+    /// freed.
     ///
     /// # Errors
     /// [`Error::Storage`] when the cache cannot be read or changed.
@@ -98,7 +110,7 @@ impl ImageStore {
             needed.extend(extended::objects_of(&self.objects, &name)?);
         }
         let all = self.objects.ids()?;
-        // The local model is no part of an image, and its parts say by themselves whose they are.
+        // The local model is not part of an image; its objects have names of their own.
         let is_image = |id: &&String| !id.starts_with("model-");
         all.iter()
             .filter(is_image)
@@ -107,31 +119,34 @@ impl ImageStore {
             .sum()
     }
 
-    /// Makes the image `name`: `base` with `packages` installed and imported, so that using them is free. Nothing is
-    /// compiled. An extended image of that name is replaced.
+    /// Makes the image `name`: `base` with `packages` installed and imported, so that sessions do
+    /// not wait for either. Nothing is compiled. An extended image with this name is replaced.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name that cannot be one or is a shipped image's; otherwise as [`ImageStore::pull`], and
-    /// [`Error::Install`] for the packages.
-    pub async fn extend(
-        &self,
-        base: &str,
-        name: &str,
-        packages: &[Requirement],
-        progress: &dyn Progress,
-    ) -> Result<ImageInfo> {
-        extended::make(&self.objects, base, name, packages, progress).await?;
-        progress.finish();
-        self.info(name, Rehash::Touched)
+    /// As [`ImageStore::pull`]; also [`Error::Invalid`] for an invalid name or that of a shipped
+    /// image, and [`Error::Install`] for the packages.
+    pub fn extend<'e>(
+        &'e self,
+        base: &'e str,
+        name: &'e str,
+        packages: &'e [Requirement],
+        progress: &'e dyn Progress,
+    ) -> BoxFuture<'e, Result<ImageInfo>> {
+        Box::pin(async move {
+            extended::make(&self.objects, base, name, packages, progress).await?;
+            progress.finish();
+            self.info(name, Rehash::Touched)
+        })
     }
 
-    /// Loads an image, making it first if it is not there. With `fuel`, turns are limited to that many instructions.
+    /// Loads an image; makes it first if it is not in the cache. `fuel` is the maximum number of
+    /// instructions of a turn.
     pub(crate) async fn load(
         &self,
         name: &str,
         fuel: Option<u64>,
         progress: &dyn Progress,
-    ) -> Result<Loaded> {
+    ) -> Result<LoadedImage> {
         let loaded = if extended::exists(&self.objects, name) {
             extended::load(&self.objects, name, fuel, progress).await?
         } else {

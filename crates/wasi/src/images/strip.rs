@@ -1,8 +1,9 @@
-//! Takes a guest module apart: the code on one side, the initial content of its memory on the other.
+//! Splits a guest module into its code and the initial content of its memory.
 //!
-//! The stripped module has no active data segments and exports its mutable globals, so the memory image is the only
-//! source of an instance's memory: one compilation serves every image made from the guest, and a reset needs no
-//! knowledge of the module. See the module documentation of [`crate::memory`] for why this state is all there is.
+//! The stripped module has no active data segments and exports its mutable globals. So the memory
+//! image is the only source of an instance's memory: one compilation serves every image made from
+//! the guest, and a reset needs no knowledge of the module. [`crate::memory`] says why there is no
+//! other state.
 
 #[cfg(test)]
 mod tests;
@@ -12,31 +13,21 @@ use wasmparser::{
     DataKind, ElementKind, ExternalKind, Operator, Parser, Payload, TypeRef, ValType,
 };
 
-/// WebAssembly's page, in bytes.
-pub const WASM_PAGE: u64 = 64 * 1024;
+use crate::memory::{RestGlobal, WASM_PAGE};
 
-/// A guest, taken apart.
+/// A guest, split into its parts.
 pub struct Stripped {
     /// The module without data.
     pub wasm: Vec<u8>,
-    /// The initial content of its memory; what lies beyond is zero.
+    /// The initial content of its memory, without the zeros at its end.
     pub memory: Vec<u8>,
-    /// The exports of its mutable globals and their values at rest.
+    /// Its mutable globals.
     pub globals: Vec<RestGlobal>,
-    /// How many functions it defines; the unit of the compiler's progress.
+    /// The number of functions that it defines, the unit of the compiler's progress.
     pub functions: u64,
 }
 
-/// A mutable global of the guest and the value that it has whenever no call into the guest is active.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct RestGlobal {
-    /// The name under which the stripped module exports it.
-    pub export: String,
-    /// Its value at rest.
-    pub value: i32,
-}
-
-/// Why a module cannot serve as a guest.
+/// The reason why a module cannot be a guest.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StripError {
@@ -51,10 +42,10 @@ pub enum StripError {
     Outside,
 }
 
-/// Takes `wasm` apart.
+/// Splits the module `wasm`.
 ///
 /// # Errors
-/// [`StripError`] for a module whose whole state is not one memory and mutable `i32` globals.
+/// [`StripError`] for a module with more state than one memory and mutable `i32` globals.
 pub fn strip(wasm: &[u8]) -> Result<Stripped, StripError> {
     let mut module = wasm_encoder::Module::new();
     let mut stripped =
@@ -63,31 +54,12 @@ pub fn strip(wasm: &[u8]) -> Result<Stripped, StripError> {
     let mut exports = ExportSection::new();
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload?;
+        refuse_state(&payload)?;
         match &payload {
-            Payload::ImportSection(reader) => {
-                for import in reader.clone().into_imports() {
-                    match import?.ty {
-                        TypeRef::Func(_) => {}
-                        _ => {
-                            return Err(StripError::State(
-                                "it imports something that is not a function",
-                            ));
-                        }
-                    }
-                }
-            }
             Payload::MemorySection(reader) => {
                 for memory in reader.clone() {
-                    let memory = memory?;
-                    if memory.shared || memory.memory64 {
-                        return Err(StripError::State("its memory is shared or 64-bit"));
-                    }
-                    memories.push(memory.initial * WASM_PAGE);
+                    memories.push(memory?.initial * WASM_PAGE);
                 }
-            }
-            // It would run again in every instance, on an empty memory that the image then hides.
-            Payload::StartSection { .. } => {
-                return Err(StripError::State("it runs code when it is instantiated"));
             }
             Payload::GlobalSection(reader) => {
                 module.section(&copy_globals(reader.clone(), &mut stripped.globals, &mut exports)?);
@@ -101,31 +73,21 @@ pub fn strip(wasm: &[u8]) -> Result<Stripped, StripError> {
                 module.section(&exports);
                 continue;
             }
-            Payload::ElementSection(reader) => {
-                for element in reader.clone() {
-                    if matches!(element?.kind, ElementKind::Passive) {
-                        return Err(StripError::State("it has passive element segments"));
-                    }
-                }
-            }
             Payload::CodeSectionStart { range, count, .. } => {
                 stripped.functions = u64::from(*count);
-                // That the section is cut off is seen when its entries are read.
+                // If the section is cut off, reading its entries fails.
                 let data = wasm.get(range.clone()).unwrap_or_default();
                 module.section(&RawSection { id: SectionId::Code as u8, data });
                 continue;
             }
-            Payload::CodeSectionEntry(body) => {
-                refuse_table_writes(body)?;
-                continue;
-            }
+            Payload::CodeSectionEntry(_) => continue,
             Payload::DataSection(reader) => {
-                // Memories come before data.
+                // The memory section comes before the data section.
                 let bytes = memories.first().copied().unwrap_or_default();
                 module.section(&empty_data(reader.clone(), bytes, &mut stripped.memory)?);
                 continue;
             }
-            // Names and build notes: megabytes that nothing here reads.
+            // Names and build notes: megabytes that are not used here.
             Payload::CustomSection(_) => continue,
             _ => {}
         }
@@ -140,7 +102,42 @@ pub fn strip(wasm: &[u8]) -> Result<Stripped, StripError> {
     Ok(stripped)
 }
 
-/// Copies the globals and exports the mutable ones under names of their own.
+/// Refuses a part of a module that has or makes state outside its memory and its globals.
+fn refuse_state(payload: &Payload<'_>) -> Result<(), StripError> {
+    match payload {
+        Payload::ImportSection(reader) => {
+            for import in reader.clone().into_imports() {
+                if !matches!(import?.ty, TypeRef::Func(_)) {
+                    return Err(StripError::State("it imports something that is not a function"));
+                }
+            }
+        }
+        Payload::MemorySection(reader) => {
+            for memory in reader.clone() {
+                let memory = memory?;
+                if memory.shared || memory.memory64 {
+                    return Err(StripError::State("its memory is shared or 64-bit"));
+                }
+            }
+        }
+        // It would run again in every instance, on an empty memory that the image then hides.
+        Payload::StartSection { .. } => {
+            return Err(StripError::State("it runs code when it is instantiated"));
+        }
+        Payload::ElementSection(reader) => {
+            for element in reader.clone() {
+                if matches!(element?.kind, ElementKind::Passive) {
+                    return Err(StripError::State("it has passive element segments"));
+                }
+            }
+        }
+        Payload::CodeSectionEntry(body) => refuse_table_writes(body)?,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Copies the globals, and exports the mutable ones by names of their own.
 fn copy_globals(
     reader: wasmparser::GlobalSectionReader<'_>,
     rest: &mut Vec<RestGlobal>,
@@ -170,7 +167,7 @@ fn copy_globals(
     Ok(section)
 }
 
-/// The value of an expression that is one `i32.const`.
+/// Returns the value of an expression that is one `i32.const`.
 fn constant(expression: &wasmparser::ConstExpr<'_>) -> Result<Option<i32>, StripError> {
     let mut operators = expression.get_operators_reader();
     Ok(match (operators.read()?, operators.read()?) {
@@ -179,7 +176,8 @@ fn constant(expression: &wasmparser::ConstExpr<'_>) -> Result<Option<i32>, Strip
     })
 }
 
-/// Writes active segments into `memory`, which may become `bytes` long, and leaves an empty passive segment in place of each so that indices stay.
+/// Writes active segments into `memory`, which can grow to `bytes`. Each is replaced by an empty
+/// passive segment, so that indices do not change.
 fn empty_data(
     reader: wasmparser::DataSectionReader<'_>,
     bytes: u64,
@@ -190,7 +188,7 @@ fn empty_data(
         let data = data?;
         match data.kind {
             DataKind::Passive => {
-                // Whether a segment was dropped is state, and `data.drop` is how start-up code leaves it behind.
+                // A dropped segment would be state: `data.drop` discards its content.
                 if !data.data.is_empty() {
                     return Err(StripError::State("it has passive data segments with content"));
                 }
@@ -215,7 +213,7 @@ fn empty_data(
     Ok(section)
 }
 
-/// A table that code can write to would be state outside the memory image.
+/// Refuses code that writes to a table, which would be state outside the memory image.
 fn refuse_table_writes(body: &wasmparser::FunctionBody<'_>) -> Result<(), StripError> {
     let mut operators = body.get_operators_reader()?;
     while !operators.eof() {

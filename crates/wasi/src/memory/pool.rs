@@ -1,40 +1,45 @@
-//! Slots of one image that wait to be used again.
+//! The pool of idle slots of one image.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use super::{Guest, MemoryImage, Slot};
+use parking_lot::Mutex;
 
-/// An image that sessions are made from, with idle slots.
+use super::{
+    image::MemoryImage,
+    slot::{Guest, Slot},
+};
+
+/// An image that sessions are made from, with its idle slots.
 #[derive(Debug)]
-pub(crate) struct Template {
-    pub(crate) guest: Guest,
-    pub(crate) image: Arc<MemoryImage>,
+pub struct Template {
+    pub guest: Guest,
+    pub image: Arc<MemoryImage>,
     idle: Mutex<Vec<Slot>>,
-    /// How many idle slots are kept.
-    most_idle: usize,
+    /// The maximum number of idle slots that are kept.
+    max_idle: usize,
 }
 
 impl Template {
-    /// A template that keeps up to `most_idle` slots.
-    pub(crate) fn new(guest: Guest, image: Arc<MemoryImage>, most_idle: usize) -> Self {
-        Self { guest, image, idle: Mutex::default(), most_idle }
+    /// Creates a template that keeps up to `max_idle` idle slots.
+    pub fn new(guest: Guest, image: Arc<MemoryImage>, max_idle: usize) -> Self {
+        Self { guest, image, idle: Mutex::default(), max_idle }
     }
 
-    /// A slot that equals the image.
-    pub(crate) async fn acquire(&self) -> wasmtime::Result<Slot> {
-        // The one used last has the warmest caches.
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    /// Returns a slot that equals the image: an idle one or a new one.
+    pub async fn acquire(&self) -> wasmtime::Result<Slot> {
+        // The slot that was used last has the warmest caches.
+        let idle = self.idle.lock().pop();
         match idle {
             Some(slot) => Ok(slot),
             None => Slot::new(&self.guest, self.image.clone()).await,
         }
     }
 
-    /// Takes back a slot whose calls have all returned. One that cannot be made equal to the image is dropped.
-    pub(crate) fn release(&self, mut slot: Slot) {
+    /// Takes back a slot whose calls have all returned. A slot that cannot be reset is dropped.
+    pub fn release(&self, mut slot: Slot) {
         if Arc::ptr_eq(&slot.image, &self.image) && slot.reset() {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.len() < self.most_idle {
+            let mut idle = self.idle.lock();
+            if idle.len() < self.max_idle {
                 idle.push(slot);
             }
         }

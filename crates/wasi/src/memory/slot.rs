@@ -1,27 +1,29 @@
-//! A slot: an instance whose memory is a private mapping of an image, and that can be made equal to it again.
+//! A slot: an instance whose memory is a private mapping of an image, and that can be reset to it.
 
 use std::{io, sync::Arc};
 
 use wasmtime::{Global, InstancePre, Memory, Store, Trap, TypedFunc};
 
-use super::{
-    MemoryImage,
-    sys::{self, Written},
+use super::image::{MemoryImage, WASM_PAGE};
+use crate::{
+    fs::Quota,
+    host::{Host, TurnState},
+    sys::{self, WrittenPages},
 };
-use crate::{fs::Quota, host::Host, images::strip::WASM_PAGE};
 
-/// A slot that wrote more than this, in bytes, is mapped anew: its pages would otherwise stay in memory.
-const KEEP_RESIDENT: usize = 8 * 1024 * 1024;
-/// The most ranges of written pages that a scan lists.
-const MOST_RANGES: usize = 4096;
+/// The maximum number of written bytes that a reset copies back, and so keeps in memory. A slot
+/// with more is mapped anew.
+const MAX_RESIDENT: usize = 8 * 1024 * 1024;
+/// The maximum number of ranges of written pages that a scan lists.
+const MAX_RANGES: usize = 4096;
 
-/// Compiled code, linked with what it may call.
+/// Compiled code, linked with the host calls.
 #[derive(Clone)]
-pub(crate) struct Guest {
+pub struct Guest {
     /// Makes instances.
-    pub(crate) instances: InstancePre<Host>,
-    /// Instructions a turn may use; `None` when they are not counted.
-    pub(crate) fuel: Option<u64>,
+    pub instances: InstancePre<Host>,
+    /// The maximum number of instructions of a turn; `None` if they are not counted.
+    pub fuel: Option<u64>,
 }
 
 impl std::fmt::Debug for Guest {
@@ -31,16 +33,16 @@ impl std::fmt::Debug for Guest {
 }
 
 /// An instance on an image.
-pub(crate) struct Slot {
-    pub(crate) store: Store<Host>,
-    pub(crate) image: Arc<MemoryImage>,
+pub struct Slot {
+    pub store: Store<Host>,
+    pub image: Arc<MemoryImage>,
     memory: Memory,
     globals: Vec<Global>,
     turn: TypedFunc<(u32, u32), i32>,
     allocate: TypedFunc<u32, u32>,
-    /// Whether it has served a session before.
+    /// True if the slot was reset after a session.
     #[cfg(test)]
-    pub(crate) was_used: bool,
+    pub was_used: bool,
 }
 
 impl std::fmt::Debug for Slot {
@@ -50,8 +52,8 @@ impl std::fmt::Debug for Slot {
 }
 
 impl Slot {
-    /// A new instance on `image`.
-    pub(crate) async fn new(guest: &Guest, image: Arc<MemoryImage>) -> wasmtime::Result<Self> {
+    /// Creates an instance on `image`.
+    pub async fn new(guest: &Guest, image: Arc<MemoryImage>) -> wasmtime::Result<Self> {
         let mut store = Store::new(guest.instances.module().engine(), Host::new());
         store.limiter(|host| host);
         store.epoch_deadline_async_yield_and_update(1);
@@ -85,33 +87,34 @@ impl Slot {
             #[cfg(test)]
             was_used: false,
         };
-        slot.start_over();
+        slot.reset_host();
         Ok(slot)
     }
 
-    /// Runs Python source in the guest's `__main__`. 0 is success; otherwise the guest printed what was wrong.
-    pub(crate) async fn turn(&mut self, source: &[u8]) -> wasmtime::Result<i32> {
+    /// Runs Python source in the guest's `__main__`. Returns 0 for success; otherwise the guest has
+    /// printed the error.
+    pub async fn turn(&mut self, source: &[u8]) -> wasmtime::Result<i32> {
         let len = u32::try_from(source.len())?;
         self.store.set_epoch_deadline(1);
         let pointer = self.allocate.call_async(&mut self.store, len).await?;
         if pointer == 0 {
-            // No memory left; a C library in this place aborts.
+            // The guest is out of memory, where a C library aborts.
             return Err(Trap::UnreachableCodeReached.into());
         }
-        // A program can have broken the guest's allocator, and then it gives any address.
+        // A program can have broken the guest's allocator, which then returns any address.
         self.memory
             .write(&mut self.store, pointer as usize, source)
             .map_err(|_| Trap::MemoryOutOfBounds)?;
         self.turn.call_async(&mut self.store, (pointer, len)).await
     }
 
-    /// The guest's memory.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// Returns the guest's memory.
+    pub fn bytes(&self) -> &[u8] {
         self.memory.data(&self.store)
     }
 
-    /// Whether the globals are at their rest values, as they have to be whenever no call is active.
-    pub(crate) fn is_at_rest(&mut self) -> bool {
+    /// True if the globals have their values at rest, as they must whenever no call is active.
+    pub fn is_at_rest(&mut self) -> bool {
         let Self { store, globals, image, .. } = self;
         globals
             .iter()
@@ -119,34 +122,36 @@ impl Slot {
             .all(|(global, rest)| global.get(&mut *store).i32() == Some(rest.value))
     }
 
-    /// What differs from the image, as ranges of whole pages; `None` when that is not known or the memory has grown.
-    pub(crate) fn written(&self) -> Option<Vec<std::ops::Range<usize>>> {
+    /// Returns the ranges of pages that differ from the image; `None` if they are not known or the
+    /// memory has grown.
+    pub fn written(&self) -> Option<Vec<std::ops::Range<usize>>> {
         if self.bytes().len() != self.image.bytes().len() {
             return None;
         }
-        match sys::written_pages(&self.store, self.memory, MOST_RANGES) {
-            Written::Ranges(ranges) => Some(ranges),
-            Written::Unknown => None,
+        match sys::written_pages(&self.store, self.memory, MAX_RANGES) {
+            WrittenPages::Ranges(ranges) => Some(ranges),
+            WrittenPages::Unknown => None,
         }
     }
 
-    /// Makes the slot equal to its image again. `false`: it cannot be reused, and has to be dropped.
-    pub(crate) fn reset(&mut self) -> bool {
+    /// Makes the slot equal to its image again. Returns false if the slot cannot be reused and has
+    /// to be dropped.
+    pub fn reset(&mut self) -> bool {
         let written = self.written();
-        self.reset_knowing(written)
+        self.reset_pages(written)
     }
 
-    /// [`Slot::reset`], knowing what was written, or not knowing it.
-    pub(super) fn reset_knowing(&mut self, written: Option<Vec<std::ops::Range<usize>>>) -> bool {
-        // An instance's memory cannot shrink, so one that has grown is not the image any more. And a guest that was
-        // stopped in the middle of a call may have left its stack pointer anywhere.
+    /// Resets the slot like [`Slot::reset`], given the ranges that were written, if they are known.
+    pub fn reset_pages(&mut self, written: Option<Vec<std::ops::Range<usize>>>) -> bool {
+        // An instance's memory cannot shrink, so a grown one never equals the image again. A guest
+        // that was stopped in the middle of a call can have left its stack pointer anywhere.
         if self.bytes().len() != self.image.bytes().len() || !self.is_at_rest() {
             return false;
         }
         let image = self.image.clone();
         match written {
             Some(ranges)
-                if ranges.iter().map(ExactSizeIterator::len).sum::<usize>() <= KEEP_RESIDENT =>
+                if ranges.iter().map(ExactSizeIterator::len).sum::<usize>() <= MAX_RESIDENT =>
             {
                 let memory = self.memory.data_mut(&mut self.store);
                 for range in ranges {
@@ -156,7 +161,7 @@ impl Slot {
             _ if sys::map_over(&mut self.store, self.memory, &image.file).is_ok() => {}
             _ => return false,
         }
-        self.start_over();
+        self.reset_host();
         #[cfg(test)]
         {
             self.was_used = true;
@@ -164,28 +169,28 @@ impl Slot {
         true
     }
 
-    /// Takes `image`, which has to hold what this slot's memory holds now, as its own.
-    pub(crate) fn rebase(&mut self, image: Arc<MemoryImage>) -> io::Result<()> {
+    /// Makes `image` the slot's image. It has to contain what this slot's memory contains now.
+    pub fn rebase(&mut self, image: Arc<MemoryImage>) -> io::Result<()> {
         sys::map_over(&mut self.store, self.memory, &image.file)?;
         self.image = image;
         Ok(())
     }
 
-    /// Takes over what another slot on the same image has written.
-    pub(crate) fn copy_from(&mut self, other: &Slot, ranges: &[std::ops::Range<usize>]) {
+    /// Copies the pages that another slot on the same image has written.
+    pub fn copy_from(&mut self, other: &Slot, ranges: &[std::ops::Range<usize>]) {
         let memory = self.memory.data_mut(&mut self.store);
         for range in ranges {
             memory[range.clone()].copy_from_slice(&other.bytes()[range.clone()]);
         }
     }
 
-    /// Puts the host's side back to the image's.
-    fn start_over(&mut self) {
+    /// Resets the host's state to that of the image.
+    fn reset_host(&mut self) {
         let fs = self.image.fs.clone();
         let host = self.store.data_mut();
         host.fs = fs;
         host.fs.set_quota(Quota::default());
-        host.turn = crate::host::Turn::default();
+        host.turn = TurnState::default();
         host.memory_denied = false;
     }
 }

@@ -1,10 +1,10 @@
-//! The oracles, on scripts of a guest.
+//! The oracles, on random scripts.
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::*;
+use super::{control, immortal_objects};
 
-/// Writes, reads and answers.
+/// Returns scripts of writes, reads and answers.
 fn script() -> impl Strategy<Value = Vec<u8>> {
     let message = select(vec!["{\"code\": 1}", "{\"code\": \"x\"}", "{", "l", "c[\"a\",{}]", ""])
         .prop_map(|text| [&[text.len() as u8][..], text.as_bytes()].concat());
@@ -22,7 +22,7 @@ proptest! {
     })]
 
     #[test]
-    fn the_control_device_gives_back_what_was_meant(bytes in script()) {
+    fn the_control_device_keeps_its_invariants(bytes in script()) {
         control(&bytes);
     }
 

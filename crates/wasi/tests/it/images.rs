@@ -37,35 +37,35 @@ async fn an_image_can_be_extended_with_packages() {
     let options = Options { image: name.clone(), ..Options::default() };
     let extended = WasiExecutor::start(store.clone(), options, &Silent).await.unwrap();
     let mut session = extended.open(SessionSpec::default()).await.unwrap();
-    // It is imported already: using it costs nothing.
+    // It is imported already.
     assert_eq!(output(&mut session, "import sys; 'humanize' in sys.modules").await, "True\n");
     assert_eq!(output(&mut session, "import humanize; print(humanize.ordinal(3))").await, "3rd\n");
     drop(session);
     store.remove(&name).unwrap();
     assert!(store.list().unwrap().iter().all(|image| image.name != name));
-    // The image it was made from is as it was.
+    // Its base has not changed.
     let mut plain = executor().await.open(SessionSpec::default()).await.unwrap();
     assert_eq!(output(&mut plain, "import sys; 'humanize' in sys.modules").await, "False\n");
 }
 
 #[tokio::test]
 async fn pruning_removes_what_no_image_needs() {
-    // In a cache of its own: another test's objects must not vanish under it.
+    // A cache of its own: the objects of other tests must not be removed.
     let directory = tempfile::tempdir().unwrap();
-    let store = ImageStore::at(directory.path()).unwrap();
+    let store = ImageStore::open(directory.path()).unwrap();
     let objects = directory.path().join("objects");
     std::fs::create_dir(objects.join("code-of-an-earlier-version")).unwrap();
     std::fs::write(objects.join("code-of-an-earlier-version").join("code.cwasm"), vec![1; 100_000])
         .unwrap();
-    // What a named environment needs stays.
+    // The objects of a named environment stay.
     std::fs::create_dir(objects.join("wheels-kept")).unwrap();
     std::fs::create_dir(directory.path().join("environments")).unwrap();
     let environment = r#"{"requirements": ["humanize"], "objects": ["wheels-kept"]}"#;
     std::fs::write(directory.path().join("environments/data.json"), environment).unwrap();
     assert!(store.prune().unwrap() >= 100_000);
-    let left: Vec<_> =
+    let remaining: Vec<_> =
         std::fs::read_dir(objects).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(left, ["wheels-kept"]);
+    assert_eq!(remaining, ["wheels-kept"]);
     assert_eq!(store.prune().unwrap(), 0);
 }
 

@@ -1,4 +1,5 @@
-//! What a caller of the WebAssembly executor sees: the conformance suite, and what only this executor does.
+//! The WebAssembly executor as its callers use it: the conformance suite, and features that only
+//! this executor has.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod images;
@@ -8,7 +9,7 @@ mod sessions;
 use cellblock_exec::{ExecutionRequest, ExecutionResult, Session, Silent};
 use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
-/// An executor on the shipped image, in the user's cache.
+/// Starts an executor on the shipped image, in the user's cache.
 async fn executor() -> WasiExecutor {
     WasiExecutor::start(ImageStore::in_user_cache().unwrap(), Options::default(), &Silent)
         .await
@@ -20,7 +21,7 @@ async fn run(session: &mut Box<dyn Session>, code: &str) -> ExecutionResult {
     session.execute(ExecutionRequest::python(code)).await.unwrap()
 }
 
-/// Runs Python that has to succeed, and gives what it printed.
+/// Runs Python that has to succeed; returns its output.
 async fn output(session: &mut Box<dyn Session>, code: &str) -> String {
     let result = run(session, code).await;
     assert!(result.outcome.is_success(), "{code}: {:?}\n{}", result.outcome, result.stderr.text());
@@ -28,5 +29,5 @@ async fn output(session: &mut Box<dyn Session>, code: &str) -> String {
 }
 
 mod conformance {
-    cellblock_exec::conformance!(crate::executor().await);
+    cellblock_conformance::conformance!(crate::executor().await);
 }

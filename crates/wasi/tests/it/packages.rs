@@ -1,11 +1,12 @@
-//! Installing needs the package registry and an installer; without them these tests fail and say what is missing.
+//! Installing packages. This needs a package index and an installer; without them the tests fail
+//! with an error that says so.
 
 use cellblock_exec::{Error, Executor, SessionSpec};
 
 use crate::{executor, output, run};
 
 #[tokio::test]
-async fn a_pure_package_is_installed_once_and_then_there() {
+async fn a_pure_package_is_installed_once() {
     let executor = executor().await;
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
     let missing = run(&mut session, "import humanize").await;
@@ -23,13 +24,13 @@ async fn a_pure_package_is_installed_once_and_then_there() {
     output(&mut fork, "import humanize").await;
     let mut other = executor.open(SessionSpec::default()).await.unwrap();
     assert!(!run(&mut other, "import humanize").await.outcome.is_success());
-    // What was installed is still there when the interpreter is lost.
+    // Packages survive the loss of the interpreter.
     run(&mut session, "import os; os._exit(1)").await;
     output(&mut session, "import humanize").await;
 }
 
 #[tokio::test]
-async fn what_is_linked_in_counts_as_installed() {
+async fn packages_of_the_guest_count_as_installed() {
     let mut session = executor().await.open(SessionSpec::default()).await.unwrap();
     let report =
         session.install(&["numpy".parse().unwrap(), "pandas>=2".parse().unwrap()]).await.unwrap();
@@ -46,5 +47,5 @@ async fn native_and_unknown_packages_are_refused() {
             "{package}: {refused:?}"
         );
     }
-    output(&mut session, "print('goes on')").await;
+    output(&mut session, "print('continues')").await;
 }

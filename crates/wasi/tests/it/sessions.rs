@@ -18,7 +18,8 @@ async fn top_level_await_and_asyncio_work() {
         "slept\n"
     );
     let gather = "async def twice(n):\n    await asyncio.sleep(0.01)\n    return 2 * n\n\
-                  async def main():\n    return await asyncio.gather(*[twice(n) for n in range(3)])\n\
+                  async def main():\n\
+                  \x20   return await asyncio.gather(*[twice(n) for n in range(3)])\n\
                   asyncio.run(main())";
     assert_eq!(output(&mut session, gather).await, "[0, 2, 4]\n");
 }
@@ -30,7 +31,8 @@ async fn the_scientific_stack_works() {
                 frame = pd.DataFrame({'x': range(10)}).assign(y=lambda f: 2 * f.x + 1)\n\
                 model = sklearn.linear_model.LinearRegression().fit(frame[['x']], frame.y)\n\
                 root = scipy.optimize.brentq(lambda x: x * x - 2, 0, 2)\n\
-                print(round(float(model.coef_[0]), 6), round(root, 6), sympy.integrate('2*x', sympy.Symbol('x')))";
+                integral = sympy.integrate('2*x', sympy.Symbol('x'))\n\
+                print(round(float(model.coef_[0]), 6), round(root, 6), integral)";
     assert_eq!(output(&mut session, code).await, "2.0 1.414214 x**2\n");
 }
 
@@ -73,7 +75,7 @@ async fn the_value_of_a_last_expression_is_shown() {
     }
 }
 
-/// A session that sleeps must hold up nobody: a thousand of them sleep at once, on two threads.
+/// A session that sleeps holds no thread: a thousand of them sleep at once, on two threads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_sessions_sleep_at_once() {
     let executor = Arc::new(executor().await);
@@ -94,11 +96,11 @@ async fn a_thousand_sessions_sleep_at_once() {
         tasks.join_all().await.into_iter().map(|output| output.trim().parse().unwrap()).collect();
     printed.sort_unstable();
     assert_eq!(printed, (0..1000).collect::<Vec<_>>());
-    // One after another they would take 5,000 seconds; the bound has room for a slow machine.
+    // One after another they would take 5,000 seconds. The bound allows for a slow machine.
     assert!(started.elapsed() < Duration::from_secs(120), "{:?}", started.elapsed());
 }
 
-/// On one thread, a guest that computes lets others and the caller's own tasks go on.
+/// On one thread, a guest that computes lets other guests and the caller's own tasks run.
 #[tokio::test(flavor = "current_thread")]
 async fn a_busy_guest_shares_its_thread() {
     let executor = executor().await;
@@ -132,10 +134,11 @@ async fn a_fork_has_everything_and_is_independent() {
          counter = (n for n in range(10)); next(counter);",
     )
     .await;
-    // The first fork freezes what was written; the second one copies from the frozen state.
+    // The first fork freezes the written memory; the second one copies from the frozen state.
     for _ in 0..2 {
         let mut fork = session.fork().await.unwrap();
-        let code = "file.write('two'); file.seek(0); print(file.read(), int(frame.sum().sum()), next(counter))";
+        let code = "file.write('two'); file.seek(0);\n\
+                    print(file.read(), int(frame.sum().sum()), next(counter))";
         assert_eq!(output(&mut fork, code).await, "onetwo 12500000 1\n");
         output(&mut fork, "frame.iloc[:] = 0").await;
     }
@@ -144,7 +147,7 @@ async fn a_fork_has_everything_and_is_independent() {
 }
 
 #[tokio::test]
-async fn a_frozen_session_goes_on_in_another_executor() {
+async fn a_frozen_session_continues_in_another_executor() {
     let directory = tempfile::tempdir().unwrap();
     let frozen = directory.path().join("frozen");
     {
@@ -157,7 +160,7 @@ async fn a_frozen_session_goes_on_in_another_executor() {
         session.freeze(&frozen).await.unwrap();
         output(&mut session, "numbers.clear()").await;
     }
-    // A second executor shares nothing with the first but the cache, as another process would.
+    // Like another process, a second executor shares only the cache with the first one.
     let mut resumed = executor().await.resume(&frozen, Limits::default()).await.unwrap();
     let code = "file.seek(0); print(numbers, file.read(), open('a.txt').read())";
     assert_eq!(output(&mut resumed, code).await, "[0, 1, 2, 3, 4] text text\n");
@@ -170,7 +173,7 @@ async fn a_damaged_frozen_session_is_refused() {
     let executor = executor().await;
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
     session.freeze(&frozen).await.unwrap();
-    assert!(session.freeze(&frozen).await.is_err(), "what is there is not overwritten");
+    assert!(session.freeze(&frozen).await.is_err(), "an existing directory is not overwritten");
     std::fs::write(frozen.join("state.postcard"), b"nonsense").unwrap();
     assert!(matches!(
         executor.resume(&frozen, Limits::default()).await,
@@ -179,12 +182,12 @@ async fn a_damaged_frozen_session_is_refused() {
     assert!(executor.resume(&directory.path().join("missing"), Limits::default()).await.is_err());
 }
 
-/// Offers `nap`, which takes so long.
+/// Offers `nap`, which takes this long.
 #[derive(Debug)]
-struct Bed(Duration);
+struct NapTools(Duration);
 
 #[async_trait::async_trait]
-impl HostTools for Bed {
+impl HostTools for NapTools {
     fn functions(&self) -> Vec<HostFunction> {
         let parameters = serde_json::json!({"type": "object", "properties": {"number": {}}});
         vec![HostFunction { name: "nap".into(), description: "Sleeps.".into(), parameters }]
@@ -200,18 +203,18 @@ impl HostTools for Bed {
     }
 }
 
-/// Programs that wait for the host are suspended: on one thread, they wait all at once.
+/// Programs that wait for the host are suspended: on one thread, all of them wait at once.
 #[tokio::test(flavor = "current_thread")]
 async fn many_sessions_wait_for_the_host_at_once() {
     let executor = Arc::new(executor().await);
-    let bed: Arc<dyn HostTools> = Arc::new(Bed(Duration::from_secs(2)));
+    let naps: Arc<dyn HostTools> = Arc::new(NapTools(Duration::from_secs(2)));
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..100 {
-        let (executor, bed) = (executor.clone(), bed.clone());
+        let (executor, naps) = (executor.clone(), naps.clone());
         tasks.spawn(async move {
             let mut session = executor.open(SessionSpec::default()).await.unwrap();
             let code = format!("from host import tools\nprint(tools.nap({number}))");
-            let request = ExecutionRequest { host: Some(bed), ..ExecutionRequest::python(code) };
+            let request = ExecutionRequest { host: Some(naps), ..ExecutionRequest::python(code) };
             let result = session.execute(request).await.unwrap();
             assert_eq!(result.stdout.text(), format!("{number}\n"), "{}", result.stderr.text());
         });
@@ -222,14 +225,16 @@ async fn many_sessions_wait_for_the_host_at_once() {
     assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
 }
 
-/// What a block was granted is no part of its session's state.
+/// The grant of a block is not part of its session's state.
 #[tokio::test]
 async fn forks_and_frozen_sessions_have_no_grant() {
     let executor = executor().await;
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
-    let bed: Arc<dyn HostTools> = Arc::new(Bed(Duration::ZERO));
-    let granted =
-        |code: &str| ExecutionRequest { host: Some(bed.clone()), ..ExecutionRequest::python(code) };
+    let naps: Arc<dyn HostTools> = Arc::new(NapTools(Duration::ZERO));
+    let granted = |code: &str| ExecutionRequest {
+        host: Some(naps.clone()),
+        ..ExecutionRequest::python(code)
+    };
     let code = "from host import tools, ToolError\nnap = tools.nap\nprint(nap(1))";
     assert_eq!(session.execute(granted(code)).await.unwrap().stdout.text(), "1\n");
     let directory = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
-//! A hundred thousand fresh executions in one process leave nothing behind: no memory, no descriptor, no thread.
+//! A hundred thousand fresh executions in one process leave nothing behind: no memory, no
+//! descriptor, no thread.
 //!
-//! In a binary of its own, so that no other test's memory is counted.
+//! This is a binary of its own, so that no other test's memory is counted.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use std::{fs, sync::Arc};
@@ -11,23 +12,23 @@ use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 const EXECUTIONS: usize = 100_000;
 const TASKS: usize = 2;
 
-/// What the process holds.
+/// The resources of this process.
 #[derive(Debug, Clone, Copy)]
-struct Held {
+struct ProcessUsage {
     private_kib: u64,
     descriptors: usize,
     threads: usize,
     mappings: usize,
 }
 
-fn held() -> Held {
+fn process_usage() -> ProcessUsage {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
     let private = rollup
         .lines()
         .filter(|line| line.starts_with("Private_Dirty:"))
         .filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok())
         .sum();
-    Held {
+    ProcessUsage {
         private_kib: private,
         descriptors: fs::read_dir("/proc/self/fd").unwrap().count(),
         threads: fs::read_dir("/proc/self/task").unwrap().count(),
@@ -37,7 +38,7 @@ fn held() -> Held {
 
 async fn execute(executor: &WasiExecutor, number: usize) {
     let mut session = executor.open(SessionSpec::default()).await.unwrap();
-    // Some of them write files, raise, crash, or use more than a slot keeps resident.
+    // Some of them write files, raise, crash, or write more memory than a reset copies back.
     let code = match number % 1000 {
         number if number % 10 == 7 => "open('file.txt', 'w').write('x' * 10_000)",
         23 => "raise ValueError('no')",
@@ -67,11 +68,11 @@ async fn executions(executor: &Arc<WasiExecutor>, count: usize) {
 async fn a_hundred_thousand_executions_leave_nothing() {
     let store = ImageStore::in_user_cache().unwrap();
     let executor = Arc::new(WasiExecutor::start(store, Options::default(), &Silent).await.unwrap());
-    // Until pools and allocators have what they keep.
+    // First fills the pools and the caches of allocators.
     executions(&executor, EXECUTIONS / 10).await;
-    let before = held();
+    let before = process_usage();
     executions(&executor, EXECUTIONS).await;
-    let after = held();
+    let after = process_usage();
     println!("before: {before:?}\nafter:  {after:?}");
     assert!(after.private_kib < before.private_kib + 16 * 1024, "{before:?} {after:?}");
     assert!(after.descriptors <= before.descriptors + 2, "{before:?} {after:?}");

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use cellblock_agents::scripted::ScriptedAnswer;
 use cellblock_agents::{
-    Agent, Chat, Error, HumanInputMode, Message, Nested, NestedChat, ScriptedHuman, StopReason,
-    Trigger,
+    Agent, Chat, Error, HumanInputMode, Message, NestedChat, NestedChats, ScriptedHuman,
+    StopReason, Trigger,
     sequence::{Step, run_in_order},
     tool,
 };
@@ -86,7 +86,7 @@ async fn case_29_a_sequence_carries_summaries() {
         vec![
             Step::new(chat("first", "one result"), "do one"),
             Step::new(chat("second", "two results"), "do two"),
-            Step { without, ..Step::new(chat("third", "three"), "do three") },
+            Step { excluded_carryover: without, ..Step::new(chat("third", "three"), "do three") },
         ]
     };
     let openings = |results: Vec<cellblock_agents::ChatResult>| -> Vec<String> {
@@ -107,12 +107,12 @@ async fn case_30_nested_chats_give_the_answer() {
         NestedChat::new(says("inner_1", "step one")),
         NestedChat::new(says("inner_2", "FINAL_RESULT")),
     ];
-    let nested = vec![Nested { trigger: Trigger::From(vec!["user".to_owned()]), chats }];
+    let nested = vec![NestedChats { trigger: Trigger::From(vec!["user".to_owned()]), chats }];
     let agent = Agent { nested, ..says("agent", "not asked") };
     let chat = Chat { max_turns: Some(1), ..Chat::between(says("user", ""), agent.clone()) };
     let result = chat.run("Start chat").await.unwrap();
     assert_eq!(texts(&result), ["Start chat", "FINAL_RESULT"]);
-    // Control: who is no trigger gets the agent's own answer.
+    // Control: an agent that is no trigger gets the agent's own answer.
     let chat = Chat { max_turns: Some(1), ..Chat::between(says("other", ""), agent) };
     assert_eq!(last(&chat.run("Start chat").await.unwrap()), "not asked");
 }

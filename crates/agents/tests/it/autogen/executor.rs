@@ -1,4 +1,4 @@
-//! Cases 10 to 22: an agent that runs code, over the local executor at whatever level works here.
+//! Cases 10 to 22: an agent that runs code in the local executor, at the level that works here.
 
 use std::{path::Path, process::Command, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ async fn runner() -> Agent {
     runner_with(Options::default(), SessionSpec::default()).await
 }
 
-/// A message, and the answer of the agent that runs its code.
+/// Returns the answer of the agent that runs a message's code.
 async fn answer_of(runner: Agent, message: &str) -> ChatResult {
     let chat = Chat { max_turns: Some(1), ..Chat::between(says("assistant", ""), runner) };
     let result = chat.run(message).await.unwrap();
@@ -60,7 +60,7 @@ async fn case_12_an_exit_code_stops_the_message() {
     assert!(answer.starts_with("exitcode: 3 (execution failed)\nCode output: "), "{answer}");
     assert!(answer.contains("[block 1, python: not run]"), "{answer}");
     assert!(result.history[1].artifacts.is_empty());
-    // Control: without the exit the second block makes its file.
+    // Control: without the exit, the second block creates its file.
     let control = answer_of(
         runner().await,
         "```python\n3\n```\n```python\nopen('ran.txt', 'w').close()\n```",
@@ -102,7 +102,8 @@ async fn case_14_markup_is_saved_under_its_name() {
     assert_eq!(saved, ["my.css", "page.html"]);
 }
 
-/// AutoGen saves JavaScript and does not run it; here it runs where there is Node, and says so where there is none.
+/// AutoGen saves JavaScript and does not run it; here it runs with Node, and the answer says so if
+/// there is none.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_14_javascript_runs_where_it_can() {
     let runner = runner().await;
@@ -162,8 +163,8 @@ async fn case_18_a_timeout_of_zero_is_an_error_before_anything_is_said() {
     assert!(matches!(error, Error::Invalid(_)) && error.to_string().contains("wall"), "{error}");
 }
 
-/// What the environment has can be imported. AutoGen asserts that by `sys.prefix`; here the interpreter is the environment's
-/// base, with the environment's packages before it.
+/// The packages of the environment can be imported. AutoGen asserts that by `sys.prefix`; here the
+/// interpreter is the environment's base, with the environment's packages before it.
 #[tokio::test(flavor = "multi_thread")]
 async fn case_19_a_virtual_environment() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,7 +1,8 @@
-//! Cases 1 to 9: code blocks out of messages.
+//! Cases 1 to 9: code blocks in messages.
 
 use cellblock_agents::{Chat, Content, Image, Message, Part};
-use cellblock_exec::{Language, code_blocks, language::infer};
+use cellblock_answer::{code_blocks, language::infer};
+use cellblock_exec::Language;
 
 use crate::{
     cast::{runs, says},
@@ -52,7 +53,10 @@ fn case_05_a_bash_tag() {
 
 #[test]
 fn case_06_untagged_c_sharp_is_unknown() {
-    let text = "```\nusing System;\nclass Program { static void Main() { Console.WriteLine(\"hi\"); } }\n```";
+    let text = concat!(
+        "```\nusing System;\n",
+        "class Program { static void Main() { Console.WriteLine(\"hi\"); } }\n```",
+    );
     assert_eq!(languages(text), [None]);
 }
 

@@ -13,7 +13,7 @@ fn group<const N: usize>(agents: [&str; N]) -> Chat {
     Chat::group(agents.iter().map(|name| says(name, &format!("I am {name}"))).collect())
 }
 
-/// Who speaks second, if a model answers the question for the speaker so.
+/// The second speaker if a model gives this answer to the selection.
 async fn chosen(agents: [&str; 4], answer: &str) -> String {
     let selection =
         AutoSelection { model: Some(script([answer])), retries: 0, ..AutoSelection::default() };
@@ -21,10 +21,10 @@ async fn chosen(agents: [&str; 4], answer: &str) -> String {
     chat.run("hi").await.unwrap().history[1].name.clone()
 }
 
-/// The counts themselves are asserted beside the function, in `chat::select`.
+/// The counts themselves are asserted in `run::select`.
 #[tokio::test]
 async fn case_33_names_are_words() {
-    // `next` would speak, if nobody or several were mentioned.
+    // `next` would speak if the answer named nobody or several.
     let agents = ["start", "next", "sam", "alice"];
     assert_eq!(chosen(agents, "sam samantha basam asami").await, "sam");
     assert_eq!(chosen(agents, "samantha basam asami").await, "next");
@@ -83,7 +83,7 @@ async fn case_36_going_on_from_messages() {
     );
     let error = with(Vec::new()).run(Opening::Nothing).await.unwrap_err();
     assert!(matches!(error, Error::Invalid(_)) && error.to_string().contains("history"), "{error}");
-    // Control: messages of its own agents are gone on from.
+    // Control: messages of its own agents are continued.
     let result = with(vec![Message::new("a", "hi"), Message::new("b", "ho")])
         .run(Opening::Nothing)
         .await

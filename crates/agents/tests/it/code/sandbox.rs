@@ -1,9 +1,10 @@
-//! Sandboxes that lack something, are lost, or do not open.
+//! Sandboxes that lack a package, fail, or do not open.
 
 use std::{sync::Arc, time::Duration};
 
 use cellblock_agents::{Agent, Chat, CodeExecution, Event, HumanInputMode, Opening, StopReason};
-use cellblock_exec::{InputFile, SessionSpec, packages::InstallMode};
+use cellblock_answer::packages::InstallMode;
+use cellblock_exec::{InputFile, SessionSpec};
 
 use super::*;
 use crate::{
@@ -33,7 +34,7 @@ async fn what_is_missing_is_installed_before_the_model_is_asked() {
         }
     }
     assert_eq!(installed, ["humanize==1.0"]);
-    // Control: where nothing may be installed the model is told.
+    // Control: if nothing may be installed, the model gets the reason.
     let mut code = CodeExecution::new(Arc::new(Fake::default()));
     code.install.mode = InstallMode::Never;
     let told = last(&answer_with(code, &python("import humanize")).await);
@@ -74,7 +75,7 @@ async fn a_lost_sandbox_is_told_and_the_chat_goes_on() {
     );
     assert!(said[3].contains("without variables and imports"), "{}", said[3]);
     assert!(said[3].contains("[block 2, python: not run]"), "{}", said[3]);
-    // A new one, with the files of both messages, also of the one in which it was lost.
+    // A new session with the files of both messages, including the one in which the sandbox failed.
     assert_eq!(said[5], "exitcode: 0 (execution succeeded)\nCode output: 0\n12");
     assert_eq!(
         (result.stop, fake.specs().len(), fake.open_now()),
@@ -92,7 +93,7 @@ async fn a_sandbox_that_does_not_open_ends_the_chat() {
     };
     assert_eq!(
         (message.as_str(), causes[0].as_str()),
-        ("the executor of user failed", "cannot start the sandbox")
+        ("the executor of `user` failed", "cannot start the sandbox")
     );
     assert_eq!(result.history.len(), 1);
 }
@@ -138,7 +139,7 @@ async fn files_of_the_specification_and_of_earlier_chats() {
         first.history[1].text(),
         "exitcode: 0 (execution succeeded)\nCode output: inold\nfiles: both.txt"
     );
-    // A chat that goes on from its messages finds what it wrote.
+    // A chat that continues from its messages finds its files.
     let user = Agent { code: Some(code), human_input: HumanInputMode::Never, ..Agent::new("user") };
     let assistant = says("assistant", &python("read in.txt\nread both.txt"));
     let chat =

@@ -1,4 +1,4 @@
-//! What is told of a run.
+//! The message that reports a run.
 
 use std::sync::Arc;
 
@@ -26,19 +26,19 @@ async fn each_of_several_blocks_is_reported() {
 #[tokio::test]
 async fn output_is_capped_with_head_and_tail() {
     let small =
-        CodeExecution { output_bytes: 1000, ..CodeExecution::new(Arc::new(Fake::default())) };
+        CodeExecution { max_output_bytes: 1000, ..CodeExecution::new(Arc::new(Fake::default())) };
     let told = last(&answer_with(small.clone(), &python("flood 5000")).await);
     assert!(
         told.len() < 1200 && told.contains("Code output: HEADx") && told.contains("xTAIL\n"),
         "{told}"
     );
     assert!(told.contains("[... 4009 bytes left out ...]"), "{told}");
-    // What a short block leaves, a long one gets.
+    // A long block gets the share that a short one does not use.
     let both = format!("{}{}", python("print short"), python("flood 5000"));
     let told = last(&answer_with(small.clone(), &both).await);
     let shown = told.matches('x').count();
     assert!(told.contains("short\n") && (900..1000).contains(&shown), "{shown}: {told}");
-    // A thousand blocks together are bounded, too.
+    // A thousand blocks have a maximum in total, too.
     let many = python("flood 100").repeat(1000);
     let told = last(&answer_with(small, &many).await);
     assert!(told.len() < 11_000, "{}", told.len());
@@ -56,7 +56,7 @@ async fn a_thousand_files_with_long_names_are_bounded() {
     assert!(last(&result).len() < 5000, "{}", last(&result).len());
 }
 
-/// A name that no host should get is told with its reason, and the file is not part of the record.
+/// A refused file name is reported with its reason, and the file is not recorded.
 #[tokio::test]
 async fn names_of_version_control_are_told_and_not_kept() {
     let of = |directory: &str| {
@@ -70,7 +70,7 @@ async fn names_of_version_control_are_told_and_not_kept() {
     assert!(told.starts_with("exitcode: 0") && told.contains("\nran\n"), "{told}");
     assert!(told.contains("\nnote: .git was not taken: version control"), "{told}");
     assert!(result.history[1].artifacts.is_empty(), "{result:?}");
-    // The control.
+    // Control: a valid name.
     let kept = answer_with(code(), &of("git")).await;
     let paths: Vec<_> =
         kept.history[1].artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
@@ -114,7 +114,7 @@ async fn a_failure_and_a_timeout_are_told() {
     );
 }
 
-/// The second request of a model to whose code the answer was a picture.
+/// The second request to a model whose code created an image.
 async fn told_of_picture(model: ScriptedModel) -> Content {
     let model = Arc::new(model);
     let assistant = Agent::assistant("assistant", model.clone());
@@ -138,7 +138,7 @@ async fn pictures_go_to_models_that_see() {
         content,
         Content::Parts(vec![Part::Text { text: text.clone() }, Part::Image(image)])
     );
-    // One that does not see gets the name.
+    // A model that does not see images gets the name.
     assert_eq!(told_of_picture(ScriptedModel::new("m", answers())).await, Content::Text(text));
 }
 
@@ -146,7 +146,8 @@ async fn pictures_go_to_models_that_see() {
 async fn only_so_many_pictures() {
     let lines: Vec<_> = (0..10).map(|number| format!("picture {number}.png")).collect();
     for (images, expected) in [(4, 4), (0, 0), (20, 10)] {
-        let code = CodeExecution { images, ..CodeExecution::new(Arc::new(Fake::default())) };
+        let code =
+            CodeExecution { max_images: images, ..CodeExecution::new(Arc::new(Fake::default())) };
         let result = answer_with(code, &python(&lines.join("\n"))).await;
         assert_eq!(result.history[1].content.images().count(), expected);
         assert_eq!(result.history[1].artifacts.len(), 10);

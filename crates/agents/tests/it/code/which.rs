@@ -1,4 +1,4 @@
-//! Which code runs.
+//! The selection of the code to run.
 
 use std::sync::Arc;
 
@@ -28,11 +28,11 @@ async fn only_the_newest_code_runs_and_only_once() {
     let chat = Chat { speakers: by_order(order), max_empty: None, ..Chat::group(agents) };
     let result = chat.run(python("print older")).await.unwrap();
     assert_eq!(fake.ran(), ["print newer\n"], "{:?}", texts(&result));
-    // With nothing new to run it says its default reply.
+    // With nothing new to run it gives its default reply.
     assert_eq!(texts(&result)[5], "");
 }
 
-/// Two agents that run code do not both run the same.
+/// Two agents that run code do not run the same code twice.
 #[tokio::test]
 async fn code_runs_in_one_place() {
     let (one, two) = (Fake::default(), Fake::default());
@@ -51,7 +51,7 @@ async fn variables_and_files_stay_for_the_chat_and_end_with_it() {
     let result = chat.run(python("add 40\nwrite f.txt text")).await.unwrap();
     assert_eq!(last(&result), "exitcode: 0 (execution succeeded)\nCode output: 42\ntext");
     assert_eq!((fake.specs().len(), fake.open_now()), (1, 0));
-    // The next chat begins anew.
+    // The next chat starts anew.
     let chat = Chat { agents: vec![assistant(), runs("user", fake.clone())], ..chat };
     assert!(last(&chat.run(python("pass_by")).await.unwrap()).contains("FileNotFoundError"));
     assert_eq!(fake.specs().len(), 2);
@@ -92,7 +92,7 @@ async fn code_of_a_message_that_was_changed_by_a_hook() {
 
 #[test]
 fn a_message_is_done_when_nothing_is_left_to_run() {
-    use cellblock_agents::{ToolCall, ends_with_word, has_something_to_run, is_done};
+    use cellblock_agents::{ToolCall, asks_for_work, ends_with_word, is_done};
     for (text, runs, done) in [
         ("It is done. **TERMINATE**\n", false, true),
         ("It is done.", false, false),
@@ -103,11 +103,14 @@ fn a_message_is_done_when_nothing_is_left_to_run() {
         ("TERMINATE is the word.", false, false),
     ] {
         let message = Message::new("a", text);
-        assert_eq!((has_something_to_run(&message), is_done(&message)), (runs, done), "{text}");
+        let actual = (asks_for_work(&message, true), is_done(std::slice::from_ref(&message)));
+        assert_eq!(actual, (runs, done), "{text}");
+        assert!(!asks_for_work(&message, false), "{text}");
     }
     let call = ToolCall { id: "1".to_owned(), name: "x".to_owned(), arguments: "{}".to_owned() };
     let message = Message { tool_calls: vec![call], ..Message::new("a", "TERMINATE") };
-    assert!(has_something_to_run(&message) && !is_done(&message));
+    assert!(asks_for_work(&message, true) && asks_for_work(&message, false));
+    assert!(!is_done(&[message]));
     let ends = |text: &str, word: &str| ends_with_word(&Message::new("a", text), word);
     assert!(
         ends("All DONE!", "DONE")

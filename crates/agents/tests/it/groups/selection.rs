@@ -1,4 +1,4 @@
-//! Who speaks next.
+//! Speaker selection.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -42,7 +42,7 @@ async fn a_person_chooses() {
     let person =
         |names: &[&str]| Speakers::Manual(Arc::new(ScriptedHuman::new(names.iter().copied())));
     let chosen = order(&group(person(&["c", "c", "", "a"]), &["a", "b", "c"])).await;
-    // Left open, the next one in turn speaks.
+    // Without a choice, the next agent in turn speaks.
     assert_eq!(chosen, ["a", "c", "c", "a", "a", "b"]);
     let result = group(person(&["nobody"]), &["a", "b", "c"]).run("hi").await.unwrap();
     assert!(
@@ -91,7 +91,7 @@ async fn a_model_chooses_and_is_told_who_there_is() {
     assert!(said[2].1.contains("b, c, a") || said[2].1.contains("a, b, c"), "{said:?}");
 }
 
-/// Without a model of its own, the group asks that of an agent; without any, all speak in turn.
+/// Without a model of its own, the group asks an agent's; without any, all speak in turn.
 #[tokio::test]
 async fn whose_model_chooses() {
     let model = Arc::new(ScriptedModel::with(|request| {
@@ -151,7 +151,7 @@ async fn forbidden_transitions_and_repetition() {
 
 #[tokio::test]
 async fn a_rule_of_the_group_ends_it() {
-    let rule = |message: &Message| message.text().contains("I am b");
+    let rule = |history: &[Message]| history.last().unwrap().text().contains("I am b");
     let chat = Chat {
         is_termination: Some(Arc::new(rule)),
         ..group(Speakers::RoundRobin, &["a", "b", "c"])
@@ -181,13 +181,13 @@ async fn the_first_message_ends_no_group() {
     };
     let result = counts(group(log.clone())).run(task).await.unwrap();
     assert_eq!((names(&result), result.stop.kind()), (vec!["a", "b"], "termination"));
-    // Nor when it is all that there is when the chat goes on.
+    // Nor if it is the only message of a resumed chat.
     let path = log.clone().unwrap();
     let saved = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = saved.split_inclusive('\n').collect();
     std::fs::write(&path, lines[..2].concat()).unwrap();
     assert_eq!(names(&counts(group(log)).resume().await.unwrap()), ["a", "b"]);
-    // The control: without a first message, the last one of those before is not the first.
+    // Control: without an opening message, the last message from before is not the first one.
     let before = Chat { history: vec![Message::new("a", "It is done. TERMINATE")], ..group(None) };
     assert_eq!(names(&before.run(cellblock_agents::Opening::Nothing).await.unwrap()), ["a"]);
 }

@@ -1,9 +1,9 @@
-//! Chats within chats, after chats, and beside chats; and what they came to.
+//! Nested chats, chats in order, chats at once, and their summaries.
 
 use std::{sync::Arc, time::Duration};
 
 use cellblock_agents::{
-    Agent, Chat, ChatResult, Content, Error, Message, ModelMessage, Nested, NestedChat,
+    Agent, Chat, ChatResult, Content, Error, Message, ModelMessage, NestedChat, NestedChats,
     NestedMessage, Opening, StopReason, Summary, Trigger,
     sequence::{Sequence, Step, run_as_ready, run_in_order},
 };
@@ -28,12 +28,14 @@ async fn nested_chats_bring_along_what_came_before() {
     ];
     let agent = Agent {
         nested: vec![
-            Nested {
+            NestedChats {
                 trigger: Trigger::From(vec!["somebody".to_owned()]),
                 chats: vec![NestedChat::new(says("no", "no"))],
             },
-            Nested {
-                trigger: Trigger::When(Arc::new(|message| message.text().contains("please"))),
+            NestedChats {
+                trigger: Trigger::When(Arc::new(|history| {
+                    history.last().unwrap().text().contains("please")
+                })),
                 chats,
             },
         ],
@@ -59,7 +61,7 @@ async fn nested_chats_bring_along_what_came_before() {
 
 #[tokio::test]
 async fn a_nested_chat_that_fails_ends_the_outer_one() {
-    let nested = vec![Nested {
+    let nested = vec![NestedChats {
         trigger: Trigger::Any,
         chats: vec![NestedChat::new(writes::<&str>("inner", []))],
     }];
@@ -67,7 +69,7 @@ async fn a_nested_chat_that_fails_ends_the_outer_one() {
     let result = Chat::between(says("user", ""), agent).run("hi").await.unwrap();
     let StopReason::Failed { message, .. } = &result.stop else { panic!("{}", result.stop) };
     assert!(
-        message.contains("the chat of agent with inner failed: the model of inner failed"),
+        message.contains("the chat of `agent` with `inner` failed: the model of `inner` failed"),
         "{message}"
     );
     assert_eq!(texts(&result), ["hi"]);
@@ -100,7 +102,7 @@ async fn a_sequence_ends_where_a_chat_fails() {
     assert!(run_in_order(vec![]).await.unwrap().is_empty());
 }
 
-/// One that cannot begin keeps all from beginning: nothing has been said and spent then.
+/// A chat that cannot start keeps all from starting: nothing has been said or spent then.
 #[tokio::test]
 async fn all_chats_are_looked_at_before_the_first() {
     let directory = tempfile::tempdir().unwrap();
@@ -110,11 +112,11 @@ async fn all_chats_are_looked_at_before_the_first() {
     for (wrong, words) in [
         (
             vec![Step::new(Chat { agents: vec![], ..short("x") }, "2")],
-            "chat 1: a chat needs two agents",
+            "chat 1: a chat needs at least two agents",
         ),
         (vec![Step::new(short("x"), Opening::Nothing)], "chat 1: a chat without a first message"),
-        (vec![Step::new(log("there"), "2")], "there is a file already"),
-        (vec![Step::new(log("nowhere/log"), "2")], "no such directory"),
+        (vec![Step::new(log("there"), "2")], "the file exists"),
+        (vec![Step::new(log("nowhere/log"), "2")], "the directory does not exist"),
         (
             vec![Step::new(log("new"), "2"), Step::new(log("new"), "3")],
             "chat 2: chat 1 is saved to",
@@ -138,13 +140,13 @@ async fn all_chats_are_looked_at_before_the_first() {
     }
 }
 
-/// What keeps a chat from beginning later is its result, and those of the others are kept.
+/// A later error at the start of a chat is its result, and the other results are kept.
 #[tokio::test]
 async fn results_are_kept_when_a_later_chat_cannot_begin() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
     let steps = || {
-        // The first chat puts a file where the second one is to be saved.
+        // The first chat creates the file to which the second one would be saved.
         let spoil = path.clone();
         let spoils = cellblock_agents::Reply::custom(move |_: &[Message]| {
             std::fs::write(&spoil, "").unwrap();
@@ -165,7 +167,7 @@ async fn results_are_kept_when_a_later_chat_cannot_begin() {
         panic!("{}", results[1].stop)
     };
     assert!(
-        message.contains("cannot make the saved chat") && causes[0].contains("a file already"),
+        message.contains("cannot create the saved chat") && causes[0].contains("the file exists"),
         "{causes:?}"
     );
     std::fs::remove_file(&path).unwrap();
@@ -175,7 +177,7 @@ async fn results_are_kept_when_a_later_chat_cannot_begin() {
     assert_eq!(summaries, ["one", "", "three"]);
 }
 
-/// Chats that share a budget, an end, and those who follow them.
+/// Chats that share a budget, cancellation and subscriber.
 #[tokio::test]
 async fn a_sequence_shares_what_it_may_spend() {
     let steps = || {
@@ -188,12 +190,13 @@ async fn a_sequence_shares_what_it_may_spend() {
         (0..3).map(|number: u32| Step::new(chat.clone(), number.to_string())).collect::<Vec<_>>()
     };
     let budget = |cost| cellblock_agents::Budget { cost: Some(cost), ..Default::default() };
-    // Two cents each: the budget ends the second one, and the third one does not begin.
+    // Two cents each: the budget ends the second chat, and the third one does not start.
     let results =
         Sequence { budget: budget(0.03), ..Sequence::new(steps()) }.run_in_order().await.unwrap();
     let spent: f64 = results.iter().map(|result| result.cost.excluding_cached.total_cost).sum();
     assert_eq!((results.len(), (spent * 100.0).round()), (2, 3.0));
-    let StopReason::Budget(cellblock_agents::Spent::Cost { limit, .. }) = results[1].stop else {
+    let StopReason::Budget(cellblock_agents::BudgetExhausted::Cost { limit, .. }) = results[1].stop
+    else {
         panic!()
     };
     assert!((limit - 0.03).abs() < 1e-9, "{limit}");
@@ -202,7 +205,7 @@ async fn a_sequence_shares_what_it_may_spend() {
     let spent: f64 =
         results.iter().flatten().map(|result| result.cost.excluding_cached.total_cost).sum();
     assert!(spent < 0.059, "{spent}");
-    // Control: as much for each of them is enough.
+    // Control: the same budget for each of them is enough.
     assert_eq!(
         Sequence { budget: budget(0.2), ..Sequence::new(steps()) }
             .run_in_order()
@@ -229,7 +232,7 @@ async fn a_sequence_shares_what_it_may_spend() {
             _ => {}
         }
     }
-    // They are beside each other, and not within anything.
+    // They are not within each other or another chat.
     assert_eq!(begun, [None, None, None]);
 
     let sequence = Sequence::new(steps());
@@ -294,7 +297,7 @@ async fn prerequisites_that_never_come() {
         let error = run_as_ready(steps).await.unwrap_err();
         assert!(matches!(error, Error::Invalid(_)) && error.to_string().contains(words), "{error}");
     }
-    // One that fails holds back only those that need it.
+    // A failed chat only stops those that need it.
     let steps = vec![
         Step::new(failing(), "0"),
         after("needs it", &[0]),
@@ -321,7 +324,7 @@ async fn summaries_by_a_model_by_a_function_or_none() {
     let request = &model.requests()[0];
     let ModelMessage::User { content, .. } = request.messages.last().unwrap() else { panic!() };
     assert_eq!((&*content.text(), request.messages.len()), ("Shortly?", 3));
-    // A model that fails, or none at all: the last message stands in, and somebody who follows is told.
+    // A model that fails, or none: the summary is the last message, and a notice says so.
     let (events, mut heard) = cellblock_agents::event::channel();
     let chat = Chat { events: Some(events), ..with(reflection(None)) };
     let result = chat.run("hi").await.unwrap();

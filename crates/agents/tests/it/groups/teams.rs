@@ -51,7 +51,7 @@ async fn a_director_of_two_levels() {
     assert_eq!(result.cost.including_cached.models["scripted"].total_tokens, 0);
 }
 
-/// Code of a member that has nowhere to run is part of its answer.
+/// Code of a member without code execution is a part of its answer.
 #[tokio::test]
 async fn a_member_without_a_place_to_run_code() {
     let answer = python("print x");
@@ -67,7 +67,7 @@ async fn a_member_without_a_place_to_run_code() {
     assert_eq!(told.content, answer.trim());
 }
 
-/// A member whose code runs may answer with data in a fence; that is no code.
+/// A member whose code runs may answer with data in a fence; that is not code.
 #[tokio::test]
 async fn a_member_that_answers_with_data() {
     let answer = "Here:\n```json\n{\"a\": 1}\n```";
@@ -103,8 +103,8 @@ async fn a_member_that_fails_is_told_to_the_director() {
     let result = chat.run("hi").await.unwrap();
     let told: Vec<_> =
         result.history[2].tool_results.iter().map(|result| result.content.as_str()).collect();
-    assert!(told[0].starts_with("Error: the model of broken failed"), "{told:?}");
-    // One that says nothing has said so.
+    assert!(told[0].starts_with("Error: the model of `broken` failed"), "{told:?}");
+    // A member that says nothing has an empty answer.
     assert_eq!(told[1], "");
     assert_eq!(told[2], "Error: Function ask_nobody not found.");
     assert_eq!(last(&result), "I see.");
@@ -142,10 +142,10 @@ async fn members_work_at_once() {
     assert_eq!(last(&result), "met for chapter 1; met for chapter 2; met for chapter 3");
 }
 
-/// A chat in which a director has its only member do something.
+/// A chat in which a director gives a task to its only member.
 fn with_member(member: impl Into<Member>) -> Chat {
     let member = member.into();
-    let tool = cellblock_agents::team::ask(member.clone()).spec.name;
+    let tool = cellblock_agents::team::member_tool(member.clone()).spec.name;
     let model =
         script([ScriptedAnswer::call(tool, r#"{"task":"work"}"#), "I see. TERMINATE".into()]);
     Chat {
@@ -154,7 +154,7 @@ fn with_member(member: impl Into<Member>) -> Chat {
     }
 }
 
-/// Approval reaches the members of a team: the person of the chat is asked.
+/// Approval applies to the members of a team: the person of the chat is asked.
 #[tokio::test]
 async fn a_members_code_is_approved_by_the_person_of_the_chat() {
     let decide =
@@ -184,13 +184,13 @@ async fn a_members_code_is_approved_by_the_person_of_the_chat() {
             let result = chat.run("hi").await.unwrap();
             assert_eq!(fake.ran().len(), runs, "{group} {human:?} {:?}", result.history);
             let heard: Vec<_> = result.human_input.iter().map(String::as_str).collect();
-            let corrected = runs == 0 && human.is_there();
+            let corrected = runs == 0 && human.is_present();
             assert_eq!(heard, if corrected { vec!["boss: Not like this."] } else { vec![] });
         }
     }
 }
 
-/// What is called below is in the result above, also of a member that is stopped.
+/// Calls below are in the result above, even those of a stopped member.
 #[tokio::test]
 async fn calls_of_members_are_recorded() {
     #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -217,7 +217,7 @@ async fn calls_of_members_are_recorded() {
     );
 }
 
-/// Code of a member runs though the word stands below it.
+/// Code of a member runs even with the word below it.
 #[tokio::test]
 async fn a_member_that_is_done_too_early() {
     let fake = Fake::default();
@@ -231,7 +231,7 @@ async fn a_member_that_is_done_too_early() {
     assert_eq!(result.history[2].tool_results[0].content, "Built.");
 }
 
-/// What a member had reached when it was stopped is not lost.
+/// The partial result of a stopped member is not lost.
 #[tokio::test]
 async fn a_member_that_is_stopped_tells_what_it_has() {
     let code = || Some(CodeExecution::new(Arc::new(Fake::default())));
@@ -251,7 +251,7 @@ async fn a_member_that_is_stopped_tells_what_it_has() {
         let result = with_member(Member { agent, code: code() }).run("hi").await.unwrap();
         let told = &result.history[2].tool_results[0];
         assert!(
-            told.is_error && told.content.starts_with("Error: the model of member failed"),
+            told.is_error && told.content.starts_with("Error: the model of `member` failed"),
             "{told:?}"
         );
         assert!(told.content.contains(&format!("\nWhat member said last:\n{words}")), "{told:?}");

@@ -1,4 +1,4 @@
-//! What each agent sees of a group, and what it forgets.
+//! The view of each agent on a group, and cleared history.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ async fn introductions_are_for_models_and_not_in_the_history() {
             content.text()
         );
     }
-    // Control: not where they are not wanted.
+    // Control: no introductions by default.
     let again = script(["yes", "no"]);
     let agents = vec![says("a", ""), Agent::assistant("b", again.clone()), says("c", "")];
     Chat { max_turns: Some(2), speakers: Speakers::RoundRobin, ..Chat::group(agents) }
@@ -37,7 +37,7 @@ async fn introductions_are_for_models_and_not_in_the_history() {
     assert_eq!(content.text(), "hi");
 }
 
-/// Each agent sees its own words as the assistant's, and the others' with their names.
+/// Each agent sees its own messages as the assistant's, and the others' with their names.
 #[tokio::test]
 async fn each_agent_has_its_own_view() {
     let (b, c) = (script(["from b", "again b"]), script(["from c"]));
@@ -98,7 +98,7 @@ async fn a_group_goes_on_from_messages() {
     let second = chat.run(Opening::Nothing).await.unwrap();
     assert_eq!(second.history[..6], first.history[..]);
     assert_eq!(names(&second)[6..], ["a", "b", "c", "a", "b", "c"]);
-    // With a first message the beginner speaks.
+    // With an opening message, the first agent speaks.
     let third = chat.run("anew").await.unwrap();
     assert_eq!(
         (third.history[6].name.as_str(), texts(&third)[6].as_str(), third.history.len()),
@@ -106,7 +106,7 @@ async fn a_group_goes_on_from_messages() {
     );
 }
 
-/// What an agent's hooks change.
+/// The changes of an agent's hooks.
 #[tokio::test]
 async fn hooks_change_messages_on_their_way() {
     let model = script(["answer"]);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use cellblock_agents::scripted::{ScriptedAnswer, ScriptedModel};
-use cellblock_agents::{Agent, Budget, Chat, Spent, StopReason, Summary};
+use cellblock_agents::{Agent, Budget, BudgetExhausted, Chat, StopReason, Summary};
 
 use super::*;
 use crate::{
@@ -19,15 +19,15 @@ async fn money_is_spent_up_to_the_budget() {
     let budget = Budget { cost: Some(0.025), ..Budget::default() };
     let chat = Chat { budget, ..Chat::between(user(), talker()) };
     let result = chat.run("hi").await.unwrap();
-    let StopReason::Budget(Spent::Cost { limit, spent }) = result.stop else {
+    let StopReason::Budget(BudgetExhausted::Cost { limit, spent }) = result.stop else {
         panic!("{}", result.stop)
     };
     assert!(limit == 0.025 && (spent - 0.03).abs() < 1e-9, "{limit} {spent}");
     assert_eq!(result.stop.to_string(), "Budget: the budget of $0.025 is spent ($0.0300)");
     assert!(!result.stop.is_success());
-    // Three answers, and all of them kept.
+    // Three answers, and all of them are kept.
     assert_eq!(result.history.iter().filter(|message| message.name == "assistant").count(), 3);
-    // Control: without a budget it goes on.
+    // Control: without a budget the chat continues.
     let chat = Chat { max_turns: Some(20), ..Chat::between(user(), talker()) };
     assert_eq!(chat.run("hi").await.unwrap().history.len(), 40);
 }
@@ -36,7 +36,7 @@ async fn money_is_spent_up_to_the_budget() {
 async fn tokens_are_spent_up_to_the_budget() {
     let budget = Budget { tokens: Some(20), ..Budget::default() };
     let result = Chat { budget, ..Chat::between(user(), talker()) }.run("hi").await.unwrap();
-    assert_eq!(result.stop, StopReason::Budget(Spent::Tokens { limit: 20, spent: 20 }));
+    assert_eq!(result.stop, StopReason::Budget(BudgetExhausted::Tokens { limit: 20, spent: 20 }));
     assert_eq!(result.stop.to_string(), "Budget: the budget of 20 tokens is spent (20)");
 }
 
@@ -60,7 +60,7 @@ async fn a_budget_of_nothing_asks_no_model() {
 
 #[tokio::test]
 async fn the_budget_of_the_whole_holds_for_its_parts() {
-    // A member of a team asks for more and more; the director's budget ends it.
+    // A member of a team asks again and again; the director's budget ends it.
     let director = cellblock_agents::team::director(
         "director",
         crate::cast::script([ScriptedAnswer::call("ask_member", r#"{"task":"t"}"#)]),
@@ -69,14 +69,14 @@ async fn the_budget_of_the_whole_holds_for_its_parts() {
     let budget = Budget { tokens: Some(50), ..Budget::default() };
     let result = Chat { budget, ..Chat::between(user(), director) }.run("hi").await.unwrap();
     assert!(
-        matches!(result.stop, StopReason::Budget(Spent::Tokens { limit: 50, .. })),
+        matches!(result.stop, StopReason::Budget(BudgetExhausted::Tokens { limit: 50, .. })),
         "{}",
         result.stop
     );
     assert_eq!(result.cost.excluding_cached.tokens(), 50);
 }
 
-/// An assistant that calls a tool for ever.
+/// An assistant that calls a tool forever.
 fn talker_that_calls() -> Agent {
     let model = ScriptedModel::with(|_| ScriptedAnswer::call("nothing", "null")).usage(7, 3);
     let nothing = cellblock_agents::tool::function("nothing", "Nothing.", |(): ()| async {
@@ -91,7 +91,7 @@ async fn time_ends_a_model_call() {
     let chat = Chat { budget, ..Chat::between(user(), Agent::assistant("assistant", slow())) };
     let start = Instant::now();
     let result = chat.run("hi").await.unwrap();
-    assert_eq!(result.stop, StopReason::Budget(Spent::Time { limit: 0.05 }));
+    assert_eq!(result.stop, StopReason::Budget(BudgetExhausted::Time { limit: 0.05 }));
     assert_eq!(result.stop.to_string(), "Budget: the time of 0.05 s is over");
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     assert_eq!(texts(&result), ["hi"]);
@@ -106,7 +106,11 @@ async fn time_ends_running_code() {
         ..Chat::between(writes::<&str>("assistant", []), runs("user", fake.clone()))
     };
     let result = chat.run(python("wait")).await.unwrap();
-    assert!(matches!(result.stop, StopReason::Budget(Spent::Time { .. })), "{}", result.stop);
+    assert!(
+        matches!(result.stop, StopReason::Budget(BudgetExhausted::Time { .. })),
+        "{}",
+        result.stop
+    );
     assert_eq!((fake.ran().len(), fake.waiting(), fake.open_now()), (1, 0, 0));
 }
 
@@ -128,6 +132,10 @@ async fn time_ends_a_summary() {
 async fn no_time_at_all() {
     let budget = Budget { time: Some(Duration::ZERO), ..Budget::default() };
     let result = Chat { budget, ..Chat::between(user(), talker()) }.run("hi").await.unwrap();
-    assert!(matches!(result.stop, StopReason::Budget(Spent::Time { .. })), "{}", result.stop);
+    assert!(
+        matches!(result.stop, StopReason::Budget(BudgetExhausted::Time { .. })),
+        "{}",
+        result.stop
+    );
     assert_eq!(texts(&result), ["hi"]);
 }

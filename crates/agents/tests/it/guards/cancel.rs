@@ -1,4 +1,4 @@
-//! A cancel ends whatever runs.
+//! Cancellation ends everything that runs.
 
 use std::{
     sync::Arc,
@@ -18,8 +18,8 @@ use crate::{
     fake::Fake,
 };
 
-/// How long a chat takes to end after it is cancelled: within 100 ms on an idle machine; tests that run beside others allow
-/// for more.
+/// The time that a chat takes to end after its cancellation: within 100 ms on an idle machine;
+/// tests that run beside others allow more.
 #[expect(clippy::print_stdout, reason = "the figure is for who looks; `--nocapture` shows it")]
 async fn cancelled_within(
     chat: Chat,
@@ -129,7 +129,7 @@ async fn a_chat_cancelled_before_it_begins() {
     assert_eq!((result.stop, model.calls()), (StopReason::Cancelled, 0));
 }
 
-/// A chat within another can be ended alone, and followed alone.
+/// A nested chat can be ended alone, and can have a subscriber of its own.
 #[tokio::test]
 async fn a_chat_within_another_has_a_token_of_its_own() {
     let cancel = CancellationToken::new();
@@ -140,7 +140,7 @@ async fn a_chat_within_another_has_a_token_of_its_own() {
         ..Chat::between(says("inner", "x"), Agent::assistant("slow", slow()))
     };
     let spec = tool::function("discuss", "Discusses.", |(): ()| async { Ok::<_, String>(()) }).spec;
-    let discuss = tool::function_of(spec, move |_, caller| {
+    let discuss = tool::function_with_spec(spec, move |_, caller| {
         let inner = inner.clone();
         async move {
             let result = Box::pin(inner.run_within(&caller.context, "hi"))

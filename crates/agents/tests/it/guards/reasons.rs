@@ -1,4 +1,4 @@
-//! Loops and failures, and how reasons read.
+//! Loops and failures, and the texts of reasons.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ async fn the_same_failure_again_and_again() {
     assert_eq!(chat.run("hi").await.unwrap().stop, StopReason::MaxTurns { turns: 6 });
 }
 
-/// A model that calls a tool that is not there, again and again.
+/// A model that calls an unknown tool forever.
 #[tokio::test]
 async fn the_same_failure_of_a_tool() {
     let calls = |name: fn(usize) -> String| {
@@ -46,12 +46,12 @@ async fn the_same_failure_of_a_tool() {
     };
     let result = calls(|_| "nothing".to_owned()).run("hi").await.unwrap();
     assert_eq!((&result.stop, result.history.len()), (&StopReason::SameFailure { times: 3 }, 7));
-    // Control: another one each time is not the same failure.
+    // Control: another tool each time is not the same failure.
     let result = calls(|number| format!("nothing_{number}")).run("hi").await.unwrap();
     assert_eq!(result.stop, StopReason::MaxTurns { turns: 50 });
 }
 
-/// What a message looks like afterwards is of no account.
+/// Hooks that change the message make no difference.
 #[tokio::test]
 async fn the_same_failure_in_other_words() {
     let broken = python("exit 1");
@@ -67,7 +67,7 @@ async fn the_same_failure_in_other_words() {
     assert_eq!(chat.run("hi").await.unwrap().stop, StopReason::SameFailure { times: 3 });
 }
 
-/// A chat that went nowhere may be given another try.
+/// A chat that a guard stopped can be resumed.
 #[tokio::test]
 async fn a_chat_that_was_stopped_as_a_loop_goes_on() {
     let directory = tempfile::tempdir().unwrap();
@@ -118,7 +118,7 @@ async fn one_agent_that_says_nothing_is_enough() {
     let result = chat.run("hi").await.unwrap();
     assert_eq!(result.stop.to_string(), "'b' said nothing 3 times in a row");
     assert_eq!(result.history.len(), 6);
-    // Control: now and then is no loop.
+    // Control: failures that are not in a row are no loop.
     let b = recites("b", ["", "", "word", "", ""]);
     let chat = Chat { max_turns: Some(5), ..Chat::between(says("a", "talk"), b) };
     assert_eq!(chat.run("hi").await.unwrap().stop, StopReason::MaxTurns { turns: 5 });
@@ -138,12 +138,12 @@ async fn a_failed_model_ends_the_chat_and_keeps_it() {
     let StopReason::Failed { message, causes, partial } = &result.stop else {
         panic!("{}", result.stop)
     };
-    assert_eq!(message, "the model of assistant failed");
+    assert_eq!(message, "the model of `assistant` failed");
     assert_eq!(causes[0], "the answer of p broke off after 11 characters");
     assert_eq!(partial.as_deref(), Some("half an ans"));
     assert_eq!(
         result.stop.to_string(),
-        "the model of assistant failed: the answer of p broke off after 11 characters"
+        "the model of `assistant` failed: the answer of p broke off after 11 characters"
     );
 }
 

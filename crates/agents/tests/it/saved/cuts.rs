@@ -1,4 +1,4 @@
-//! A chat that is cut off anywhere goes on.
+//! A chat that is cut off at any byte can be resumed.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use crate::{
     fake::Fake,
 };
 
-/// What a run of the chat below did.
+/// The effects of a run of the chat below.
 #[derive(Debug, Clone, Default)]
 struct Deeds {
     fake: Fake,
@@ -27,7 +27,7 @@ struct Deeds {
 }
 
 impl Deeds {
-    /// How often each piece of code and each tool call was made.
+    /// The number of runs of each piece of code and of each tool call.
     fn counts(&self) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         let calls = self
@@ -44,7 +44,8 @@ impl Deeds {
     }
 }
 
-/// A person whose answers only depend on the question, so that a question that is asked again gets the same answer.
+/// A person whose answers only depend on the question, so that a repeated question gets the same
+/// answer.
 #[derive(Debug)]
 struct Person;
 
@@ -65,7 +66,8 @@ struct Number {
     number: i64,
 }
 
-/// A chat with code, files, a tool, a person, and what is asked of the model: its answer only depends on how often it spoke.
+/// A chat with code, files, a tool and a person. The model's answer only depends on the number of
+/// its earlier answers.
 fn chat(log: &Path, deeds: &Deeds) -> Chat {
     let calls = |number: i64| ScriptedAnswer::call("count", format!(r#"{{"number":{number}}}"#));
     let model = ScriptedModel::with(move |request| {
@@ -109,7 +111,7 @@ fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// What whole lines of a log tell: messages, and what began.
+/// The content of the whole lines of a log: messages, and started work.
 fn told(log: &[u8]) -> (Vec<Message>, BTreeMap<String, usize>) {
     let mut messages: Vec<Message> = Vec::new();
     let mut began = BTreeMap::new();
@@ -120,7 +122,7 @@ fn told(log: &[u8]) -> (Vec<Message>, BTreeMap<String, usize>) {
         } else if let Some(begun) = line.get("begun") {
             let newest = messages.last().unwrap();
             let deed = match begun.as_object().unwrap().keys().next().unwrap().as_str() {
-                "code" => cellblock_exec::code_blocks(&newest.text())[0].code.clone(),
+                "code" => cellblock_answer::code_blocks(&newest.text())[0].code.clone(),
                 "tools" => {
                     let number: Number =
                         serde_json::from_str(&newest.tool_calls[0].arguments).unwrap();
@@ -134,8 +136,8 @@ fn told(log: &[u8]) -> (Vec<Message>, BTreeMap<String, usize>) {
     (messages, began)
 }
 
-/// Resumes a chat from the first bytes of a log and asserts all that is promised, if it was cut so often. Gives the file that
-/// it is saved in then.
+/// Resumes a chat from the first bytes of a log and asserts all promises for that number of cuts.
+/// Returns the content of its file.
 async fn resume(directory: &Path, log: &[u8], cuts: u32) -> Option<PathBuf> {
     let path = directory.join(format!("cut-{}.jsonl", uuid()));
     std::fs::write(&path, log).unwrap();
@@ -148,7 +150,7 @@ async fn resume(directory: &Path, log: &[u8], cuts: u32) -> Option<PathBuf> {
         return None;
     }
     let result = result.unwrap();
-    // Content of files is no part of the JSON that `told` reads.
+    // The content of files is not a part of the JSON that `told` reads.
     let said = |message: &Message| {
         (message.name.clone(), message.content.clone(), message.tool_results.clone())
     };
@@ -165,7 +167,7 @@ async fn resume(directory: &Path, log: &[u8], cuts: u32) -> Option<PathBuf> {
             (began.get(deed).copied().unwrap_or(0), ran.get(deed).copied().unwrap_or(0));
         assert_eq!(began + ran, 1, "{deed:?} began {began} times before and ran {ran} times after");
     }
-    // Files of earlier blocks are there, unless the block that makes them was the one cut off.
+    // Files of earlier blocks exist, unless the block that creates them was cut off.
     let wrote = texts(&result).iter().any(|text| text.contains("files: f.txt"));
     let read = texts(&result).iter().any(|text| text.ends_with("Code output: data"));
     let cut_off = texts(&result).iter().any(|text| text.contains("was not run again"));
@@ -177,7 +179,7 @@ async fn resume(directory: &Path, log: &[u8], cuts: u32) -> Option<PathBuf> {
         (7.0..=f64::from(7 + cuts)).contains(&cents),
         "seven calls, and at most one lost by each cut: {cents}"
     );
-    // What is saved now is the whole chat.
+    // The file now has the whole chat.
     let (saved, _) = told(&self::read(&path));
     assert_eq!(saved.iter().map(said).collect::<Vec<_>>(), all);
     Some(path)
@@ -221,7 +223,7 @@ async fn a_chat_goes_on_from_wherever_it_was_cut() {
     assert!(ends.len() > 20, "{ends:?}");
     let mut resumed = 0;
     for pair in ends.windows(2) {
-        // At the line's beginning, in its first and last bytes, and in its middle.
+        // At the start of the line, in its first and last bytes, and in its middle.
         let (from, to) = (pair[0], pair[1]);
         let mut cuts = vec![from, from + 1, (from + to) / 2, to - 2, to - 1];
         cuts.dedup();
@@ -234,9 +236,13 @@ async fn a_chat_goes_on_from_wherever_it_was_cut() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 40,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
-    /// It may end again while it goes on.
+    /// The process may end again after it has resumed.
     #[test]
     fn a_chat_goes_on_after_two_cuts(one in 0.0..1.0_f64, two in 0.0..1.0_f64) {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {

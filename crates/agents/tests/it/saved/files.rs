@@ -1,4 +1,4 @@
-//! Files that are no saved chat, or somebody else's.
+//! Files that are not a saved chat, or belong to another chat.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ async fn files_that_are_no_saved_chat() {
     for other in ["", "hello\n", "{\"a\": 1}\n", "\n\n", "\u{0}\u{1}"] {
         std::fs::write(&path, other).unwrap();
         let text = refused(&chat).await;
-        assert!(text.contains("this is no saved chat"), "{other:?}: {text}");
+        assert!(text.contains("not a saved chat"), "{other:?}: {text}");
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
             other,
@@ -61,7 +61,7 @@ async fn other_agents_are_refused() {
     let chat = Chat { log: Some(path.clone()), ..Chat::between(says("a", ""), says("c", "")) };
     let error = chat.resume().await.unwrap_err();
     assert!(matches!(error, Error::Invalid(_)) && error.to_string().contains("`b`"), "{error}");
-    // Control: the same agents go on, if they have turns left.
+    // Control: the same agents continue, if they have remaining turns.
     let more = Chat { max_turns: Some(3), ..pair(&path) };
     assert_eq!(texts(&more.resume().await.unwrap()), ["hi", "rb", "ra", "rb", "ra", "rb"]);
 }
@@ -73,7 +73,7 @@ async fn a_file_that_is_there_is_not_overwritten() {
     std::fs::write(&path, "mine").unwrap();
     let error = pair(&path).run("hi").await.unwrap_err();
     let text = cellblock_exec::with_causes(&error);
-    assert!(text.contains("there is a file already; resume it, or name another one"), "{text}");
+    assert!(text.contains("the file exists; resume the chat, or choose another file"), "{text}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
     let nowhere = pair(&directory.path().join("no/such/directory.jsonl"));
     assert!(matches!(nowhere.run("hi").await.unwrap_err(), Error::Log { .. }));
@@ -94,10 +94,10 @@ async fn two_do_not_go_on_with_the_same_chat() {
     while model.calls() == 0 {
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
-    assert!(refused(&second).await.contains("somebody else goes on with this chat right now"));
+    assert!(refused(&second).await.contains("another process continues this chat at the moment"));
     chat.cancel.cancel();
     assert_eq!(running.await.unwrap().stop, StopReason::Cancelled);
-    // Control: when it is over, another may.
+    // Control: after its end, another one may.
     let resumed = Chat { cancel: Default::default(), max_turns: Some(1), ..second };
     let resumed = Chat { agents: vec![says("a", "ra"), says("b", "rb")], ..resumed };
     assert_eq!(texts(&resumed.resume().await.unwrap()), ["hi", "rb"]);

@@ -1,4 +1,4 @@
-//! What a chat knows besides its messages goes on with it.
+//! The state besides the messages is saved and restored.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ async fn limits_go_on_with_the_chat() {
         }
     };
     assert_eq!(limited(Some(2), ["a", "b"]).run("hi").await.unwrap().history.len(), 4);
-    // b has answered twice, and answers once more, in whatever order the agents are given now.
+    // b has answered twice, and answers once more, in any order of the agents.
     let result = limited(None, ["b", "a"]).resume().await.unwrap();
     assert_eq!(result.stop, StopReason::MaxAutoReplies { agent: "b".to_owned() });
     assert_eq!(names(&result), ["a", "b", "a", "b", "a", "b", "a"]);
@@ -47,13 +47,15 @@ async fn messages_that_came_before_do_not_count_as_turns_after_a_resume() {
     assert_eq!(chat.run("hi").await.unwrap().history.len(), 10);
     let log = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<&str> = log.split_inclusive('\n').collect();
-    // Cut after the opening and one answer; after the opening; before the opening; in the old messages.
+    // Cut after the opening and one answer, after the opening, before it, and in the old messages.
     for (kept, length) in [(9, Some(10)), (8, Some(10)), (7, None), (4, None)] {
         std::fs::write(&path, lines[..kept].concat()).unwrap();
         match (chat.resume().await, length) {
             (Ok(result), Some(length)) => assert_eq!(result.history.len(), length, "{kept}"),
             (Err(error), None) => {
-                assert!(cellblock_exec::with_causes(&error).contains("nothing was said"))
+                assert!(
+                    cellblock_exec::with_causes(&error).contains("ended before its first message")
+                )
             }
             (other, _) => panic!("{kept}: {other:?}"),
         }
@@ -72,7 +74,7 @@ async fn a_chat_without_a_first_message_is_resumed_too() {
     assert_eq!(texts(&chat.resume().await.unwrap()), ["old", "rb", "ra"]);
 }
 
-/// A group in which whoever chooses would choose otherwise after the crash.
+/// A group whose selection would differ after the crash.
 #[tokio::test]
 async fn who_was_interrupted_says_so_whoever_is_next() {
     let directory = tempfile::tempdir().unwrap();
@@ -104,7 +106,7 @@ async fn who_was_interrupted_says_so_whoever_is_next() {
     assert!(result.history[1].text().contains("was not run again"), "{:?}", texts(&result));
 }
 
-/// Code that nobody has run yet when the chat is cut is run afterwards, though others have spoken since.
+/// Code that has not run when the chat is cut runs afterwards, even if others have spoken since.
 #[tokio::test]
 async fn code_that_waits_for_its_turn_is_not_lost() {
     let directory = tempfile::tempdir().unwrap();
@@ -140,7 +142,7 @@ async fn nested_chats_are_not_held_twice() {
             max_turns: Some(1),
             ..cellblock_agents::NestedChat::new(runs("inner", fake.clone()))
         };
-        let nested = vec![cellblock_agents::Nested {
+        let nested = vec![cellblock_agents::NestedChats {
             trigger: cellblock_agents::Trigger::Any,
             chats: vec![inner],
         }];
@@ -163,7 +165,7 @@ async fn nested_chats_are_not_held_twice() {
     assert!(last(&result).contains("not held again"), "{:?}", texts(&result));
 }
 
-/// What an agent forgot stays forgotten, and named files of blocks are there.
+/// Cleared history stays cleared, and named files of blocks are restored.
 #[tokio::test]
 async fn what_was_cleared_and_what_was_saved() {
     let directory = tempfile::tempdir().unwrap();
@@ -209,7 +211,7 @@ async fn what_was_cleared_and_what_was_saved() {
     assert_eq!(files, ["empty.txt", "gone.txt", "lib/part.py"]);
 }
 
-/// The agent of a code execution is the one whose files it gets.
+/// An agent gets the files of its own code.
 #[tokio::test]
 async fn each_agent_gets_its_own_files() {
     let history = {

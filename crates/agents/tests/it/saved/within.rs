@@ -1,5 +1,5 @@
-//! What happens before there is a message to tell of it: calls out of code, money that is spent below, sandboxes that do not
-//! open.
+//! Events before the message that reports them: calls from code, costs of nested chats, and
+//! sandboxes that do not open.
 
 use std::sync::{
     Arc,
@@ -22,7 +22,7 @@ struct Amount {
     amount: i64,
 }
 
-/// A chat whose code pays by a tool; the tool sees what is saved while it is called.
+/// A chat whose code pays with a tool; the tool reads the log while it is called.
 fn paying(
     log: &Path,
     program: &str,
@@ -41,7 +41,7 @@ fn paying(
     Chat { log: Some(log.to_owned()), max_turns: Some(2), ..chat }
 }
 
-/// Cuts a log behind the first line that has this.
+/// Cuts a log after the first line that contains a text.
 fn cut_behind(path: &Path, words: &str) -> String {
     let log = std::fs::read_to_string(path).unwrap();
     let at = log.find(words).unwrap_or_else(|| panic!("{words}: {log}"));
@@ -65,7 +65,7 @@ async fn a_call_out_of_code_is_saved_before_it_is_made() {
         "{}",
         seen[1]
     );
-    // Killed in the second call: the chat that goes on knows of both, and makes none of them again.
+    // Killed in the second call: the resumed chat knows both, and repeats none.
     for twice in [false, true] {
         let again = directory.path().join(format!("again-{twice}.jsonl"));
         std::fs::write(&again, &seen[1]).unwrap();
@@ -73,7 +73,7 @@ async fn a_call_out_of_code_is_saved_before_it_is_made() {
         let chat = paying(&again, "print x", Arc::clone(&calls), &fake);
         let mut result = chat.resume().await.unwrap();
         if twice {
-            // Killed again, before the message that tells of it.
+            // Killed again, before the message that reports it.
             let first = cut_behind(&again, "interrupted during this call");
             assert!(!first.contains("was not run again"), "{first}");
             std::fs::write(&again, first).unwrap();
@@ -133,7 +133,7 @@ async fn thousands_of_calls_do_not_fill_the_log() {
         (log.matches("{\"calling\"").count(), log.matches("{\"tool\"").count()),
         (1000, 1000)
     );
-    // All of them are over when the message is saved.
+    // All of them have ended when the message is saved.
     let cut = cut_behind(&path, "more calls of tools are not in the record");
     std::fs::write(&path, cut).unwrap();
     let result = pair_of(&path).resume().await.unwrap();
@@ -148,7 +148,7 @@ fn pair_of(path: &Path) -> Chat {
     }
 }
 
-/// Money that is spent below is known after a crash, whenever it comes.
+/// Costs of nested chats are known after a crash at any time.
 #[tokio::test]
 async fn what_members_spend_is_saved_when_they_spend_it() {
     let directory = tempfile::tempdir().unwrap();
@@ -156,7 +156,7 @@ async fn what_members_spend_is_saved_when_they_spend_it() {
     let seen = Arc::new(std::sync::Mutex::new(String::new()));
     let team = |log: &Path| {
         let (read, seen) = (log.to_owned(), seen.clone());
-        // It works for two answers, and sees before the second one what is saved.
+        // It works for two answers, and reads the log before the second one.
         let member = ScriptedModel::with(move |request| match request.messages.len() {
             1 => ScriptedAnswer::call("nothing", "{}"),
             _ => {
@@ -185,7 +185,7 @@ async fn what_members_spend_is_saved_when_they_spend_it() {
     assert_eq!(whole.cost.excluding_cached.total_cost, 0.5);
     let log = seen.lock().unwrap().clone();
     assert!(log.contains("\"total_cost\":0.25") && !log.contains("\"tool_results\""), "{log}");
-    // Killed there: the call is not made again, and its money is not forgotten.
+    // Killed there: the call is not repeated, and its cost is not lost.
     let again = directory.path().join("again.jsonl");
     std::fs::write(&again, log).unwrap();
     let result = team(&again).resume().await.unwrap();
@@ -197,7 +197,7 @@ async fn what_members_spend_is_saved_when_they_spend_it() {
     );
 }
 
-/// An executor whose sessions do not open as long as it is broken.
+/// An executor whose sessions do not open while it is broken.
 #[derive(Debug, Default)]
 struct Closed {
     broken: AtomicBool,
@@ -225,7 +225,7 @@ impl Executor for Closed {
     }
 }
 
-/// Code whose sandbox never opened has had no effect: it runs when the chat goes on.
+/// Code whose sandbox never opened had no effect: it runs when the chat is resumed.
 #[tokio::test]
 async fn code_that_never_began_runs_when_the_chat_goes_on() {
     let directory = tempfile::tempdir().unwrap();
@@ -246,14 +246,14 @@ async fn code_that_never_began_runs_when_the_chat_goes_on() {
     let result = chat().resume().await.unwrap();
     assert_eq!(last(&result), "exitcode: 0 (execution succeeded)\nCode output: once\n");
     assert_eq!(executor.fake.ran().len(), 1);
-    // The control: what began is not run again.
+    // Control: started code is not run again.
     let cut = cut_behind(&path, "{\"begun\"");
     std::fs::write(&path, cut).unwrap();
     assert!(last(&chat().resume().await.unwrap()).contains("was not run again"));
     assert_eq!(executor.fake.ran().len(), 1);
 }
 
-/// What the person said in a chat within another one is there when the outer one goes on.
+/// Human input of a nested chat is restored when the outer chat is resumed.
 #[tokio::test]
 async fn what_people_said_below_is_saved() {
     let directory = tempfile::tempdir().unwrap();
@@ -265,7 +265,7 @@ async fn what_people_said_below_is_saved() {
             human_input: cellblock_agents::HumanInputMode::Always,
             ..runs("inner", Fake::default())
         };
-        let nested = vec![cellblock_agents::Nested {
+        let nested = vec![cellblock_agents::NestedChats {
             trigger: cellblock_agents::Trigger::Any,
             chats: vec![cellblock_agents::NestedChat::new(inner)],
         }];
@@ -284,7 +284,7 @@ async fn what_people_said_below_is_saved() {
     assert_eq!(chat().resume().await.unwrap().human_input, result.human_input);
 }
 
-/// A chat that was dropped can be resumed, also while a tool of it still holds its context.
+/// A dropped chat can be resumed, even while a tool still holds its context.
 #[tokio::test]
 async fn a_log_is_closed_with_its_chat() {
     let directory = tempfile::tempdir().unwrap();
@@ -292,7 +292,7 @@ async fn a_log_is_closed_with_its_chat() {
     let held = Arc::new(std::sync::Mutex::new(Vec::new()));
     let spec = tool::function("hold", "Holds.", |(): ()| async { Ok::<_, String>(()) }).spec;
     let (keeps, (entered, mut waits)) = (held.clone(), tokio::sync::mpsc::unbounded_channel());
-    let hold = tool::function_of(spec, move |_, caller| {
+    let hold = tool::function_with_spec(spec, move |_, caller| {
         keeps.lock().unwrap().push(caller.context);
         entered.send(()).unwrap();
         std::future::pending()
@@ -306,7 +306,8 @@ async fn a_log_is_closed_with_its_chat() {
         _ = waits.recv() => {}
     }
     assert_eq!(held.lock().unwrap().len(), 1);
-    // What was under way is told, and the next call is the same again: the chat is dropped once more.
+    // The interrupted call is reported, and the next one is the same: the chat is dropped once
+    // more.
     tokio::select! {
         result = chat.resume() => panic!("{result:?}"),
         _ = waits.recv() => {}

@@ -1,4 +1,4 @@
-//! Who has to agree before a tool is called.
+//! Approval of tool calls.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -7,7 +7,7 @@ use cellblock_agents::{Agent, Approval, CodeExecution, Decision, Proposal, Scrip
 use super::*;
 use crate::fake::Fake;
 
-/// What a model is told of a call that needs approval, and how often the tool was called.
+/// The result for the model of a call that needs approval, and the number of calls of the tool.
 async fn approved(approval: Option<Approval>, decisions: Vec<Decision>) -> (String, usize) {
     let (tool, calls) = dangerous();
     let (mut chat, _) = chat_with(vec![tool], vec![call("1", "launch", "null")]);
@@ -25,7 +25,7 @@ async fn approved(approval: Option<Approval>, decisions: Vec<Decision>) -> (Stri
 async fn approval_of_a_tool() {
     let launched = ("launched".to_owned(), 1);
     let skip = |why: &str| Decision::Skip { why: why.to_owned() };
-    // That nobody is asked about code says nothing of a tool that wants somebody to be asked.
+    // Code without approval does not mean tools without approval.
     assert_eq!(approved(Some(Approval::Never), vec![Decision::Approve]).await, launched);
     let told = approved(Some(Approval::Never), vec![skip("not today")]).await;
     assert_eq!(told, ("Error: the call was refused: not today".to_owned(), 0));
@@ -50,14 +50,14 @@ async fn approval_of_a_tool() {
         approved(Some(policy(Some(skip("")))), vec![]).await,
         ("Error: the call was refused".to_owned(), 0)
     );
-    // A policy that leaves it open asks the person.
+    // A policy without a decision asks the person.
     assert_eq!(approved(Some(policy(None)), vec![Decision::Approve]).await, launched);
     assert_eq!(approved(Some(policy(None)), vec![]).await.1, 0);
     let other =
         |decisions| Approval::Human(Arc::new(ScriptedHuman::new::<&str>([]).deciding(decisions)));
     assert_eq!(approved(Some(other(vec![Decision::Approve])), vec![]).await, launched);
     assert_eq!(approved(Some(other(vec![])), vec![Decision::Approve]).await.1, 0);
-    // Who has no rule, because it runs no code, asks the person too.
+    // An agent that runs no code has no rule, and asks the person.
     assert_eq!(approved(None, vec![Decision::Approve]).await, launched);
     assert_eq!(approved(None, vec![]).await.1, 0);
 }
@@ -75,7 +75,8 @@ async fn the_policy_sees_the_call() {
     assert_eq!(approved(Some(rule), vec![]).await, ("launched".to_owned(), 1));
 }
 
-/// Where nobody is there, a tool that needs approval is not called, in code and out of it; one that needs none is.
+/// If nobody is present, a tool that needs approval is not called, by a model or by code; another
+/// tool is.
 #[tokio::test]
 async fn nobody_is_there_to_agree() {
     for needs_approval in [true, false] {

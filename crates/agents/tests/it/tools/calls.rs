@@ -1,4 +1,4 @@
-//! Calls, good and bad.
+//! Valid and invalid calls.
 
 use std::{
     collections::BTreeMap,
@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 use super::*;
 use crate::cast::last;
 
-/// What to look for.
+/// The kind of results.
 #[derive(Deserialize, JsonSchema)]
 struct Search {
     /// The words.
     words: String,
-    /// At most so many results.
+    /// The maximum of results.
     #[serde(default)]
     most: Option<u8>,
     kind: Kind,
@@ -47,7 +47,7 @@ fn search() -> FunctionTool {
     })
 }
 
-/// What came of one call.
+/// The result of one call.
 async fn answer(tool: FunctionTool, name: &str, arguments: &str) -> (String, bool) {
     let (chat, _) = chat_with(vec![tool], vec![call("1", name, arguments)]);
     let result = chat.run("hi").await.unwrap();
@@ -137,7 +137,7 @@ async fn arguments_of_ten_megabytes() {
     let (told, is_error) = answer(length(), "length", &of(10 << 20)).await;
     assert!(is_error && told.contains("a call takes 8388608 at most"), "{told}");
     assert_eq!(answer(length(), "length", &of(7 << 20)).await, ((7 << 20).to_string(), false));
-    // Of a tool that is not there, too; and neither the history nor the next request is as large.
+    // An unknown tool, too. Neither the history nor the next request is that large.
     for name in ["length", "nothing"] {
         let (chat, model) = chat_with(vec![length()], vec![call("1", name, &of(10 << 20))]);
         let result = chat.run("hi").await.unwrap();
@@ -163,7 +163,7 @@ async fn a_long_answer_is_shortened_for_the_model() {
 
 #[tokio::test]
 async fn calls_of_one_message_run_at_once() {
-    // Each waits until all three are there.
+    // Each waits until all three run.
     let barrier = Arc::new(tokio::sync::Barrier::new(3));
     let meet = tool::function("meet", "Meets.", move |Text { text }| {
         let barrier = barrier.clone();
@@ -191,7 +191,7 @@ async fn a_call_has_its_time() {
     let (told, is_error) = answer(slow, "slow", "null").await;
     assert_eq!(
         (told.as_str(), is_error),
-        ("Error: the tool slow gave no answer within 50ms", true)
+        ("Error: the tool `slow` gave no answer within 50ms", true)
     );
     assert!(start.elapsed() < Duration::from_secs(30));
 }
@@ -208,7 +208,7 @@ async fn a_tool_that_fails_or_panics_ends_nothing() {
     });
     assert_eq!(
         answer(panics, "panics", "null").await,
-        ("Error: the tool panics broke down".to_owned(), true)
+        ("Error: the tool `panics` panicked".to_owned(), true)
     );
 }
 
@@ -234,7 +234,7 @@ async fn tools_that_make_no_sense() {
     );
 }
 
-/// Some servers give all calls of a message the same id.
+/// Some servers use the same id for all calls of a message.
 #[tokio::test]
 async fn two_calls_of_one_id() {
     let calls = ["a", "bb"]

@@ -48,7 +48,7 @@ async fn code_calls_tools_and_each_call_is_recorded() {
         calls,
         [("user", r#"{"text":"abc"}"#, "3", true), ("user", r#"{"text":"abcde"}"#, "5", true)]
     );
-    // What does not fit its schema is the program's error, and recorded.
+    // Arguments that do not fit the schema are the program's error, and recorded.
     let result = run_from_code(Approval::Never, length(), "call length {\"text\":1}").await;
     assert!(
         result.history[2].text().contains("host.ToolError: the arguments do not fit"),
@@ -78,7 +78,7 @@ async fn tools_in_code_need_the_same_approval() {
     );
     assert_eq!(calls.load(Ordering::SeqCst), 0);
     assert!(result.tool_calls[0].is_error && result.tool_calls[0].from_code);
-    // Control. A function of nothing takes null and not an object, so this one takes a text.
+    // Control. A function without arguments takes null, not an object, so this one takes a text.
     let mut tool = length();
     tool.needs_approval = true;
     let result =
@@ -108,12 +108,12 @@ async fn a_thousand_calls_are_recorded_and_the_rest_counted() {
     );
 }
 
-/// A call that is under way when the code is ended may have had its effect: it is in the record.
+/// A call that runs when the code is ended may have had its effect: it is recorded.
 #[tokio::test]
 async fn a_call_that_is_cut_off_is_recorded() {
     let (entered, mut waits) = tokio::sync::mpsc::unbounded_channel();
     let spec = length().spec;
-    let endless = tool::function_of(spec, move |_, _| {
+    let endless = tool::function_with_spec(spec, move |_, _| {
         entered.send(()).unwrap();
         std::future::pending()
     });

@@ -1,4 +1,4 @@
-//! Who makes the calls of a message, and who sees what came of them.
+//! The caller of a message's tool calls, and the view of their results.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -11,7 +11,8 @@ use crate::{
     fake::Fake,
 };
 
-/// In a group the calls are made before anybody else speaks, and go back to who made them; a third agent is told in words.
+/// In a group the calls are made before anybody else speaks, and the results go to the caller; a
+/// third agent gets them as text.
 #[tokio::test]
 async fn tools_in_a_group() {
     let caller = script([
@@ -60,7 +61,7 @@ async fn tools_in_a_group() {
     );
 }
 
-/// Somebody else of the group who has the tool makes the call.
+/// Another agent of the group that has the tool makes the call.
 #[tokio::test]
 async fn who_has_the_tool_makes_the_call() {
     let caller = script([ScriptedAnswer::call("length", r#"{"text":"four"}"#), "It is 4.".into()]);
@@ -74,7 +75,8 @@ async fn who_has_the_tool_makes_the_call() {
     );
 }
 
-/// A person who speaks in place of a tool answers the call, so that the model's conversation stays whole.
+/// A person's words in place of a tool answer the call, so that the model's conversation stays
+/// valid.
 #[tokio::test]
 async fn a_person_in_place_of_a_tool() {
     let (tool, calls) = dangerous();
@@ -94,7 +96,7 @@ async fn a_person_in_place_of_a_tool() {
     assert_eq!((told.content.as_str(), &*content.text()), ("USER INTERRUPTED", "Do not launch!"));
 }
 
-/// A call that nobody answered, because a way to an answer came before, is closed for the model.
+/// A call without a result, because another way gave the answer, is closed for the model.
 #[tokio::test]
 async fn a_call_that_is_never_answered() {
     let model = script([ScriptedAnswer::call("length", "{}"), "well".into()]);

@@ -8,10 +8,11 @@ use std::{io::IsTerminal as _, time::Instant};
 use anstyle::Style;
 use async_trait::async_trait;
 use cellblock_agents::sanitize::one_line;
-use cellblock_exec::{
-    CodeBlock, Outcome, Requirement, Stream,
+use cellblock_answer::{
+    CodeBlock,
     run::{BlockReport, Failure, Observer, RunReport},
 };
+use cellblock_exec::{Outcome, Requirement, Stream};
 use tokio_util::sync::CancellationToken;
 
 use super::outcome;

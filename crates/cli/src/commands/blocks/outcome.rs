@@ -1,9 +1,10 @@
 //! Outcomes in words.
 
-use cellblock_exec::{
-    Limit, Outcome,
+use cellblock_answer::{
+    language::is_program,
     run::{BlockReport, RunReport},
 };
+use cellblock_exec::{Limit, Outcome};
 
 /// Returns an outcome in words, with the option that could help; `None` for success.
 pub fn words(outcome: &Outcome) -> Option<String> {
@@ -49,7 +50,7 @@ fn signal_name(signal: i32) -> String {
 
 /// True for a block with data, which does not run.
 pub fn is_data(block: &BlockReport) -> bool {
-    block.language.as_ref().is_some_and(|language| !language.is_program())
+    block.language.as_ref().is_some_and(|language| !is_program(language))
 }
 
 /// Counts blocks by outcome, for example `3 blocks: 1 succeeded, 1 failed, 1 skipped`.

@@ -1,14 +1,11 @@
 //! The agents of a chat: the pair of a chat without a file, and the rules that end chats.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
 
 use anyhow::Result;
 use cellblock_agents::{
-    Agent, Chat, CodeExecution, HumanInputMode, Message, ModelClient, Reply, ends_with_terminate,
-    has_something_to_run,
+    Agent, Chat, CodeExecution, HumanInputMode, Message, ModelClient, asks_for_work,
+    ends_with_terminate,
 };
 
 use super::resources::Resources;
@@ -44,8 +41,9 @@ pub async fn pair(resources: &Resources, model: Arc<dyn ModelClient>) -> Result<
 pub fn user(name: &str, resources: &Resources, code: Option<CodeExecution>) -> Agent {
     let runs_code = resources.runs_code();
     Agent {
-        is_termination: Arc::new(move |message| {
-            ends_with_terminate(message) && !has_work(message, runs_code)
+        is_termination: Arc::new(move |history| {
+            let has_work = || history.last().is_some_and(|last| asks_for_work(last, runs_code));
+            ends_with_terminate(history) && !has_work()
         }),
         default_reply: CONTINUE.to_owned(),
         human_input: resources.human,
@@ -55,28 +53,15 @@ pub fn user(name: &str, resources: &Resources, code: Option<CodeExecution>) -> A
     }
 }
 
-/// True if a message has tools to call, or code to run where code runs.
-pub fn has_work(message: &Message, runs_code: bool) -> bool {
-    if runs_code { has_something_to_run(message) } else { !message.tool_calls.is_empty() }
-}
-
 /// Returns a user that also ends a chat of two when the other agent has no work twice in a row, the
 /// second time after the request to continue. Small models never say `TERMINATE`.
 pub fn ends_when_idle(user: Agent) -> Agent {
-    // The rule that ends a chat sees one message. The history is checked at the start of each turn.
-    let idle_twice = Arc::new(AtomicBool::new(false));
-    let (found, runs_code, request) =
-        (idle_twice.clone(), user.code.is_some(), user.default_reply.clone());
-    let check = Reply::custom(move |messages| {
-        found.store(is_idle_twice(messages, &request, runs_code), Ordering::Relaxed);
-        None
-    });
-    let by_word = user.is_termination.clone();
+    let (by_word, request) = (user.is_termination.clone(), user.default_reply.clone());
+    let runs_code = user.code.is_some();
     Agent {
-        is_termination: Arc::new(move |message| {
-            by_word(message) || idle_twice.load(Ordering::Relaxed)
+        is_termination: Arc::new(move |history| {
+            by_word(history) || is_idle_twice(history, &request, runs_code)
         }),
-        replies: std::iter::once(check).chain(user.replies.iter().cloned()).collect(),
         ..user
     }
 }
@@ -85,11 +70,13 @@ pub fn ends_when_idle(user: Agent) -> Agent {
 /// message before had no work either.
 fn is_idle_twice(messages: &[Message], request: &str, runs_code: bool) -> bool {
     let [.., before, last] = messages else { return false };
-    before.text() == request && !last.is_empty() && !has_work(last, runs_code)
+    before.text() == request && !last.is_empty() && !asks_for_work(last, runs_code)
 }
 
 #[cfg(test)]
 mod tests {
+    use cellblock_agents::Reply;
+
     use super::*;
 
     const WITH_CODE: &str = "Here:\n```python\nprint(1)\n```\nTERMINATE";

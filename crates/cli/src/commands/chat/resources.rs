@@ -7,7 +7,8 @@ use std::{
 
 use anyhow::Result;
 use cellblock_agents::{Approval, CodeExecution, HumanInputMode};
-use cellblock_exec::{SessionSpec, packages::InstallPolicy};
+use cellblock_answer::packages::InstallPolicy;
+use cellblock_exec::SessionSpec;
 use tokio::sync::OnceCell;
 
 use crate::{

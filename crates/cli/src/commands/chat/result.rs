@@ -3,7 +3,9 @@
 use std::io::IsTerminal as _;
 
 use anyhow::Result;
-use cellblock_agents::{ChatResult, Cost, ModelError, Spent, StopReason, sanitize::Sanitizer};
+use cellblock_agents::{
+    BudgetExhausted, ChatResult, Cost, ModelError, StopReason, sanitize::Sanitizer,
+};
 use cellblock_exec::with_causes;
 use serde::Serialize;
 
@@ -106,7 +108,7 @@ fn code(result: &ChatResult) -> u8 {
         }
         stop if stop.is_success() => exit::SUCCESS,
         StopReason::EmptyMessages { .. } | StopReason::SameFailure { .. } => exit::FAILED,
-        StopReason::Budget(Spent::Time { .. }) => exit::TIMEOUT,
+        StopReason::Budget(BudgetExhausted::Time { .. }) => exit::TIMEOUT,
         StopReason::Budget(_) => exit::REFUSED,
         StopReason::Cancelled => exit::INTERRUPTED,
         _ => exit::INTERNAL,
@@ -213,10 +215,10 @@ mod tests {
             (StopReason::Human { agent: agent() }, 0),
             (StopReason::EmptyMessages { agent: agent(), times: 3 }, 1),
             (StopReason::SameFailure { times: 3 }, 1),
-            (StopReason::Budget(Spent::Time { limit: 1.0 }), 124),
+            (StopReason::Budget(BudgetExhausted::Time { limit: 1.0 }), 124),
             (StopReason::Failed { message: String::new(), causes: vec![], partial: None }, 125),
-            (StopReason::Budget(Spent::Cost { limit: 1.0, spent: 2.0 }), 126),
-            (StopReason::Budget(Spent::Tokens { limit: 1, spent: 2 }), 126),
+            (StopReason::Budget(BudgetExhausted::Cost { limit: 1.0, spent: 2.0 }), 126),
+            (StopReason::Budget(BudgetExhausted::Tokens { limit: 1, spent: 2 }), 126),
             (StopReason::Cancelled, 130),
         ] {
             assert_eq!(code(&ended(stop.clone(), &["Yes."], "")), expected, "{stop}");

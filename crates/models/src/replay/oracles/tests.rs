@@ -1,4 +1,4 @@
-//! The oracle, on recordings that are nearly right.
+//! The oracle on recordings that are nearly valid.
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -8,12 +8,15 @@ const LINES: [&str; 10] = [
     r#"{"model":"m","match":{},"completion":{"content":"ü"}}"#,
     r#"{"model":"m","match":{"last":["a","b"],"from":"user"},"completion":{"content":["a","b"]}}"#,
     r#"{"model":"m","match":{"system":"s","any":"x"},"completion":{"content":"","cost":0.1}}"#,
-    r#"{"model":"m","request":{"system":"s","messages":[],"parameters":{}},"error":{"kind":"timeout","after":1e30}}"#,
+    r#"{"model":"m","request":{"system":"s","messages":[],"parameters":{}},
+        "error":{"kind":"timeout","after":1e30}}"#,
     r#"{"model":"m","match":{},"error":{"kind":"rate_limited","message":"","retry_after":0.3}}"#,
     r#"{"model":"m","match":{},"error":{"kind":"interrupted","received":"half"}}"#,
     r#"{"model":"m","match":{},"error":{"kind":"status","status":500,"message":"no"}}"#,
-    r#"{"model":"m","match":{},"completion":{"tool_calls":[{"id":"1","name":"a","arguments":"{}"}]}}"#,
-    r#"{"model":"m","request":{},"completion":{"content":"x","usage":{"prompt_tokens":18446744073709551615,"completion_tokens":1}}}"#,
+    r#"{"model":"m","match":{},
+        "completion":{"tool_calls":[{"id":"1","name":"a","arguments":"{}"}]}}"#,
+    r#"{"model":"m","request":{},"completion":{"content":"x",
+        "usage":{"prompt_tokens":18446744073709551615,"completion_tokens":1}}}"#,
     r#"{"model":"m"}"#,
 ];
 
@@ -25,7 +28,7 @@ proptest! {
     })]
 
     #[test]
-    fn a_recording_answers_as_it_was_made(
+    fn recordings_keep_their_invariants(
         made in select(vec!["recorded", "by hand"]),
         lines in vec(select(&LINES[..9]), 0..8),
         cut in 0..60_usize,
@@ -38,12 +41,12 @@ proptest! {
     }
 }
 
-/// The control: each of these lines but the last makes a recording that can be read.
+/// Control: each of these lines except the last makes a valid recording.
 #[test]
 fn the_oracle_reaches_what_it_checks() {
     for line in LINES {
         let text = format!("{{\"cellblock_recording\":1,\"made\":\"by hand\"}}\n{line}\n");
-        assert_eq!(parse(text.as_bytes()).is_ok(), line != LINES[9], "{line}");
+        assert_eq!(parse::recording(text.as_bytes()).is_ok(), line != LINES[9], "{line}");
         recording(text.as_bytes());
     }
 }

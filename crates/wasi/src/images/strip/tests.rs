@@ -1,9 +1,9 @@
-//! Which modules can be guests, and that a guest taken apart behaves as it did.
+//! Modules that can be guests, and a stripped guest that behaves like the whole one.
 
 use wasmtime::{Engine, Instance, Module, Store, Val};
 
-use super::{StripError, Stripped, WASM_PAGE, strip};
-use crate::engine;
+use super::{StripError, Stripped, strip};
+use crate::{engine, memory::WASM_PAGE};
 
 fn stripped(text: &str) -> Result<Stripped, StripError> {
     strip(&wat::parse_str(text).unwrap())
@@ -20,19 +20,22 @@ fn modules_with_other_state_are_refused() {
         ),
         (
             format!(
-                "{memory} (table 2 funcref) (func (drop (table.grow (ref.null func) (i32.const 1))))"
+                "{memory} (table 2 funcref) \
+                 (func (drop (table.grow (ref.null func) (i32.const 1))))"
             ),
             state("writes to a table"),
         ),
         (
             format!(
-                "{memory} (table 2 funcref) (func (table.fill (i32.const 0) (ref.null func) (i32.const 1)))"
+                "{memory} (table 2 funcref) \
+                 (func (table.fill (i32.const 0) (ref.null func) (i32.const 1)))"
             ),
             state("writes to a table"),
         ),
         (
             format!(
-                "{memory} (table 2 funcref) (func (table.copy (i32.const 0) (i32.const 1) (i32.const 1)))"
+                "{memory} (table 2 funcref) \
+                 (func (table.copy (i32.const 0) (i32.const 1) (i32.const 1)))"
             ),
             state("writes to a table"),
         ),
@@ -77,7 +80,7 @@ fn modules_with_other_state_are_refused() {
             }
             (Err(StripError::Outside), None) => {}
             (Err(error), _) => panic!("{text}: {error}"),
-            (Ok(_), _) => panic!("{text} was taken"),
+            (Ok(_), _) => panic!("{text} was accepted"),
         }
     }
 }
@@ -88,9 +91,10 @@ fn what_is_not_a_module_is_refused() {
     for bytes in [&b""[..], b"\0asm", b"not a module", &[0; 1000], b"\0asm\x0d\0\x01\0"] {
         assert!(strip(bytes).is_err());
     }
-    // Cut anywhere, or with any byte changed: an error, or another module, but no panic and no allocation without bound.
+    // A module that is cut anywhere, or with any byte changed, is an error or another module, but
+    // causes no panic and no unbounded allocation.
     let taken = (0..whole.len()).filter(|len| strip(&whole[..*len]).is_ok());
-    // Between two sections, where what is left is a module, too.
+    // A module that is cut between two sections can be a module, too.
     assert!(taken.count() < 10);
     for at in 0..whole.len() {
         for change in [1, 0x80, 0xFF] {
@@ -125,9 +129,13 @@ const MODULE: &str = r#"(module
         (global.get $hidden))
     (func (export "call") (param i32) (result i32) (call_indirect (result i32) (local.get 0)))
     (func (export "init") (param i32) (result i32)
-        (data.drop $empty) (memory.init $empty (i32.const 0) (i32.const 0) (i32.const 0)) (i32.const 0))
+        (data.drop $empty)
+        (memory.init $empty (i32.const 0) (i32.const 0) (i32.const 0))
+        (i32.const 0))
     (func (export "grow") (param i32) (result i32) (memory.grow (local.get 0)))
-    (func (export "store") (param i32) (result i32) (i32.store8 (local.get 0) (i32.const 99)) (i32.const 0)))"#;
+    (func (export "store") (param i32) (result i32)
+        (i32.store8 (local.get 0) (i32.const 99))
+        (i32.const 0)))"#;
 
 #[test]
 fn a_stripped_module_on_its_memory_behaves_as_before() {
@@ -198,7 +206,8 @@ fn a_stripped_module_on_its_memory_behaves_as_before() {
 #[test]
 fn stripping_twice_changes_nothing_more() {
     let once = stripped(MODULE).unwrap();
-    // The names of the exported globals are taken then, so only a module without any can go through again.
+    // The exported globals would get the same names again, so only a module without any can be
+    // stripped twice.
     let without = MODULE
         .replace("(mut i32)", "i32")
         .replace("global.set $counter", "drop")

@@ -1,16 +1,16 @@
-//! Counted instructions: the same program stops at the same place, every time.
+//! Counted instructions: the same program stops at the same place every time.
 
 use std::time::Duration;
 
 use cellblock_exec::{Limit, Outcome};
 
-use super::guest::{Bench, Program};
+use super::guest::{Program, TestBed};
 
 const WALL: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn the_same_program_takes_the_same_fuel() {
-    let bench = Bench::new(Some(1_000_000));
+    let bench = TestBed::new(Some(1_000_000));
     let mut slot = bench.slot().await;
     let program = Program::default()
         .repeat(100)
@@ -34,11 +34,11 @@ async fn the_same_program_takes_the_same_fuel() {
 
 #[tokio::test]
 async fn a_program_without_end_stops_where_its_fuel_does() {
-    let bench = Bench::new(Some(200_000));
+    let bench = TestBed::new(Some(200_000));
     let mut counts = Vec::new();
     for _ in 0..3 {
         let mut slot = bench.slot().await;
-        // It writes one byte further each time: how far it came can be seen in its memory.
+        // Each instruction writes the next byte, so the memory shows where the program stopped.
         let mut program = Program::default();
         for n in 0..10_000 {
             program = program.store((1 << 20) + n, 1);
@@ -56,6 +56,6 @@ async fn a_program_without_end_stops_where_its_fuel_does() {
     let mut slot = bench.slot().await;
     let ended = bench.run(&mut slot, &Program::default().spin(), WALL).await;
     assert_eq!(ended.outcome, Outcome::LimitExceeded { limit: Limit::Cpu });
-    // The next turn has all its fuel again.
+    // The next turn has its full fuel again.
     assert!(bench.run(&mut slot, &Program::default(), WALL).await.outcome.is_success());
 }

@@ -1,5 +1,5 @@
-//! A small guest that does what it is told, however harmful: it has the parts that a Python guest has, and its "source" is
-//! a list of instructions.
+//! A small guest that follows instructions, however harmful. It has the same parts as a Python
+//! guest, and its "source" is a list of instructions.
 
 use std::{fmt::Write, io::Seek, sync::Arc, time::Duration};
 
@@ -7,17 +7,17 @@ use cellblock_exec::{Capture, HostTools, python::HostCalls};
 use wasmtime::Module;
 
 use crate::{
-    engine::{self, Ticking},
+    engine::{self, TickingEngine},
     fs::{Fs, Quota, WORKSPACE},
-    host,
+    host::TurnState,
     images::strip,
     imports,
-    memory::{Guest, MemoryImage, Slot, Template},
-    turn::{self, Bounds, Ended},
+    memory::{Guest, MemoryImage, RestGlobal, Slot, Template},
+    turn::{self, TurnBounds, TurnEnd},
 };
 
-/// The calls of WASI preview 1, and their parameters: `i` for 32 bits, `I` for 64.
-pub(crate) const CALLS: [(&str, &str); 46] = [
+/// The calls of WASI preview 1 with their parameters: `i` for 32 bits, `I` for 64.
+pub const CALLS: [(&str, &str); 46] = [
     ("args_get", "ii"),
     ("args_sizes_get", "ii"),
     ("clock_res_get", "ii"),
@@ -67,20 +67,20 @@ pub(crate) const CALLS: [(&str, &str); 46] = [
 ];
 
 /// The memory that the guest starts with, in pages of WebAssembly and in bytes.
-pub(crate) const PAGES: u64 = 384;
-pub(crate) const BYTES: u64 = PAGES * 65536;
-/// Where the guest puts its source.
-pub(crate) const SOURCE: u64 = 0x2_0000;
-/// A word in memory: the address that `host_alloc` gives, if it is not `u32::MAX`.
-pub(crate) const ALLOCATOR: u64 = 16;
-/// The rest value of the guest's stack pointer.
-pub(crate) const STACK_POINTER: i32 = 65536;
-/// Data that the guest has from its beginning, and where.
-pub(crate) const DATA: (u64, &str) = (1024, "data of the guest");
+pub const PAGES: u64 = 384;
+pub const BYTES: u64 = PAGES * 65536;
+/// The address of the guest's source.
+pub const SOURCE: u64 = 0x2_0000;
+/// The address of a word: the result of `host_alloc`, unless the word is `u32::MAX`.
+pub const ALLOCATOR: u64 = 16;
+/// The value at rest of the guest's stack pointer.
+pub const STACK_POINTER: i32 = 65536;
+/// The address and the content of data that the guest has from its beginning.
+pub const DATA: (u64, &str) = (1024, "data of the guest");
 
 /// A way to trap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     Unreachable,
     DivisionByZero,
     Overflow,
@@ -91,14 +91,14 @@ pub(crate) enum Fault {
     Exception,
 }
 
-/// What the guest is told to do.
+/// The instructions for the guest, and the data that they use.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Program {
+pub struct Program {
     data: Vec<u8>,
     instructions: Vec<[u64; 10]>,
 }
 
-/// The instructions, by their numbers, in WebAssembly. `$a`, `$b` and `$c` are their arguments.
+/// The instructions in WebAssembly, by their numbers. `$a`, `$b` and `$c` are their arguments.
 const INSTRUCTIONS: [&str; 14] = [
     "(return (local.get $last))",
     "(local.set $last (call $dispatch (i32.load offset=4 (local.get $at)) (local.get $at)))",
@@ -117,17 +117,17 @@ const INSTRUCTIONS: [&str; 14] = [
 ];
 
 impl Program {
-    /// Bytes in the guest's memory; gives their address.
-    pub(crate) fn data(&mut self, bytes: &[u8]) -> u64 {
-        // Aligned, as records have to be.
+    /// Adds bytes to the guest's memory; returns their address.
+    pub fn data(&mut self, bytes: &[u8]) -> u64 {
+        // Records have to be aligned.
         self.data.resize(self.data.len().next_multiple_of(8), 0);
         let address = SOURCE + 8 + self.data.len() as u64;
         self.data.extend_from_slice(bytes);
         address
     }
 
-    /// Words in the guest's memory, such as a list of vectors.
-    pub(crate) fn words(&mut self, words: &[u64]) -> u64 {
+    /// Adds words to the guest's memory, such as a list of vectors; returns their address.
+    pub fn words(&mut self, words: &[u64]) -> u64 {
         let bytes: Vec<u8> = words.iter().flat_map(|word| (*word as u32).to_le_bytes()).collect();
         self.data(&bytes)
     }
@@ -140,66 +140,66 @@ impl Program {
         self
     }
 
-    /// Makes a WASI call; its result becomes the turn's.
-    pub(crate) fn call(self, name: &str, arguments: &[u64]) -> Self {
+    /// Adds a WASI call, whose result becomes that of the turn.
+    pub fn call(self, name: &str, arguments: &[u64]) -> Self {
         let index = CALLS.iter().position(|(call, _)| *call == name).unwrap();
         assert_eq!(CALLS[index].1.len(), arguments.len(), "{name}");
         self.push(1 | (index as u64) << 32, arguments)
     }
 
-    pub(crate) fn store(self, address: u64, byte: u8) -> Self {
+    pub fn store(self, address: u64, byte: u8) -> Self {
         self.push(2, &[address, byte.into()])
     }
 
-    pub(crate) fn fill(self, address: u64, byte: u8, len: u64) -> Self {
+    pub fn fill(self, address: u64, byte: u8, len: u64) -> Self {
         self.push(3, &[address, byte.into(), len])
     }
 
-    pub(crate) fn grow(self, pages: u64) -> Self {
+    pub fn grow(self, pages: u64) -> Self {
         self.push(4, &[pages])
     }
 
-    pub(crate) fn copy(self, to: u64, from: u64, len: u64) -> Self {
+    pub fn copy(self, to: u64, from: u64, len: u64) -> Self {
         self.push(5, &[to, from, len])
     }
 
-    pub(crate) fn spin(self) -> Self {
+    pub fn spin(self) -> Self {
         self.push(6, &[])
     }
 
-    pub(crate) fn recurse(self) -> Self {
+    pub fn recurse(self) -> Self {
         self.push(7, &[])
     }
 
-    pub(crate) fn fault(self, fault: Fault) -> Self {
+    pub fn fault(self, fault: Fault) -> Self {
         self.push(8, &[fault as u64])
     }
 
-    pub(crate) fn set_stack_pointer(self, value: u64) -> Self {
+    pub fn set_stack_pointer(self, value: u64) -> Self {
         self.push(9, &[value])
     }
 
-    /// The next instruction is done this many times.
-    pub(crate) fn repeat(self, times: u64) -> Self {
+    /// Repeats the next instruction.
+    pub fn repeat(self, times: u64) -> Self {
         self.push(10, &[times])
     }
 
-    pub(crate) fn throw_and_catch(self) -> Self {
+    pub fn throw_and_catch(self) -> Self {
         self.push(11, &[])
     }
 
-    /// Throws and catches, and keeps the exception while it does so again: this many at once.
-    pub(crate) fn hoard_exceptions(self, count: u64) -> Self {
+    /// Throws and catches exceptions recursively, so that `count` of them are alive at once.
+    pub fn hoard_exceptions(self, count: u64) -> Self {
         self.push(12, &[count])
     }
 
-    /// Reads a byte; it becomes the turn's result.
-    pub(crate) fn load(self, address: u64) -> Self {
+    /// Reads a byte, which becomes the turn's result.
+    pub fn load(self, address: u64) -> Self {
         self.push(13, &[address])
     }
 
-    /// As the guest's source.
-    pub(crate) fn source(&self) -> Vec<u8> {
+    /// Encodes the program as the guest's source.
+    pub fn source(&self) -> Vec<u8> {
         let data_len = self.data.len().next_multiple_of(8);
         let mut source = (8 + data_len as u64).to_le_bytes().to_vec();
         source.extend_from_slice(&self.data);
@@ -210,8 +210,8 @@ impl Program {
     }
 }
 
-/// The guest's module, in text.
-pub(crate) fn text() -> String {
+/// Returns the guest's module as text.
+pub fn text() -> String {
     let mut imports = String::new();
     let mut calls = Vec::new();
     for (name, parameters) in CALLS {
@@ -276,7 +276,8 @@ pub(crate) fn text() -> String {
                     (try_table (catch_all_ref $caught) (throw $oops (i32.const 5)))
                     (unreachable))
                 (local.set $exception)
-                (if (local.get $count) (then (call $hoard (i32.sub (local.get $count) (i32.const 1)))))
+                (if (local.get $count)
+                    (then (call $hoard (i32.sub (local.get $count) (i32.const 1)))))
                 (if (ref.is_null (local.get $exception)) (then (unreachable))))
             (func $dispatch (param $call i32) (param $at i32) (result i32) {calls} (unreachable))
             (func (export "turn") (param $start i32) (param $len i32) (result i32)
@@ -304,7 +305,8 @@ pub(crate) fn text() -> String {
     )
 }
 
-/// Runs one of the bodies, by the number that `choice` gives. Each body has to leave by itself, or the next one runs.
+/// Returns code that runs one of the bodies, by the number `choice`. Each body has to branch or
+/// return; otherwise the next one runs, too.
 fn switch(choice: &str, bodies: &[String]) -> String {
     let labels: Vec<String> = (0..=bodies.len()).map(|index| format!("$case{index}")).collect();
     let mut text = format!("(block {} (br_table {} {choice}))", labels[0], labels.join(" "));
@@ -314,24 +316,24 @@ fn switch(choice: &str, bodies: &[String]) -> String {
     text
 }
 
-/// Ready to run the guest.
-pub(crate) struct Bench {
-    pub(crate) ticking: Arc<Ticking>,
-    pub(crate) template: Template,
+/// An engine and a template of the guest.
+pub struct TestBed {
+    pub ticking: Arc<TickingEngine>,
+    pub template: Template,
 }
 
-impl Bench {
-    pub(crate) fn new(fuel: Option<u64>) -> Self {
+impl TestBed {
+    pub fn new(fuel: Option<u64>) -> Self {
         let wasm = wat::parse_str(text()).unwrap();
         let stripped = strip::strip(&wasm).unwrap();
-        let ticking = Ticking::start(&engine::config(fuel.is_some())).unwrap();
+        let ticking = TickingEngine::start(&engine::config(fuel.is_some())).unwrap();
         let module = Module::new(&ticking.engine, &stripped.wasm).unwrap();
         let instances = imports::linker(&ticking.engine).unwrap().instantiate_pre(&module).unwrap();
         let image = image(&stripped.memory, BYTES, stripped.globals, files());
         Self { ticking, template: Template::new(Guest { instances, fuel }, Arc::new(image), 2) }
     }
 
-    pub(crate) async fn slot(&self) -> Slot {
+    pub async fn slot(&self) -> Slot {
         let mut slot = self.template.acquire().await.unwrap();
         let host = slot.store.data_mut();
         host.memory_limit = 2 * BYTES;
@@ -339,41 +341,42 @@ impl Bench {
         slot
     }
 
-    /// Runs a program for at most this long.
-    pub(crate) async fn run(&self, slot: &mut Slot, program: &Program, wall: Duration) -> Ended {
-        let bounds = Bounds { wall, cpu: None, cancel: Default::default() };
+    /// Runs a program with a wall limit.
+    pub async fn run(&self, slot: &mut Slot, program: &Program, wall: Duration) -> TurnEnd {
+        let bounds = TurnBounds { wall, cpu: None, cancel: Default::default() };
         self.run_within(slot, program, &bounds).await
     }
 
-    pub(crate) async fn run_within(
+    pub async fn run_within(
         &self,
         slot: &mut Slot,
         program: &Program,
-        bounds: &Bounds,
-    ) -> Ended {
+        bounds: &TurnBounds,
+    ) -> TurnEnd {
         self.run_calling(slot, program, bounds, None).await
     }
 
     /// Runs a program that may call functions of the host.
-    pub(crate) async fn run_calling(
+    pub async fn run_calling(
         &self,
         slot: &mut Slot,
         program: &Program,
-        bounds: &Bounds,
+        bounds: &TurnBounds,
         tools: Option<Arc<dyn HostTools>>,
-    ) -> Ended {
+    ) -> TurnEnd {
         let (stdout, stderr) = (Capture::new(OUTPUT), Capture::new(OUTPUT));
         let calls = tools.map(|tools| Arc::new(HostCalls::new(Some(tools))));
-        slot.store.data_mut().turn = host::Turn { stdout, stderr, calls, ..host::Turn::default() };
-        let _running = self.ticking.turn();
+        slot.store.data_mut().turn = TurnState { stdout, stderr, calls, ..TurnState::default() };
+        let _running = self.ticking.begin_turn();
         turn::run(slot, &program.source(), bounds, self.template.guest.fuel).await.unwrap()
     }
 
-    /// Gives the slot back, and asserts that the next one is as the image is. Whether it is the same one.
-    pub(crate) async fn is_reused(&self, slot: Slot) -> bool {
+    /// Releases the slot, and asserts that the next slot equals the image. Returns true if it is
+    /// the same one.
+    pub async fn is_reused(&self, slot: Slot) -> bool {
         self.template.release(slot);
         let mut next = self.slot().await;
-        assert!(next.bytes() == self.template.image.bytes(), "the slot is not as its image is");
+        assert!(next.bytes() == self.template.image.bytes(), "the slot differs from its image");
         assert!(next.is_at_rest());
         let is_reused = next.was_used;
         self.template.release(next);
@@ -381,9 +384,9 @@ impl Bench {
     }
 }
 
-pub(crate) const QUOTA: Quota = Quota { bytes: 4 * 1024 * 1024, files: 100 };
-/// How much is kept of an output, in bytes.
-pub(crate) const OUTPUT: u64 = 1024 * 1024;
+pub const QUOTA: Quota = Quota { bytes: 4 * 1024 * 1024, files: 100 };
+/// The output limit in bytes.
+pub const OUTPUT: u64 = 1024 * 1024;
 
 fn files() -> Fs {
     let mut fs = Fs::new();
@@ -397,13 +400,8 @@ fn files() -> Fs {
     fs
 }
 
-/// An image of this memory, as long as `bytes`.
-pub(crate) fn image(
-    memory: &[u8],
-    bytes: u64,
-    globals: Vec<strip::RestGlobal>,
-    fs: Fs,
-) -> MemoryImage {
+/// Returns an image of this memory, extended to `bytes`.
+pub fn image(memory: &[u8], bytes: u64, globals: Vec<RestGlobal>, fs: Fs) -> MemoryImage {
     let mut file = tempfile::tempfile().unwrap();
     crate::memory::write_sparse(&mut file, memory).unwrap();
     file.set_len(bytes).unwrap();

@@ -1,4 +1,5 @@
-//! Programs that do all that a guest can do wrong: none harms the host, none outlives its slot.
+//! Programs that do everything wrong that a guest can do. None harms the host, and none outlives
+//! its slot.
 
 use std::{
     collections::BTreeSet,
@@ -9,20 +10,20 @@ use cellblock_exec::{Limit, Outcome};
 use cellblock_rerun::{assert_passed, inside, rerun};
 use proptest::{prelude::*, sample, strategy::ValueTree, test_runner::TestRunner};
 
-use super::guest::{ALLOCATOR, BYTES, Bench, CALLS, Fault, OUTPUT, Program, QUOTA, SOURCE};
+use super::guest::{ALLOCATOR, BYTES, CALLS, Fault, OUTPUT, Program, QUOTA, SOURCE, TestBed};
 use crate::{
     fs::Errno,
     host::{Host, WASI_P1},
     imports,
-    turn::Bounds,
+    turn::TurnBounds,
 };
 
 const MIB: u64 = 1024 * 1024;
 const WALL: Duration = Duration::from_millis(100);
-/// The limit of programs that should end by themselves.
-const LONGEST: Duration = Duration::from_secs(10);
-/// How long after its limit a program may still run: a yield, and a busy machine.
-const LATE: Duration = Duration::from_millis(300);
+/// The wall limit of programs that should end by themselves.
+const MAX_WALL: Duration = Duration::from_secs(10);
+/// The maximum time that a program runs beyond its limit: until a yield, on a busy machine.
+const MAX_DELAY: Duration = Duration::from_millis(300);
 
 fn program() -> Program {
     Program::default()
@@ -40,16 +41,16 @@ fn limit(limit: Limit) -> Outcome {
     Outcome::LimitExceeded { limit }
 }
 
-/// What is done with the slot of a program.
+/// The fate of the slot of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Then {
+enum SlotFate {
     Reused,
     Dropped,
 }
 
 #[test]
 fn the_test_guest_knows_every_call() {
-    let bench = Bench::new(None);
+    let bench = TestBed::new(None);
     let linker = imports::linker(&bench.ticking.engine).unwrap();
     let mut store = wasmtime::Store::new(&bench.ticking.engine, Host::new());
     let linked: BTreeSet<(String, String)> = linker
@@ -64,7 +65,7 @@ fn the_test_guest_knows_every_call() {
 
 #[tokio::test]
 async fn programs_end_as_they_should_and_leave_nothing() {
-    use Then::{Dropped, Reused};
+    use SlotFate::{Dropped, Reused};
     let all = BYTES;
     let errno = |errno: Errno| exited(errno as i32);
     let mut sleep = program();
@@ -84,7 +85,7 @@ async fn programs_end_as_they_should_and_leave_nothing() {
     let name = zero.data(b"zero");
     let all_memory = zero.words(&[0, all].repeat(1024));
     let zero = zero.call("path_open", &[3, 0, name, 4, 0, 1 << 1, 0, 0, 0x8000]);
-    let programs: Vec<(&str, Program, Outcome, Then)> = vec![
+    let programs: Vec<(&str, Program, Outcome, SlotFate)> = vec![
         ("nothing", program(), exited(0), Reused),
         ("a page", program().store(5 * MIB, 1), exited(0), Reused),
         (
@@ -233,13 +234,13 @@ async fn programs_end_as_they_should_and_leave_nothing() {
         ),
         ("sockets", program().call("sock_send", &[3, 0, 0, 0, 0]), errno(Errno::Notsup), Reused),
     ];
-    let bench = Bench::new(None);
+    let bench = TestBed::new(None);
     for (what, program, expected, then) in programs {
         let mut slot = bench.slot().await;
-        let wall = if expected == limit(Limit::Wall) { WALL } else { LONGEST };
+        let wall = if expected == limit(Limit::Wall) { WALL } else { MAX_WALL };
         let ended = bench.run(&mut slot, &program, wall).await;
         assert_eq!(ended.outcome, expected, "{what}");
-        assert!(ended.wall < wall + LATE, "{what}: {:?}", ended.wall);
+        assert!(ended.wall < wall + MAX_DELAY, "{what}: {:?}", ended.wall);
         let turn = std::mem::take(&mut slot.store.data_mut().turn);
         for output in [turn.stdout, turn.stderr] {
             assert!(output.finish().bytes.len() as u64 <= OUTPUT + 100, "{what}");
@@ -253,7 +254,7 @@ async fn programs_end_as_they_should_and_leave_nothing() {
     }
 }
 
-/// The most memory that this process ever had, in bytes.
+/// Returns the peak memory of this process in bytes.
 fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -268,7 +269,7 @@ fn programs_take_bounded_memory() {
 
 #[tokio::test]
 async fn programs_are_stopped_in_time() {
-    let bench = Bench::new(None);
+    let bench = TestBed::new(None);
     let mut sleep = program();
     let hour =
         sleep.data(&[&[0u8; 24][..], &3_600_000_000_000u64.to_le_bytes(), &[0; 16]].concat());
@@ -279,7 +280,7 @@ async fn programs_are_stopped_in_time() {
     let calls = program().repeat(1 << 30).call("sched_yield", &[]);
     for program in [program().spin(), sleep, random, fill, calls] {
         let mut slot = bench.slot().await;
-        let bounds = Bounds { wall: LONGEST, cpu: None, cancel: Default::default() };
+        let bounds = TurnBounds { wall: MAX_WALL, cpu: None, cancel: Default::default() };
         let cancel = bounds.cancel.clone();
         let stop = async {
             tokio::time::sleep(Duration::from_millis(30)).await;
@@ -288,50 +289,54 @@ async fn programs_are_stopped_in_time() {
         };
         let (ended, stopped) = tokio::join!(bench.run_within(&mut slot, &program, &bounds), stop);
         assert_eq!(ended.outcome, Outcome::Cancelled);
-        assert!(stopped.elapsed() < LATE);
+        assert!(stopped.elapsed() < MAX_DELAY);
         assert!(bench.is_reused(slot).await);
     }
     let mut slot = bench.slot().await;
-    let bounds =
-        Bounds { wall: LONGEST, cpu: Some(Duration::from_millis(30)), cancel: Default::default() };
+    let bounds = TurnBounds {
+        wall: MAX_WALL,
+        cpu: Some(Duration::from_millis(30)),
+        cancel: Default::default(),
+    };
     let ended = bench.run_within(&mut slot, &program().spin(), &bounds).await;
     assert_eq!(ended.outcome, limit(Limit::Cpu));
-    assert!(ended.cpu < Duration::from_millis(30) + LATE, "{:?}", ended.cpu);
+    assert!(ended.cpu < Duration::from_millis(30) + MAX_DELAY, "{:?}", ended.cpu);
     assert!(bench.is_reused(slot).await);
 }
 
 #[tokio::test]
 async fn a_dropped_future_stops_its_program() {
-    let bench = Bench::new(None);
+    let bench = TestBed::new(None);
     let mut slot = bench.slot().await;
     let run = program().fill(MIB, 7, MIB).spin();
-    assert!(tokio::time::timeout(WALL, bench.run(&mut slot, &run, LONGEST)).await.is_err());
+    assert!(tokio::time::timeout(WALL, bench.run(&mut slot, &run, MAX_WALL)).await.is_err());
     assert_eq!(slot.bytes()[MIB as usize], 7);
     assert!(bench.is_reused(slot).await);
 }
 
 #[tokio::test]
 async fn a_broken_allocator_is_the_programs_own_crash() {
-    let bench = Bench::new(None);
+    let bench = TestBed::new(None);
     for (address, expected) in
         [(0u32, signaled(6)), (u32::MAX - 1, signaled(11)), (BYTES as u32 - 10, signaled(11))]
     {
         let mut slot = bench.slot().await;
         let mut program = program();
         let word = program.data(&address.to_le_bytes());
-        let ended = bench.run(&mut slot, &program.copy(ALLOCATOR, word, 4), LONGEST).await;
+        let ended = bench.run(&mut slot, &program.copy(ALLOCATOR, word, 4), MAX_WALL).await;
         assert!(ended.alive);
-        let ended = bench.run(&mut slot, &Program::default(), LONGEST).await;
+        let ended = bench.run(&mut slot, &Program::default(), MAX_WALL).await;
         assert_eq!((ended.outcome, ended.alive), (expected, false), "{address}");
         assert!(bench.is_reused(slot).await);
     }
 }
 
-/// Where things are in the memory of the programs below.
+/// Addresses in the memory of the programs below.
 const OUT: u64 = 0x8000;
 const OUT_2: u64 = 0x9000;
 
-/// A call of each kind that succeeds, and which of its arguments are pointers. File 4 is open.
+/// Returns a successful call of each kind, with the indices of its arguments that are pointers.
+/// File 4 is open.
 fn good_calls(program: &mut Program) -> Vec<(&'static str, Vec<u64>, &'static [usize])> {
     let file = program.data(b"tmp/file");
     let link = program.data(b"link");
@@ -382,14 +387,14 @@ fn good_calls(program: &mut Program) -> Vec<(&'static str, Vec<u64>, &'static [u
 
 #[tokio::test]
 async fn wrong_pointers_are_faults() {
-    let bench = Bench::new(None);
+    let bench = TestBed::new(None);
     let mut program = Program::default();
     let calls = good_calls(&mut program);
     let file = program.data(b"tmp/file");
     let program = program.call("path_open", &[3, 0, file, 8, 0, 1 << 1 | 1 << 6, 0, 0, OUT]);
     let run = async |name: &str, arguments: &[u64]| {
         let mut slot = bench.slot().await;
-        let ended = bench.run(&mut slot, &program.clone().call(name, arguments), LONGEST).await;
+        let ended = bench.run(&mut slot, &program.clone().call(name, arguments), MAX_WALL).await;
         assert!(bench.is_reused(slot).await);
         ended.outcome
     };
@@ -414,7 +419,7 @@ async fn wrong_pointers_are_faults() {
 fn no_call_harms_the_host() {
     const PROGRAMS: usize = 1500;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let bench = Bench::new(None);
+    let bench = TestBed::new(None);
     let mut prefix = Program::default();
     let good: Vec<Vec<u64>> =
         good_calls(&mut prefix).into_iter().map(|(_, arguments, _)| arguments).collect();
@@ -430,7 +435,7 @@ fn no_call_harms_the_host() {
         (1 << 32) - 1,
     ]);
     words.extend([1 << 32, 1 << 40, i64::MAX as u64, 1 << 63, u64::MAX - 1, u64::MAX]);
-    // Lists of vectors and of subscriptions, which overlap, are too long, or are everything.
+    // Lists of vectors and subscriptions that overlap, are too long, or span all memory.
     words.push(prefix.words(&[
         0,
         BYTES,
@@ -468,7 +473,7 @@ fn no_call_harms_the_host() {
             let mut slot = bench.slot().await;
             let wall = Duration::from_millis(50);
             let ended = bench.run(&mut slot, &program, wall).await;
-            assert!(ended.wall < wall + LATE, "{calls:?}: {:?}", ended.wall);
+            assert!(ended.wall < wall + MAX_DELAY, "{calls:?}: {:?}", ended.wall);
             let expected = matches!(
                 ended.outcome,
                 Outcome::Exited { .. }

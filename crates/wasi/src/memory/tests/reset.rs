@@ -1,29 +1,28 @@
-//! A slot can be made equal to its image again, whatever was written to it, and in both ways.
+//! A slot is reset to its image after any writes, by copying pages and by mapping it anew.
 
 use std::{cell::RefCell, collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 
 use proptest::{prelude::*, sample, test_runner::TestRunner};
 
-use super::guest::{BYTES, Bench, DATA, Program, SOURCE, image};
-use crate::memory::{
-    Slot, Template,
-    sys::{self, PAGE, Written},
-    write_sparse,
+use super::guest::{BYTES, DATA, Program, SOURCE, TestBed, image};
+use crate::{
+    memory::{Slot, Template, write_sparse},
+    sys::{self, PAGE, WrittenPages},
 };
 
 const WALL: Duration = Duration::from_secs(10);
 
-/// A write of the guest: where, how long, and whether of zeros.
+/// A write of the guest: its address, its length, and true for zeros.
 type Write = (u64, u64, bool);
 
-/// Writes of all sizes at all places but the first page, where the guest's own data is.
+/// Writes of all sizes at all addresses except the first page, which has the guest's own data.
 fn writes() -> impl Strategy<Value = Vec<Write>> {
     let page = PAGE as u64;
     let len = prop_oneof![
         4 => 1..64u64,
         4 => sample::select(vec![1, page - 1, page, page + 1, 2 * page]),
         2 => 1..page * 64,
-        // More than a slot keeps.
+        // More than a reset copies back.
         1 => 9 << 20..12u64 << 20,
     ];
     let aligned = (1..BYTES / page).prop_map(move |at| at * page);
@@ -41,7 +40,7 @@ fn program(writes: &[Write]) -> Program {
     })
 }
 
-/// The pages that a program writes, with those of its source.
+/// Returns the pages that a program writes, with those of its source.
 fn pages(program: &Program, writes: &[Write]) -> BTreeSet<usize> {
     let source = (SOURCE, program.source().len() as u64);
     let ranges = writes.iter().map(|(at, len, _)| (*at, *len)).chain([source]);
@@ -56,11 +55,11 @@ fn pages_of(ranges: &[Range<usize>]) -> BTreeSet<usize> {
 #[test]
 fn any_writes_are_found_and_undone() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let bench = Bench::new(None);
+    let bench = TestBed::new(None);
     let can_list = sys::can_list_written_pages();
     if !can_list {
         println!(
-            "skipped in part: this kernel cannot list written pages, so only the other way of a reset is tested"
+            "skipped in part: this kernel cannot list written pages, so only mapping anew is tested"
         );
     }
     let slot = RefCell::new(runtime.block_on(bench.slot()));
@@ -73,15 +72,19 @@ fn any_writes_are_found_and_undone() {
             let program = program(&writes);
             let ended = runtime.block_on(bench.run(slot, &program, WALL));
             assert!(ended.outcome.is_success(), "{:?}", ended.outcome);
-            // Pages that were copied back stay the slot's own, and count as written from then on.
+            // Pages that were copied back stay private to the slot, and count as written from then
+            // on.
             resident.borrow_mut().extend(pages(&program, &writes));
             let written = slot.written();
             assert_eq!(
                 written.as_deref().map(pages_of),
                 can_list.then(|| resident.borrow().clone())
             );
-            assert!(slot.reset_knowing(if knowing { written } else { None }));
-            assert!(slot.bytes() == bench.template.image.bytes(), "not as its image");
+            assert!(slot.reset_pages(if knowing { written } else { None }));
+            assert!(
+                slot.bytes() == bench.template.image.bytes(),
+                "the slot differs from its image"
+            );
             if !knowing || !can_list || resident.borrow().len() * PAGE > 8 << 20 {
                 resident.borrow_mut().clear();
             }
@@ -92,10 +95,10 @@ fn any_writes_are_found_and_undone() {
 
 #[tokio::test]
 async fn scattered_writes_are_found_however_many() {
-    let bench = Bench::new(None);
+    let bench = TestBed::new(None);
     let page = PAGE as u64;
     let start = SOURCE + (1 << 20);
-    // Around what one scan lists at most, what several do, and more than a slot keeps.
+    // Numbers around the maximum of one scan and of several, and more than a reset copies back.
     for count in [1, 400, 510, 511, 512, 513, 1023, 1024, 1025, 1500, 2500] {
         let mut slot = bench.slot().await;
         let writes: Vec<Write> = (0..count).map(|n| (start + 2 * n * page, 1, false)).collect();
@@ -106,11 +109,11 @@ async fn scattered_writes_are_found_however_many() {
             let memory = slot.store.data().memory.unwrap();
             assert!(matches!(
                 sys::written_pages(&slot.store, memory, written.len()),
-                Written::Ranges(_)
+                WrittenPages::Ranges(_)
             ));
             assert!(matches!(
                 sys::written_pages(&slot.store, memory, written.len() - 1),
-                Written::Unknown
+                WrittenPages::Unknown
             ));
         }
         assert!(bench.is_reused(slot).await, "{count}");
@@ -119,13 +122,13 @@ async fn scattered_writes_are_found_however_many() {
 
 #[tokio::test]
 async fn reading_is_not_writing() {
-    let bench = Bench::new(None);
+    let bench = TestBed::new(None);
     let mut slot = bench.slot().await;
     let mut program = Program::default();
     for page in 0..BYTES / PAGE as u64 {
         program = program.load(page * PAGE as u64);
     }
-    // The instructions of all these reads are the guest's source, which is written.
+    // Only the guest's source, with the instructions for these reads, is written.
     let ended = bench.run(&mut slot, &program, WALL).await;
     assert!(ended.alive);
     if let Some(written) = slot.written() {
@@ -140,7 +143,7 @@ async fn reading_is_not_writing() {
 
 #[tokio::test]
 async fn a_page_that_was_swapped_out_is_found() {
-    let bench = Bench::new(None);
+    let bench = TestBed::new(None);
     let mut slot = bench.slot().await;
     let writes: Vec<Write> = (1..200).map(|n| (SOURCE + n * 100_000, 10, false)).collect();
     let program = program(&writes);
@@ -160,7 +163,7 @@ async fn a_page_that_was_swapped_out_is_found() {
 
 #[test]
 fn slots_in_many_threads_do_not_disturb_each_other() {
-    let bench = Arc::new(Bench::new(None));
+    let bench = Arc::new(TestBed::new(None));
     let threads: Vec<_> = (0..4u64)
         .map(|thread| {
             let bench = bench.clone();
@@ -195,7 +198,7 @@ fn slots_in_many_threads_do_not_disturb_each_other() {
 
 #[tokio::test]
 async fn a_pool_keeps_so_many_and_only_its_own() {
-    let bench = Bench::new(None);
+    let bench = TestBed::new(None);
     let mut slots = Vec::new();
     for _ in 0..4 {
         slots.push(bench.slot().await);
@@ -208,16 +211,16 @@ async fn a_pool_keeps_so_many_and_only_its_own() {
     }
     assert_eq!(used, [true, true, false], "it keeps two");
 
-    // A slot with another image is not one of these.
+    // A slot with another image does not return to the pool.
     let mut slot = bench.slot().await;
     assert!(bench.run(&mut slot, &Program::default().store(1 << 20, 7), WALL).await.alive);
-    slot.rebase(Arc::new(taken(&slot))).unwrap();
+    slot.rebase(Arc::new(image_of(&slot))).unwrap();
     bench.template.release(slot);
     assert!(!bench.slot().await.was_used);
 }
 
-/// An image of the slot as it is now.
-fn taken(slot: &Slot) -> crate::memory::MemoryImage {
+/// Returns an image of the slot's present state.
+fn image_of(slot: &Slot) -> crate::memory::MemoryImage {
     image(
         slot.bytes(),
         slot.bytes().len() as u64,
@@ -228,10 +231,10 @@ fn taken(slot: &Slot) -> crate::memory::MemoryImage {
 
 #[tokio::test]
 async fn a_fork_has_what_its_original_has() {
-    let bench = Bench::new(None);
+    let bench = TestBed::new(None);
     let mut slot = bench.slot().await;
     assert!(bench.run(&mut slot, &Program::default().fill(1 << 20, 7, 1 << 20), WALL).await.alive);
-    // By copying what was written …
+    // By copying the written pages …
     if let Some(written) = slot.written() {
         let mut fork = bench.slot().await;
         fork.copy_from(&slot, &written);
@@ -241,7 +244,7 @@ async fn a_fork_has_what_its_original_has() {
         assert!(bench.is_reused(fork).await);
     }
     // … and through an image of its own.
-    let image = Arc::new(taken(&slot));
+    let image = Arc::new(image_of(&slot));
     slot.rebase(image.clone()).unwrap();
     let own = Template::new(bench.template.guest.clone(), image.clone(), 1);
     let mut fork = own.acquire().await.unwrap();
@@ -254,12 +257,12 @@ async fn a_fork_has_what_its_original_has() {
 
 #[tokio::test]
 async fn a_session_that_grew_is_an_image_that_can_be_used_again() {
-    let bench = Bench::new(None);
+    let bench = TestBed::new(None);
     let mut slot = bench.slot().await;
     let grow = Program::default().grow(3).fill(BYTES + 10, 5, 3 * 65_536 - 10);
     assert!(bench.run(&mut slot, &grow, WALL).await.alive);
     assert!(slot.written().is_none());
-    let image = Arc::new(taken(&slot));
+    let image = Arc::new(image_of(&slot));
     assert_eq!(image.bytes().len() as u64, BYTES + 3 * 65_536);
     let own = Template::new(bench.template.guest.clone(), image.clone(), 1);
     for expected in [false, true] {
@@ -273,7 +276,7 @@ async fn a_session_that_grew_is_an_image_that_can_be_used_again() {
 
 #[tokio::test]
 async fn files_and_descriptors_are_reset_too() {
-    let bench = Bench::new(None);
+    let bench = TestBed::new(None);
     let frozen = |slot: &Slot| postcard::to_allocvec(&slot.store.data().fs).unwrap();
     let slot = bench.slot().await;
     let fresh = frozen(&slot);
@@ -321,7 +324,7 @@ fn an_image_file_has_the_memory_and_holes_for_zeros() {
 
 #[tokio::test]
 async fn an_image_of_another_length_is_refused() {
-    let bench = Bench::new(None);
+    let bench = TestBed::new(None);
     let mut slot = bench.slot().await;
     let fs = slot.store.data().fs.clone();
     for bytes in [BYTES - 65_536, BYTES + 65_536] {
@@ -329,7 +332,7 @@ async fn an_image_of_another_length_is_refused() {
         assert!(slot.rebase(Arc::new(other)).is_err());
     }
     assert!(slot.bytes() == bench.template.image.bytes());
-    // A memory cannot be shorter than the module says.
+    // A memory cannot be shorter than the module defines.
     let short = image(&[], BYTES - 65_536, slot.image.globals.to_vec(), fs);
     assert!(Slot::new(&bench.template.guest, Arc::new(short)).await.is_err());
 }

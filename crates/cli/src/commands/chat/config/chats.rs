@@ -4,7 +4,8 @@ use std::{ops::Range, sync::Arc};
 
 use anyhow::Result;
 use cellblock_agents::{
-    Agent, AutoSelection, Chat, Message, Opening, Speakers, Summary, ends_with_word, sequence,
+    Agent, AutoSelection, Chat, Message, Opening, Speakers, Summary, asks_for_work, ends_with_word,
+    sequence,
 };
 use toml::Spanned;
 
@@ -14,10 +15,7 @@ use super::{
     format::{AgentKind, ChatConfig, ChatKind, Name, SpeakersConfig, StepConfig, SummaryConfig},
 };
 use crate::commands::chat::{
-    agents::{ends_when_idle, has_work},
-    models::Models,
-    plan::Plan,
-    resources::Resources,
+    agents::ends_when_idle, models::Models, plan::Plan, resources::Resources,
 };
 
 /// Default number of turns of a chat.
@@ -53,8 +51,9 @@ pub async fn plan(
         let chat = chat(&mut builder, &config.chat, step.span()).await?;
         let opening = config.task.clone().map_or_else(|| opening.clone(), Opening::from);
         let after = indices(file, steps, config.after.as_deref().unwrap_or_default())?;
-        let without = indices(file, steps, &config.without)?;
-        planned.push(sequence::Step { after, without, ..sequence::Step::new(chat, opening) });
+        let excluded_carryover = indices(file, steps, &config.without)?;
+        let step = sequence::Step::new(chat, opening);
+        planned.push(sequence::Step { after, excluded_carryover, ..step });
     }
     Ok(Plan::Sequence { steps: planned, in_order })
 }
@@ -165,8 +164,10 @@ async fn group(
     chat.introductions = config.introductions.unwrap_or(chat.introductions);
     let word = config.end_word.clone().unwrap_or_else(|| "TERMINATE".to_owned());
     let runs_code = chat.agents.iter().any(|agent| agent.code.is_some());
-    chat.is_termination = Some(Arc::new(move |message: &Message| {
-        ends_with_word(message, &word) && !has_work(message, runs_code)
+    chat.is_termination = Some(Arc::new(move |history: &[Message]| {
+        history
+            .last()
+            .is_some_and(|last| ends_with_word(last, &word) && !asks_for_work(last, runs_code))
     }));
     Ok(chat)
 }

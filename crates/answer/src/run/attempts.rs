@@ -1,0 +1,332 @@
+//! One block: what it is, what it asks to install, and its attempts.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cellblock_exec::{
+    Artifact, Error, ExecutionRequest, ExecutionResult, HostTools, InputFile, Language, Outcome,
+    Requirement, Result, Session, workspace::artifact_path,
+};
+
+use super::{
+    Attempt, BlockReport, Dropped, Run,
+    install::{Installation, install, wanted},
+    once::Once,
+};
+use crate::{CodeBlock, language::is_program, packages::split_installs};
+
+/// Runs one block.
+///
+/// # Errors
+/// Only when the sandbox fails.
+pub async fn run_block(
+    run: &mut Run<'_>,
+    session: &mut dyn Session,
+    block: &CodeBlock,
+) -> Result<BlockReport> {
+    let start = Instant::now();
+    let mut report = BlockReport::not_run(block, Outcome::Exited { code: 0 });
+    match plan(run, block) {
+        Plan::Not(outcome) => report.outcome = outcome,
+        Plan::Save => save(session, block, &mut report).await?,
+        Plan::Run { language, requests, code } => {
+            let go_on = requested(run, session, requests, code.is_some(), &mut report).await?;
+            if let Some(code) = code.filter(|_| go_on) {
+                attempt(run, session, block, language, code, &mut report).await?;
+            }
+        }
+    }
+    report.duration = start.elapsed();
+    Ok(report)
+}
+
+/// What is to be done with a block.
+enum Plan {
+    /// It does not run.
+    Not(Outcome),
+    /// It is there to be read.
+    Save,
+    /// It asks for packages, and what is left is to be run.
+    Run { language: Language, requests: Vec<Vec<Requirement>>, code: Option<String> },
+}
+
+fn plan(run: &Run<'_>, block: &CodeBlock) -> Plan {
+    if let Some(refused) = &block.refused_filename {
+        return Plan::Not(Outcome::Denied { what: refused.to_string() });
+    }
+    let Some(language) = block.language.clone() else {
+        let what = "the block has no language and none could be told from its code; write one after the fence, as in ```python";
+        return Plan::Not(Outcome::Unsupported { what: what.into() });
+    };
+    if !is_program(&language) {
+        return Plan::Save;
+    }
+    let split = match split_installs(&language, &block.code) {
+        Ok(split) => split,
+        Err(refused) => return Plan::Not(Outcome::Denied { what: refused.to_string() }),
+    };
+    if split.code.is_some() && !run.executor.capabilities().languages.contains(&language) {
+        return Plan::Not(Outcome::Unsupported { what: not_here(run, &language) });
+    }
+    let requests = split.requests.into_iter().map(|request| request.packages).collect();
+    Plan::Run { language, requests, code: split.code }
+}
+
+/// That a language does not run here, and what could run it.
+fn not_here(run: &Run<'_>, language: &Language) -> String {
+    let here = run
+        .executor
+        .capabilities()
+        .languages
+        .iter()
+        .map(Language::as_str)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let others: Vec<_> = run
+        .options
+        .elsewhere
+        .iter()
+        .filter(|(_, languages)| languages.contains(language))
+        .map(|(name, _)| format!("`{name}`"))
+        .collect();
+    let hint = match others.as_slice() {
+        [] => format!(
+            "no other executor at hand runs {language}; run the block yourself, or ask for {here}"
+        ),
+        others => format!("use the executor {}", others.join(" or ")),
+    };
+    format!("{language}: the {} executor runs {here}; {hint}", run.executor.name())
+}
+
+/// Puts a block that is there to be read into the workspace, when it has a file name.
+async fn save(
+    session: &mut dyn Session,
+    block: &CodeBlock,
+    report: &mut BlockReport,
+) -> Result<()> {
+    report.outcome = Outcome::Skipped;
+    let language = block.language.as_ref().map(Language::as_str).unwrap_or_default();
+    let Some(path) = block.filename.clone() else {
+        report.notes.push(format!("{} is there to be read; it was not run", a_block(language)));
+        return Ok(());
+    };
+    let content = Arc::new(block.code.clone().into_bytes());
+    match session.write_file(InputFile { path: path.clone(), content: content.clone() }).await {
+        Ok(()) => {
+            report
+                .notes
+                .push(format!("{} is there to be read; it was saved as {path}", a_block(language)));
+            match artifact_path(path.as_bytes()) {
+                Ok(path) => report.artifacts.push(Artifact::new(path, content)),
+                Err(refused) => report.refused.push(refused),
+            }
+            Ok(())
+        }
+        // A path in the way of another, or no room: that is the answer's fault, not the sandbox's.
+        Err(Error::Invalid { why, .. }) => {
+            report.outcome = Outcome::Denied { what: format!("{path} cannot be saved: {why}") };
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Fulfils the install commands of a block, and says whether what is left of it is to be run.
+///
+/// Where code is left, an installation that is denied or fails becomes a note: models ask for packages that are there
+/// already, and if one is really missing the code fails by itself.
+async fn requested(
+    run: &mut Run<'_>,
+    session: &mut dyn Session,
+    requests: Vec<Vec<Requirement>>,
+    code_left: bool,
+    report: &mut BlockReport,
+) -> Result<bool> {
+    for packages in requests.into_iter().filter(|packages| !packages.is_empty()) {
+        let outcome = match install(run, session, &packages).await? {
+            Installation::Done(new) => {
+                report.installed.extend(new);
+                continue;
+            }
+            Installation::Cancelled => {
+                report.outcome = Outcome::Cancelled;
+                return Ok(false);
+            }
+            Installation::Denied(why) => Outcome::Denied { what: why },
+            Installation::Unsupported(why) => Outcome::Unsupported { what: why },
+            Installation::Failed(why) => {
+                if !code_left {
+                    report.stderr.push_str(&format!("{why}\n"));
+                }
+                report.notes.push(why);
+                if code_left {
+                    continue;
+                }
+                report.outcome = Outcome::Exited { code: 1 };
+                return Ok(false);
+            }
+        };
+        match outcome {
+            Outcome::Denied { what } | Outcome::Unsupported { what } if code_left => {
+                report.notes.push(what)
+            }
+            outcome => {
+                report.outcome = outcome;
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Runs code until it succeeds, fails for another reason than a missing package, or has no retries left.
+async fn attempt(
+    run: &mut Run<'_>,
+    session: &mut dyn Session,
+    block: &CodeBlock,
+    language: Language,
+    code: String,
+    report: &mut BlockReport,
+) -> Result<()> {
+    let mut tried = BTreeSet::new();
+    let host = run.options.host.clone().map(|tools| Arc::new(Once::new(tools)));
+    for retry in 0..=run.options.retries {
+        if retry > 0 {
+            run.observer.retrying(block);
+            host.iter().for_each(|host| host.again());
+        }
+        let start = Instant::now();
+        let result = session.execute(request(run, block, &language, &code, host.clone())).await;
+        let result = match result {
+            Ok(result) => result,
+            Err(Error::Unsupported(what)) => {
+                report.outcome = Outcome::Unsupported { what };
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        take(report, result, start.elapsed());
+        if report.outcome.is_success() || !matches!(report.outcome, Outcome::Exited { .. }) {
+            return Ok(());
+        }
+        let wanted = wanted(run, &language, &report.stderr);
+        report.notes.extend(wanted.notes);
+        if let Some(attempt) = report.attempts.last_mut() {
+            attempt.missing = wanted.missing;
+        }
+        let packages: Vec<_> =
+            wanted.packages.into_iter().filter(|package| tried.insert(package.clone())).collect();
+        if packages.is_empty() {
+            return Ok(());
+        }
+        if retry == run.options.retries {
+            let names = packages.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            report.notes.push(format!(
+                "{names} was not installed: the limit on retries ({retry}) is reached"
+            ));
+            return Ok(());
+        }
+        let mut changed = false;
+        for package in packages {
+            match install(run, session, std::slice::from_ref(&package)).await? {
+                Installation::Done(new) if new.is_empty() => {
+                    report.notes.push(format!(
+                        "{package} is installed already and does not bring what is missing"
+                    ));
+                }
+                Installation::Done(new) => {
+                    changed = true;
+                    if let Some(attempt) = report.attempts.last_mut() {
+                        attempt.installed.extend(new.clone());
+                    }
+                    report.installed.extend(new);
+                }
+                Installation::Denied(why)
+                | Installation::Unsupported(why)
+                | Installation::Failed(why) => {
+                    report.notes.push(why);
+                }
+                Installation::Cancelled => {
+                    report.outcome = Outcome::Cancelled;
+                    return Ok(());
+                }
+            }
+        }
+        if !changed {
+            return Ok(());
+        }
+        // Another attempt follows: the output so far belongs to this one.
+        if let Some(attempt) = report.attempts.last_mut() {
+            attempt.stdout = Some(std::mem::take(&mut report.stdout));
+            attempt.stderr = Some(std::mem::take(&mut report.stderr));
+        }
+    }
+    Ok(())
+}
+
+fn request(
+    run: &Run<'_>,
+    block: &CodeBlock,
+    language: &Language,
+    code: &str,
+    host: Option<Arc<Once>>,
+) -> ExecutionRequest {
+    let observer = run.observer.clone();
+    ExecutionRequest {
+        code: code.to_owned(),
+        language: Some(language.clone()),
+        filename: block.filename.clone(),
+        stdin: run.options.stdin.clone(),
+        wall: None,
+        sink: Some(Arc::new(move |stream, bytes| observer.output(stream, bytes))),
+        host: host.map(|host| host as Arc<dyn HostTools>),
+        cancel: run.options.cancel.clone(),
+    }
+}
+
+/// Puts a result into the block's report. A file that an earlier attempt made stays an artifact, in its latest version.
+fn take(report: &mut BlockReport, result: ExecutionResult, duration: Duration) {
+    report.outcome = result.outcome;
+    report.stdout = result.stdout.text();
+    report.stderr = result.stderr.text();
+    report.dropped = Dropped { stdout: result.stdout.dropped, stderr: result.stderr.dropped };
+    report.artifacts.retain(|old| result.artifacts.iter().all(|new| new.path != old.path));
+    report.refused = result.refused;
+    for artifact in result.artifacts {
+        // Our executors have looked at names; one of somebody else's may not.
+        match artifact_path(artifact.path.as_bytes()) {
+            Ok(_) => report.artifacts.push(artifact),
+            Err(refused) if report.refused.contains(&refused) => {}
+            Err(refused) => report.refused.push(refused),
+        }
+    }
+    report.artifacts.sort_by(|one, other| one.path.cmp(&other.path));
+    if !matches!(report.outcome, Outcome::Unsupported { .. } | Outcome::Denied { .. }) {
+        report.executor = Some(result.executor);
+        report.isolation = Some(result.isolation);
+        report.watched = result.watched;
+    }
+    for note in result.notes {
+        if !report.notes.contains(&note) {
+            report.notes.push(note);
+        }
+    }
+    report.state_lost |= result.state_lost;
+    report.attempts.push(Attempt {
+        outcome: report.outcome.clone(),
+        stdout: None,
+        stderr: None,
+        missing: Vec::new(),
+        installed: Vec::new(),
+        duration,
+    });
+}
+
+/// A block of a language, with its article.
+fn a_block(language: &str) -> String {
+    let article = if language.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {language} block")
+}
