@@ -87,7 +87,6 @@ fn help(meaning: fn(&ExitStatus) -> &'static str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use cellblock_answer::run::exit_code;
     use cellblock_exec::{Limit, Outcome};
 
     use super::*;
@@ -125,7 +124,7 @@ mod tests {
             (Outcome::Unsupported { what: String::new() }, REFUSED),
             (Outcome::Cancelled, INTERRUPTED),
         ] {
-            assert_eq!(exit_code(&outcome), expected, "{outcome:?}");
+            assert_eq!(outcome.exit_code(), expected, "{outcome:?}");
         }
     }
 }
