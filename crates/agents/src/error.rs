@@ -1,6 +1,6 @@
 //! Errors before a chat starts, and errors that end it.
 
-use std::path::Path;
+use std::{fmt, path::Path};
 
 use cellblock_exec::Cause;
 
@@ -42,10 +42,10 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A saved chat cannot be created, read or written.
-    #[error("cannot {doing} the saved chat `{path}`")]
+    #[error("cannot {operation} the saved chat `{path}`")]
     Log {
         /// The operation.
-        doing: &'static str,
+        operation: LogOperation,
         /// The file.
         path: String,
         /// The cause.
@@ -63,18 +63,40 @@ pub enum Error {
     },
 }
 
+/// An operation on a saved chat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogOperation {
+    /// Creating its file.
+    Create,
+    /// Reading it.
+    Read,
+    /// Continuing it.
+    Resume,
+    /// Writing to it.
+    Write,
+}
+
+impl fmt::Display for LogOperation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            LogOperation::Create => "create",
+            LogOperation::Read => "read",
+            LogOperation::Resume => "resume",
+            LogOperation::Write => "write",
+        })
+    }
+}
+
 impl Error {
     /// An error of the log at `path`.
-    pub(crate) fn log(doing: &'static str, path: &Path, source: impl Into<Cause>) -> Self {
-        Error::Log { doing, path: path.display().to_string(), source: source.into() }
+    pub(crate) fn log(operation: LogOperation, path: &Path, source: impl Into<Cause>) -> Self {
+        Error::Log { operation, path: path.display().to_string(), source: source.into() }
     }
 }
 
 /// The texts of the causes of an error, from the outside in.
 pub(crate) fn causes(error: &Error) -> Vec<String> {
-    std::iter::successors(std::error::Error::source(error), |cause| cause.source())
-        .map(ToString::to_string)
-        .collect()
+    cellblock_exec::causes(error).map(ToString::to_string).collect()
 }
 
 /// A result with this crate's [`Error`].

@@ -79,7 +79,7 @@ pub use chat::{
 };
 pub use code::{CodeExecution, asks_for_work};
 pub use context::Context;
-pub use error::{Error, Result};
+pub use error::{Error, LogOperation, Result};
 pub use event::{Event, EventSink};
 pub use human::{
     ChannelHuman, Decision, EXIT, Human, HumanInputMode, HumanRequest, Nobody, Proposal, Question,

@@ -1,9 +1,9 @@
 //! File names that an answer gives to its blocks.
 //!
-//! A name comes from a comment in the block's first line (`# filename: plot.py`) or from the info
+//! A name stands in a comment in the block's first line (`# filename: plot.py`) or in the info
 //! string of its fence (`python:plot.py`, `python filename=plot.py`).
 
-/// How comments start, and how they end, in the languages that people give file names in.
+/// The start and the end of comments, in the languages that have file names in comments.
 const COMMENTS: [(&str, &str); 9] = [
     ("<!--", "-->"),
     ("/*", "*/"),
@@ -16,11 +16,11 @@ const COMMENTS: [(&str, &str); 9] = [
     ("%", ""),
 ];
 
-/// The file name in a comment in the first line of `code` that is not blank, or in the line after a `#!` line, as it was
-/// written.
+/// Returns the file name in a comment, as it was written: in the first line of `code` that is not
+/// blank, or in the line after a `#!` line.
 ///
-/// The word `filename:` is required, so that `# Load the data` is no name. A name with a blank in it must end with an
-/// extension, so that `# filename: the file to read` is none either.
+/// The word `filename:` is required, so `# Load the data` is no name. A name with a blank must end
+/// with an extension, so `# filename: the file to read` is none either.
 pub fn from_comment(code: &str) -> Option<&str> {
     let mut lines = code.lines().map(str::trim).skip_while(|line| line.is_empty());
     let mut line = lines.next()?;
@@ -29,7 +29,7 @@ pub fn from_comment(code: &str) -> Option<&str> {
     }
     COMMENTS.iter().find_map(|(start, end)| {
         let comment = line.strip_prefix(start)?;
-        // The end may be missing: a long comment goes on in the next line.
+        // The end can be missing: a long comment continues in the next line.
         let comment = comment.strip_suffix(end).unwrap_or(comment);
         let comment = comment.trim_start_matches(|c: char| c.is_whitespace() || start.ends_with(c));
         let key = comment.get(..KEY.len())?;
@@ -40,7 +40,7 @@ pub fn from_comment(code: &str) -> Option<&str> {
 /// The word before a name in a comment.
 const KEY: &str = "filename:";
 
-/// The name at the beginning of what follows `filename:`.
+/// Returns the name at the beginning of the text after `filename:`.
 fn name_in(text: &str) -> Option<&str> {
     let text = text.trim();
     for quote in ['"', '\'', '`'] {
@@ -56,7 +56,8 @@ fn name_in(text: &str) -> Option<&str> {
     }
 }
 
-/// Whether a text can only be meant as a file name: it has a directory, or an extension that starts with a letter.
+/// True if a text can only be a file name: it has a directory, or an extension that starts with a
+/// letter.
 pub fn looks_like_filename(text: &str) -> bool {
     !text.is_empty()
         && !text.contains(char::is_whitespace)
@@ -64,7 +65,7 @@ pub fn looks_like_filename(text: &str) -> bool {
         && (text.contains(['/', '\\']) || has_extension(text))
 }
 
-/// Whether the last component of a path has an extension: letters and digits, a letter first.
+/// True if the last component of a path has an extension: letters and digits, a letter first.
 fn has_extension(path: &str) -> bool {
     extension(path).is_some_and(|extension| {
         extension.len() <= 10
@@ -73,7 +74,8 @@ fn has_extension(path: &str) -> bool {
     })
 }
 
-/// What follows the last dot of a path's last component; `None` for `.profile` and `Makefile`.
+/// Returns the text after the last dot of a path's last component; `None` for `.profile` and
+/// `Makefile`.
 pub fn extension(path: &str) -> Option<&str> {
     let name = path.rsplit(['/', '\\']).next()?;
     let (stem, extension) = name.rsplit_once('.')?;

@@ -1,12 +1,14 @@
-//! A model's answer, from text to results: which text is code, in which language, for which file, with which packages, and
-//! the run of all its blocks in a session.
+//! A model's answer, from text to results: its code blocks, their languages, file names and
+//! packages, and their run in a session.
 //!
-//! - [`markdown`] finds the code blocks of a Markdown text, [`language`] names and infers languages.
-//! - [`packages`] says what code wants to install, what a failed block lacks, and what may be installed.
-//! - [`run`] runs blocks in order, installs what is missing and tries again, and reports.
+//! - [`markdown`] finds the code blocks of a Markdown text, [`language`] names and infers
+//!   languages.
+//! - [`packages`] finds install commands in code and missing packages in errors, and decides which
+//!   packages may be installed.
+//! - [`run`] runs blocks in order, installs missing packages, retries, and reports.
 //!
-//! Code runs in any executor of the contract `cellblock-exec`; this crate knows none of them. It starts no program, opens no
-//! socket and prints nothing.
+//! Code runs in any executor of the contract `cellblock-exec`; this crate knows none of them. It
+//! starts no program, opens no socket and prints nothing.
 
 mod filename;
 pub mod language;

@@ -1,7 +1,7 @@
-//! Oracles: what holds of every text that this crate reads.
+//! Oracles: invariants of every text that this crate reads.
 //!
-//! Each function takes any input and panics when an invariant is broken. The tests of this crate call them with texts that
-//! proptest makes, the targets in `fuzz/` with bytes that libFuzzer makes.
+//! Each function takes any input and panics when an invariant is broken. The tests of this crate
+//! call them with proptest, the targets in `fuzz/` with libFuzzer.
 #![allow(clippy::unwrap_used, reason = "an oracle panics when an invariant is broken")]
 
 use cellblock_exec::{Language, PackageName, Requirement, workspace::workspace_path};
@@ -20,14 +20,15 @@ mod tests;
 
 /// Markdown to code blocks.
 ///
-/// - Blocks are numbered from 0 and stand in the order of their lines; there is a fence in the line of each.
-/// - Each line of a block's code is the end of the line of the text that it comes from, blanks at its beginning aside.
+/// - Blocks are numbered from 0, in the order of their lines; the line of each has a fence.
+/// - Each line of a block's code, apart from leading blanks, is the end of its line in the text.
 /// - Code is empty or ends with a line end, and has no carriage return.
-/// - A file name passes [`workspace_path`] and is its own normal form; a block has a name, or a refused one, or neither.
+/// - A file name passes [`workspace_path`] and is its own normal form; a block has a name, or a
+///   refused one, or neither.
 /// - All code together is no longer than four times the text: a tab is at most four blanks.
 pub fn markdown(text: &str) {
     let blocks = code_blocks(text);
-    // A carriage return alone ends a line, too.
+    // A carriage return alone also ends a line.
     let lines: Vec<_> = text
         .split('\n')
         .flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
@@ -47,7 +48,7 @@ pub fn markdown(text: &str) {
         assert!(block.code.is_empty() || block.code.ends_with('\n'));
         assert!(!block.code.contains('\r'));
         for (offset, line) in block.code.split_terminator('\n').enumerate() {
-            // CommonMark replaces a NUL, and may make blanks of a tab.
+            // CommonMark replaces a NUL, and can replace a tab by blanks.
             let line = line.trim_start_matches([' ', '\t']);
             let source = lines[block.line + offset].replace('\0', "\u{fffd}");
             assert!(
@@ -67,10 +68,10 @@ pub fn markdown(text: &str) {
 
 /// Install commands in a block, in every language that is split.
 ///
-/// - What remains has as many line ends as the block, so that line numbers in errors are right. It is the block itself if
-///   nothing is asked for.
-/// - Nothing is left to install in what remains.
-/// - Requests are in the order of their lines, which are lines of the block, and what they ask for are [`requirement`]s.
+/// - The remaining code has as many line ends as the block, so line numbers in errors are right. It
+///   is the block itself if there is no request.
+/// - The remaining code has no install command.
+/// - Requests are in the order of their lines, and their packages are [`requirement`]s.
 pub fn install_commands(code: &str) {
     for language in ["python", "bash", "zsh", "javascript"] {
         let language = Language::from_static(language);
@@ -98,12 +99,13 @@ fn newlines(text: &str) -> usize {
     text.bytes().filter(|byte| *byte == b'\n').count()
 }
 
-/// A requirement, and what the policy says of it.
+/// A requirement, and the decision of the policy.
 ///
-/// - A requirement is shown as plain text without blanks that begins with a letter or a digit: no option, no path, no URL,
-///   nothing that a shell or an installer takes for something else. Read again, it is the same.
-/// - The deny list wins; then nothing is installed in the mode `never`; then the allow list wins; then `known` allows what
-///   is known, `ask` asks and `any` allows.
+/// - A requirement is displayed as plain text without blanks that begins with a letter or a digit:
+///   no option, no path, no URL, nothing special to a shell or an installer. Parsed again, it is
+///   the same.
+/// - The deny list wins; then nothing is installed in the mode `never`; then the allow list wins;
+///   then `known` allows what is known, `ask` asks and `any` allows.
 pub fn requirement(text: &str) {
     let Ok(requirement) = text.parse::<Requirement>() else { return };
     let shown = requirement.to_string();
@@ -140,8 +142,8 @@ pub fn requirement(text: &str) {
 
 /// Packages that the standard error of a block asks for.
 ///
-/// - A name stands in the text as it is.
-/// - What brings it is a [`requirement`].
+/// - A name occurs in the text as it is.
+/// - Its package is a [`requirement`].
 /// - No command is named twice.
 pub fn missing_packages(stderr: &str) {
     for language in [Language::PYTHON, Language::BASH] {

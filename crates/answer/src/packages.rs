@@ -1,4 +1,4 @@
-//! Packages that code needs: how they are named, which one is missing, and which may be installed.
+//! Packages that code needs: install commands, missing packages, names, and the install policy.
 
 mod missing;
 mod names;

@@ -1,7 +1,7 @@
 //! Regular expressions that are quick to compile.
 
-/// `pattern` with ASCII classes for words, digits and spaces. The Unicode ones are large automata: compiling them took longer
-/// than everything else that a short run does.
+/// Returns `pattern` with ASCII classes for words, digits and spaces. The Unicode ones are large
+/// automata, and compiling them took longer than everything else in a short run.
 pub fn ascii(pattern: &str) -> String {
     pattern.replace(r"\w", "[0-9A-Za-z_]").replace(r"\d", "[0-9]").replace(r"\s", r"[\t\n\v\f\r ]")
 }

@@ -1,143 +1,108 @@
-//! Running a whole answer: its blocks in order, missing packages installed and blocks tried again, up to the first
-//! failure.
+//! The run of an answer: its blocks in order, up to the first failure. When a block lacks a
+//! package, the package is installed and the block runs again.
 //!
-//! A block that is there to be read (JSON, program output, HTML) is not run and is no failure; when the answer gives it a
-//! file name, it is put into the workspace under it and is an artifact.
+//! A block of data (JSON, program output, HTML) is not run, and is no failure. If the answer gives
+//! it a file name, it is saved in the workspace and is an artifact.
 
 mod attempts;
+mod context;
 mod install;
 mod observer;
-mod once;
 mod report;
 
-use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use cellblock_exec::{
-    CancellationToken, Error, Executor, HostTools, Isolation, Language, Outcome, Result, Session,
-    SessionSpec,
+    BoxFuture, Error, Executor, Isolation, Outcome, Result, Session, SessionSpec,
 };
+use context::RunContext;
+pub use context::RunOptions;
 pub use observer::Observer;
-pub use report::{Attempt, BlockReport, Dropped, Failure, RunReport};
+pub use report::{Attempt, BlockReport, Dropped, ErrorReport, RunReport};
 
-use crate::{CodeBlock, packages::InstallPolicy};
+use crate::CodeBlock;
 
-/// How an answer is run.
-#[derive(Debug, Clone)]
-pub struct RunOptions {
-    /// The session that the blocks run in. Default: the default specification.
-    pub session: SessionSpec,
-    /// Whether each block gets a session of its own, with the input files and nothing of the blocks before. Default: no.
-    pub fresh: bool,
-    /// What each block reads from standard input, each from the beginning. Default: nothing.
-    pub stdin: Arc<Vec<u8>>,
-    /// What may be installed. Default: well-known packages.
-    pub install: InstallPolicy,
-    /// How often a block that lacked a package may run again. Default: 3.
-    pub retries: u32,
-    /// How much text of all blocks together the report keeps, in bytes, so that an answer of ten thousand chatty blocks
-    /// cannot fill the memory; what is beyond counts as dropped. Default: 64 MiB.
-    pub report_bytes: u64,
-    /// Other executors that the caller has, each with its languages: they are named when a block cannot run here.
-    pub elsewhere: Vec<(String, Vec<Language>)>,
-    /// What the programs may call on the host. A block that runs again after an installation gets the answers of the calls
-    /// that it made before; nothing is called twice. Default: nothing.
-    pub host: Option<Arc<dyn HostTools>>,
-    /// Ends the run early: the block that runs is [`Outcome::Cancelled`], the rest [`Outcome::Skipped`].
-    pub cancel: CancellationToken,
-}
-
-impl Default for RunOptions {
-    fn default() -> Self {
-        Self {
-            session: SessionSpec::default(),
-            fresh: false,
-            stdin: Arc::default(),
-            install: InstallPolicy::default(),
-            retries: 3,
-            report_bytes: 64 * 1024 * 1024,
-            elsewhere: Vec::new(),
-            host: None,
-            cancel: CancellationToken::new(),
-        }
-    }
-}
-
-/// Opens a session and runs `blocks` in it, in order, up to the first that does not succeed; the rest is
-/// [`Outcome::Skipped`]. With [`RunOptions::fresh`] each block gets a session of its own.
+/// Opens a session as `spec` says and runs `blocks` in it, in order, up to the first that does not
+/// succeed. The rest is [`Outcome::Skipped`].
 ///
 /// # Errors
-/// Those of [`Executor::open`], when nothing has run yet. A failure of the sandbox later on is in [`RunReport::error`], beside
-/// what was reached.
-pub async fn run_blocks(
-    executor: &dyn Executor,
-    blocks: &[CodeBlock],
-    options: &RunOptions,
-    observer: Arc<dyn Observer>,
-) -> Result<RunReport> {
-    let mut run = Run::new(executor, blocks, options, observer);
-    let mut session = match blocks {
-        [] => None,
-        _ => Some(executor.open(options.session.clone()).await?),
-    };
-    for block in blocks {
-        if run.stopped {
-            run.skip(block);
-            continue;
-        }
-        let result = match session.take() {
-            Some(open) => Ok(open),
-            None => executor.open(options.session.clone()).await,
-        };
-        match result {
-            Ok(mut open) => {
-                run.block(open.as_mut(), block).await;
-                if options.fresh {
-                    run.note_failure(open.close().await);
-                } else {
-                    session = Some(open);
-                }
-            }
-            Err(error) => run.lose(block, &error),
-        }
-    }
-    if let Some(open) = session {
-        run.note_failure(open.close().await);
-    }
-    Ok(run.report)
-}
-
-/// Runs `blocks` in a session that goes on afterwards, as the turns of a chat do. [`RunOptions::session`] serves only to
-/// know the input files, and [`RunOptions::fresh`] is ignored.
-pub async fn run_blocks_in(
-    session: &mut dyn Session,
-    executor: &dyn Executor,
-    blocks: &[CodeBlock],
-    options: &RunOptions,
-    observer: Arc<dyn Observer>,
-) -> RunReport {
-    let mut run = Run::new(executor, blocks, options, observer);
-    for block in blocks {
-        if run.stopped {
-            run.skip(block);
-        } else {
-            run.block(session, block).await;
-        }
-    }
-    run.report
-}
-
-/// A run under way.
-struct Run<'a> {
+/// Errors of [`Executor::open`], when nothing has run yet. A later failure of the sandbox is in
+/// [`RunReport::error`], beside the results so far.
+pub fn run_blocks<'a>(
     executor: &'a dyn Executor,
+    spec: &'a SessionSpec,
+    blocks: &'a [CodeBlock],
     options: &'a RunOptions,
     observer: Arc<dyn Observer>,
-    /// Paths of the workspace that are known: a module of that name is the user's own and is never installed.
-    paths: BTreeSet<String>,
-    /// What a person answered about a package, so that nobody is asked twice.
-    answers: BTreeMap<String, bool>,
-    /// How many bytes of text the report may still take.
-    text_left: u64,
-    /// Whether the rest is to be skipped.
+) -> BoxFuture<'a, Result<RunReport>> {
+    Box::pin(async move {
+        let mut run = Run::new(executor, blocks, options, observer);
+        run.add_inputs(spec);
+        if blocks.is_empty() {
+            return Ok(run.report);
+        }
+        let mut session = executor.open(spec.clone()).await?;
+        run.all(session.as_mut(), blocks).await;
+        run.note_failure(session.close().await);
+        Ok(run.report)
+    })
+}
+
+/// Runs `blocks` as [`run_blocks`] does, but each in a new session, which has the input files and
+/// nothing of the blocks before.
+///
+/// # Errors
+/// Errors of [`Executor::open`] for the first block; later ones are in [`RunReport::error`].
+pub fn run_blocks_apart<'a>(
+    executor: &'a dyn Executor,
+    spec: &'a SessionSpec,
+    blocks: &'a [CodeBlock],
+    options: &'a RunOptions,
+    observer: Arc<dyn Observer>,
+) -> BoxFuture<'a, Result<RunReport>> {
+    Box::pin(async move {
+        let mut run = Run::new(executor, blocks, options, observer);
+        run.add_inputs(spec);
+        for block in blocks {
+            if run.stopped {
+                run.skip(block);
+                continue;
+            }
+            match executor.open(spec.clone()).await {
+                Ok(mut session) => {
+                    run.block(session.as_mut(), block).await;
+                    run.note_failure(session.close().await);
+                }
+                Err(error) if run.report.blocks.is_empty() => return Err(error),
+                Err(error) => run.lose(block, &error),
+            }
+        }
+        Ok(run.report)
+    })
+}
+
+/// Runs `blocks` in a session that the caller keeps, as the turns of a chat do. `executor` is the
+/// one that opened the session.
+pub fn run_blocks_in<'a>(
+    session: &'a mut dyn Session,
+    executor: &'a dyn Executor,
+    blocks: &'a [CodeBlock],
+    options: &'a RunOptions,
+    observer: Arc<dyn Observer>,
+) -> BoxFuture<'a, RunReport> {
+    Box::pin(async move {
+        let mut run = Run::new(executor, blocks, options, observer);
+        run.all(session, blocks).await;
+        run.report
+    })
+}
+
+/// A run in progress: what its blocks share, and its report so far.
+struct Run<'a> {
+    shared: RunContext<'a>,
+    /// The number of bytes of output that the report can still take.
+    text_room: u64,
+    /// True if the remaining blocks are skipped.
     stopped: bool,
     /// The weakest isolation that a block ran in so far.
     weakest: Option<Isolation>,
@@ -151,15 +116,12 @@ impl<'a> Run<'a> {
         options: &'a RunOptions,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let inputs = options.session.files.iter().map(|file| file.path.clone());
         let names = blocks.iter().filter_map(|block| block.filename.clone());
+        let paths = options.workspace_paths.iter().cloned().chain(names).collect();
+        let shared = RunContext { executor, options, observer, paths, answers: BTreeMap::new() };
         Self {
-            executor,
-            options,
-            observer,
-            paths: inputs.chain(names).collect(),
-            answers: BTreeMap::new(),
-            text_left: options.report_bytes,
+            shared,
+            text_room: options.report_bytes,
             stopped: false,
             weakest: None,
             report: RunReport {
@@ -172,27 +134,42 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Runs one block and takes down what became of it.
+    fn add_inputs(&mut self, spec: &SessionSpec) {
+        self.shared.paths.extend(spec.files.iter().map(|file| file.path.clone()));
+    }
+
+    /// Runs all blocks in one session, up to the first that does not succeed.
+    async fn all(&mut self, session: &mut dyn Session, blocks: &[CodeBlock]) {
+        for block in blocks {
+            if self.stopped {
+                self.skip(block);
+            } else {
+                self.block(session, block).await;
+            }
+        }
+    }
+
+    /// Runs one block and records the outcome.
     async fn block(&mut self, session: &mut dyn Session, block: &CodeBlock) {
-        if self.options.cancel.is_cancelled() {
+        if self.shared.options.cancel.is_cancelled() {
             return self.finish(BlockReport::not_run(block, Outcome::Cancelled));
         }
-        self.observer.started(block);
-        match attempts::run_block(self, session, block).await {
+        self.shared.observer.started(block);
+        match attempts::run_block(&mut self.shared, session, block).await {
             Ok(report) => self.finish(report),
             Err(error) => self.lose(block, &error),
         }
     }
 
-    /// Takes down a block that is skipped.
+    /// Records a block that is skipped.
     fn skip(&mut self, block: &CodeBlock) {
         self.finish(BlockReport::not_run(block, Outcome::Skipped));
     }
 
-    /// Takes down that the sandbox failed while it ran `block`.
+    /// Records that the sandbox failed while it ran `block`.
     fn lose(&mut self, block: &CodeBlock, error: &Error) {
         let mut report = BlockReport::not_run(block, Outcome::Skipped);
-        report.notes.push(format!("the sandbox failed in this block: {error}"));
+        report.sandbox_failed = true;
         self.fail(error);
         self.finish(report);
     }
@@ -206,7 +183,7 @@ impl<'a> Run<'a> {
     fn fail(&mut self, error: &Error) {
         self.stopped = true;
         self.report.exit_code = 125;
-        self.report.error.get_or_insert_with(|| Failure::new(error));
+        self.report.error.get_or_insert_with(|| ErrorReport::new(error));
     }
 
     fn finish(&mut self, mut block: BlockReport) {
@@ -214,15 +191,15 @@ impl<'a> Run<'a> {
         if let Some(weakest) = self.weakest {
             self.report.isolation = weakest;
         }
-        self.paths.extend(block.artifacts.iter().map(|artifact| artifact.path.clone()));
-        self.observer.finished(&mut block);
+        self.shared.paths.extend(block.artifacts.iter().map(|artifact| artifact.path.clone()));
+        self.shared.observer.finished(&mut block);
         for attempt in &mut block.attempts {
             for text in [&mut attempt.stdout, &mut attempt.stderr].into_iter().flatten() {
-                keep(text, &mut self.text_left);
+                shorten(text, &mut self.text_room);
             }
         }
-        block.dropped.stdout += keep(&mut block.stdout, &mut self.text_left);
-        block.dropped.stderr += keep(&mut block.stderr, &mut self.text_left);
+        block.dropped.stdout += shorten(&mut block.stdout, &mut self.text_room);
+        block.dropped.stderr += shorten(&mut block.stderr, &mut self.text_room);
         let code = block.outcome.exit_code();
         if code != 0 {
             self.stopped = true;
@@ -234,11 +211,11 @@ impl<'a> Run<'a> {
     }
 }
 
-/// Shortens `text` to what is left, and says how many bytes it lost.
-fn keep(text: &mut String, left: &mut u64) -> u64 {
+/// Shortens `text` to the remaining room. Returns the number of bytes that it lost.
+fn shorten(text: &mut String, room: &mut u64) -> u64 {
     let before = text.len();
-    let room = usize::try_from(*left).unwrap_or(usize::MAX);
-    text.truncate(text.floor_char_boundary(room));
-    *left -= text.len() as u64;
+    let max = usize::try_from(*room).unwrap_or(usize::MAX);
+    text.truncate(text.floor_char_boundary(max));
+    *room -= text.len() as u64;
     (before - text.len()) as u64
 }

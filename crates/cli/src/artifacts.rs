@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cellblock_answer::run::{BlockReport, Failure};
+use cellblock_answer::run::{BlockReport, ErrorReport};
 use cellblock_exec::{Artifact, RefusedFile, workspace::obeyed_by};
 use parking_lot::Mutex;
 
@@ -100,10 +100,10 @@ impl Artifacts {
     }
 
     /// Takes the failure to write an artifact, if there was one.
-    pub fn failure(&self) -> Option<Failure> {
+    pub fn failure(&self) -> Option<ErrorReport> {
         let (path, error) = self.state.lock().failed.take()?;
         let message = format!("cannot write the artifact `{path}` to `{}`", self.out.display());
-        Some(Failure { message, causes: vec![error.to_string()] })
+        Some(ErrorReport { message, causes: vec![error.to_string()] })
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{fmt, io::Write as _, process::ExitCode};
 
 use anstyle::{AnsiColor, Style};
-use cellblock_agents::{self as agents, ModelError, sanitize::one_line};
+use cellblock_agents::{self as agents, LogOperation, ModelError, sanitize::one_line};
 use cellblock_exec::Error;
 
 use crate::exit;
@@ -92,7 +92,7 @@ pub fn hint(error: &anyhow::Error) -> Option<String> {
 
 fn chat_hint(error: &agents::Error) -> Option<&'static str> {
     match error {
-        agents::Error::Log { doing: "make", .. } => {
+        agents::Error::Log { operation: LogOperation::Create, .. } => {
             Some("give --save the name of a new file in an existing directory")
         }
         agents::Error::Log { .. } => Some(

@@ -18,7 +18,8 @@ use cellblock_exec::{ExecutionRequest, Executor, Outcome};
 /// Cancellation takes 100 ms; a busy machine may add to that.
 const PROMPT: Duration = Duration::from_secs(1);
 
-/// A token ends a loop, a sleep and many short sleeps within a second; partial output stays and the session goes on.
+/// A token ends a loop, a sleep and many short sleeps within a second. Partial output is kept, and
+/// the session continues.
 pub async fn a_token_cancels(executor: &dyn Executor) {
     let mut session = open(executor).await;
     for endless in
@@ -54,7 +55,7 @@ pub async fn a_token_cancels(executor: &dyn Executor) {
     }
 }
 
-/// With a token that is cancelled already nothing runs.
+/// With a cancelled token nothing runs.
 pub async fn a_cancelled_token_runs_nothing(executor: &dyn Executor) {
     let cancel = CancellationToken::new();
     cancel.cancel();
@@ -70,7 +71,7 @@ pub async fn a_cancelled_token_runs_nothing(executor: &dyn Executor) {
     );
 }
 
-/// A dropped future stops the program: it prints nothing more. The executor goes on.
+/// A dropped future stops the program: it prints nothing more. The executor still works.
 pub async fn a_dropped_future_cancels(executor: &dyn Executor) {
     for endless in [
         "while True: print('tick', flush=True)",
@@ -106,7 +107,8 @@ pub async fn a_dropped_future_cancels(executor: &dyn Executor) {
     }
 }
 
-/// A session that is dropped, idle or in the middle of a run, leaves no file on the host; nor does a closed one.
+/// A session that is dropped, idle or during a run, leaves no file on the host; nor does a closed
+/// one.
 pub async fn a_dropped_session_leaves_nothing(executor: &dyn Executor) {
     let marker = marker();
     let code = format!("open('{marker}.txt', 'w').close()\nprint('made', flush=True)");
@@ -134,7 +136,7 @@ pub async fn a_dropped_session_leaves_nothing(executor: &dyn Executor) {
     assert_sound(executor).await;
 }
 
-/// Whether a file whose name contains `name` lies in the directory, at most `depth` directories down.
+/// True if the directory has a file whose name contains `name`, at most `depth` directories down.
 fn contains(directory: &Path, name: &str, depth: usize) -> bool {
     let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
     for entry in entries {
@@ -149,7 +151,7 @@ fn contains(directory: &Path, name: &str, depth: usize) -> bool {
     false
 }
 
-/// Many sessions are open and run at once; sleepers hold up nobody.
+/// Many sessions are open and run at once, and sleeping ones do not delay others.
 pub async fn sessions_run_at_once(executor: &dyn Executor) {
     let mut sleepers = Vec::new();
     for number in 0..8 {

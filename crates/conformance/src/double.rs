@@ -1,5 +1,5 @@
-//! An executor in memory, for tests of the run: it understands a few lines of Python and really keeps variables, files and
-//! installed packages.
+//! An executor in memory, for tests of code that uses executors. It understands a few lines of
+//! Python, and keeps variables, files and installed packages.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,16 +18,16 @@ use cellblock_exec::{
 };
 use serde_json::{Map, Value};
 
-/// The executor. Tests set what its index has, and look at what was asked of it.
+/// The executor in memory. Tests set its package index, and look at the requests that it got.
 #[derive(Debug)]
 pub struct Double {
     /// The executor's name.
     pub name: &'static str,
-    /// What it claims.
+    /// Its capabilities.
     pub capabilities: Capabilities,
-    /// Packages that can be installed, each with the modules that it brings.
+    /// Packages that can be installed, each with its modules.
     pub index: BTreeMap<&'static str, &'static [&'static str]>,
-    /// Every package that a session was told to install.
+    /// Every package that a session was asked to install.
     pub asked: Arc<Mutex<Vec<String>>>,
     /// The number of open sessions.
     pub open: Arc<AtomicUsize>,
@@ -119,7 +119,7 @@ impl Drop for DoubleSession {
     }
 }
 
-/// What a program has given so far.
+/// The output of a program so far.
 #[derive(Default)]
 struct Given {
     stdout: String,
@@ -142,10 +142,10 @@ impl Session for DoubleSession {
                 break;
             }
             let done = match line.strip_prefix("call ") {
-                Some(call) => self.call(call, &request).await,
+                Some(call) => self.call(call, &request).await.err(),
                 None => self.line(line, &request, &mut given)?,
             };
-            if let Err(ended) = done {
+            if let Some(ended) = done {
                 outcome = ended;
                 break;
             }
@@ -201,7 +201,8 @@ impl Session for DoubleSession {
 }
 
 impl DoubleSession {
-    /// Calls a function of the host: `variable function arguments`. `HERE` in the arguments is the executor's name.
+    /// Calls a function of the host: `variable function arguments`. `HERE` in the arguments is
+    /// replaced by the executor's name.
     async fn call(
         &mut self,
         call: &str,
@@ -221,15 +222,15 @@ impl DoubleSession {
         Ok(())
     }
 
-    /// Runs one line; the inner `Err` is how the program ends there.
+    /// Runs one line. Returns the outcome if the program ends there; `None` if it continues.
     fn line(
         &mut self,
         line: &str,
         request: &ExecutionRequest,
         given: &mut Given,
-    ) -> Result<std::result::Result<(), Outcome>> {
+    ) -> Result<Option<Outcome>> {
         let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let failed = Ok(Err(Outcome::Exited { code: 1 }));
+        let failed = Ok(Some(Outcome::Exited { code: 1 }));
         match word {
             "import" => {
                 let root = rest.split('.').next().unwrap();
@@ -238,7 +239,8 @@ impl DoubleSession {
                     self.installed.iter().any(|package| self.index[package].contains(&root));
                 if !known && !brought {
                     given.stderr.push_str(&format!(
-                        "Traceback (most recent call last):\n  File \"<block>\", line 1, in <module>\n    {line}\n\
+                        "Traceback (most recent call last):\n  File \"<block>\", line 1, in \
+                            <module>\n    {line}\n\
                          ModuleNotFoundError: No module named '{rest}'\n"
                     ));
                     return failed;
@@ -261,8 +263,8 @@ impl DoubleSession {
                 }
                 None => return failed,
             },
-            "exit" => return Ok(Err(Outcome::Exited { code: rest.parse().unwrap() })),
-            "timeout" => return Ok(Err(Outcome::LimitExceeded { limit: Limit::Wall })),
+            "exit" => return Ok(Some(Outcome::Exited { code: rest.parse().unwrap() })),
+            "timeout" => return Ok(Some(Outcome::LimitExceeded { limit: Limit::Wall })),
             "break" => {
                 return Err(Error::Lost {
                     what: "the double".into(),
@@ -276,11 +278,11 @@ impl DoubleSession {
                 self.variables.insert(variable.into(), value.into());
             }
         }
-        Ok(Ok(()))
+        Ok(None)
     }
 }
 
-/// Offers `count`, which says how often it was called, and `text`, which gives that many bytes.
+/// Functions of the host: `count` returns the number of calls so far, `text` returns `bytes` bytes.
 #[derive(Debug, Default)]
 pub struct Counter(pub AtomicUsize);
 

@@ -1,4 +1,4 @@
-//! Figures become files, where state is claimed and matplotlib is there.
+//! Figures become files, where state is claimed and matplotlib can be imported.
 
 use crate::steps::{artifact, artifact_paths, assert_outcome, open, run};
 use cellblock_exec::{Executor, Outcome, Session};
@@ -6,7 +6,8 @@ use cellblock_exec::{Executor, Outcome, Session};
 /// The first bytes of every PNG file (the PNG specification, section 5.2).
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// Whether the session makes figures into files. It must where state is claimed and matplotlib can be imported.
+/// True if the session writes figures as files. It must where state is claimed and matplotlib can
+/// be imported.
 async fn draws(executor: &dyn Executor, session: &mut dyn Session) -> bool {
     let imported = run(session, "import matplotlib.pyplot as plt").await;
     if imported.outcome.is_success() {
@@ -16,7 +17,7 @@ async fn draws(executor: &dyn Executor, session: &mut dyn Session) -> bool {
     false
 }
 
-/// `plt.show()` gives `figure-1.png`, and the figure is closed; two calls give two files.
+/// `plt.show()` writes `figure-1.png` and closes the figure; two calls write two files.
 pub async fn shown_figures_are_files(executor: &dyn Executor) {
     let mut session = open(executor).await;
     if !draws(executor, session.as_mut()).await {
@@ -38,13 +39,15 @@ pub async fn shown_figures_are_files(executor: &dyn Executor) {
     );
 }
 
-/// Figures that are still open at the end of a block are files, too, and are not drawn again by the next block.
+/// Figures that are open at the end of a block become files, too, and the next block does not draw
+/// them again.
 pub async fn open_figures_are_files(executor: &dyn Executor) {
     let mut session = open(executor).await;
     if !draws(executor, session.as_mut()).await {
         return;
     }
-    let code = "import matplotlib.pyplot as plt\nfigure, axes = plt.subplots()\nbars = axes.bar(['a', 'b'], [1, 2])";
+    let code = "import matplotlib.pyplot as plt\nfigure, axes = plt.subplots()\nbars = \
+        axes.bar(['a', 'b'], [1, 2])";
     let result = run(session.as_mut(), code).await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });
     assert_eq!(artifact_paths(&result), ["figure-1.png"]);
@@ -53,13 +56,15 @@ pub async fn open_figures_are_files(executor: &dyn Executor) {
     assert_eq!(artifact_paths(&next), [""; 0]);
 }
 
-/// A figure that the program saves itself is where it says, and a closed one is no second file.
+/// A figure that the program saves itself is only where the program says, and a closed figure
+/// becomes no file.
 pub async fn saved_figures_are_files(executor: &dyn Executor) {
     let mut session = open(executor).await;
     if !draws(executor, session.as_mut()).await {
         return;
     }
-    let code = "import os\nimport matplotlib.pyplot as plt\nos.makedirs('out')\nlines = plt.plot([1, 2, 4])\n\
+    let code = "import os\nimport matplotlib.pyplot as plt\nos.makedirs('out')\nlines = \
+        plt.plot([1, 2, 4])\n\
                 plt.savefig('out/chart.png')\nplt.close('all')";
     let result = run(session.as_mut(), code).await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });

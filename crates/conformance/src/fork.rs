@@ -1,9 +1,10 @@
-//! Copies of a live session: forks, and sessions frozen to disk. Where they are not claimed they are refused.
+//! Copies of a live session: forks, and sessions frozen to disk. Where they are not claimed, they
+//! are refused.
 
 use crate::steps::{limits, open, run, succeed};
 use cellblock_exec::{Error, Executor, Session};
 
-/// State of every kind that a copy must take along.
+/// State of every kind that a copy must have.
 const STATE: &str = "
 import random
 data = {'list': [1, 2, 3]}
@@ -23,7 +24,7 @@ n = reader.write('abcdef')
 n = reader.seek(2)
 ";
 
-/// Checks that `session` goes on from [`STATE`], and changes all of it.
+/// Checks that `session` continues from [`STATE`], and changes all of it.
 async fn go_on(session: &mut dyn Session, name: &str) {
     let code = format!(
         "alias.append('{name}')\nn = log.write('{name}')\nlog.close()\n\
@@ -32,7 +33,8 @@ async fn go_on(session: &mut dyn Session, name: &str) {
     assert_eq!(succeed(session, &code).await, format!("[1, 2, 3, '{name}'] 2 start;{name} cdef\n"));
 }
 
-/// A fork goes on with the objects, files, generators and open files of its session; afterwards neither sees the other.
+/// A fork continues with the objects, files, generators and open files of its session. Afterwards
+/// neither sees the other.
 pub async fn forks(executor: &dyn Executor) {
     let mut session = open(executor).await;
     if !executor.capabilities().fork {
@@ -56,7 +58,7 @@ pub async fn forks(executor: &dyn Executor) {
     go_on(grandchild.as_mut(), "grandchild").await;
 }
 
-/// A fork, or the reason why there is none.
+/// Forks the session, or panics with the error.
 async fn fork(session: &mut dyn Session) -> Box<dyn Session> {
     match session.fork().await {
         Ok(fork) => fork,
@@ -64,7 +66,7 @@ async fn fork(session: &mut dyn Session) -> Box<dyn Session> {
     }
 }
 
-/// What a fork is made of does not count as its artifacts: a fork reports what it changes itself.
+/// Files of the original session are not artifacts of a fork: it reports only its own changes.
 pub async fn forks_report_their_own_files(executor: &dyn Executor) {
     let mut session = open(executor).await;
     if !executor.capabilities().fork {
@@ -84,7 +86,7 @@ pub async fn forks_report_their_own_files(executor: &dyn Executor) {
     );
 }
 
-/// A frozen session goes on where it was, more than once, and so does the session that was frozen.
+/// A frozen session continues where it was, more than once, and so does the original session.
 pub async fn freeze_and_resume(executor: &dyn Executor) {
     let directory = match tempfile::tempdir() {
         Ok(directory) => directory,
@@ -124,7 +126,7 @@ pub async fn freeze_and_resume(executor: &dyn Executor) {
     );
 }
 
-/// Where installing is not claimed it is refused; where it is, installing nothing changes nothing.
+/// Installing is refused where it is not claimed; where it is, installing nothing changes nothing.
 pub async fn install_is_claimed_or_refused(executor: &dyn Executor) {
     let mut session = open(executor).await;
     match (executor.capabilities().install, session.install(&[]).await) {

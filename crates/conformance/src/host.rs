@@ -20,17 +20,17 @@ use cellblock_exec::{
     Outcome, Session,
 };
 
-/// What the host offers here. It takes down what is called.
+/// The functions that the host offers in these cases. Calls are recorded.
 #[derive(Debug, Default)]
 struct Desk {
     offers: Vec<&'static str>,
     calls: Mutex<Vec<(String, Map<String, Value>)>>,
-    /// Calls of `wait` that began, and that were given up.
+    /// The number of calls of `wait` that began, and of those that were dropped.
     waiting: AtomicUsize,
     dropped: AtomicUsize,
 }
 
-/// A desk that offers these of its functions.
+/// Creates a desk that offers these of its functions.
 fn desk(offers: &[&'static str]) -> Arc<Desk> {
     Arc::new(Desk { offers: offers.to_vec(), ..Desk::default() })
 }
@@ -40,13 +40,13 @@ impl Desk {
         self.calls.lock().clone()
     }
 
-    /// The names of what was called.
+    /// Returns the names of the called functions.
     fn called(&self) -> Vec<String> {
         self.calls().into_iter().map(|(name, _)| name).collect()
     }
 }
 
-/// Counts that it was dropped.
+/// Counts its drop.
 struct Guard<'d>(&'d AtomicUsize);
 
 impl Drop for Guard<'_> {
@@ -90,7 +90,7 @@ impl HostTools for Desk {
             arguments.get(name).and_then(Value::as_f64).ok_or(format!("{name} is no number"))
         };
         match name {
-            // Not the sum, in which the two could be mixed up.
+            // Not the sum, which would hide swapped arguments.
             "add" => Ok(json!(10.0 * number("second")? + number("first")?)),
             "repeat" => {
                 // It takes its time, as functions of hosts do.
@@ -121,21 +121,23 @@ async fn run_granted(session: &mut dyn Session, desk: &Arc<Desk>, code: &str) ->
     run_request(session, granted(desk, code)).await
 }
 
-/// Runs code that may call the desk and must exit with 0, and gives its standard output.
+/// Runs code that may call the desk and must exit with 0. Returns its standard output.
 async fn succeed_granted(session: &mut dyn Session, desk: &Arc<Desk>, code: &str) -> String {
     let result = run_granted(session, desk, code).await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });
     result.stdout.text()
 }
 
-/// Arguments are passed by place, required ones first, and by name; results are what JSON gives.
+/// Arguments are passed by position, required ones first, and by name. Results are JSON values.
 pub async fn functions_are_called(executor: &dyn Executor) {
     let desk = desk(&["add", "repeat", "any name"]);
     let mut session = open(executor).await;
     let code = "from host import tools\n\
                 print(tools.add(1, 2), tools.add(first=1, second=2), tools.add(1, first=2))\n\
-                print(tools.repeat({'ключ': [1, None, True, 'ü\\n\\x00']}), tools.repeat(0.5, count=0), tools.repeat('', 1))\n\
-                print(tools['any name'](), dir(tools), list(tools), 'add' in tools, 'secret' in tools)";
+                print(tools.repeat({'ключ': [1, None, True, 'ü\\n\\x00']}), tools.repeat(0.5, \
+                count=0), tools.repeat('', 1))\n\
+                print(tools['any name'](), dir(tools), list(tools), 'add' in tools, 'secret' in \
+                tools)";
     assert_eq!(
         succeed_granted(session.as_mut(), &desk, code).await,
         "12.0 21.0 12.0\n\
@@ -149,7 +151,8 @@ pub async fn functions_are_called(executor: &dyn Executor) {
         Value::Object(calls[3].1.clone()),
         json!({ "value": { "ключ": [1, null, true, "ü\n\u{0}"] } })
     );
-    let code = "import inspect\nprint(inspect.signature(tools.repeat))\nimport pydoc\npydoc.help(tools.repeat)";
+    let code = "import inspect\nprint(inspect.signature(tools.repeat))\nimport \
+        pydoc\npydoc.help(tools.repeat)";
     let shown = succeed_granted(session.as_mut(), &desk, code).await;
     assert!(
         shown.starts_with("(value, count: int = 2)\n") && shown.contains("Does repeat."),
@@ -158,18 +161,22 @@ pub async fn functions_are_called(executor: &dyn Executor) {
     assert_eq!(desk.calls().len(), 7, "to look is not to call");
 }
 
-/// A failure is an exception, which a program can catch; what is no JSON is refused before the host is asked.
+/// A failure is an exception, which a program can catch. Arguments that are no JSON are refused
+/// before the host is asked.
 pub async fn failures_are_raised(executor: &dyn Executor) {
     let desk = desk(&["add", "fail"]);
     let mut session = open(executor).await;
     let code = "from host import tools, ToolError\nkept = 1\n\
-                try:\n    tools.fail('no sùch page')\nexcept ToolError as error:\n    print(error)\n\
-                try:\n    tools.add(object(), 1)\nexcept TypeError as error:\n    print('TypeError')\n\
+                try:\n    tools.fail('no sùch page')\nexcept ToolError as error:\n    \
+                print(error)\n\
+                try:\n    tools.add(object(), 1)\nexcept TypeError as error:\n    \
+                print('TypeError')\n\
                 try:\n    tools.add('1', 1)\nexcept ToolError as error:\n    print(error)\n\
                 try:\n    tools.search\nexcept AttributeError as error:\n    print(error)";
     assert_eq!(
         succeed_granted(session.as_mut(), &desk, code).await,
-        "no sùch page\nTypeError\nsecond is no number\nhost.tools has no function 'search'; there are: add, fail\n"
+        "no sùch page\nTypeError\nsecond is no number\nhost.tools has no function 'search'; there \
+            are: add, fail\n"
     );
     let result =
         run_granted(session.as_mut(), &desk, "from host import tools\ntools.fail('gone')").await;
@@ -183,7 +190,7 @@ pub async fn failures_are_raised(executor: &dyn Executor) {
     assert!(!result.state_lost);
 }
 
-/// A block may call what it was granted, and nothing that another block was.
+/// A block can call the functions granted to it, and none that were granted to another block.
 pub async fn nothing_is_granted_by_default(executor: &dyn Executor) {
     let (first, other) = (desk(&["add"]), desk(&["repeat"]));
     let mut session = open(executor).await;
@@ -209,7 +216,7 @@ pub async fn nothing_is_granted_by_default(executor: &dyn Executor) {
         "['repeat'] [1, 1]\n"
     );
     if executor.capabilities().state {
-        // What was kept of an earlier block calls only what this one may.
+        // A function kept from an earlier block calls only what this block may call.
         let kept = "try:\n    print(add(1, 2))\nexcept ToolError as error:\n    print('refused')";
         assert_eq!(succeed(session.as_mut(), kept).await, "refused\n");
         assert_eq!(succeed_granted(session.as_mut(), &other, kept).await, "refused\n");
@@ -221,11 +228,12 @@ pub async fn nothing_is_granted_by_default(executor: &dyn Executor) {
     );
 }
 
-/// Variables, files and input are not touched by calls; blocks with and without functions take turns.
+/// Calls do not change variables, files and input; blocks with and without functions alternate.
 pub async fn state_stays(executor: &dyn Executor) {
     let desk = desk(&["repeat", "fail"]);
     let mut session = open(executor).await;
-    let code = "from host import tools\nfirst = input()\nx = tools.repeat(first)\nsecond = input()\n\
+    let code = "from host import tools\nfirst = input()\nx = tools.repeat(first)\nsecond = \
+        input()\n\
                 open('answer.txt', 'w').write(x[0] + second)\nNone";
     let request =
         ExecutionRequest { stdin: Arc::new(b"one\ntwo\n".to_vec()), ..granted(&desk, code) };
@@ -247,11 +255,12 @@ pub async fn state_stays(executor: &dyn Executor) {
     }
 }
 
-/// The time of a call counts; when it is up, the call is given up, too. The session goes on.
+/// The time of a call counts. At the deadline the call is dropped, too, and the session continues.
 pub async fn a_long_call_is_stopped(executor: &dyn Executor) {
     let desk = desk(&["wait", "add"]);
     let mut session = open(executor).await;
-    let code = "from host import tools\nprint('before', flush=True)\ntry:\n    tools.wait()\nfinally:\n    print('after')";
+    let code = "from host import tools\nprint('before', flush=True)\ntry:\n    \
+        tools.wait()\nfinally:\n    print('after')";
     let request = ExecutionRequest { wall: Some(Duration::from_secs(2)), ..granted(&desk, code) };
     let result = run_request(session.as_mut(), request).await;
     assert_limited(&result, Limit::Wall);
@@ -296,8 +305,8 @@ pub async fn a_call_can_be_cancelled(executor: &dyn Executor) {
     assert_sound(executor).await;
 }
 
-/// Arguments and results may have 8 MiB each, and no more; what is too long is an exception.
-pub async fn calls_have_a_greatest_length(executor: &dyn Executor) {
+/// Arguments and results can have at most 8 MiB each; a longer one is an exception.
+pub async fn calls_have_a_maximum_length(executor: &dyn Executor) {
     let desk = desk(&["repeat"]);
     let mut session = open(executor).await;
     let code = "from host import tools, ToolError\n\
@@ -305,13 +314,14 @@ pub async fn calls_have_a_greatest_length(executor: &dyn Executor) {
                 print(tools.repeat(longest * 'x', 1) == [longest * 'x'])\n\
                 for value, count in ((200 + longest) * 'x', 1), (longest // 2 * 'x', 4):\n\
                 \x20   try:\n        print(len(tools.repeat(value, count)))\n\
-                \x20   except ToolError as error:\n        print('longer than 8388608 bytes' in str(error))\n\
+                \x20   except ToolError as error:\n        print('longer than 8388608 bytes' in \
+                str(error))\n\
                 print(tools.repeat(1))";
     assert_eq!(succeed_granted(session.as_mut(), &desk, code).await, "True\nTrue\nTrue\n[1, 1]\n");
     assert_eq!(desk.calls().len(), 3, "what is too long is not called");
 }
 
-/// Many calls in one block are as right as one.
+/// A thousand calls in one block return the right values.
 pub async fn a_thousand_calls(executor: &dyn Executor) {
     let desk = desk(&["repeat"]);
     let mut session = open(executor).await;
@@ -323,12 +333,14 @@ pub async fn a_thousand_calls(executor: &dyn Executor) {
     assert_eq!(values, (0..1000).map(Some).collect::<Vec<_>>());
 }
 
-/// Threads call at the same time, and each gets its own answers. One that outlives its block cannot call any more.
+/// Threads call at the same time, and each gets its own answers. A thread that outlives its block
+/// can no longer call.
 pub async fn threads_may_call(executor: &dyn Executor) {
     let desk = desk(&["repeat", "wait"]);
     let mut session = open(executor).await;
     let code = "import threading\nfrom host import tools, ToolError\nright = []\n\
-                def work(thread):\n    right.extend(tools.repeat([thread, n], 1) == [[thread, n]] for n in range(25))\n\
+                def work(thread):\n    right.extend(tools.repeat([thread, n], 1) == [[thread, n]] \
+                for n in range(25))\n\
                 threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]\n\
                 for thread in threads: thread.start()\n\
                 for thread in threads: thread.join()\n\
@@ -347,8 +359,10 @@ pub async fn threads_may_call(executor: &dyn Executor) {
     assert_eq!(desk.calls().len(), 100);
 
     let code = "import threading, time\nfrom host import tools, ToolError\nsaid = []\n\
-                def work():\n    try:\n        tools.wait()\n    except ToolError as error:\n        said.append(str(error))\n\
-                \x20   time.sleep(0.2)\n    try:\n        tools.repeat(1)\n    except ToolError as error:\n        said.append(str(error))\n\
+                def work():\n    try:\n        tools.wait()\n    except ToolError as \
+                error:\n        said.append(str(error))\n\
+                \x20   time.sleep(0.2)\n    try:\n        tools.repeat(1)\n    except ToolError \
+                as error:\n        said.append(str(error))\n\
                 thread = threading.Thread(target=work)\nthread.start()\ntime.sleep(0.5)";
     succeed_granted(session.as_mut(), &desk, code).await;
     eventually("the call was dropped", || desk.dropped.load(Ordering::SeqCst) == 1).await;
@@ -363,14 +377,16 @@ pub async fn threads_may_call(executor: &dyn Executor) {
     assert_eq!(desk.calls().len(), 101);
 }
 
-/// Processes that a block starts have no way to the host; the block's own has it still.
+/// Processes that a block starts cannot call the host; the block itself still can.
 pub async fn other_processes_may_not_call(executor: &dyn Executor) {
     let desk = desk(&["add"]);
     let mut session = open(executor).await;
     let code = "import os, sys\nfrom host import tools, ToolError\ntools.add(1, 2)\n\
                 if hasattr(os, 'fork'):\n    child = os.fork()\n    if child == 0:\n\
-                \x20       try:\n            tools.add(3, 4)\n        except ToolError:\n            os._exit(7)\n        os._exit(0)\n\
-                \x20   print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\nelse:\n    print(7)\n\
+                \x20       try:\n            tools.add(3, 4)\n        except \
+                ToolError:\n            os._exit(7)\n        os._exit(0)\n\
+                \x20   print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\nelse:\n    \
+                print(7)\n\
                 print(tools.add(5, 6))";
     assert_eq!(succeed_granted(session.as_mut(), &desk, code).await, "7\n56.0\n");
     assert_eq!(desk.calls().len(), 2);
@@ -384,7 +400,8 @@ pub async fn sessions_do_not_mix(executor: &dyn Executor) {
         let mut session = open(executor).await;
         running.spawn(async move {
             let code = format!(
-                "from host import tools\nprint(sum(tools.repeat([{number}, n]) == [[{number}, n]] * 2 for n in range(50)))"
+                "from host import tools\nprint(sum(tools.repeat([{number}, n]) == [[{number}, n]] \
+                    * 2 for n in range(50)))"
             );
             assert_eq!(succeed_granted(session.as_mut(), &desk, &code).await, "50\n");
         });
@@ -403,25 +420,28 @@ pub async fn sessions_do_not_mix(executor: &dyn Executor) {
     }
 }
 
-/// A program that does not keep to what it was given, and speaks for itself, reaches nothing that is not offered, and harms
-/// nobody but itself.
+/// A program that sends its own questions instead of using `host.py` reaches only what is offered,
+/// and harms only itself.
 pub async fn forged_calls_reach_nothing(executor: &dyn Executor) {
     let desk = desk(&["add"]);
     let mut session = open(executor).await;
     let code = "import sys\nfrom host import tools, ToolError\nadd = tools.add\n\
-                def refused(call, *arguments):\n    try:\n        call(*arguments)\n        return False\n    except ToolError:\n        return True\n\
+                def refused(call, *arguments):\n    try:\n        call(*arguments)\n        \
+                return False\n    except ToolError:\n        return True\n\
                 add.__name__ = 'secret'\nprint(refused(add, 1, 2))\nadd.__name__ = 'add'\n\
                 ask = getattr(sys.modules.get('_cellblock'), '_ask', None)\n\
                 if ask is not None:\n\
-                \x20   for question in b'', b'c', b'l' * 99, b'\\0' * 9999, b'c[\"secret\",{}]', b'c[\"add\",[1,2]]', b'c' + b'[' * 99999, b'x' * (9 << 20):\n\
+                \x20   for question in b'', b'c', b'l' * 99, b'\\0' * 9999, b'c[\"secret\",{}]', \
+                b'c[\"add\",[1,2]]', b'c' + b'[' * 99999, b'x' * (9 << 20):\n\
                 \x20       answer = ask(question) if len(question) <= 8 << 20 else b'e'\n\
-                \x20       if answer[:1] not in b'ev' or b'secret' == answer[1:]: print(question[:9], answer[:99])\n\
+                \x20       if answer[:1] not in b'ev' or b'secret' == answer[1:]: \
+                print(question[:9], answer[:99])\n\
                 print(add(1, 2))";
     assert_eq!(succeed_granted(session.as_mut(), &desk, code).await, "True\n12.0\n");
-    // The control: what was asked for by name would have been found.
+    // The control: the same question with an offered name is answered.
     assert_eq!(desk.called(), ["add"]);
     assert!(desk.call("secret", Map::new()).await.is_ok());
-    // Whatever a program does to its own side, the next session has one.
+    // The next session is not affected.
     run_granted(session.as_mut(), &desk, "import sys\nsys.modules['host'] = None\nimport host")
         .await;
     drop(session);

@@ -8,7 +8,7 @@ use crate::steps::{
 use crate::traces::{eventually, marker, processes_with};
 use cellblock_exec::{ExecutionRequest, Executor, Limit, Limits, Outcome};
 
-/// Recursion without end is an exception or a crash of the program; the session goes on either way.
+/// Endless recursion is an exception or a crash of the program; the session continues either way.
 pub async fn deep_recursion(executor: &dyn Executor) {
     let mut session = open(executor).await;
     let result = run(session.as_mut(), "def f(n): return f(n + 1)\nf(0)").await;
@@ -16,7 +16,8 @@ pub async fn deep_recursion(executor: &dyn Executor) {
     assert!(result.stderr.text().contains("RecursionError"), "{}", result.stderr.text());
     for code in [
         "import sys\nsys.setrecursionlimit(10 ** 9)\ndef f(n): return f(n + 1)\nf(0)",
-        "import sys\nsys.setrecursionlimit(10 ** 9)\nclass A:\n    def __repr__(self): return repr(self)\nrepr(A())",
+        "import sys\nsys.setrecursionlimit(10 ** 9)\nclass A:\n    def __repr__(self): return \
+            repr(self)\nrepr(A())",
         "x = []\nfor _ in range(1_000_000): x = [x]\nrepr(x)",
         "eval('(' * 5000 + ')' * 5000)",
     ] {
@@ -67,10 +68,12 @@ pub async fn a_fork_bomb_is_contained(executor: &dyn Executor) {
         "import os, sys\ntry:\n    import subprocess\nexcept ImportError:\n    subprocess = None\n\
          started, errors = [], set()\n\
          for _ in range(64):\n    try:\n        \
-         started.append(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', '{marker}']))\n    \
+         started.append(subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)', \
+         '{marker}']))\n    \
          except BaseException as error:\n        errors.add(type(error).__name__)\n\
          print(len(started))\n\
-         def bomb():\n    while True:\n        try: os.fork()\n        except (OSError, AttributeError): return\n\
+         def bomb():\n    while True:\n        try: os.fork()\n        except (OSError, \
+         AttributeError): return\n\
          bomb()\n"
     );
     let start = Instant::now();
@@ -87,9 +90,11 @@ pub async fn a_fork_bomb_is_contained(executor: &dyn Executor) {
     assert_sound(executor).await;
 }
 
-/// A program that opens files without closing them meets an end, and the host keeps its own descriptors.
+/// A program that opens files without closing them reaches a limit, and the host keeps its own
+/// descriptors.
 pub async fn descriptors_are_bounded(executor: &dyn Executor) {
-    let code = "kept = []\nopen('one.txt', 'w').close()\ntry:\n    for _ in range(200_000): kept.append(open('one.txt'))\n\
+    let code = "kept = []\nopen('one.txt', 'w').close()\ntry:\n    for _ in range(200_000): \
+        kept.append(open('one.txt'))\n\
                 except OSError as error:\n    print(type(error).__name__)\ndel kept";
     let mut session = open(executor).await;
     let result = run(session.as_mut(), code).await;
@@ -135,7 +140,7 @@ print('done')
     );
 }
 
-/// What one block does to the interpreter's own streams or built-ins ends with its session.
+/// Damage to the interpreter's streams or built-ins ends with the session.
 pub async fn sabotage_ends_with_the_session(executor: &dyn Executor) {
     for code in [
         "import builtins\nbuiltins.print = None",
@@ -153,7 +158,8 @@ pub async fn sabotage_ends_with_the_session(executor: &dyn Executor) {
     }
 }
 
-/// A large random request, a long poll and other calls that make the host work are bounded by the deadline.
+/// A large random request, a long poll and other calls that make the host work are bounded by the
+/// deadline.
 pub async fn expensive_calls_are_bounded(executor: &dyn Executor) {
     let small = Limits { wall: Duration::from_secs(3), ..limits(executor) };
     let mut session = open_with(executor, small).await;
@@ -161,7 +167,8 @@ pub async fn expensive_calls_are_bounded(executor: &dyn Executor) {
         "import os\nwhile True: os.urandom(1 << 24)",
         "import os\nopen('f', 'w').close()\nwhile True: os.stat('f')",
         "import time\nwhile True: time.sleep(0)",
-        "import select, time\nwhile True:\n    try: select.select([], [], [], 1000)\n    except OSError: time.sleep(1000)",
+        "import select, time\nwhile True:\n    try: select.select([], [], [], 1000)\n    except \
+            OSError: time.sleep(1000)",
         "x = 10 ** 10_000_000\nwhile True: x * x",
         "import re\nre.match('(a+)+$', 'a' * 60 + 'b')",
     ] {

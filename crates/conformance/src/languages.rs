@@ -1,4 +1,5 @@
-//! Languages other than Python: each that is claimed really runs, in the same workspace and under the same limits.
+//! Languages other than Python: each claimed one runs, in the same workspace and under the same
+//! limits.
 
 use std::{
     sync::Arc,
@@ -10,13 +11,15 @@ use cellblock_exec::{
     ExecutionRequest, ExecutionResult, Executor, Language, Limit, Outcome, Session,
 };
 
-/// A program in each language: it reads a line, writes to both streams and to a file, and exits with 3.
+/// A program in each language: it reads a line, writes to both streams and to a file, and exits
+/// with 3.
 const PROGRAMS: &[(&str, &str)] = &[
     ("bash", "read -r line; echo \"got $line\"; echo oops >&2; printf made > made.txt; exit 3"),
     ("sh", "read -r line; echo \"got $line\"; echo oops >&2; printf made > made.txt; exit 3"),
     (
         "javascript",
-        "const fs = require('fs'); const line = fs.readFileSync(0, 'utf8').trim(); console.log(`got ${line}`); \
+        "const fs = require('fs'); const line = fs.readFileSync(0, 'utf8').trim(); \
+            console.log(`got ${line}`); \
          console.error('oops'); fs.writeFileSync('made.txt', 'made'); process.exit(3)",
     ),
     (
@@ -25,16 +28,19 @@ const PROGRAMS: &[(&str, &str)] = &[
     ),
     (
         "perl",
-        "my $line = <STDIN>; print \"got $line\"; print STDERR \"oops\\n\"; open(my $f, '>', 'made.txt'); \
+        "my $line = <STDIN>; print \"got $line\"; print STDERR \"oops\\n\"; open(my $f, '>', \
+            'made.txt'); \
          print $f 'made'; close $f; exit 3",
     ),
     (
         "php",
-        "<?php echo 'got ' . fgets(STDIN); fwrite(STDERR, \"oops\\n\"); file_put_contents('made.txt', 'made'); exit(3);",
+        "<?php echo 'got ' . fgets(STDIN); fwrite(STDERR, \"oops\\n\"); \
+            file_put_contents('made.txt', 'made'); exit(3);",
     ),
     (
         "lua",
-        "print('got ' .. io.read()); io.stderr:write('oops\\n'); local f = io.open('made.txt', 'w'); f:write('made'); \
+        "print('got ' .. io.read()); io.stderr:write('oops\\n'); local f = io.open('made.txt', \
+            'w'); f:write('made'); \
          f:close(); os.exit(3)",
     ),
     (
@@ -45,18 +51,18 @@ const PROGRAMS: &[(&str, &str)] = &[
 ];
 
 async fn run_in(session: &mut dyn Session, language: &str, code: &str) -> ExecutionResult {
-    let language = Some(Language::new(language));
+    let language = Language::new(language);
     let stdin = Arc::new(b"a line\n".to_vec());
     run_request(session, ExecutionRequest { language, stdin, ..ExecutionRequest::python(code) })
         .await
 }
 
-/// Whether the executor claims the language.
+/// True if the executor claims the language.
 fn claims(executor: &dyn Executor, language: &str) -> bool {
     executor.capabilities().languages.iter().any(|claimed| claimed.as_str() == language)
 }
 
-/// A language that is claimed runs; one that is not is refused by name.
+/// A claimed language runs; another is refused by name.
 pub async fn claimed_languages_run(executor: &dyn Executor) {
     for claimed in &executor.capabilities().languages {
         let tested = *claimed == Language::PYTHON
@@ -113,7 +119,7 @@ pub async fn shell_blocks_keep_their_names(executor: &dyn Executor) {
     }
     let mut session = open(executor).await;
     let request = ExecutionRequest {
-        language: Some(Language::BASH),
+        language: Language::BASH,
         filename: Some("tools/build.sh".into()),
         ..ExecutionRequest::python("echo \"I am $0\"")
     };
@@ -122,8 +128,8 @@ pub async fn shell_blocks_keep_their_names(executor: &dyn Executor) {
     assert_eq!(result.stdout.text(), "I am tools/build.sh\n");
 }
 
-/// Nothing that a program leaves in the temporary directory stands in the way of later blocks:
-/// names of their files cannot be foreseen, neither to catch their text nor to hold them up.
+/// Nothing that a program leaves in the temporary directory hinders later blocks: the names of
+/// their files cannot be predicted, neither to catch their text nor to delay them.
 pub async fn traps_for_later_blocks_catch_nothing(executor: &dyn Executor) {
     if !claims(executor, "bash") {
         return;
@@ -138,7 +144,7 @@ pub async fn traps_for_later_blocks_catch_nothing(executor: &dyn Executor) {
         );
         succeed(session.as_mut(), &code).await;
         let start = Instant::now();
-        // In the hands of who reads messages from programs, this would be a file.
+        // Where messages of programs become file names, this would be a file.
         let forged = "a\u{e}\0\0\0\u{a}\0\0\0forged.txtb\u{7}\0\0\0\u{3}\0\0\0BAD";
         let result = run_in(session.as_mut(), "bash", forged).await;
         assert!(result.artifacts.is_empty(), "{trap}: {:?}", result.artifacts);
@@ -153,7 +159,7 @@ pub async fn traps_for_later_blocks_catch_nothing(executor: &dyn Executor) {
     }
 }
 
-/// A shell block is held to the deadline, with its children, and what it printed stays.
+/// The deadline stops a shell block with its children, and its output is kept.
 pub async fn shells_are_limited(executor: &dyn Executor) {
     if !claims(executor, "bash") {
         return;
@@ -164,7 +170,7 @@ pub async fn shells_are_limited(executor: &dyn Executor) {
     {
         let start = Instant::now();
         let request = ExecutionRequest {
-            language: Some(Language::BASH),
+            language: Language::BASH,
             wall: Some(Duration::from_secs(1)),
             ..ExecutionRequest::python(format!("echo before; {endless}"))
         };

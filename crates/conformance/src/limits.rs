@@ -1,4 +1,5 @@
-//! Each limit, with the same program under a larger one as its control; and what is refused before anything runs.
+//! Each limit, with the same program under a larger limit as its control; and values that are
+//! refused before anything runs.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +12,10 @@ use cellblock_exec::{Error, ExecutionRequest, Executor, Limit, Limits, Outcome, 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// How long a stop may take on a busy machine, deadline included.
+/// The maximum duration of a stop on a busy machine, including the deadline.
 const PROMPT: Duration = Duration::from_secs(10);
 
-/// Wall time stops a loop; what it printed stays.
+/// Wall time stops a loop, and its output is kept.
 pub async fn wall_stops_a_busy_loop(executor: &dyn Executor) {
     wall_stops(executor, "while n > 0: n += 1").await;
 }
@@ -26,11 +27,13 @@ pub async fn wall_stops_a_sleep(executor: &dyn Executor) {
 
 /// Wall time stops a program that catches every exception.
 pub async fn wall_cannot_be_caught(executor: &dyn Executor) {
-    let code = "while True:\n    try:\n        while True: n += 1\n    except BaseException:\n        pass";
+    let code = "while True:\n    try:\n        while True: n += 1\n    except \
+        BaseException:\n        pass";
     wall_stops(executor, code).await;
 }
 
-/// Runs an endless program under a short deadline and, as the control, a bounded one under the same.
+/// Runs an endless program under a short deadline and, as the control, a bounded one under the
+/// same.
 async fn wall_stops(executor: &dyn Executor, endless: &str) {
     let limits = Limits { wall: Duration::from_secs(2), ..limits(executor) };
     if !enforces(executor, Limit::Wall, &limits).await {
@@ -49,7 +52,7 @@ async fn wall_stops(executor: &dyn Executor, endless: &str) {
     assert_outcome(&control, &Outcome::Exited { code: 0 });
 }
 
-/// A request may shorten the session's deadline, and cannot lengthen it.
+/// A request can shorten the session's deadline, but not lengthen it.
 pub async fn a_request_shortens_the_deadline(executor: &dyn Executor) {
     if !enforces(executor, Limit::Wall, &Limits::default()).await {
         return;
@@ -73,7 +76,8 @@ pub async fn a_request_shortens_the_deadline(executor: &dyn Executor) {
     assert!(start.elapsed() < PROMPT, "stopped only after {:?}", start.elapsed());
 }
 
-/// After a timeout the session goes on with its files; `state_lost` tells whether its variables are gone.
+/// After a timeout the session continues with its files; `state_lost` says if its variables are
+/// lost.
 pub async fn a_session_survives_a_timeout(executor: &dyn Executor) {
     if !enforces(executor, Limit::Wall, &Limits::default()).await {
         return;
@@ -109,8 +113,8 @@ pub async fn cpu_stops_a_busy_loop(executor: &dyn Executor) {
     succeed(session.as_mut(), "import time\ntime.sleep(1)").await;
 }
 
-/// What a program writes to descriptors that it did not open, such as the beginning of a message
-/// that never ends, does not keep anybody from counting its processor time.
+/// Bytes that a program writes to descriptors it did not open, such as the beginning of an endless
+/// message, do not stop the count of its processor time.
 pub async fn cpu_holds_after_writing_to_all_descriptors(executor: &dyn Executor) {
     let small = Limits { cpu: Some(Duration::from_secs(1)), ..limits(executor) };
     if !enforces(executor, Limit::Cpu, &small).await {
@@ -130,7 +134,7 @@ pub async fn cpu_holds_after_writing_to_all_descriptors(executor: &dyn Executor)
              except OSError:\n        pass\nwhile True: pass"
         );
         let result = run(session.as_mut(), &code).await;
-        // What cannot be understood may end the program before.
+        // Invalid messages may end the program earlier.
         let ended = Outcome::Signaled { signal: 9 };
         let expected = Outcome::LimitExceeded { limit: Limit::Cpu };
         assert!(
@@ -142,11 +146,11 @@ pub async fn cpu_holds_after_writing_to_all_descriptors(executor: &dyn Executor)
         assert!(start.elapsed() < Duration::from_secs(10), "{garbage}: {:?}", start.elapsed());
         assert_eq!(succeed(session.as_mut(), "print('still here')").await, "still here\n");
     }
-    // The control: without garbage it is the same limit.
+    // The control: the same limit without garbage.
     assert_limited(&run(session.as_mut(), "while True: pass").await, Limit::Cpu);
 }
 
-/// Memory stops a hog, and the session goes on.
+/// Memory stops a hog, and the session continues.
 pub async fn memory_stops_a_hog(executor: &dyn Executor) {
     let small = Limits { memory: 384 * MIB, ..limits(executor) };
     if !enforces(executor, Limit::Memory, &small).await {
@@ -161,7 +165,7 @@ pub async fn memory_stops_a_hog(executor: &dyn Executor) {
     assert_eq!(succeed(open_with(executor, large).await.as_mut(), code).await, "450\n");
 }
 
-/// One request for far more memory than there is fails, and harms nothing.
+/// One allocation of far more memory than there is fails, and harms nothing.
 pub async fn an_absurd_allocation_fails(executor: &dyn Executor) {
     if !enforces(executor, Limit::Memory, &Limits::default()).await {
         return;
@@ -174,7 +178,8 @@ pub async fn an_absurd_allocation_fails(executor: &dyn Executor) {
     assert_eq!(succeed(session.as_mut(), "print('still here')").await, "still here\n");
 }
 
-/// A program that writes more than is kept succeeds; head and tail are kept, and the rest is counted.
+/// A program that writes more than the limit succeeds; head and tail are kept, and the rest is
+/// counted.
 pub async fn long_output_is_shortened(executor: &dyn Executor) {
     let small = Limits { output: 64 * KIB, ..limits(executor) };
     if !enforces(executor, Limit::Output, &small).await {
@@ -188,7 +193,7 @@ pub async fn long_output_is_shortened(executor: &dyn Executor) {
     for captured in [&result.stdout, &result.stderr] {
         assert!(captured.bytes.starts_with(b"HEADxxx"));
         assert!(captured.bytes.ends_with(b"xxxTAIL"));
-        // The line that marks the gap comes on top of what is kept.
+        // The line in the gap is added to the kept bytes.
         assert!(
             captured.bytes.len() as u64 <= 64 * KIB + 256,
             "{} bytes kept",
@@ -236,7 +241,8 @@ pub async fn an_output_flood_is_stopped(executor: &dyn Executor) {
     assert_eq!(succeed(session.as_mut(), "print('x' * 1024)").await.len(), 1025);
 }
 
-/// A gigabyte of output is stopped under the usual limits, and costs neither its memory nor the minute until the deadline.
+/// A gigabyte of output is stopped under the default limits, and costs neither a gigabyte of memory
+/// nor the minute until the deadline.
 pub async fn a_gigabyte_of_output_is_stopped(executor: &dyn Executor) {
     if !enforces(executor, Limit::Output, &Limits::default()).await {
         return;
@@ -251,7 +257,8 @@ pub async fn a_gigabyte_of_output_is_stopped(executor: &dyn Executor) {
     assert_eq!(succeed(session.as_mut(), "print('next')").await, "next\n");
 }
 
-/// The disk quota stops one large file, and many that are large together; what is removed can be used again.
+/// The disk quota stops one large file, and many files that are large together; removed bytes can
+/// be used again.
 pub async fn disk_is_limited(executor: &dyn Executor) {
     let small = Limits { disk: 2 * MIB, ..limits(executor) };
     if !enforces(executor, Limit::Disk, &small).await {
@@ -259,7 +266,8 @@ pub async fn disk_is_limited(executor: &dyn Executor) {
     }
     let one =
         "with open('big.bin', 'wb') as f:\n    for _ in range(64): n = f.write(b'x' * (128 << 10))";
-    let many = "for i in range(64):\n    with open(f'{i}.bin', 'wb') as f: n = f.write(b'x' * (128 << 10))";
+    let many = "for i in range(64):\n    with open(f'{i}.bin', 'wb') as f: n = f.write(b'x' * \
+        (128 << 10))";
     for code in [one, many] {
         let mut session = open_with(executor, small.clone()).await;
         let result = run(session.as_mut(), code).await;
@@ -285,14 +293,15 @@ pub async fn temporary_files_are_limited(executor: &dyn Executor) {
         return;
     }
     let code = "import os, tempfile\npath = os.path.join(tempfile.gettempdir(), 'big.bin')\n\
-                with open(path, 'wb') as f:\n    for _ in range(64): n = f.write(b'x' * (128 << 10))\nprint(os.path.getsize(path))";
+                with open(path, 'wb') as f:\n    for _ in range(64): n = f.write(b'x' * (128 << \
+                10))\nprint(os.path.getsize(path))";
     let result = run(open_with(executor, small).await.as_mut(), code).await;
     assert_limited(&result, Limit::Disk);
     assert_eq!(succeed(open(executor).await.as_mut(), code).await, format!("{}\n", 8 * MIB));
 }
 
-/// A file that is almost all hole counts by what the host must store or hand out: it neither fills the host nor passes
-/// the quota.
+/// A sparse file counts by the bytes that the host must store or return: it neither fills the host
+/// nor passes the quota.
 pub async fn sparse_files_are_limited(executor: &dyn Executor) {
     let small = Limits { disk: 4 * MIB, ..limits(executor) };
     if !enforces(executor, Limit::Disk, &small).await {
@@ -320,7 +329,7 @@ pub async fn sparse_files_are_limited(executor: &dyn Executor) {
     assert_sound(executor).await;
 }
 
-/// The number of files is limited, directories counted.
+/// The number of files is limited, including directories.
 pub async fn files_are_limited(executor: &dyn Executor) {
     let small = Limits { files: 32, ..limits(executor) };
     if !enforces(executor, Limit::Files, &small).await {
@@ -339,13 +348,13 @@ pub async fn files_are_limited(executor: &dyn Executor) {
     }
 }
 
-/// A hundred thousand files are stopped at the usual limit, soon, and the session goes on.
+/// A hundred thousand files are stopped at the default limit, soon, and the session continues.
 pub async fn a_hundred_thousand_files(executor: &dyn Executor) {
-    let usual = limits(executor);
-    if !enforces(executor, Limit::Files, &Limits { files: 4096, ..usual.clone() }).await {
+    let default = limits(executor);
+    if !enforces(executor, Limit::Files, &Limits { files: 4096, ..default.clone() }).await {
         return;
     }
-    let mut session = open_with(executor, usual).await;
+    let mut session = open_with(executor, default).await;
     let start = Instant::now();
     let code = "for i in range(100_000): open(f'{i}.txt', 'w').close()";
     let result = run(session.as_mut(), code).await;
@@ -367,7 +376,8 @@ pub async fn a_hundred_thousand_files(executor: &dyn Executor) {
     );
 }
 
-/// A limit that the executor does not claim is refused when a session opens; all claimed ones together are accepted.
+/// A limit that the executor does not claim is refused when a session opens; all claimed limits
+/// together are accepted.
 pub async fn a_limit_is_enforced_or_refused(executor: &dyn Executor) {
     let base = limits(executor);
     drop(open_with(executor, base.clone()).await);
@@ -387,7 +397,7 @@ pub async fn a_limit_is_enforced_or_refused(executor: &dyn Executor) {
     }
 }
 
-/// A deadline of zero makes no sense.
+/// A deadline of zero is invalid.
 pub async fn a_zero_deadline_is_invalid(executor: &dyn Executor) {
     let spec = SessionSpec {
         limits: Limits { wall: Duration::ZERO, ..limits(executor) },
@@ -400,7 +410,7 @@ pub async fn a_zero_deadline_is_invalid(executor: &dyn Executor) {
     assert_sound(executor).await;
 }
 
-/// Memory in which no interpreter fits is refused before anything runs.
+/// Too little memory for an interpreter is refused before anything runs.
 pub async fn tiny_memory_is_refused(executor: &dyn Executor) {
     let tiny = Limits { memory: KIB, ..limits(executor) };
     if !enforces(executor, Limit::Memory, &tiny).await {
@@ -429,7 +439,7 @@ pub async fn an_unknown_image_is_refused(executor: &dyn Executor) {
     assert_sound(executor).await;
 }
 
-/// What a program used is told.
+/// The result reports the resources that a program used.
 pub async fn usage_is_told(executor: &dyn Executor) {
     let result = run(open(executor).await.as_mut(), "import time\ntime.sleep(0.3)").await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });

@@ -1,4 +1,4 @@
-//! What a program reaches on the network, against a listener that the case makes itself.
+//! The network access of a program, against a listener of the case itself.
 
 use std::{
     net::{TcpListener, UdpSocket},
@@ -50,8 +50,8 @@ fn listen() -> (TcpListener, UdpSocket, u16, u16) {
     }
 }
 
-/// By default nothing is reached: neither the listener nor the socket hears of the program. The control is a connection
-/// that the case makes itself.
+/// By default nothing is reached: neither the listener nor the socket hears of the program. The
+/// control is a connection that the case makes itself.
 pub async fn network_is_denied(executor: &dyn Executor) {
     let (tcp, udp, tcp_port, udp_port) = listen();
     let result = run(open(executor).await.as_mut(), &program(tcp_port, udp_port)).await;
@@ -68,7 +68,8 @@ pub async fn network_is_denied(executor: &dyn Executor) {
     assert!(tcp.accept().is_ok() && udp.recv(&mut [0; 8]).is_ok(), "the listener does not work");
 }
 
-/// Where grants are claimed, an allowed host and port is reached and another port is not; elsewhere a grant is refused.
+/// Where grants are claimed, an allowed host and port is reached and another port is not; elsewhere
+/// a grant is refused.
 pub async fn network_can_be_granted(executor: &dyn Executor) {
     let (allowed, _, allowed_port, _) = listen();
     let (other, _, other_port, udp_port) = listen();
@@ -139,8 +140,8 @@ print(len(back), hashlib.sha256(back).digest() == hashlib.sha256(data).digest())
     assert!(matches!(echo.join(), Ok(Ok(3_000_000))));
 }
 
-/// A program may close a large download early, with data on its way or waiting to be read. That
-/// ends the connection, and neither the session nor the next connection.
+/// A program can close a large download early, with data on its way or waiting to be read. That
+/// ends this connection, but neither the session nor the next connection.
 pub async fn a_download_may_be_closed_early(executor: &dyn Executor) {
     if !executor.capabilities().network {
         return;
@@ -153,7 +154,7 @@ pub async fn a_download_may_be_closed_early(executor: &dyn Executor) {
             std::thread::spawn(move || {
                 use std::io::Write as _;
                 let piece = vec![b'x'; 100_000];
-                // Fifty megabytes, unless the other end goes before.
+                // Fifty megabytes, unless the other end closes earlier.
                 (0..500).all(|_| stream.write_all(&piece).is_ok())
             });
         }
@@ -175,7 +176,7 @@ pub async fn a_download_may_be_closed_early(executor: &dyn Executor) {
     let result = run(session.as_mut(), &code).await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });
     assert_eq!(result.stdout.text(), "100\n");
-    // The control: the session lives, and one that is read to its end is whole.
+    // The control: the session is alive, and a download that is read to its end is complete.
     let code = format!(
         "connection = socket.create_connection(('localhost', {port}))\nn = 0\n\
          while piece := connection.recv(1 << 16): n += len(piece)\nprint(x, n)"
@@ -185,7 +186,8 @@ pub async fn a_download_may_be_closed_early(executor: &dyn Executor) {
     assert_eq!(result.stdout.text(), "1 50000000\n");
 }
 
-/// A rule that cannot be kept to is refused when the session opens: all ports of a host, or no host at all.
+/// A rule that cannot be enforced is refused when the session opens: all ports of a host, or no
+/// host at all.
 pub async fn odd_rules_are_refused(executor: &dyn Executor) {
     for (host, port) in [
         ("example.org", None),

@@ -1,4 +1,4 @@
-//! Programs that start programs: what they start is held to the same limits and ends with them.
+//! Programs that start programs: children are under the same limits and end with their session.
 
 use std::{
     sync::Arc,
@@ -14,16 +14,21 @@ use crate::steps::{
 use crate::traces::{eventually, marker, processes_with};
 use cellblock_exec::{ExecutionRequest, Executor, Isolation, Limit, Limits, Outcome};
 
-/// Starts a process that has left its parent and its session, ignores signals and holds the output; tells `started` if it
-/// could.
+/// Python that starts a process which has left its parent and its session, ignores signals and
+/// holds the output. It prints `started` if it could.
 fn daemon(marker: &str) -> String {
     format!(
         r#"
 import os, sys
-code = "import signal, time; [signal.signal(n, signal.SIG_IGN) for n in (1, 2, 15)]; print('up', flush=True); time.sleep(600)"
+code = "import signal, time\n"
+code += "for n in (1, 2, 15): signal.signal(n, signal.SIG_IGN)\n"
+code += "print('up', flush=True); time.sleep(600)"
 try:
     import subprocess
-    script = "import os, subprocess, sys\nif os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0:\n        os.execv(sys.executable, [sys.executable, '-c', sys.argv[1], '{marker}'])\n    os._exit(0)\n"
+    script = "import os, subprocess, sys\nif os.fork() == 0:\n    os.setsid()\n"
+    script += "    if os.fork() == 0:\n"
+    script += "        os.execv(sys.executable, [sys.executable, '-c', sys.argv[1], '{marker}'])\n"
+    script += "    os._exit(0)\n"
     first = subprocess.Popen([sys.executable, '-c', script, code], stdout=subprocess.PIPE)
     first.stdout.readline()
     print('started', flush=True)
@@ -33,8 +38,8 @@ except (ImportError, OSError, AttributeError) as error:
     )
 }
 
-/// Nothing that a program started outlives a timeout, a cancellation, the end of the session, or that it is dropped. The
-/// control is that the process was seen on the host before.
+/// No process outlives a timeout, a cancellation, the end of its session, or its drop. The control:
+/// the process was seen on the host before.
 pub async fn nothing_survives(executor: &dyn Executor) {
     for ending in ["timeout", "cancel", "drop", "close"] {
         let marker = marker();
@@ -80,7 +85,7 @@ pub async fn nothing_survives(executor: &dyn Executor) {
     }
 }
 
-/// A process that lives on and holds the output holds up neither its block nor the next one.
+/// A process that stays alive and holds the output delays neither its block nor the next one.
 pub async fn nobody_waits_for_a_process_that_holds_the_output(executor: &dyn Executor) {
     let mut session = open(executor).await;
     let code = "try:\n    import subprocess, sys\n    \
@@ -92,19 +97,20 @@ pub async fn nobody_waits_for_a_process_that_holds_the_output(executor: &dyn Exe
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
-/// A program that starts more processes than it may fails, and the result says why.
+/// A program that starts too many processes fails, and the result says why.
 pub async fn processes_are_limited(executor: &dyn Executor) {
     let small = Limits { processes: 8, ..limits(executor) };
     if !enforces(executor, Limit::Processes, &small).await {
         return;
     }
     let code = "import subprocess, sys\n\
-                children = [subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']) for _ in range(24)]\n\
+                children = [subprocess.Popen([sys.executable, '-c', 'import time; \
+                time.sleep(60)']) for _ in range(24)]\n\
                 print(len(children))\nfor child in children: child.kill()";
     let mut session = open_with(executor, small).await;
     let result = run(session.as_mut(), code).await;
     if executor.capabilities().isolation == Isolation::Wasm {
-        // There it can start none at all.
+        // It cannot start any there.
         assert_outcome(&result, &Outcome::Exited { code: 1 });
         return;
     }
@@ -116,8 +122,8 @@ pub async fn processes_are_limited(executor: &dyn Executor) {
     assert_eq!(control.stdout.text(), "24\n");
 }
 
-/// An interpreter that ends while its programs hold every process that there may be costs the
-/// session nothing but its variables: later blocks end in time and say what they lack.
+/// If an interpreter ends while its children hold all allowed processes, the session loses only its
+/// variables: later blocks end in time and report the limit.
 pub async fn a_full_cell_keeps_its_session(executor: &dyn Executor) {
     let small = Limits { processes: 8, ..limits(executor) };
     if !enforces(executor, Limit::Processes, &small).await {
@@ -147,7 +153,7 @@ pub async fn a_full_cell_keeps_its_session(executor: &dyn Executor) {
     assert_sound(executor).await;
 }
 
-/// No process of the host is seen, least of all this one; only those of the cell.
+/// A program sees only processes of its cell, and none of the host.
 pub async fn other_processes_are_invisible(executor: &dyn Executor) {
     let marker = marker();
     let mut sleeper =
@@ -156,11 +162,12 @@ pub async fn other_processes_are_invisible(executor: &dyn Executor) {
             Err(error) => panic!("cannot start a process to look for: {error}"),
         };
     let code = "import os, glob\nfor path in glob.glob('/proc/*/cmdline'):\n    \
-                try: print(open(path).read().replace('\\0', ' '))\n    except OSError: pass\nprint('looked')";
+                try: print(open(path).read().replace('\\0', ' '))\n    except OSError: \
+                pass\nprint('looked')";
     let shown = run(open(executor).await.as_mut(), code).await.stdout.text();
     assert!(shown.ends_with("looked\n"), "{shown}");
     let seen_here = processes_with(&marker);
-    // It has served.
+    // The process is no longer needed.
     let _ = sleeper.kill().and_then(|()| sleeper.wait().map(drop));
     assert!(seen_here > 0, "the control sees nothing");
     if executor.capabilities().isolation != Isolation::None {
@@ -168,7 +175,8 @@ pub async fn other_processes_are_invisible(executor: &dyn Executor) {
     }
 }
 
-/// Ways to more rights, each of which must fail; a harmless call by the same route is the control.
+/// Attempts to gain rights, each of which must fail; a harmless call by the same route is the
+/// control.
 const RIGHTS: &str = r"
 import ctypes, os, socket, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -208,10 +216,10 @@ attempt('write /proc/sys', lambda: open('/proc/sys/kernel/hostname', 'w').write(
 attempt('kcore', lambda: len(open('/proc/kcore', 'rb').read(1)))
 ";
 
-/// No way to more rights works.
+/// No attempt to gain rights works.
 pub async fn no_rights_are_gained(executor: &dyn Executor) {
     if executor.capabilities().isolation == Isolation::Wasm {
-        // There is no such call to make: importing `ctypes` is as far as it gets.
+        // There are no system calls there: importing `ctypes` fails already.
         let result = run(open(executor).await.as_mut(), RIGHTS).await;
         assert!(!result.stdout.text().contains("mount"), "{result:?}");
         return;
@@ -225,8 +233,8 @@ pub async fn no_rights_are_gained(executor: &dyn Executor) {
     }
 }
 
-/// The sockets of the host's programs are out of reach, by path and by abstract name. The control is a connection of our
-/// own.
+/// Unix sockets of the host's programs cannot be reached, by path or by abstract name. The control
+/// is a connection from this process.
 pub async fn unix_sockets_are_out_of_reach(executor: &dyn Executor) {
     use std::os::{
         linux::net::SocketAddrExt as _,
@@ -239,7 +247,7 @@ pub async fn unix_sockets_are_out_of_reach(executor: &dyn Executor) {
     let path = directory.path().join("socket");
     let name = marker();
     let listen = || -> std::io::Result<_> {
-        // Everybody may enter: only the executor keeps the program out.
+        // Permissions allow everybody: only the executor can deny the program.
         let all = std::os::unix::fs::PermissionsExt::from_mode(0o777);
         std::fs::set_permissions(directory.path(), all)?;
         let by_path = UnixListener::bind(&path)?;
@@ -255,7 +263,8 @@ pub async fn unix_sockets_are_out_of_reach(executor: &dyn Executor) {
     };
     let code = format!(
         "for address in ({:?}, '\\0{name}'):\n    try:\n        import socket\n        \
-         socket.socket(socket.AF_UNIX).connect(address)\n    except (ImportError, OSError, AttributeError): pass",
+         socket.socket(socket.AF_UNIX).connect(address)\n    except (ImportError, OSError, \
+         AttributeError): pass",
         path.display().to_string()
     );
     let result = run(open(executor).await.as_mut(), &code).await;
@@ -269,10 +278,11 @@ pub async fn unix_sockets_are_out_of_reach(executor: &dyn Executor) {
     );
 }
 
-/// Many programs at once, each with output, are told apart.
+/// The output of many programs at once is not mixed up.
 pub async fn parallel_children_are_collected(executor: &dyn Executor) {
     let code = "try:\n    import subprocess, sys\nexcept ImportError:\n    print(36)\nelse:\n    \
-                try:\n        children = [subprocess.Popen([sys.executable, '-c', f'print({n})'], stdout=subprocess.PIPE) for n in range(9)]\n        \
+                try:\n        children = [subprocess.Popen([sys.executable, '-c', f'print({n})'], \
+                stdout=subprocess.PIPE) for n in range(9)]\n        \
                 print(sum(int(child.communicate()[0]) for child in children))\n    \
                 except OSError:\n        print(36)";
     let cancel = CancellationToken::new();

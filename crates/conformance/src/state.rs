@@ -1,4 +1,4 @@
-//! What blocks of one session share, and what sessions do not.
+//! State that blocks of one session share, and sessions do not.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use crate::steps::{
 };
 use cellblock_exec::{ExecutionRequest, Executor, Outcome, SessionSpec};
 
-/// Where state is claimed, variables, functions and imports stay from block to block; elsewhere none of them does.
+/// Where state is claimed, variables, functions and imports stay from block to block; elsewhere
+/// none of them does.
 pub async fn state_across_blocks(executor: &dyn Executor) {
     let mut session = open(executor).await;
     succeed(session.as_mut(), "import math\nx = 41\ndef next_of(n):\n    return n + 1\n").await;
@@ -22,7 +23,7 @@ pub async fn state_across_blocks(executor: &dyn Executor) {
     }
 }
 
-/// A block that fails takes nothing away from the ones before.
+/// A failing block does not change the state of earlier blocks.
 pub async fn an_exception_keeps_state(executor: &dyn Executor) {
     let mut session = open(executor).await;
     succeed(session.as_mut(), "kept = 'kept'\nopen('kept.txt', 'w').write(kept)\nNone").await;
@@ -44,7 +45,8 @@ pub async fn last_expression_is_echoed(executor: &dyn Executor) {
     assert_eq!(succeed(session.as_mut(), "y = 5").await, "");
 }
 
-/// The name of a block stands in its tracebacks, and the code is in the workspace under it, its directories made.
+/// The name of a block is in its tracebacks, and its code is saved in the workspace under this
+/// name, with its directories.
 pub async fn file_names(executor: &dyn Executor) {
     let mut session = open(executor).await;
     let code = "# the first line\ndef fail():\n    raise ValueError('x')\nfail()\n";
@@ -69,12 +71,14 @@ pub async fn file_names(executor: &dyn Executor) {
 pub async fn sessions_are_isolated(executor: &dyn Executor) {
     let mut first = open(executor).await;
     let mut second = open(executor).await;
-    let code = "import os, tempfile\nsecret = 1\nos.environ['SECRET'] = 'x'\nopen('secret.txt', 'w').close()\n\
+    let code = "import os, tempfile\nsecret = 1\nos.environ['SECRET'] = 'x'\nopen('secret.txt', \
+        'w').close()\n\
                 open(os.path.join(tempfile.gettempdir(), 'secret.txt'), 'w').close()";
     let made = run(first.as_mut(), code).await;
     assert_outcome(&made, &Outcome::Exited { code: 0 });
     assert!(artifact_paths(&made).contains(&"secret.txt"), "{made:?}");
-    let code = "import os, tempfile\nprint('secret' in globals(), 'SECRET' in os.environ, os.path.exists('secret.txt'), \
+    let code = "import os, tempfile\nprint('secret' in globals(), 'SECRET' in os.environ, \
+        os.path.exists('secret.txt'), \
                 os.path.exists(os.path.join(tempfile.gettempdir(), 'secret.txt')))";
     assert_eq!(succeed(second.as_mut(), code).await, "False False False False\n");
     let mut third = open(executor).await;
@@ -84,7 +88,8 @@ pub async fn sessions_are_isolated(executor: &dyn Executor) {
 /// Random numbers of two fresh sessions differ, from every common source.
 pub async fn randomness_differs(executor: &dyn Executor) {
     let code = "import os, random, secrets, uuid\n\
-                print(random.random()); print(secrets.token_hex(16)); print(uuid.uuid4()); print(os.urandom(16).hex())\n\
+                print(random.random()); print(secrets.token_hex(16)); print(uuid.uuid4()); \
+                print(os.urandom(16).hex())\n\
                 try:\n    import numpy\nexcept ImportError:\n    pass\nelse:\n    \
                 print(numpy.random.rand()); print(numpy.random.default_rng().random())\n";
     let first = run_fresh(executor, code).await;
@@ -98,7 +103,7 @@ pub async fn randomness_differs(executor: &dyn Executor) {
     }
 }
 
-/// A seed set by the program gives the same numbers everywhere: reseeding must not undo what a block asks for.
+/// A seed set by the program gives the same numbers everywhere: reseeding must not undo it.
 pub async fn a_seed_is_kept(executor: &dyn Executor) {
     let code = "import random\nrandom.seed(7)\nprint([random.randrange(100) for _ in range(3)])";
     assert_eq!(succeed(open(executor).await.as_mut(), code).await, "[41, 19, 50]\n");

@@ -1,4 +1,4 @@
-//! The steps that cases are made of: open a session, run Python, look at what came back.
+//! The steps of cases: open a session, run Python, check the result.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,11 +7,12 @@ use cellblock_exec::{
     Outcome, Session, SessionSpec,
 };
 
-/// More time than any program of the suite needs on a busy machine, and short enough to notice a hang.
+/// The wall time of cases: more than any program of the suite needs on a busy machine, and short
+/// enough to notice a hang.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The default limits, but [`PATIENCE`] of wall time, and the greatest value for a limit that the executor does not claim:
-/// the greatest value asks for no limit.
+/// Returns the default limits with [`PATIENCE`] of wall time, and without the limits that the
+/// executor does not claim.
 pub fn limits(executor: &dyn Executor) -> Limits {
     let mut limits = Limits { wall: PATIENCE, ..Limits::default() };
     for limit in unclaimed(executor.capabilities()) {
@@ -28,13 +29,13 @@ pub fn limits(executor: &dyn Executor) -> Limits {
     limits
 }
 
-/// The limits that the executor does not enforce.
+/// Returns the limits that the executor does not enforce.
 pub fn unclaimed(capabilities: &Capabilities) -> Vec<Limit> {
     Limit::ALL.into_iter().filter(|limit| !capabilities.limits.contains(limit)).collect()
 }
 
-/// Whether the executor enforces `limit`. When it does not, asserts that it refuses a session `with` that limit, so that
-/// no case is passed over in silence.
+/// Returns true if the executor enforces `limit`. If not, asserts that it refuses a session `with`
+/// that limit, so that no case is skipped silently.
 pub async fn enforces(executor: &dyn Executor, limit: Limit, with: &Limits) -> bool {
     if executor.capabilities().limits.contains(&limit) {
         return true;
@@ -49,23 +50,23 @@ pub async fn enforces(executor: &dyn Executor, limit: Limit, with: &Limits) -> b
     }
 }
 
-/// A session with the usual limits.
+/// Opens a session with [`limits`].
 pub async fn open(executor: &dyn Executor) -> Box<dyn Session> {
     open_with(executor, limits(executor)).await
 }
 
-/// A session with these limits.
+/// Opens a session with these limits.
 pub async fn open_with(executor: &dyn Executor, limits: Limits) -> Box<dyn Session> {
     open_spec(executor, SessionSpec { limits, ..SessionSpec::default() }).await
 }
 
-/// A session with these files in its workspace.
+/// Opens a session with these files in its workspace.
 pub async fn open_files(executor: &dyn Executor, files: Vec<InputFile>) -> Box<dyn Session> {
     open_spec(executor, SessionSpec { limits: limits(executor), files, ..SessionSpec::default() })
         .await
 }
 
-/// A session to this specification.
+/// Opens a session with this specification.
 pub async fn open_spec(executor: &dyn Executor, spec: SessionSpec) -> Box<dyn Session> {
     match executor.open(spec).await {
         Ok(session) => session,
@@ -73,17 +74,17 @@ pub async fn open_spec(executor: &dyn Executor, spec: SessionSpec) -> Box<dyn Se
     }
 }
 
-/// An input file.
+/// Creates an input file.
 pub fn file(path: &str, content: impl AsRef<[u8]>) -> InputFile {
     InputFile { path: path.into(), content: Arc::new(content.as_ref().to_vec()) }
 }
 
-/// Runs Python code, and checks what must hold for every result.
+/// Runs Python code, and checks the invariants of every result.
 pub async fn run(session: &mut dyn Session, code: &str) -> ExecutionResult {
     run_request(session, ExecutionRequest::python(code)).await
 }
 
-/// Runs a request, and checks what must hold for every result.
+/// Runs a request, and checks the invariants of every result.
 pub async fn run_request(session: &mut dyn Session, request: ExecutionRequest) -> ExecutionResult {
     match session.execute(request).await {
         Ok(result) => {
@@ -104,19 +105,19 @@ pub async fn run_request(session: &mut dyn Session, request: ExecutionRequest) -
     }
 }
 
-/// Runs Python code that must exit with 0, and gives its standard output.
+/// Runs Python code that must exit with 0. Returns its standard output.
 pub async fn succeed(session: &mut dyn Session, code: &str) -> String {
     let result = run(session, code).await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });
     result.stdout.text()
 }
 
-/// Runs Python code in a session of its own, with the usual limits.
+/// Runs Python code in a session of its own.
 pub async fn run_fresh(executor: &dyn Executor, code: &str) -> ExecutionResult {
     run(open(executor).await.as_mut(), code).await
 }
 
-/// Asserts how a program ended; shows its output when it ended otherwise.
+/// Asserts the outcome of a program; shows its output if it is another.
 #[track_caller]
 pub fn assert_outcome(result: &ExecutionResult, expected: &Outcome) {
     assert_eq!(
@@ -134,13 +135,13 @@ pub fn assert_limited(result: &ExecutionResult, limit: Limit) {
     assert_outcome(result, &Outcome::LimitExceeded { limit });
 }
 
-/// The end of a text, which is where a traceback names its error.
+/// Returns the end of a text, where a traceback names its error.
 fn shortened(text: &str) -> String {
     let skip = text.chars().count().saturating_sub(2000);
     text.chars().skip(skip).collect()
 }
 
-/// The artifact at `path`.
+/// Returns the artifact at `path`.
 #[track_caller]
 pub fn artifact<'a>(result: &'a ExecutionResult, path: &str) -> &'a Artifact {
     match result.artifacts.iter().find(|artifact| artifact.path == path) {
@@ -153,7 +154,7 @@ pub fn artifact<'a>(result: &'a ExecutionResult, path: &str) -> &'a Artifact {
     }
 }
 
-/// The paths of all artifacts, in order.
+/// Returns the paths of all artifacts, in order.
 pub fn artifact_paths(result: &ExecutionResult) -> Vec<&str> {
     let mut paths: Vec<_> =
         result.artifacts.iter().map(|artifact| artifact.path.as_str()).collect();
@@ -161,7 +162,7 @@ pub fn artifact_paths(result: &ExecutionResult) -> Vec<&str> {
     paths
 }
 
-/// Asserts that the executor is sound: a new session computes what it should.
+/// Asserts that the executor still works: a new session computes the right sum.
 pub async fn assert_sound(executor: &dyn Executor) {
     let mut session = open(executor).await;
     assert_eq!(succeed(session.as_mut(), "print(sum(range(10)))").await, "45\n");

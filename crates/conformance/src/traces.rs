@@ -1,5 +1,5 @@
-//! Traces on the host: a program carries a [`marker`], and a test looks for processes with it. Tests of backends use these,
-//! too.
+//! Traces on the host: a program carries a [`marker`] among its arguments, and a test looks for
+//! processes with it. Tests of backends use this module, too.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering},
@@ -23,7 +23,8 @@ pub fn processes_with(text: &str) -> usize {
         .count()
 }
 
-/// Asserts that `holds` becomes true within five seconds: cleaning up may happen after the call returns.
+/// Asserts that `holds` becomes true within five seconds: cleaning up may happen after the call
+/// returns.
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {

@@ -1,4 +1,4 @@
-//! Files in, files out, and nothing else of the host.
+//! Input files, artifacts, and the isolation from all other files of the host.
 
 use crate::steps::{
     artifact, artifact_paths, assert_outcome, assert_sound, enforces, file, limits, open,
@@ -10,7 +10,8 @@ use cellblock_exec::{
     Outcome, SessionSpec,
 };
 
-/// Input files are in the workspace. Only a changed one is an artifact; one that is only read, or removed, is not.
+/// Input files are in the workspace. A changed one is an artifact; one that is only read, or
+/// removed, is not.
 pub async fn input_files(executor: &dyn Executor) {
     let binary: Vec<u8> = (0..=255).collect();
     let files = vec![
@@ -35,7 +36,7 @@ pub async fn input_files(executor: &dyn Executor) {
     assert_eq!(artifact_paths(&result), [""; 0], "the second block changed nothing");
 }
 
-/// A file can be put into a live session, its directories too, and may replace another.
+/// A file can be written into a live session, with its directories, and can replace another.
 pub async fn files_can_be_added_later(executor: &dyn Executor) {
     let mut session = open(executor).await;
     for content in ["first", "second, longer", "3"] {
@@ -49,7 +50,7 @@ pub async fn files_can_be_added_later(executor: &dyn Executor) {
     }
 }
 
-/// No input file can be put outside the workspace, neither when a session opens nor later.
+/// No input file can be written outside the workspace, neither when a session opens nor later.
 pub async fn input_files_stay_inside(executor: &dyn Executor) {
     let host = host_directory();
     let target = host.path().join("planted.txt");
@@ -83,7 +84,8 @@ pub async fn input_files_stay_inside(executor: &dyn Executor) {
 /// New files are artifacts: exact bytes, paths with their directories, media types by name.
 pub async fn artifacts(executor: &dyn Executor) {
     let code = "import os\nos.makedirs('charts/2024')\nos.makedirs('empty/dir')\n\
-                for name in ['charts/2024/a.png', 'table.csv', 'data.json', 'page.html', 'notes.txt', 'thing.unknownext', 'ünï.txt']:\n    \
+                for name in ['charts/2024/a.png', 'table.csv', 'data.json', 'page.html', \
+                'notes.txt', 'thing.unknownext', 'ünï.txt']:\n    \
                 with open(name, 'wb') as f: n = f.write(bytes(range(256)) + name.encode())\n\
                 open('nothing.txt', 'w').close()";
     let mut session = open(executor).await;
@@ -106,7 +108,8 @@ pub async fn artifacts(executor: &dyn Executor) {
     assert_eq!(artifact(&result, "nothing.txt").bytes, 0);
     assert_eq!(result.artifacts.len(), 8, "{:?}", artifact_paths(&result));
 
-    let code = "with open('notes.txt', 'a') as f: n = f.write('more')\nprint(open('table.csv', 'rb').read(1))";
+    let code = "with open('notes.txt', 'a') as f: n = f.write('more')\nprint(open('table.csv', \
+        'rb').read(1))";
     let result = run(session.as_mut(), code).await;
     assert_eq!(artifact_paths(&result), ["notes.txt"], "only what the second block changed");
 }
@@ -119,7 +122,7 @@ pub async fn artifacts_of_a_failure(executor: &dyn Executor) {
     assert_eq!(*artifact(&result, "partial.txt").content, b"so far");
 }
 
-/// A directory of the host, with a file that a program could look for.
+/// Makes a directory of the host for a file that a program could look for.
 fn host_directory() -> tempfile::TempDir {
     match tempfile::tempdir() {
         Ok(directory) => directory,
@@ -136,7 +139,8 @@ fn host_secret(directory: &tempfile::TempDir, content: &str) -> String {
     path.display().to_string()
 }
 
-/// Reads what it can by every way to write the path, then tries to overwrite it and to plant a file beside it.
+/// Python that reads a file by every way to write its path, then tries to overwrite it and to
+/// create a file beside it.
 const ESCAPE: &str = r"
 import os
 def attempt(act):
@@ -147,7 +151,8 @@ def attempt(act):
 def overwrite(path):
     with open(path, 'w') as f: return f.write('overwritten')
 climb = '../' * 30 + target.lstrip('/')
-ways = [target, climb, './' + climb, 'x/../' + climb, '/proc/self/root' + target, '/proc/1/root' + target, '//' + target]
+ways = [target, climb, './' + climb, 'x/../' + climb, '//' + target]
+ways += ['/proc/self/root' + target, '/proc/1/root' + target]
 for number, way in enumerate(ways):
     attempt(lambda: open(way).read())
     attempt(lambda: os.listdir(os.path.dirname(way)))
@@ -164,11 +169,12 @@ attempt(lambda: os.listdir('directory'))
 attempt(lambda: open('directory/secret.txt').read())
 for number in range(3, 64):
     attempt(lambda: os.listdir(number))
-    attempt(lambda: open(os.path.basename(target), opener=lambda name, flags: os.open(name, flags, dir_fd=number)).read())
+    beside = lambda name, flags: os.open(name, flags, dir_fd=number)
+    attempt(lambda: open(os.path.basename(target), opener=beside).read())
 ";
 
-/// No way of writing a path leads to a file of the host: its content is neither read nor changed, and nothing appears
-/// beside it. The control is the same program on a file of the workspace.
+/// No way to write a path leads to a file of the host: its content is neither read nor changed, and
+/// nothing appears beside it. The control is the same program on a file of the workspace.
 pub async fn host_files_are_out_of_reach(executor: &dyn Executor) {
     let secret = marker();
     let host = host_directory();
@@ -207,15 +213,18 @@ pub async fn host_files_are_out_of_reach(executor: &dyn Executor) {
     assert!(shown.contains(&secret), "the control cannot read its own file:\n{shown}");
 }
 
-/// A symbolic link is not followed when artifacts are taken: it is refused by name. A plain file beside it is taken.
+/// A symbolic link is not followed when artifacts are collected: it is refused by name. A plain
+/// file beside it is an artifact.
 pub async fn symlinks_are_no_artifacts(executor: &dyn Executor) {
     let secret = marker();
     let host = host_directory();
     let path = host_secret(&host, &secret);
     let code = format!(
         "import os\nwith open('plain.txt', 'w') as f: n = f.write('plain')\n\
-         for name, target in [('leak.txt', {path:?}), ('up', '../../../etc'), ('etc', '/etc')]:\n    \
-         try: os.symlink(target, name)\n    except (OSError, AttributeError): pass\n    else: print(name)"
+         for name, target in [('leak.txt', {path:?}), ('up', '../../../etc'), ('etc', \
+         '/etc')]:\n    \
+         try: os.symlink(target, name)\n    except (OSError, AttributeError): pass\n    else: \
+         print(name)"
     );
     let result = run(open(executor).await.as_mut(), &code).await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });
@@ -230,10 +239,11 @@ pub async fn symlinks_are_no_artifacts(executor: &dyn Executor) {
     }
 }
 
-/// A FIFO or a device is refused by name and holds nobody up.
+/// A FIFO or a device is refused by name and delays nobody.
 pub async fn special_files_are_no_artifacts(executor: &dyn Executor) {
     let code = "import os, stat\nwith open('plain.txt', 'w') as f: n = f.write('plain')\n\
-                for name, make in [('pipe', lambda: os.mkfifo('pipe')), ('device', lambda: os.mknod('device', stat.S_IFCHR | 0o600, os.makedev(1, 5)))]:\n    \
+                for name, make in [('pipe', lambda: os.mkfifo('pipe')), ('device', lambda: \
+                os.mknod('device', stat.S_IFCHR | 0o600, os.makedev(1, 5)))]:\n    \
                 try: make()\n    except (OSError, AttributeError): pass\n    else: print(name)";
     let result = run(open(executor).await.as_mut(), code).await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });
@@ -247,11 +257,14 @@ pub async fn special_files_are_no_artifacts(executor: &dyn Executor) {
     }
 }
 
-/// Files and directories without any permission are artifacts or are refused by name; nothing hangs or breaks.
+/// Files and directories without any permission are artifacts or are refused by name; nothing hangs
+/// or breaks.
 pub async fn unreadable_files(executor: &dyn Executor) {
-    let code = "import os\nfor name in ['shut.txt', 'plain.txt']:\n    with open(name, 'w') as f: n = f.write(name)\n\
+    let code = "import os\nfor name in ['shut.txt', 'plain.txt']:\n    with open(name, 'w') as f: \
+        n = f.write(name)\n\
                 os.mkdir('shut')\nwith open('shut/inner.txt', 'w') as f: n = f.write('x')\n\
-                for name in ['shut.txt', 'shut']:\n    try: os.chmod(name, 0)\n    except (OSError, AttributeError): pass";
+                for name in ['shut.txt', 'shut']:\n    try: os.chmod(name, 0)\n    except \
+                (OSError, AttributeError): pass";
     let mut session = open(executor).await;
     let result = run(session.as_mut(), code).await;
     assert_outcome(&result, &Outcome::Exited { code: 0 });
@@ -267,9 +280,9 @@ pub async fn unreadable_files(executor: &dyn Executor) {
     assert_eq!(succeed(session.as_mut(), "print(open('plain.txt').read())").await, "plain.txt\n");
 }
 
-/// A name decides only whether its file is taken, never how the block ends: names that no host
-/// should get are refused with a reason, and the block succeeds. The controls are names that look
-/// odd and are not.
+/// A name decides only if its file is an artifact, never the outcome of the block: names that no
+/// host should get are refused with a reason, and the block succeeds. The controls are unusual
+/// names that are valid.
 pub async fn odd_names_are_refused(executor: &dyn Executor) {
     let mut session = open(executor).await;
     match session.write_file(file("in:put.csv", "1,2")).await {
@@ -308,9 +321,9 @@ for name in ['a:b.csv', 'C:x', '-rf', 'ünï code.txt', '~', '$(id)', 'plain.txt
     assert_eq!(succeed(session.as_mut(), "print(open('plain.txt').read())").await, "1,2\n");
 }
 
-/// Files that tools of a host obey just because they are there (version control, bare repositories)
-/// are no artifacts, in no disguise. They are reported once, when they change. The controls are
-/// files with names that are nearly the same.
+/// Files that tools of a host obey just because they exist (version control, bare repositories) are
+/// no artifacts, in no spelling. They are reported once, when they change. The controls are files
+/// with similar names.
 pub async fn version_control_is_no_artifact(executor: &dyn Executor) {
     let mut session = open(executor).await;
     let code = r"
@@ -346,7 +359,7 @@ for path in ['.git/config', '.git/objects/x', 'a/.GIT/config', 'b/git~1/config',
     assert!(result.refused.is_empty(), "nothing changed: {:?}", result.refused);
 }
 
-/// A file that gets another name, by itself or with its directory, is an artifact under the new one.
+/// A renamed file, by itself or with its directory, is an artifact under the new name.
 pub async fn renamed_files_are_new(executor: &dyn Executor) {
     let files = vec![file("old.txt", "one"), file("before/inner.txt", "two")];
     let mut session = open_files(executor, files).await;
@@ -357,8 +370,8 @@ pub async fn renamed_files_are_new(executor: &dyn Executor) {
     assert_eq!(artifact_paths(&run(session.as_mut(), "print('nothing')").await), [""; 0]);
 }
 
-/// Files that a program removes, links and makes anew while others are handed out cost the session
-/// nothing.
+/// Files that a program removes, links and makes again while others are collected do not harm the
+/// session.
 pub async fn files_may_change_while_they_are_handed_out(executor: &dyn Executor) {
     if !executor.capabilities().languages.contains(&Language::BASH) {
         return;
@@ -373,7 +386,7 @@ pub async fn files_may_change_while_they_are_handed_out(executor: &dyn Executor)
     let flipper = format!("with open('flip.py', 'w') as f: n = f.write({flip:?})");
     succeed(session.as_mut(), &flipper).await;
     let bash = |code: String| ExecutionRequest {
-        language: Some(Language::BASH),
+        language: Language::BASH,
         ..ExecutionRequest::python(code)
     };
     let start = "python3 flip.py >/dev/null 2>&1 & sleep 0.2; echo started".to_owned();
@@ -385,18 +398,19 @@ pub async fn files_may_change_while_they_are_handed_out(executor: &dyn Executor)
         assert_eq!(result.stdout.text(), format!("{round}\n"));
         assert_eq!(succeed(session.as_mut(), "print('too')").await, "too\n");
     }
-    // The control: the files do change meanwhile.
+    // The control: the files really change meanwhile.
     let code = "import os\ndef kinds():\n    kinds = []\n    for k in range(30):\n        \
                 try: kinds.append(os.lstat(f'f{k}').st_mode)\n        except OSError: pass\n    \
                 return kinds\nseen = kinds()\nwhile kinds() == seen: pass\nprint('changed')";
     assert_eq!(succeed(session.as_mut(), code).await, "changed\n");
 }
 
-/// A file over the size that a caller can be expected to hold is refused by name; one below is taken.
+/// A file over the maximum size is refused by name; a smaller one is an artifact.
 pub async fn oversized_artifacts(executor: &dyn Executor) {
     let code = format!(
         "for name, size in [('large.bin', {MAX_ARTIFACT_BYTES} + 1), ('small.bin', 1 << 20)]:\n    \
-         with open(name, 'wb') as f:\n        while size > 0: size -= f.write(b'x' * min(size, 1 << 20))"
+         with open(name, 'wb') as f:\n        while size > 0: size -= f.write(b'x' * min(size, 1 \
+         << 20))"
     );
     let mut limits = limits(executor);
     limits.disk = limits.disk.max(4 * MAX_ARTIFACT_BYTES);
@@ -408,7 +422,7 @@ pub async fn oversized_artifacts(executor: &dyn Executor) {
     assert_eq!(refused, ["large.bin"]);
 }
 
-/// A block whose name lies outside the workspace does not run, and is written nowhere.
+/// A block with a name outside the workspace does not run, and is written nowhere.
 pub async fn file_names_stay_inside(executor: &dyn Executor) {
     let host = host_directory();
     let target = host.path().join("planted.py");

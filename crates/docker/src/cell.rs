@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::{
     container::Container,
     engine::Engine,
-    flags::{self, CellSpec},
+    flags::{self, ContainerSpec},
     keeper::{ContainerState, end_reason, ran_out_of_memory},
     packages::{InstalledPackages, copy_layer, layer},
     session_image::SessionImage,
@@ -35,7 +35,7 @@ impl DockerCell {
     pub async fn start(
         engine: Arc<Engine>,
         image: Arc<SessionImage>,
-        spec: &CellSpec<'_>,
+        spec: &ContainerSpec<'_>,
     ) -> Result<(Self, Driver)> {
         let body = flags::cell(spec, &engine.owner.label());
         let (container, attached) = Container::start(&engine, body, None).await?;

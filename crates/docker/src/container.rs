@@ -33,7 +33,7 @@ use crate::{
     failure::start_error,
     keeper::{ContainerState, keep},
     names::hash,
-    removal::{RemovalGuard, Stage},
+    removal::{ContainerStage, RemovalGuard},
     volume,
 };
 
@@ -46,7 +46,7 @@ const SHORT_ID: usize = 12;
 #[derive(Debug)]
 pub struct Container {
     pub id: Arc<str>,
-    stage: Arc<Stage>,
+    stage: Arc<ContainerStage>,
     state: watch::Receiver<ContainerState>,
     unwanted: CancellationToken,
 }
@@ -91,7 +91,7 @@ impl Container {
         let image = body.image.clone().unwrap_or_default();
         // By its name it can be removed even if nobody receives its id any more.
         let name = unique_name(engine);
-        let stage = Arc::new(Stage::default());
+        let stage = Arc::new(ContainerStage::default());
         let guard = RemovalGuard {
             docker: engine.docker.clone(),
             name: name.clone(),
@@ -107,11 +107,11 @@ impl Container {
             Err(error) => {
                 // An engine that answers with an error has created nothing.
                 let answered = matches!(error, ApiError::DockerResponseServerError { .. });
-                stage.set(if answered { Stage::GONE } else { Stage::STARTED });
+                stage.set(if answered { ContainerStage::GONE } else { ContainerStage::STARTED });
                 return Err(start_error(format!("a container of image {image}"), &error));
             }
         };
-        stage.set(Stage::CREATED);
+        stage.set(ContainerStage::CREATED);
         let (sender, state) = watch::channel(ContainerState::default());
         let unwanted = CancellationToken::new();
         tokio::spawn(keep(engine.patient(), guard, volume, unwanted.clone(), sender));
@@ -135,7 +135,7 @@ impl Container {
             .start_container(&self.id, None::<StartContainerOptions>)
             .await
             .map_err(failed)?;
-        self.stage.set(Stage::STARTED);
+        self.stage.set(ContainerStage::STARTED);
         Ok(attached)
     }
 

@@ -35,7 +35,7 @@ const OWN_PROCESSES: i64 = 2;
 
 /// Everything that a cell's container depends on.
 #[derive(Debug, Clone, Copy)]
-pub struct CellSpec<'a> {
+pub struct ContainerSpec<'a> {
     /// The image's id.
     pub image: &'a str,
     /// Directories that the image declares as volumes.
@@ -52,7 +52,7 @@ pub fn labels(owner: &str) -> HashMap<String, String> {
 }
 
 /// Returns the request that creates the container of a cell.
-pub fn cell(cell: &CellSpec<'_>, owner: &str) -> ContainerCreateBody {
+pub fn cell(cell: &ContainerSpec<'_>, owner: &str) -> ContainerCreateBody {
     let config =
         DriverConfig { relays: cell.relays.relays.clone(), ..DriverConfig::new(cell.limits) };
     ContainerCreateBody {
@@ -157,7 +157,7 @@ fn writable(config: &DriverConfig, limits: &Limits) -> HashMap<String, String> {
     ])
 }
 
-fn mounts(cell: &CellSpec<'_>) -> Vec<Mount> {
+fn mounts(cell: &ContainerSpec<'_>) -> Vec<Mount> {
     // The engine removes a volume without a name with its container, even if this process has
     // ended. It cannot be mounted read-only; but it belongs to root, and no process in the cell is
     // root or can become it.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     failure::{is_missing, reason},
-    removal::{RemovalGuard, Stage, remove},
+    removal::{ContainerStage, RemovalGuard, remove},
     volume,
 };
 
@@ -86,11 +86,11 @@ pub async fn keep(
         let _ = volume::remove(&docker, &volume).await;
     }
     if is_gone && !unwanted.is_cancelled() {
-        guard.stage.set(Stage::GONE);
+        guard.stage.set(ContainerStage::GONE);
     }
     unwanted.cancelled().await;
     let removed = remove(&guard.docker, &guard.name).await.map_err(|error| reason(&error));
-    guard.stage.set(Stage::GONE);
+    guard.stage.set(ContainerStage::GONE);
     sender.send_modify(|state| state.removed = Some(removed));
 }
 

@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    cell::DockerCell, engine::Engine, flags::CellSpec, keeper::ContainerState, options::Options,
-    session_image::SessionImage,
+    cell::DockerCell, engine::Engine, flags::ContainerSpec, keeper::ContainerState,
+    options::Options, session_image::SessionImage,
 };
 
 /// The pause between taking a container and making the next one, so that the two do not compete.
@@ -221,7 +221,7 @@ impl PoolState {
 
 async fn make(engine: &Arc<Engine>, options: &Options, kind: &SessionKind) -> Result<ReadyCell> {
     let SessionKind { image, limits, relays } = kind;
-    let spec = CellSpec { image: &image.id, volumes: &image.volumes, limits, relays, options };
+    let spec = ContainerSpec { image: &image.id, volumes: &image.volumes, limits, relays, options };
     DockerCell::start(engine.clone(), image.clone(), &spec).await
 }
 

@@ -52,9 +52,9 @@ async fn attempt(docker: &Docker, container: &str) -> Result<(), ApiError> {
 
 /// The stage of a container's life.
 #[derive(Debug, Default)]
-pub struct Stage(AtomicU8);
+pub struct ContainerStage(AtomicU8);
 
-impl Stage {
+impl ContainerStage {
     /// The engine was asked to create it.
     const REQUESTED: u8 = 0;
     /// It exists.
@@ -78,19 +78,21 @@ impl Stage {
 pub struct RemovalGuard {
     pub docker: Docker,
     pub name: String,
-    pub stage: Arc<Stage>,
+    pub stage: Arc<ContainerStage>,
 }
 
 impl Drop for RemovalGuard {
     fn drop(&mut self) {
         let stage = self.stage.get();
-        if stage == Stage::GONE {
+        if stage == ContainerStage::GONE {
             return;
         }
         let (docker, name) = (self.docker.clone(), self.name.clone());
         let work = async move {
             // A requested container appears a moment later.
-            while let (Stage::REQUESTED, Err(error)) = (stage, attempt(&docker, &name).await) {
+            while let (ContainerStage::REQUESTED, Err(error)) =
+                (stage, attempt(&docker, &name).await)
+            {
                 if !is_missing(&error) {
                     break;
                 }
@@ -98,7 +100,7 @@ impl Drop for RemovalGuard {
             }
             let _ = remove(&docker, &name).await;
         };
-        let is_started = stage == Stage::STARTED;
+        let is_started = stage == ContainerStage::STARTED;
         let limit = if is_started { BACKGROUND } else { MAX_DELAY };
         // A runtime that shuts down cannot be used any more, so a thread does this.
         let thread = std::thread::spawn(move || {

@@ -8,7 +8,7 @@ use cellblock_exec::{
     Artifact, MAX_ARTIFACT_BYTES, MAX_ARTIFACTS, RefusedFile, workspace::artifact_path,
 };
 
-use crate::protocol::{Message, MessageKind};
+use crate::protocol::{DriverMessage, MessageKind};
 
 /// The maximum length of a reason, in characters: that of a symbolic link names its target.
 const MAX_REASON_CHARS: usize = 4200;
@@ -40,7 +40,7 @@ impl ArrivingFiles {
     }
 
     /// Handles a message about files.
-    pub fn take(&mut self, message: &Message) {
+    pub fn take(&mut self, message: &DriverMessage) {
         match message.kind {
             MessageKind::Artifact => {
                 self.complete();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cellblock_exec::Limits;
 use serde::Serialize;
 
-use crate::{INTERPRETERS, Interpreter, Relay};
+use crate::{INTERPRETERS, LanguageInterpreter, Relay};
 
 /// A program that reads the driver's program from its standard input and becomes it. The driver's
 /// program is not an argument, because compiling it is most of a start: when it comes compiled,
@@ -42,7 +42,7 @@ pub struct DriverConfig {
     /// The addresses where the driver listens for hosts that the session may reach.
     pub relays: Vec<Relay>,
     /// The languages that a program of their own runs.
-    pub interpreters: Vec<Interpreter>,
+    pub interpreters: Vec<LanguageInterpreter>,
 }
 
 impl DriverConfig {

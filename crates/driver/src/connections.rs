@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     Relay,
-    protocol::{Message, MessageKind},
+    protocol::{DriverMessage, MessageKind},
     wire::Wire,
 };
 
@@ -100,7 +100,7 @@ impl Connections {
     }
 
     /// Handles a message about connections.
-    pub fn take(&mut self, message: &Message, wire: &mut Wire) {
+    pub fn take(&mut self, message: &DriverMessage, wire: &mut Wire) {
         let Some(name) = message.fields.first().cloned() else { return };
         while self.tasks.try_join_next().is_some() {}
         match message.kind {

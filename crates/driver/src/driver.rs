@@ -6,7 +6,7 @@ use cellblock_exec::{BoxFuture, Error, Result};
 
 use crate::{
     DriverProgram, DriverStream,
-    protocol::{Message, MessageKind},
+    protocol::{DriverMessage, MessageKind},
     wire::Wire,
 };
 
@@ -59,7 +59,7 @@ impl Driver {
 }
 
 /// Waits for a driver's first greeting, and keeps the program that it has compiled.
-async fn hello(wire: &mut Wire, program: &DriverProgram) -> io::Result<Message> {
+async fn hello(wire: &mut Wire, program: &DriverProgram) -> io::Result<DriverMessage> {
     loop {
         let message = wire.next().await?;
         match message.kind {

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// The way in which blocks of a language run: the driver starts the program with the arguments and
 /// the path of a file with the code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Interpreter {
+pub struct LanguageInterpreter {
     /// The language's canonical name.
     pub language: &'static str,
     /// Programs that run it; the driver takes the first that exists.
@@ -17,25 +17,25 @@ pub struct Interpreter {
 }
 
 /// All interpreters. Python is not among them: its interpreter lives as long as the session.
-pub const INTERPRETERS: &[Interpreter] = &[
-    Interpreter { language: "bash", programs: &["bash"], extension: "sh", arguments: &[] },
-    Interpreter { language: "sh", programs: &["sh"], extension: "sh", arguments: &[] },
-    Interpreter {
+pub const INTERPRETERS: &[LanguageInterpreter] = &[
+    LanguageInterpreter { language: "bash", programs: &["bash"], extension: "sh", arguments: &[] },
+    LanguageInterpreter { language: "sh", programs: &["sh"], extension: "sh", arguments: &[] },
+    LanguageInterpreter {
         language: "javascript",
         programs: &["node", "nodejs"],
         extension: "js",
         arguments: &[],
     },
-    Interpreter { language: "ruby", programs: &["ruby"], extension: "rb", arguments: &[] },
-    Interpreter { language: "perl", programs: &["perl"], extension: "pl", arguments: &[] },
-    Interpreter { language: "php", programs: &["php"], extension: "php", arguments: &[] },
-    Interpreter {
+    LanguageInterpreter { language: "ruby", programs: &["ruby"], extension: "rb", arguments: &[] },
+    LanguageInterpreter { language: "perl", programs: &["perl"], extension: "pl", arguments: &[] },
+    LanguageInterpreter { language: "php", programs: &["php"], extension: "php", arguments: &[] },
+    LanguageInterpreter {
         language: "lua",
         programs: &["lua", "lua5.4", "luajit"],
         extension: "lua",
         arguments: &[],
     },
-    Interpreter {
+    LanguageInterpreter {
         language: "r",
         programs: &["Rscript"],
         extension: "R",

@@ -68,7 +68,7 @@ mod wire;
 pub use cell::{Cell, CellInstall, CellUsage, DriverStream, MIN_MEMORY};
 pub use config::{DriverConfig, command};
 pub use driver::Driver;
-pub use interpreters::{INTERPRETERS, Interpreter};
+pub use interpreters::{INTERPRETERS, LanguageInterpreter};
 pub use program::DriverProgram;
 pub use relay::{Relay, Relays, relays};
 pub use session::DriverSession;

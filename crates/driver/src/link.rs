@@ -13,7 +13,7 @@ use crate::{
     artifacts::ArrivingFiles,
     connections::Connections,
     loss::{DriverLoss, replace},
-    protocol::{Done, Message, MessageKind},
+    protocol::{Done, DriverMessage, MessageKind},
     wire::Wire,
 };
 
@@ -50,7 +50,7 @@ pub struct LiveDriver {
 
 impl LiveDriver {
     /// Handles a message that does not concern the end of a block.
-    pub fn take(&mut self, message: &Message, files: &mut ArrivingFiles) {
+    pub fn take(&mut self, message: &DriverMessage, files: &mut ArrivingFiles) {
         match message.kind {
             MessageKind::Artifact | MessageKind::Content | MessageKind::Refused => {
                 files.take(message)
@@ -172,7 +172,7 @@ impl DriverLink {
     }
 
     /// Returns the driver's next message, which must come soon. A driver that fails is replaced.
-    async fn message(&mut self) -> Result<Message, DriverLoss> {
+    async fn message(&mut self) -> Result<DriverMessage, DriverLoss> {
         let error = match &mut self.live {
             Some(live) => {
                 let sending = live.wire.queued() as u64 / MIN_SPEED;

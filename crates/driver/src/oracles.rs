@@ -21,7 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::{
     DriverStream,
     artifacts::ArrivingFiles,
-    protocol::{BlockEnd, Message, MessageKind},
+    protocol::{BlockEnd, DriverMessage, MessageKind},
     wire::Wire,
 };
 
@@ -107,7 +107,7 @@ pub fn posted(bytes: &[u8]) {
 /// - The number of files, their sizes and the sum of their sizes keep to their limits; refusals are
 ///   limited as well.
 /// - The content of a file is all that came between its name and the next message about files.
-fn files(messages: &[Message], how: u8) {
+fn files(messages: &[DriverMessage], how: u8) {
     let (max_bytes, max_files) =
         [(0, 0), (10, 2), (100, 3), (1 << 20, u32::MAX)][usize::from(how % 4)];
     let mut arriving = ArrivingFiles::new(max_bytes, max_files);
@@ -152,7 +152,7 @@ fn check(arriving: &ArrivingFiles, sent: Vec<(Vec<u8>, Vec<u8>)>, max_bytes: u64
     assert!(arriving.refused.iter().all(|file| file.reason.len() + file.path.len() < 1 << 16));
 }
 
-fn plain(message: &Message) -> PlainMessage {
+fn plain(message: &DriverMessage) -> PlainMessage {
     (message.kind.byte(), message.fields.iter().map(|field| field.to_vec()).collect())
 }
 
@@ -200,7 +200,7 @@ fn messages_in(bytes: &[u8]) -> Vec<PlainMessage> {
 }
 
 /// Returns the next message. With `drops`, a future that has to wait is dropped and made anew.
-fn next(wire: &mut Wire, drops: bool) -> io::Result<Message> {
+fn next(wire: &mut Wire, drops: bool) -> io::Result<DriverMessage> {
     let mut context = Context::from_waker(Waker::noop());
     if drops {
         loop {

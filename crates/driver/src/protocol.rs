@@ -116,14 +116,14 @@ const FILES: &str = "files";
 /// The maximum length of a text about a driver or a block that is kept, in characters.
 const MAX_NOTE_CHARS: usize = 1000;
 
-/// A message.
+/// A message of a driver.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message {
+pub struct DriverMessage {
     pub kind: MessageKind,
     pub fields: Vec<Bytes>,
 }
 
-impl Message {
+impl DriverMessage {
     /// Returns the field at `index`; a missing one is empty.
     pub fn field(&self, index: usize) -> &[u8] {
         self.fields.get(index).map_or(&[], |field| field)
@@ -180,8 +180,8 @@ pub struct Done {
     pub full: Option<FullQuota>,
 }
 
-impl From<&Message> for Done {
-    fn from(message: &Message) -> Self {
+impl From<&DriverMessage> for Done {
+    fn from(message: &DriverMessage) -> Self {
         Self { errno: message.number(0), full: FullQuota::from_field(message.field(1)) }
     }
 }
@@ -202,8 +202,8 @@ impl DriverFailure {
     }
 }
 
-impl From<&Message> for DriverFailure {
-    fn from(message: &Message) -> Self {
+impl From<&DriverMessage> for DriverFailure {
+    fn from(message: &DriverMessage) -> Self {
         Self { reason: message.note(0), out_of_memory: message.field(1) == MEMORY.as_bytes() }
     }
 }
@@ -245,8 +245,8 @@ pub struct BlockEnd {
     pub note: String,
 }
 
-impl From<&Message> for BlockEnd {
-    fn from(message: &Message) -> Self {
+impl From<&DriverMessage> for BlockEnd {
+    fn from(message: &DriverMessage) -> Self {
         Self {
             code: message.number(1),
             signal: message.number(2),

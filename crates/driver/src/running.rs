@@ -19,7 +19,7 @@ use crate::{
     connections::{ConnectionEvent, MAX_QUEUED},
     errno::SIGKILL,
     link::{DriverLink, LiveDriver, no_driver},
-    protocol::{BlockEnd, Message, MessageKind},
+    protocol::{BlockEnd, DriverMessage, MessageKind},
     verdict::verdict,
 };
 
@@ -41,7 +41,7 @@ pub async fn run(
     let before = link.cell.usage(false);
     let limits = link.setup.limits.clone();
     let mut output = BlockOutput::new(&limits, request.sink.clone());
-    let Ended { end, stopped } = wait(link, number, &request, before, &mut output).await?;
+    let WaitResult { end, stopped } = wait(link, number, &request, before, &mut output).await?;
     match &end {
         Ok(_) => output.files.complete(),
         Err(_) => output.files.cut_off(),
@@ -68,7 +68,7 @@ pub async fn run(
 }
 
 /// The end of waiting for a block.
-struct Ended {
+struct WaitResult {
     /// The driver's report of the end; the error of the wire if the driver is lost.
     end: io::Result<BlockEnd>,
     /// The reason why the host stopped the block, if it did.
@@ -78,7 +78,7 @@ struct Ended {
 /// An event while a block runs.
 enum BlockEvent {
     Cancelled,
-    Message(io::Result<Message>),
+    Message(io::Result<DriverMessage>),
     Answer(Bytes, Vec<u8>),
     Connection(ConnectionEvent),
     Deadline,
@@ -107,7 +107,7 @@ async fn wait(
     request: &ExecutionRequest,
     before: Option<CellUsage>,
     output: &mut BlockOutput,
-) -> Result<Ended> {
+) -> Result<WaitResult> {
     let limits = link.setup.limits.clone();
     let wall = request.wall.map_or(limits.wall, |wall| wall.min(limits.wall));
     let calls = HostCalls::new(request.host.clone());
@@ -170,7 +170,7 @@ async fn wait(
         }
     };
     guard.is_armed = false;
-    Ok(Ended { end, stopped })
+    Ok(WaitResult { end, stopped })
 }
 
 /// Returns the next event. The future may be dropped.
@@ -193,7 +193,12 @@ async fn next_event(
 }
 
 /// Handles a message other than a question.
-fn take(live: &mut LiveDriver, message: &Message, number: u64, output: &mut BlockOutput) -> Effect {
+fn take(
+    live: &mut LiveDriver,
+    message: &DriverMessage,
+    number: u64,
+    output: &mut BlockOutput,
+) -> Effect {
     match message.kind {
         MessageKind::Ended if message.number(0) == Some(number) => {
             Effect::End(Ok(BlockEnd::from(message)))
@@ -277,7 +282,7 @@ struct PendingQuestion<'c> {
 
 impl<'c> PendingQuestion<'c> {
     /// Begins to answer a question. An earlier one is given up: the program no longer waits for it.
-    fn ask(&mut self, message: &Message, calls: &'c HostCalls) {
+    fn ask(&mut self, message: &DriverMessage, calls: &'c HostCalls) {
         self.name = message.fields.get(1).cloned().unwrap_or_default();
         self.answer = Some(Box::pin(calls.answer(message.field(2).to_vec())));
     }
@@ -340,7 +345,7 @@ async fn conclude_lost(
     let outcome = match stopped.or(loss.limit.map(exceeded)) {
         Some(outcome) => outcome,
         None if loss.end.is_some() => return Err(loss.into()),
-        // What ended the driver has ended the block.
+        // The end of the driver has ended the block.
         None => Outcome::Signaled { signal: SIGKILL },
     };
     Ok(Conclusion { outcome, lost: true, cpu: Duration::ZERO, memory: 0, note: loss.why })

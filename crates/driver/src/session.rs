@@ -46,7 +46,8 @@ impl DriverSession {
     /// Starts a session in a cell whose driver is up.
     ///
     /// # Errors
-    /// Those of [`Session::write_file`] for the files; [`Error::Lost`] when the driver has gone.
+    /// The errors of [`Session::write_file`] for the files; [`Error::Lost`] when the driver has
+    /// gone.
     pub fn new(cell: impl Cell, driver: Driver, setup: Setup) -> BoxFuture<'static, Result<Self>> {
         Box::pin(Self::with_files(Box::new(cell), driver, setup))
     }
@@ -66,8 +67,7 @@ impl DriverSession {
     }
 
     /// Returns the outcome of a block whose language the cell does not run.
-    fn unsupported(&self, language: Option<&Language>, known: &[String]) -> Outcome {
-        let language = language.map_or("code of unknown language", |language| language.as_str());
+    fn unsupported(&self, language: &Language, known: &[String]) -> Outcome {
         let executor = self.link.setup.executor;
         let what = format!("{language}: the {executor} executor runs {} here", known.join(", "));
         Outcome::Unsupported { what }
@@ -82,12 +82,12 @@ impl Session for DriverSession {
             return Ok(self.not_run(Outcome::Cancelled));
         }
         let live = self.link.ready().await?;
-        let is_known = |name: &Language| live.languages.iter().any(|known| known == name.as_str());
-        let Some(language) = request.language.clone().filter(is_known) else {
+        let language = request.language.clone();
+        if !live.languages.iter().any(|known| known == language.as_str()) {
             let known = live.languages.clone();
-            let outcome = self.unsupported(request.language.as_ref(), &known);
+            let outcome = self.unsupported(&language, &known);
             return Ok(self.not_run(outcome));
-        };
+        }
         let mut path = String::new();
         if let Some(name) = &request.filename {
             path = workspace_path(name)?;

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 
 use crate::{
     DriverStream,
-    protocol::{DriverFailure, Message, MessageKind},
+    protocol::{DriverFailure, DriverMessage, MessageKind},
 };
 
 /// The maximum length of a driver's message, in bytes: a question to the host, with its numbers.
@@ -92,9 +92,9 @@ impl Wire {
     /// Returns the next message, and sends queued bytes meanwhile. The future may be dropped.
     ///
     /// # Errors
-    /// Of kind `UnexpectedEof` when the driver is gone, `InvalidData` when its bytes are not
-    /// messages, and with a [`DriverFailure`] when it says that it cannot continue.
-    pub async fn next(&mut self) -> io::Result<Message> {
+    /// `UnexpectedEof` when the driver is gone, `InvalidData` when its bytes are not messages, and
+    /// a [`DriverFailure`] when it says that it cannot continue.
+    pub async fn next(&mut self) -> io::Result<DriverMessage> {
         loop {
             if let Some(message) = self.take()? {
                 return Ok(message);
@@ -111,7 +111,7 @@ impl Wire {
     }
 
     /// Takes a message that has arrived whole out of the buffer.
-    fn take(&mut self) -> io::Result<Option<Message>> {
+    fn take(&mut self) -> io::Result<Option<DriverMessage>> {
         let Some((head, _)) = self.inbox.split_first_chunk::<5>() else { return Ok(None) };
         let kind = MessageKind::from(head[0]);
         let length = u32::from_le_bytes([head[1], head[2], head[3], head[4]]) as usize;
@@ -124,7 +124,7 @@ impl Wire {
         }
         self.inbox.advance(5);
         let fields = fields(self.inbox.split_to(length).freeze())?;
-        let message = Message { kind, fields };
+        let message = DriverMessage { kind, fields };
         match kind {
             MessageKind::Failed => Err(io::Error::other(DriverFailure::from(&message))),
             _ => Ok(Some(message)),

@@ -1,16 +1,16 @@
-//! Choosing an executor for each block: the strictest that can run it.
+//! The executor `auto`: it runs each block in the strictest executor that can.
 //!
-//! The candidates stand in order, strictest first. A session of [`Auto`] starts with none of them. Each block goes to the
-//! first candidate that runs its language, grants what the session may reach and enforces its limits, which is started
-//! only then; the result says why the stricter ones did not run it. Files go along: before a block runs, its session gets
-//! what the others have made or changed.
+//! Candidates are ordered, strictest first, and start when a block first needs them. A block goes
+//! to the first candidate that runs its language, enforces the session's limits and grants its
+//! network access; the result says why the stricter ones were passed over. Before a block runs, its
+//! session gets the files that the others have made or changed.
 //!
-//! Python stays where it is, for the sake of its variables. When a package can be installed in a weaker candidate only,
-//! Python moves there: the blocks that succeeded so far are run again, their output dropped. What they called on the host is
-//! not called again: they get the answers of the first time.
+//! Python stays in one candidate, because its variables live there. It moves only when a package
+//! cannot be installed there but can in a weaker candidate. The blocks that succeeded so far then
+//! run again, and their output is dropped. Functions of the host are not called again:
+//! [`HostReplay`](crate::HostReplay) returns the first answers.
 
 mod candidate;
-mod record;
 mod session;
 
 use std::sync::Arc;
@@ -18,14 +18,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use candidate::{Candidate, Starting};
-use session::AutoSession;
+use session::{AutoSession, NAME};
 
 use crate::{
     Capabilities, Error, Executor, Isolation, Language, Limit, Result, Session, SessionSpec,
 };
-
-/// The name of the executor that chooses.
-const NAME: &str = "auto";
 
 /// An executor that chooses among others, block by block.
 #[derive(Debug)]
@@ -35,7 +32,7 @@ pub struct Auto {
 }
 
 impl Auto {
-    /// Chooses among `candidates`, which stand in order, strictest first.
+    /// Creates the executor from `candidates`, ordered strictest first.
     ///
     /// # Errors
     /// [`Error::Unsupported`] when there is none.
@@ -54,7 +51,7 @@ impl Auto {
         let capabilities = Capabilities {
             languages,
             isolation: strictest,
-            // Each candidate refuses what it cannot enforce, and then the next one is asked.
+            // Each candidate refuses what it cannot enforce, and the next one is tried.
             limits: Limit::ALL.to_vec(),
             watched: Vec::new(),
             network: candidates.len() > 1 || strictest > Isolation::Wasm,

@@ -1,4 +1,4 @@
-//! Capturing a stream in bounded memory: the head and the tail are kept, what lies between is counted.
+//! Captures a stream in bounded memory: head and tail are kept, the bytes between are counted.
 
 use crate::{limits::FLOOD_FACTOR, result::Captured};
 
@@ -7,19 +7,19 @@ use crate::{limits::FLOOD_FACTOR, result::Captured};
 pub struct Capture {
     limit: usize,
     head: Vec<u8>,
-    /// A ring once it is full; `oldest` is where it starts.
+    /// A ring buffer once it is full; `oldest` is its start.
     tail: Vec<u8>,
     oldest: usize,
     total: u64,
 }
 
 impl Capture {
-    /// A capture that keeps at most `limit` bytes.
+    /// Creates a capture that keeps at most `limit` bytes.
     pub fn new(limit: u64) -> Self {
         Self { limit: usize::try_from(limit).unwrap_or(usize::MAX), ..Self::default() }
     }
 
-    /// Takes what was written.
+    /// Adds written bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.total = self.total.saturating_add(bytes.len() as u64);
         let room = self.head_limit() - self.head.len();
@@ -28,22 +28,23 @@ impl Capture {
         self.push_tail(rest);
     }
 
-    /// How many bytes were written in all.
+    /// Returns the number of bytes written in all.
     pub fn total(&self) -> u64 {
         self.total
     }
 
-    /// How many more bytes can come before something is dropped.
+    /// Returns the number of bytes that fit before something is dropped.
     pub fn room(&self) -> usize {
         self.limit.saturating_sub(usize::try_from(self.total).unwrap_or(usize::MAX))
     }
 
-    /// Whether so much was written that the program should be stopped.
+    /// True if so much was written that the program should be stopped.
     pub fn is_flood(&self) -> bool {
         self.total / FLOOD_FACTOR > self.limit as u64
     }
 
-    /// What was kept; a line in the gap says how much was not. The cuts are at character boundaries.
+    /// Returns the kept bytes, with a line in the gap that says how many were dropped. The cuts are
+    /// at character boundaries.
     pub fn finish(self) -> Captured {
         let Self { mut head, mut tail, oldest, total, .. } = self;
         tail.rotate_left(oldest);
@@ -66,7 +67,7 @@ impl Capture {
 
     fn push_tail(&mut self, bytes: &[u8]) {
         let capacity = self.limit / 2;
-        // Only the last `capacity` bytes can survive, so a huge write costs no more than that.
+        // Only the last `capacity` bytes are kept, so a huge write costs no more than that.
         let bytes = &bytes[bytes.len().saturating_sub(capacity)..];
         let (filling, wrapping) = bytes.split_at(bytes.len().min(capacity - self.tail.len()));
         self.tail.extend_from_slice(filling);
@@ -85,7 +86,8 @@ fn is_continuation(byte: u8) -> bool {
     byte & 0xC0 == 0x80
 }
 
-/// The length of `bytes` without a character that its end cuts in two. Bytes that are not UTF-8 at all stay.
+/// Returns the length of `bytes` without a character that is cut at the end. Bytes that are not
+/// UTF-8 stay.
 fn complete_utf8(bytes: &[u8]) -> usize {
     let back = bytes.iter().rev().take(3).take_while(|byte| is_continuation(**byte)).count();
     match bytes.len().checked_sub(back + 1) {
@@ -94,7 +96,7 @@ fn complete_utf8(bytes: &[u8]) -> usize {
     }
 }
 
-/// How many bytes a character with this first byte has.
+/// Returns the length of a UTF-8 character with this first byte.
 fn width(lead: u8) -> usize {
     match lead {
         0xC0..=0xDF => 2,

@@ -1,24 +1,24 @@
-//! Our failures. A failing program is an [`Outcome`](crate::Outcome), not one of these.
+//! Failures of ours. A failing program is an [`Outcome`](crate::Outcome), not an error.
 
-/// What went wrong on our side.
+/// A failure of an executor or of its use.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The executor cannot enforce or do what was asked.
     #[error("unsupported: {0}")]
     Unsupported(String),
-    /// What was asked makes no sense; the message says what to change.
+    /// A value is invalid; the message says what to change.
     #[error("invalid {what}: {why}")]
     Invalid {
-        /// The value at fault.
+        /// The invalid value.
         what: &'static str,
-        /// Why it is refused.
+        /// The reason, and what to write instead.
         why: String,
     },
     /// The sandbox did not start.
     #[error("cannot start {what}")]
     Start {
-        /// What did not start.
+        /// The part that did not start.
         what: String,
         /// The cause.
         #[source]
@@ -27,7 +27,7 @@ pub enum Error {
     /// The sandbox broke while it ran.
     #[error("lost the session: {what}")]
     Lost {
-        /// What happened to it.
+        /// The part that broke.
         what: String,
         /// The cause.
         #[source]
@@ -36,7 +36,7 @@ pub enum Error {
     /// A file of ours could not be read or written.
     #[error("cannot {doing} {path}")]
     Storage {
-        /// What was tried, as a verb.
+        /// The attempted action, as a verb.
         doing: &'static str,
         /// The file or directory.
         path: String,
@@ -60,8 +60,22 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 /// A result with our [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error with its causes, outermost first, in one line.
+/// Returns the causes of an error, outermost first, without the error itself.
+pub fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'a),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |cause| cause.source())
+}
+
+/// Returns an error with its causes in one line, outermost first. A cause that the text before it
+/// contains already is not repeated.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    let mut text = error.to_string();
+    for cause in causes(error).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }

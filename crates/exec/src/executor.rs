@@ -1,4 +1,4 @@
-//! The contract between those who have code and those who can run it.
+//! The contract: an executor opens sessions, a session runs blocks.
 
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::Duration};
 
@@ -15,27 +15,28 @@ use crate::{
     result::{ExecutionResult, Isolation},
 };
 
-/// A place where code runs: it opens sessions.
+/// A place where code runs. It opens sessions.
 #[async_trait]
 pub trait Executor: fmt::Debug + Send + Sync {
-    /// Its name, as `--executor` takes it.
+    /// Returns its name, as the option `--executor` takes it.
     fn name(&self) -> &'static str;
 
-    /// What it can run and enforce here and now.
+    /// Returns what it can run and enforce on this machine.
     fn capabilities(&self) -> &Capabilities;
 
     /// Opens a session.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] for a limit or a grant that it cannot enforce; [`Error::Invalid`] for a value that makes
-    /// no sense; [`Error::Start`] when the sandbox does not start.
+    /// [`Error::Unsupported`] for a limit or grant that it cannot enforce, [`Error::Invalid`] for
+    /// an invalid value, [`Error::Start`] when the sandbox does not start.
     async fn open(&self, spec: SessionSpec) -> Result<Box<dyn Session>>;
 
-    /// Opens a session from what [`Session::freeze`] wrote. It is trusted: resume only what you froze yourself.
+    /// Opens a session from a directory that [`Session::freeze`] wrote. Its content is trusted:
+    /// resume only sessions that you froze yourself.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where sessions cannot be frozen; [`Error::Start`] when the frozen session is damaged or was
-    /// made with another image.
+    /// [`Error::Unsupported`] where sessions cannot be frozen; [`Error::Start`] when the frozen
+    /// session is damaged or was made with another image.
     async fn resume(&self, frozen: &Path, limits: Limits) -> Result<Box<dyn Session>> {
         let _ = (frozen, limits);
         Err(Error::Unsupported(format!(
@@ -53,85 +54,86 @@ pub trait Session: fmt::Debug + Send {
     /// Runs one block.
     ///
     /// # Errors
-    /// Only when the sandbox itself fails ([`Error::Lost`]): a program that fails, traps or runs out of time is an `Ok`.
+    /// [`Error::Lost`] when the sandbox itself fails. A program that fails, traps or runs out of
+    /// time is an `Ok`.
     async fn execute(&mut self, request: ExecutionRequest) -> Result<ExecutionResult>;
 
-    /// Puts a file into the workspace, its parents too.
+    /// Writes a file into the workspace, and makes its directories.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a path outside the workspace, and when the quota is used up.
+    /// [`Error::Invalid`] for a path outside the workspace, or when the quota is used up.
     async fn write_file(&mut self, file: InputFile) -> Result<()>;
 
     /// Installs packages for the session's interpreter.
     ///
     /// # Errors
-    /// [`Error::Install`] when there is no such package, none that works here, or no way to fetch it.
+    /// [`Error::Install`] when a package does not exist, does not work here, or cannot be fetched.
     async fn install(&mut self, packages: &[Requirement]) -> Result<InstallReport>;
 
-    /// A second session that goes on from the state of this one.
+    /// Returns a second session that continues from the state of this one.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where that cannot be done.
+    /// [`Error::Unsupported`] where sessions cannot be forked.
     async fn fork(&mut self) -> Result<Box<dyn Session>> {
         Err(Error::Unsupported("this executor cannot fork a session".into()))
     }
 
-    /// Writes the session's whole state to the directory `into`, which must not exist yet; another process can go on
-    /// from it with [`Executor::resume`]. The session itself goes on, too.
+    /// Writes the whole state of the session to the directory `into`, which must not exist. Another
+    /// process can continue from it with [`Executor::resume`]; this session continues, too.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where that cannot be done; [`Error::Storage`] when it cannot be written.
+    /// [`Error::Unsupported`] where sessions cannot be frozen, [`Error::Storage`] when the state
+    /// cannot be written.
     async fn freeze(&mut self, into: &Path) -> Result<()> {
         let _ = into;
         Err(Error::Unsupported("this executor cannot freeze a session".into()))
     }
 
-    /// Ends the session and waits until nothing of it is left.
+    /// Ends the session and waits until it is cleaned up.
     ///
     /// # Errors
     /// [`Error::Lost`] when something could not be cleaned up.
     async fn close(self: Box<Self>) -> Result<()>;
 }
 
-/// What an executor can run and enforce.
+/// The abilities of an executor.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capabilities {
     /// Languages it runs.
     pub languages: Vec<Language>,
-    /// What it puts between program and host.
+    /// The isolation between program and host.
     pub isolation: Isolation,
-    /// Limits it enforces; a session that asks for another is refused. Limits on things that cannot exist in it (such as
-    /// processes) count as enforced.
+    /// Limits that it enforces; a session that asks for another is refused. A limit on something
+    /// that cannot exist here, such as processes, counts as enforced.
     pub limits: Vec<Limit>,
-    /// Those of `limits` that are watched and not enforced: what a program uses is looked at many
-    /// times a second, and a program that exceeds the limit is stopped, but has had more until
-    /// then, and some ways to use more may not be seen. A session with
-    /// [`SessionSpec::strict_limits`] is refused.
+    /// The part of `limits` that is only watched: usage is measured many times a second, and a
+    /// program over the limit is stopped. Until then it has had more, and some usage may not be
+    /// seen. Sessions with [`SessionSpec::strict_limits`] are refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watched: Vec<Limit>,
-    /// Whether it can allow chosen hosts.
+    /// True if it can allow chosen hosts.
     pub network: bool,
-    /// Whether blocks of a session share variables and imports.
+    /// True if blocks of a session share variables and imports.
     pub state: bool,
-    /// Whether sessions can be forked.
+    /// True if sessions can be forked.
     pub fork: bool,
-    /// Whether sessions can be frozen and resumed.
+    /// True if sessions can be frozen and resumed.
     pub freeze: bool,
-    /// Whether packages can be installed.
+    /// True if packages can be installed.
     pub install: bool,
 }
 
 impl Capabilities {
-    /// Checks what a session asks for against what can be enforced here. `executor` is the name for
-    /// messages, `least_memory` what its interpreter needs, in bytes.
+    /// Checks that the limits of `spec` can be enforced. `executor` is the name for messages,
+    /// `min_memory` the memory that the interpreter needs, in bytes.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a limit that no session can have; [`Error::Unsupported`] for one that
-    /// cannot be enforced, or only be watched where the session wants more.
-    pub fn check(&self, executor: &str, spec: &SessionSpec, least_memory: u64) -> Result<()> {
+    /// [`Error::Invalid`] for an invalid limit; [`Error::Unsupported`] for one that cannot be
+    /// enforced, or is only watched where the session requires more.
+    pub fn check(&self, executor: &str, spec: &SessionSpec, min_memory: u64) -> Result<()> {
         spec.limits.check()?;
-        if spec.limits.memory < least_memory {
-            let least = least_memory.div_ceil(1024 * 1024);
+        if spec.limits.memory < min_memory {
+            let least = min_memory.div_ceil(1024 * 1024);
             let why = format!(
                 "{} bytes are less than the interpreter needs; give at least {least} MiB",
                 spec.limits.memory
@@ -154,25 +156,25 @@ impl Capabilities {
         Ok(())
     }
 
-    /// The limits of a session that are only watched.
+    /// Returns the limits of a session that are only watched.
     pub fn watched_of(&self, limits: &Limits) -> Vec<Limit> {
         limits.asked().filter(|limit| self.watched.contains(limit)).collect()
     }
 }
 
-/// What a new session is to be.
+/// The specification of a new session.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SessionSpec {
-    /// What it may use.
+    /// Its limits.
     pub limits: Limits,
-    /// Refuses to open where one of the limits asked for can only be watched. Default `false`.
+    /// True if the session must not open where a limit can only be watched. Default: false.
     pub strict_limits: bool,
-    /// What it may reach.
+    /// The hosts that it may connect to.
     pub network: Network,
-    /// The image it starts from; `None` is the executor's default.
+    /// The image that it starts from; `None` is the executor's default.
     pub image: Option<String>,
-    /// Environment variables. Nothing of the host's environment is passed on.
+    /// Environment variables. The host's environment is not inherited.
     pub environment: BTreeMap<String, String>,
     /// Files to put into the workspace.
     pub files: Vec<InputFile>,
@@ -188,30 +190,45 @@ pub struct InputFile {
 }
 
 /// One block to run.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct ExecutionRequest {
     /// The source text.
     pub code: String,
-    /// Its language; `None` is refused as unsupported.
-    pub language: Option<Language>,
+    /// Its language.
+    pub language: Language,
     /// The name to show in tracebacks. The code is also saved under it in the workspace.
     pub filename: Option<String>,
-    /// What the program reads from standard input.
+    /// The program's standard input.
     pub stdin: Arc<Vec<u8>>,
-    /// A shorter deadline than the session's; a longer one is cut to the session's.
+    /// A shorter deadline than the session's. A longer one has no effect.
     pub wall: Option<Duration>,
     /// Receives output while it arrives, up to the session's output limit for each stream.
     pub sink: Option<OutputSink>,
-    /// What the program may call on the host, as `from host import tools`. Default: nothing.
+    /// Functions of the host that the program may call through `from host import tools`. Default:
+    /// none.
     pub host: Option<Arc<dyn HostTools>>,
     /// Ends the execution early, as [`Outcome::Cancelled`](crate::Outcome::Cancelled).
     pub cancel: CancellationToken,
 }
 
 impl ExecutionRequest {
-    /// A request to run Python code.
+    /// Creates a request to run code, with empty standard input and no grant.
+    pub fn new(language: Language, code: impl Into<String>) -> Self {
+        Self {
+            code: code.into(),
+            language,
+            filename: None,
+            stdin: Arc::default(),
+            wall: None,
+            sink: None,
+            host: None,
+            cancel: CancellationToken::new(),
+        }
+    }
+
+    /// Creates a request to run Python code.
     pub fn python(code: impl Into<String>) -> Self {
-        Self { code: code.into(), language: Some(Language::PYTHON), ..Self::default() }
+        Self::new(Language::PYTHON, code)
     }
 }
 
@@ -226,7 +243,7 @@ impl fmt::Debug for ExecutionRequest {
     }
 }
 
-/// Receives output as it arrives. It is called on the thread that runs the guest: it must not block.
+/// A receiver of output as it arrives. It runs on the thread of the guest and must not block.
 pub type OutputSink = Arc<dyn Fn(Stream, &[u8]) + Send + Sync>;
 
 /// A standard stream.

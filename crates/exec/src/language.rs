@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// A programming language by its canonical lower-case name, such as `python` or `javascript`.
 ///
-/// The set is open: an executor says which languages it runs. The crate `cellblock-answer` maps the tags that people and
-/// models write (`py`, `Python3`, `c++`) to canonical names.
+/// The set is open: an executor says which languages it runs. The crate `cellblock-answer` maps the
+/// tags that people and models write (`py`, `Python3`, `c++`) to canonical names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Language(Cow<'static, str>);
@@ -22,22 +22,22 @@ impl Language {
     /// JavaScript, as Node runs it.
     pub const JAVASCRIPT: Language = Language::from_static("javascript");
 
-    /// A language from its canonical name.
+    /// Creates a language from its canonical name.
     pub const fn from_static(name: &'static str) -> Self {
         Self(Cow::Borrowed(name))
     }
 
-    /// A language from its canonical name.
+    /// Creates a language from its canonical name.
     pub fn new(name: impl Into<String>) -> Self {
         Self(Cow::Owned(name.into()))
     }
 
-    /// The canonical name.
+    /// Returns the canonical name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether blocks of this language are shell commands (`bash` or `sh`).
+    /// True if blocks of this language are shell commands (`bash` or `sh`).
     pub fn is_shell(&self) -> bool {
         *self == Self::BASH || *self == Self::SH
     }

@@ -1,4 +1,4 @@
-//! How much a session may use, and what it may reach.
+//! The limits of a session, and the hosts that it may connect to.
 
 use std::{fmt, time::Duration};
 
@@ -9,35 +9,37 @@ use crate::{Error, Result};
 /// One mebibyte, in bytes.
 const MIB: u64 = 1024 * 1024;
 
-/// What a program may use. An executor enforces each limit or refuses it when the session opens; it never ignores one.
+/// Limits of a session. An executor enforces each limit or refuses it when the session opens; it
+/// never ignores one.
 ///
 /// The defaults fit a data-analysis answer on a laptop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Time on the clock for one block, sleeping included. Default 60 s.
+    /// Wall time of one block, including sleep. Default: 60 s.
     #[serde(with = "crate::millis")]
     pub wall: Duration,
-    /// Processor time for one block; `None` leaves it to `wall`. Default `None`.
+    /// Processor time of one block; `None` leaves it to `wall`. Default: `None`.
     #[serde(with = "optional_millis")]
     pub cpu: Option<Duration>,
-    /// Memory of the session, interpreter included, in bytes. Default 1 GiB.
+    /// Memory of the session, including the interpreter, in bytes. Default: 1 GiB.
     pub memory: u64,
-    /// Bytes kept of each of stdout and stderr: half from the head, half from the tail, the rest is counted and dropped.
-    /// A block that writes [`FLOOD_FACTOR`] times as much is stopped. Default 1 MiB.
+    /// Bytes kept of stdout, and of stderr: half from the head, half from the tail. The rest is
+    /// counted and dropped. A block that writes [`FLOOD_FACTOR`] times as much is stopped. Default:
+    /// 1 MiB.
     pub output: u64,
-    /// Bytes of all files that the session writes. Default 256 MiB.
+    /// Bytes of all files that the session writes. Default: 256 MiB.
     pub disk: u64,
-    /// Number of files and directories that the session makes. Default 4,096.
+    /// Number of files and directories that the session makes. Default: 4,096.
     pub files: u32,
-    /// Number of processes alive at once. Default 64.
+    /// Number of processes alive at once. Default: 64.
     pub processes: u32,
 }
 
-/// A stream that has written this many times [`Limits::output`] is a flood, and the program is stopped.
+/// A stream of more than this many times [`Limits::output`] is a flood: the program is stopped.
 ///
-/// A chatty program should succeed with its output shortened; one that writes without end should not hold a core until
-/// the deadline.
+/// A chatty program should succeed with shortened output, but one that writes without end must not
+/// hold a core until the deadline.
 pub const FLOOD_FACTOR: u64 = 128;
 
 impl Default for Limits {
@@ -55,7 +57,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Refuses values that make no sense anywhere.
+    /// Refuses values that are invalid for every executor.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a deadline of zero.
@@ -77,7 +79,7 @@ impl Limits {
 }
 
 impl Limits {
-    /// The limits that are asked for. The greatest value of a field asks for none.
+    /// Returns the requested limits. The maximum value of a field requests none.
     pub fn asked(&self) -> impl Iterator<Item = Limit> + use<> {
         let asked = [
             (Limit::Wall, self.wall != Duration::MAX),
@@ -96,7 +98,7 @@ impl Limits {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
-    /// Time on the clock.
+    /// Wall time.
     Wall,
     /// Processor time.
     Cpu,
@@ -139,7 +141,7 @@ impl fmt::Display for Limit {
     }
 }
 
-/// What a session may reach on the network.
+/// The network access of a session.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Network {
@@ -159,7 +161,7 @@ pub struct HostRule {
     pub port: Option<u16>,
 }
 
-/// As [`crate::millis`], for a duration that may be absent.
+/// Like [`crate::millis`], for an optional duration.
 mod optional_millis {
     use std::time::Duration;
 

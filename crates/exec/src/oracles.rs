@@ -1,7 +1,7 @@
-//! Oracles: what holds of everything that this crate reads from others.
+//! Oracles: invariants of everything that this crate reads from untrusted sources.
 //!
-//! Each function takes any input and panics when an invariant is broken. The tests of this crate call them with what
-//! proptest makes, the targets in `fuzz/` with bytes that libFuzzer makes.
+//! Each function takes any input and panics when an invariant is broken. The tests of this crate
+//! call them with proptest, the targets in `fuzz/` with libFuzzer.
 #![allow(clippy::unwrap_used, reason = "an oracle panics when an invariant is broken")]
 
 use std::{
@@ -26,8 +26,8 @@ mod tests;
 
 /// Paths into a workspace.
 ///
-/// A path that is taken has only names in it, none of them `.` or `..`, with one slash between them: joined to any
-/// directory it stays inside. Taken again, it is the same.
+/// An accepted path consists of names, none of them `.` or `..`, with one slash between them, so it
+/// stays inside any directory that it is joined to. Checked again, it is the same.
 pub fn file_name(path: &str) {
     let Ok(safe) = workspace_path(path) else { return };
     assert!(!safe.is_empty());
@@ -43,11 +43,12 @@ pub fn file_name(path: &str) {
 
 /// Questions of a program to the host.
 ///
-/// - Every question has an answer at once, which is no longer than it may be: JSON after `v`, a text after `e`.
-/// - Nothing but what is offered is called, and only by a question that calls.
+/// - Every question gets an answer at once, within the maximum length: JSON after `v`, or a text
+///   after `e`.
+/// - Only offered functions are called, and only by a question that calls.
 /// - Without a grant nothing is called, and the list is empty.
 pub fn question(bytes: &[u8]) {
-    // Longer ones are read in a thread, which takes a runtime.
+    // Longer ones are read in a thread, which needs a runtime.
     if bytes.len() > 1 << 16 {
         return;
     }

@@ -1,25 +1,27 @@
-//! Reading a requirement: a package's name, its extras and its version.
+//! Requirements: a package's name, its extras and its version.
 //!
-//! This is the part of PEP 508 that names a package of the package index. What names another place to fetch from (a URL,
-//! a path, a requirements file, an option) is refused: it would go past the install policy.
+//! The syntax is the part of PEP 508 that names a package of the package index. Anything that names
+//! another source (a URL, a path, a requirements file, an option) is refused, because it would
+//! bypass the install policy.
 
 use std::{fmt, str::FromStr};
 
 use pep440_rs::VersionSpecifiers;
 use serde::{Deserialize, Serialize};
 
-/// The longest requirement that is read, in bytes. The longest name on the package index is far shorter.
+/// The maximum length of a requirement, in bytes. The longest name on the package index is far
+/// shorter.
 const MAX_LENGTH: usize = 512;
 
 /// A package to install, such as `humanize` or `humanize>=4,<5`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Requirement {
-    /// The distribution's name, normalised as PyPA says (lower case, runs of `-_.` become `-`).
+    /// The distribution's name in its normal form; see [`PackageName`].
     pub name: String,
     /// Extras, such as `["excel"]`, normalised.
     pub extras: Vec<String>,
-    /// The version specifier, such as `>=4,<5`; empty when any version will do.
+    /// The version specifier, such as `>=4,<5`; empty for any version.
     pub version: String,
 }
 
@@ -39,13 +41,14 @@ impl From<Requirement> for String {
     }
 }
 
-/// The name of a distribution, normalised as PyPA says: lower case, with runs of `-`, `_` and `.` as one `-`.
+/// The name of a distribution in its normal form (PEP 503): lower case, with runs of `-`, `_` and
+/// `.` as one `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PackageName(String);
 
 impl PackageName {
-    /// The normalised name.
+    /// Returns the normalised name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -72,7 +75,10 @@ impl FromStr for PackageName {
             return Err(refused("the name is too long"));
         }
         normalise(text).map(Self).ok_or_else(|| {
-            refused("a package name consists of letters, digits, `-`, `_` and `.`, with a letter or digit at both ends")
+            refused(
+                "a package name consists of letters, digits, `-`, `_` and `.`, with a letter \
+                or digit at both ends",
+            )
         })
     }
 }
@@ -85,13 +91,13 @@ impl TryFrom<String> for PackageName {
     }
 }
 
-/// Why a text is not taken as a requirement.
+/// The reason why a text is not a valid requirement.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a package to install: {why}")]
 pub struct RequirementRefused {
     /// The text, shortened to 80 characters.
     pub text: String,
-    /// What is wrong with it, and what is allowed.
+    /// The fault, and what is allowed.
     pub why: String,
 }
 
@@ -101,7 +107,7 @@ impl RequirementRefused {
     }
 }
 
-/// Reads `name`, `name[extra,…]` and either of them with a version specifier such as `>=4,<5`.
+/// Parses `name`, `name[extra,…]`, and either of them with a version specifier such as `>=4,<5`.
 impl FromStr for Requirement {
     type Err = RequirementRefused;
 
@@ -141,7 +147,10 @@ impl FromStr for Requirement {
         } else {
             VersionSpecifiers::from_str(version)
                 .map_err(|_| {
-                    refused("after the name only a version specifier is allowed, such as `==4.9`, `>=4,<5` or `~=4.9`")
+                    refused(
+                        "after the name only a version specifier is allowed, such as `==4.9`, \
+                        `>=4,<5` or `~=4.9`",
+                    )
                 })?
                 .iter()
                 .map(|specifier| specifier.to_string().replace(' ', ""))
@@ -171,7 +180,8 @@ impl From<PackageName> for Requirement {
     }
 }
 
-/// Why a text that names something other than a package of the index is refused; `None` when it may be a package.
+/// Returns the reason to refuse a text that names another source than the index; `None` if it may
+/// be a package.
 fn other_source(text: &str) -> Option<&'static str> {
     if text.starts_with('-') {
         Some("options are not allowed; name the packages")
@@ -199,7 +209,7 @@ fn extras(list: &str) -> Option<Vec<String>> {
     Some(extras)
 }
 
-/// The normal form of a name (PEP 503); `None` when it is not one (PEP 508).
+/// Returns the normal form of a name (PEP 503); `None` for an invalid name (PEP 508).
 fn normalise(name: &str) -> Option<String> {
     let ends_well = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
     if !(name.chars().all(is_name_char)
@@ -223,9 +233,10 @@ fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')
 }
 
-/// What an installation did.
+/// The result of an installation.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InstallReport {
-    /// What is new in the session, as `name==version`. Empty when everything was there already.
+    /// Packages that are new in the session, as `name==version`. Empty if all were installed
+    /// already.
     pub installed: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! What running a block gave.
+//! The result of running a block.
 
 use std::{sync::Arc, time::Duration};
 
@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{limits::Limit, millis};
 
-/// What became of one execution. A failing program is a result, not an [`Error`](crate::Error).
+/// The result of one execution. A failing program is a result, not an [`Error`](crate::Error).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExecutionResult {
-    /// How the program ended.
+    /// The way the program ended.
     pub outcome: Outcome,
     /// Its standard output.
     pub stdout: Captured,
@@ -17,28 +17,28 @@ pub struct ExecutionResult {
     pub stderr: Captured,
     /// Files of the workspace that are new or changed, by path.
     pub artifacts: Vec<Artifact>,
-    /// Files that were not taken as artifacts, each with the reason.
+    /// Files that are not artifacts, each with the reason.
     pub refused: Vec<RefusedFile>,
-    /// What it used.
+    /// The resources that it used.
     pub usage: Usage,
     /// The executor that ran it, by its name.
     pub executor: String,
-    /// What stood between the program and the host.
+    /// The isolation between the program and the host.
     pub isolation: Isolation,
-    /// Limits of the session that were watched and not enforced: a program could have exceeded them
-    /// for a moment, see [`Capabilities::watched`](crate::Capabilities::watched).
+    /// Limits of the session that were only watched: a program could exceed them for a moment. See
+    /// [`Capabilities::watched`](crate::Capabilities::watched).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watched: Vec<Limit>,
-    /// Whether variables and imports were lost, as after a crash or a timeout. The next block of the session starts with a
-    /// fresh interpreter; files of the workspace stay.
+    /// True if variables and imports were lost, as after a crash or a timeout. The next block of
+    /// the session starts with a fresh interpreter; files of the workspace stay.
     pub state_lost: bool,
-    /// What a person should know besides, such as why this executor was chosen.
+    /// Further information for a person, such as why this executor was chosen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
 
 impl ExecutionResult {
-    /// The result of a block that did not run.
+    /// Creates the result of a block that did not run.
     pub fn not_run(executor: &str, isolation: Isolation, outcome: Outcome) -> Self {
         Self {
             outcome,
@@ -56,51 +56,52 @@ impl ExecutionResult {
     }
 }
 
-/// How a program ended.
+/// The way a program ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Outcome {
-    /// It ended by itself with this code; 0 is success.
+    /// It exited with this code; 0 is success.
     Exited {
         /// The exit code.
         code: i32,
     },
-    /// It crashed. For WebAssembly a trap is named by the signal that the same fault raises in a native process.
+    /// It crashed. A WebAssembly trap is reported as the signal that the same fault raises in a
+    /// native process.
     Signaled {
         /// The signal number.
         signal: i32,
     },
     /// It reached a limit and was stopped, or failed because of it.
     LimitExceeded {
-        /// Which one.
+        /// The limit.
         limit: Limit,
     },
-    /// A policy forbids it; it did not run.
+    /// A policy forbids it. It did not run.
     Denied {
-        /// What was denied, and what would allow it.
+        /// The denied action, and what would allow it.
         what: String,
     },
-    /// This executor cannot run it; it did not run.
+    /// This executor cannot run it. It did not run.
     Unsupported {
-        /// What is missing, and what could run it.
+        /// The missing ability, and what could run it.
         what: String,
     },
     /// The caller cancelled it.
     Cancelled,
-    /// It did not run because a block before it failed.
+    /// It did not run, because an earlier block failed.
     Skipped,
 }
 
 impl Outcome {
-    /// Whether the program ran to its end with exit code 0.
+    /// True if the program exited with 0.
     pub fn is_success(&self) -> bool {
         matches!(self, Outcome::Exited { code: 0 })
     }
 
-    /// Returns the exit status that stands for the outcome: 0 for success, 1 for a failure, 124 at the wall limit (as
-    /// `timeout` does), 126 for denied or unsupported, 130 for cancelled (as a shell reports Ctrl-C). A skipped block has
-    /// none of its own: 0.
+    /// Returns the exit status that stands for the outcome: 0 for success, 1 for a failure, 124 at
+    /// the wall limit (as `timeout` does), 126 for denied or unsupported, 130 for cancelled (as a
+    /// shell reports Ctrl-C). A skipped block has none of its own: 0.
     pub fn exit_code(&self) -> u8 {
         match self {
             Outcome::Exited { code: 0 } | Outcome::Skipped => 0,
@@ -112,23 +113,23 @@ impl Outcome {
     }
 }
 
-/// A captured stream: its beginning, its end, and how much between them was dropped.
+/// A captured stream: its head, its tail, and the number of bytes dropped between them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Captured {
-    /// The bytes kept. When `dropped` is not 0, a line saying so stands where the gap is.
+    /// The kept bytes. If `dropped` is not 0, a line in the gap says so.
     pub bytes: Vec<u8>,
     /// The number of bytes dropped.
     pub dropped: u64,
 }
 
 impl Captured {
-    /// The bytes as text; what is not UTF-8 becomes U+FFFD.
+    /// Returns the bytes as text, with U+FFFD for invalid UTF-8.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.bytes).into_owned()
     }
 }
 
-/// In JSON the bytes are text, with U+FFFD for what is not UTF-8.
+/// The form in JSON: the bytes are text, with U+FFFD for invalid UTF-8.
 #[derive(Serialize, Deserialize)]
 struct CapturedText {
     text: String,
@@ -157,47 +158,48 @@ pub struct Artifact {
     pub media_type: String,
     /// Its size in bytes.
     pub bytes: u64,
-    /// Its content. Not part of the JSON: a report names the file, the caller stores it.
+    /// Its content. It is not in the JSON: a report names the file, and the caller stores it.
     #[serde(skip)]
     pub content: Arc<Vec<u8>>,
-    /// The file that the caller stored it in; `None` while nobody has. The `cellblock` command sets
-    /// it, because the name in its output directory can be another one than in the workspace.
+    /// The file that the caller stored it in; `None` until then. The `cellblock` command sets it,
+    /// because the name in its output directory can differ from the name in the workspace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
 }
 
 impl Artifact {
-    /// An artifact whose media type follows from its name, and that nobody has stored.
+    /// Creates an artifact that is not stored yet, with the media type of its name.
     pub fn new(path: String, content: Arc<Vec<u8>>) -> Self {
         let (media_type, bytes) = (media_type(&path), content.len() as u64);
         Self { path, media_type, bytes, content, file: None }
     }
 }
 
-/// The largest artifact, in bytes: what a caller can be expected to hold in memory and show.
+/// The maximum size of an artifact, in bytes: a caller can be expected to hold it in memory and
+/// show it.
 pub const MAX_ARTIFACT_BYTES: u64 = 64 * 1024 * 1024;
 
-/// The most artifacts that one block gives; more are refused by name.
+/// The maximum number of artifacts of one block. More are refused by name.
 pub const MAX_ARTIFACTS: usize = 1000;
 
-/// The media type of a file, from its name; `application/octet-stream` when the name does not tell.
+/// Returns the media type of a file, from its name; `application/octet-stream` if it is unknown.
 pub fn media_type(path: &str) -> String {
     mime_guess::from_path(path).first_or_octet_stream().essence_str().to_owned()
 }
 
-/// A file that was left in the session, and why.
+/// A file that is no artifact and stays in the session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedFile {
     /// Its path in the workspace.
     pub path: String,
-    /// Why it was not taken.
+    /// The reason.
     pub reason: String,
 }
 
-/// What an execution used.
+/// The resources that an execution used.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Time on the clock, in milliseconds in JSON.
+    /// Wall time, in milliseconds in JSON.
     #[serde(rename = "wall_ms", with = "millis")]
     pub wall: Duration,
     /// Processor time, in milliseconds in JSON.
@@ -210,7 +212,8 @@ pub struct Usage {
     pub fuel: Option<u64>,
 }
 
-/// What stands between a program and the host, from strongest to none: a stronger level is less than a weaker one.
+/// The isolation between a program and the host. Levels are ordered from the strongest, which is
+/// the least, to none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

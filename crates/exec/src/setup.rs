@@ -1,21 +1,22 @@
-//! Preparing a machine for an executor: what is checked, and how a person follows a long step.
+//! The preparation of a machine for an executor: checks, and the progress of long steps.
 
-/// One thing that was looked at, to see whether a machine has what an executor needs.
+/// One check of the things that an executor needs on a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// The executor that needs it, by the name that `--executor` takes.
     pub executor: &'static str,
-    /// What was looked at.
+    /// The checked thing.
     pub name: String,
-    /// Whether it is as it should be.
+    /// True if it is as it should be.
     pub ok: bool,
-    /// What was found.
+    /// The finding.
     pub found: String,
-    /// What to do about it.
+    /// The next step, if there is one.
     pub hint: Option<String>,
 }
 
-/// Follows a long piece of work, such as the pull of an image. Its methods are called from several threads and must not block.
+/// A subscriber to a long piece of work, such as the pull of an image. Its methods are called from
+/// several threads and must not block.
 pub trait Progress: Send + Sync {
     /// A step begins, such as `downloading`.
     fn step(&self, step: &str);
@@ -25,7 +26,7 @@ pub trait Progress: Send + Sync {
     fn finish(&self);
 }
 
-/// Tells nobody.
+/// A subscriber that ignores everything.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

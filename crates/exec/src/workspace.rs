@@ -1,5 +1,5 @@
-//! The gates of a workspace: every path into it goes through [`workspace_path`], and every path out
-//! of it through [`artifact_path`].
+//! The gates of a workspace: [`workspace_path`] checks every path into it, [`artifact_path`] every
+//! path out of it.
 
 mod obeyed;
 
@@ -11,14 +11,14 @@ pub use obeyed::obeyed_by;
 
 use crate::result::RefusedFile;
 
-/// The longest component of a path, in bytes: `NAME_MAX` of Linux.
+/// The maximum length of a path's component, in bytes: `NAME_MAX` of Linux.
 const MAX_COMPONENT: usize = 255;
 
-/// The longest path, in bytes: `PATH_MAX` of Linux.
+/// The maximum length of a path, in bytes: `PATH_MAX` of Linux.
 const MAX_PATH: usize = 4096;
 
-/// How much of a refused path is kept, in characters.
-const SHOWN: usize = 200;
+/// The number of characters that are kept of a refused path.
+const MAX_SHOWN_CHARS: usize = 200;
 
 /// A path that must not be used in a workspace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -26,11 +26,11 @@ const SHOWN: usize = 200;
 pub struct PathRefused {
     /// The path as it was written, shortened to 200 characters.
     pub path: String,
-    /// What is wrong with it.
+    /// Its fault.
     pub fault: PathFault,
 }
 
-/// What is wrong with a path.
+/// The fault of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -43,9 +43,10 @@ pub enum PathFault {
     LeavesWorkspace,
     /// It ends with `/`.
     Directory,
-    /// It has a `\`, which some systems take for a separator.
+    /// It has a `\`, which some systems treat as a separator.
     Backslash,
-    /// It has a control character, a line separator, or a character that reorders text on the screen.
+    /// It has a control character, a line separator, or a character that reorders text on the
+    /// screen.
     ControlCharacter,
     /// It is longer than 4,096 bytes, or a component of it is longer than 255.
     TooLong,
@@ -65,13 +66,13 @@ impl fmt::Display for PathFault {
     }
 }
 
-/// Checks and normalises the path of a file in a workspace: relative, components separated by one `/`, none of them
-/// `.` or `..`.
+/// Checks and normalises the path of a file in a workspace: relative, components separated by one
+/// `/`, none of them `.` or `..`.
 ///
 /// # Errors
 /// [`PathRefused`] for a path that is not inside every workspace.
 pub fn workspace_path(path: &str) -> Result<String, PathRefused> {
-    let refused = |fault| PathRefused { path: path.chars().take(SHOWN).collect(), fault };
+    let refused = |fault| PathRefused { path: path.chars().take(MAX_SHOWN_CHARS).collect(), fault };
     // `a:b.csv` is an ordinary name; only what follows the colon makes it a path on a drive.
     let has_drive = |path: &str| {
         let bytes = path.as_bytes();
@@ -111,11 +112,10 @@ pub fn workspace_path(path: &str) -> Result<String, PathRefused> {
 
 /// Checks the path of a file that a program made, before the file becomes an artifact.
 ///
-/// Programs may use any name that their file system takes. An artifact leaves the session: its path
-/// must name a file in every workspace ([`workspace_path`]), and no tool of the host may obey it
-/// just because it is there, as git obeys `.git/config` or a directory with a file `HEAD`. All
-/// executors hand out files through this gate, so that a name decides nothing but whether its file
-/// is taken.
+/// Programs may use any name that their file system allows. An artifact leaves the session, so its
+/// path must name a file in every workspace ([`workspace_path`]), and no tool of the host may obey
+/// it just because it exists, as git obeys `.git/config` or a directory with a file `HEAD`. All
+/// executors return files through this gate, so a name decides only if its file is an artifact.
 ///
 /// ```
 /// use cellblock_exec::workspace::artifact_path;
@@ -125,8 +125,8 @@ pub fn workspace_path(path: &str) -> Result<String, PathRefused> {
 /// ```
 ///
 /// # Errors
-/// The file as it is to be reported, with the reason and what to rename. Of files of a version
-/// control system it is the directory, which needs to be reported only once.
+/// The file to report, with the reason and what to rename. For files of a version control system it
+/// is their directory, which needs to be reported only once.
 pub fn artifact_path(name: &[u8]) -> Result<String, RefusedFile> {
     let refused = |reason: &str| {
         let path = String::from_utf8_lossy(&name[..name.len().min(MAX_PATH)]).into_owned();
@@ -145,7 +145,7 @@ pub fn artifact_path(name: &[u8]) -> Result<String, RefusedFile> {
     }
 }
 
-/// The reason why a file with such a name is not taken.
+/// Returns the reason to refuse a file with such a name.
 fn what_to_rename(fault: PathFault) -> &'static str {
     match fault {
         PathFault::Absolute => {
@@ -162,8 +162,9 @@ fn what_to_rename(fault: PathFault) -> &'static str {
     }
 }
 
-/// Characters that make a path look like another one in a log or a terminal: controls, line and paragraph separators,
-/// and the bidirectional embeddings, overrides and isolates of Unicode (UAX #9).
+/// True for characters that make a path look like another one in a log or a terminal: controls,
+/// line and paragraph separators, and the bidirectional embeddings, overrides and isolates of
+/// Unicode (UAX #9).
 fn is_disguise(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

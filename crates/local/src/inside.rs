@@ -3,6 +3,10 @@
 //! The launcher makes it before a session needs it. The process prepares everything that all
 //! sessions share, then waits for the session's [`CellSpec`]. The steps that remove rights come
 //! last, the system call filter last of all.
+//!
+//! The order: `root` (what the cell sees, as `plan` says), `network`, `rights`, `files` (Landlock),
+//! `calls` (the filters, made of the rules in [`cellblock_driver::calls`]). Preparing the process
+//! in advance saves most of the cost of opening a session.
 
 mod calls;
 mod files;

@@ -11,6 +11,16 @@
 //!
 //! Control groups enforce the limits where they can be made; elsewhere the host watches the cell.
 //!
+//! ```text
+//!  LocalExecutor ─► launcher/client.rs ═ socket ═► launcher ─► first process ─► driver
+//!       │                                          (child of the keeper; one thread each)
+//!       └─ levels: a whole cell of each level, as a test
+//! ```
+//!
+//! At `landlock` and at `none` (only if named) the cell is a directory of the host. Its driver is
+//! not process 1 but collects the orphans below it, and the launcher kills by walking the tree of
+//! processes, stopped first.
+//!
 //! ```no_run
 //! # async fn example() -> cellblock_exec::Result<()> {
 //! use cellblock_exec::{ExecutionRequest, Executor, SessionSpec};

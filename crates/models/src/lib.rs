@@ -3,6 +3,19 @@
 //!
 //! Each client is a [`ModelClient`](cellblock_agents::ModelClient). This crate knows nothing about
 //! chats.
+//!
+//! ```text
+//!  name, file ─► choose ─► Cached ─► Fallback ─► OpenAi, Anthropic, Ollama ─► http ─► server
+//!                  ├─────► Replay, Recording       (`api`, `price`)           bounds, retries
+//!                  └─────► Local: wheels ─► llama.cpp on loopback ─► OpenAi
+//! ```
+//!
+//! A provider's folder has the shapes of its requests and answers, and nothing else. `local`
+//! installs a server and a model as wheels, through the user's installer. The server is a child
+//! that ends when its standard input closes, so it cannot outlive this process, and it requires a
+//! key that only this process knows. A recording answers by matching requests, so that a test shows
+//! what was asked; each exchange is used once. The cache is one SQLite file, whose key is a hash of
+//! everything that decides an answer.
 
 mod anthropic;
 mod api;

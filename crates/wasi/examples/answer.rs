@@ -13,7 +13,7 @@ use cellblock_answer::{
     run::{Observer, RunOptions, run_blocks},
 };
 use cellblock_exec::Silent;
-use cellblock_exec::{Artifact, Requirement, workspace::artifact_path};
+use cellblock_exec::{Artifact, Requirement, SessionSpec, workspace::artifact_path};
 use cellblock_wasi::{ImageStore, Options, WasiExecutor};
 
 const ANSWER: &str = "
@@ -72,7 +72,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         },
         ..RunOptions::default()
     };
-    let report = run_blocks(&executor, &blocks, &options, Arc::new(Person)).await?;
+    let report =
+        run_blocks(&executor, &SessionSpec::default(), &blocks, &options, Arc::new(Person)).await?;
 
     let directory = tempfile::tempdir()?;
     for block in &report.blocks {

@@ -1,4 +1,8 @@
 //! A session: one live interpreter, its files, and what was installed for it.
+//!
+//! A **fork** copies the written pages into another slot of the same image. If there are many, the
+//! session is first frozen into an image in memory, and both sessions continue on that image.
+//! **Freezing** writes such an image to a directory.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -236,10 +240,8 @@ fn memory_file(slot: &Slot) -> std::io::Result<MemoryImage> {
 #[async_trait]
 impl Session for WasiSession {
     async fn execute(&mut self, request: ExecutionRequest) -> Result<ExecutionResult> {
-        if request.language.as_ref() != Some(&Language::PYTHON) {
-            let language =
-                request.language.as_ref().map_or("code of unknown language", Language::as_str);
-            let what = format!("{language}: the wasi executor runs python");
+        if request.language != Language::PYTHON {
+            let what = format!("{}: the wasi executor runs python", request.language);
             return Ok(not_run(Outcome::Unsupported { what }));
         }
         if request.cancel.is_cancelled() {

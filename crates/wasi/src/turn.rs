@@ -1,4 +1,7 @@
 //! Running one turn of a guest under its limits.
+//!
+//! Guests run as futures (fibers of wasmtime) and yield every 2 ms of epoch. So deadlines,
+//! cancellation and dropped futures are noticed at once, and a guest that sleeps holds no thread.
 
 use std::{
     pin::Pin,

@@ -154,9 +154,7 @@ fn notes(report: &RunReport, artifacts: &[Artifact], refusals: &[String]) -> Str
                 .to_owned(),
         );
     }
-    // The note of the block in which the sandbox failed would say it a second time.
-    let is_new = |note: &&String| !note.starts_with("the sandbox failed in this block");
-    let noted = report.blocks.iter().flat_map(|block| &block.notes).filter(is_new);
+    let noted = report.blocks.iter().flat_map(|block| &block.notes);
     lines.extend(noted.chain(refusals).map(|note| format!("note: {note}")));
     let refused = report.blocks.iter().flat_map(|block| &block.refused);
     // A program chose the name: it must not look like a line of this message.

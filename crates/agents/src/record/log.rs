@@ -18,7 +18,7 @@ use super::{
     saved::{self, SavedChat},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, LogOperation, Result},
     message::Message,
 };
 
@@ -60,8 +60,8 @@ impl Log {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path).map_err(|source| match source.kind() {
-            ErrorKind::AlreadyExists => Error::log("create", path, EXISTS),
-            _ => Error::log("create", path, source),
+            ErrorKind::AlreadyExists => Error::log(LogOperation::Create, path, EXISTS),
+            _ => Error::log(LogOperation::Create, path, source),
         })?;
         lock(&file, path)?;
         let mut log =
@@ -75,8 +75,8 @@ impl Log {
 
     /// Opens an existing log, cuts off a partial last line, and continues after it.
     pub fn open(path: &Path) -> Result<(Self, SavedChat)> {
-        let read = |source: std::io::Error| Error::log("read", path, source);
-        let write = |source: std::io::Error| Error::log("write", path, source);
+        let read = |source: std::io::Error| Error::log(LogOperation::Read, path, source);
+        let write = |source: std::io::Error| Error::log(LogOperation::Write, path, source);
         let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(read)?;
         lock(&file, path)?;
         let mut text = Vec::new();
@@ -89,10 +89,12 @@ impl Log {
     }
 
     fn write(&mut self, line: &impl Serialize) -> Result<()> {
-        let mut text =
-            serde_json::to_vec(line).map_err(|source| Error::log("write", &self.path, source))?;
+        let mut text = serde_json::to_vec(line)
+            .map_err(|source| Error::log(LogOperation::Write, &self.path, source))?;
         text.push(b'\n');
-        self.file.write_all(&text).map_err(|source| Error::log("write", &self.path, source))
+        self.file
+            .write_all(&text)
+            .map_err(|source| Error::log(LogOperation::Write, &self.path, source))
     }
 
     pub fn message(&mut self, message: &Message, checkpoint: Checkpoint) -> Result<()> {
@@ -166,10 +168,10 @@ impl Log {
 /// [`Error::Log`] when the file exists, or its directory does not.
 pub fn check_new_log(path: &Path) -> Result<()> {
     if path.exists() {
-        return Err(Error::log("create", path, EXISTS));
+        return Err(Error::log(LogOperation::Create, path, EXISTS));
     }
     match path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
-        Some(_) => Err(Error::log("create", path, "the directory does not exist")),
+        Some(_) => Err(Error::log(LogOperation::Create, path, "the directory does not exist")),
         None => Ok(()),
     }
 }
@@ -177,9 +179,11 @@ pub fn check_new_log(path: &Path) -> Result<()> {
 /// Keeps two processes from continuing one chat at the same time.
 fn lock(file: &File, path: &Path) -> Result<()> {
     match file.try_lock() {
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::log("write", path, "another process continues this chat at the moment"))
-        }
+        Err(TryLockError::WouldBlock) => Err(Error::log(
+            LogOperation::Write,
+            path,
+            "another process continues this chat at the moment",
+        )),
         // A file system without locks has none to offer.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }

@@ -10,7 +10,7 @@ use super::{
     format::{Checkpoint, HeaderLine, LOG_VERSION, LogLine, PendingWork, SavedFile},
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, LogOperation, Result},
     message::Message,
 };
 
@@ -40,8 +40,9 @@ pub struct SavedChat {
 
 /// Parses a log. `path` is for errors only.
 pub fn read(path: &Path, text: &[u8]) -> Result<SavedChat> {
-    let invalid =
-        |line: usize, why: String| Error::log("read", path, format!("line {line}: {why}"));
+    let invalid = |line: usize, why: String| {
+        Error::log(LogOperation::Read, path, format!("line {line}: {why}"))
+    };
     let mut lines = text.split_inclusive(|byte| *byte == b'\n').enumerate();
     let first = lines.next().map(|(_, line)| line).unwrap_or_default();
     let header = header(first).map_err(|why| invalid(1, why))?;
@@ -58,7 +59,7 @@ pub fn read(path: &Path, text: &[u8]) -> Result<SavedChat> {
     }
     if saved.history.len() < min_messages {
         let why = "it ended before its first message; delete the file and run the chat again";
-        return Err(Error::log("resume", path, why));
+        return Err(Error::log(LogOperation::Resume, path, why));
     }
     Ok(saved)
 }

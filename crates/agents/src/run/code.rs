@@ -90,7 +90,7 @@ async fn run_blocks(
     let observer = Arc::new(RunObserver::new(&agent.name, context.clone(), approval, human));
     let tools = tools_for_code(view, code);
     let options = RunOptions {
-        session: code.session.clone(),
+        workspace_paths: code.session.files.iter().map(|file| file.path.clone()).collect(),
         install: code.install.clone(),
         retries: code.retries,
         host: tools.clone().map(|tools| tools as Arc<dyn HostTools>),

@@ -64,8 +64,8 @@ async fn defect_03_output_that_is_no_text() {
 
 #[tokio::test]
 async fn defect_04_no_blocks_are_an_empty_result() {
-    let report =
-        run_blocks(&Fake::default(), &[], &RunOptions::default(), Arc::new(())).await.unwrap();
+    let (fake, spec, options) = (Fake::default(), SessionSpec::default(), RunOptions::default());
+    let report = run_blocks(&fake, &spec, &[], &options, Arc::new(())).await.unwrap();
     assert_eq!((report.exit_code, report.blocks.len(), report.error), (0, 0, None));
 }
 

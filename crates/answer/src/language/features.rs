@@ -1,16 +1,17 @@
-//! What lines look like in a language: the table behind [`infer`](super::infer()).
+//! Features of lines in each language: the table behind [`infer`](super::infer()).
 
 /// A sign of a language in one line.
 pub struct Feature {
-    /// The language it speaks for.
+    /// The language that it indicates.
     pub language: &'static str,
-    /// How strongly: 1 is a hint, 2 is enough when nothing speaks against it, 3 and 4 outweigh hints.
+    /// Its weight: 1 is a hint, 2 is enough if nothing contradicts it, 3 and 4 outweigh hints.
     pub points: u32,
     /// A pattern on the trimmed line.
     pub pattern: &'static str,
 }
 
-/// Languages that are not inferred. Their features keep code in them from being taken for another language.
+/// Languages that are not inferred. Their features keep code in them from being taken for another
+/// language.
 pub const OTHER: &str = "other";
 
 /// The name under which features of all Bourne shells count.
@@ -28,7 +29,8 @@ const fn sign(language: &'static str, points: u32, pattern: &'static str) -> Fea
     Feature { language, points, pattern }
 }
 
-/// Prose such as "for each file:" must match none of these with 2 points or more unless a sentence test catches it.
+/// Prose such as "for each file:" must not match a feature of 2 points or more, unless the test for
+/// sentences catches it.
 pub const FEATURES: &[Feature] = &[
     sign(
         PYTHON,
@@ -55,7 +57,10 @@ pub const FEATURES: &[Feature] = &[
     sign(
         PYTHON,
         2,
-        r"^[\w.]+(\[[^\]]*\])*(\s*,\s*[\w.]+)*(: ?[\w\[\], |.]+)? ([-+*/%@&|^]|//|\*\*|>>|<<)?= [^=;].*[^;{]$",
+        concat!(
+            r"^[\w.]+(\[[^\]]*\])*(\s*,\s*[\w.]+)*(: ?[\w\[\], |.]+)? ([-+*/%@&|^]|//|\*\*|>>",
+            r"|<<)?= [^=;].*[^;{]$",
+        ),
     ),
     sign(PYTHON, 2, r"^[\w.]+(\[[^\]]*\])*(\s*,\s*[\w.]+)* ([-+*/%@&|^]|//|\*\*|>>|<<)?= [^=;{]$"),
     sign(PYTHON, 2, r"^\w+ = [\[({]$"),
@@ -81,7 +86,10 @@ pub const FEATURES: &[Feature] = &[
     sign(
         JAVASCRIPT,
         3,
-        r"\b(document|window|process)\.(getElementById|querySelector|addEventListener|env|argv|body|location)",
+        concat!(
+            r"\b(document|window|process)\.(getElementById|querySelector|addEventListener|env",
+            r"|argv|body|location)",
+        ),
     ),
     sign(JAVASCRIPT, 4, r"^(alert|fetch|setTimeout|setInterval)\("),
     sign(JAVASCRIPT, 2, r"[^=!]==={1}[^=]|!=="),
@@ -96,7 +104,10 @@ pub const FEATURES: &[Feature] = &[
     sign(
         TYPESCRIPT,
         4,
-        r"^(const|let) \w+: \w+|^(export )?(async )?function \w+\(.*\w: (string|number|boolean|any)\b",
+        concat!(
+            r"^(const|let) \w+: \w+|^(export )?(async )?function \w+\(.*\w: (string|number",
+            r"|boolean|any)\b",
+        ),
     ),
     sign(
         SQL,
@@ -106,7 +117,10 @@ pub const FEATURES: &[Feature] = &[
     sign(
         SQL,
         4,
-        r"(?i)^(create|drop|alter) (or replace )?(temp |temporary )?(table|view|index|database|function|trigger)\b",
+        concat!(
+            r"(?i)^(create|drop|alter) (or replace )?(temp |temporary )?(table|view|index",
+            r"|database|function|trigger)\b",
+        ),
     ),
     sign(
         SQL,
@@ -117,7 +131,10 @@ pub const FEATURES: &[Feature] = &[
     sign(
         SQL,
         2,
-        r"^(SELECT|FROM|WHERE|GROUP BY|ORDER BY|(LEFT |RIGHT |INNER |OUTER |CROSS )?JOIN|HAVING|LIMIT|VALUES|UNION)\b",
+        concat!(
+            r"^(SELECT|FROM|WHERE|GROUP BY|ORDER BY|(LEFT |RIGHT |INNER |OUTER |CROSS )?JOIN",
+            r"|HAVING|LIMIT|VALUES|UNION)\b",
+        ),
     ),
     sign(SQL, 3, r"^PRAGMA \w+"),
     sign(CSS, 3, r"^@(media|import|keyframes|font-face|charset)\b"),
@@ -133,7 +150,10 @@ pub const FEATURES: &[Feature] = &[
     sign(
         SHELL,
         3,
-        r"\|\s*(grep|head|tail|sort|uniq|wc|awk|sed|xargs|tee|cut|jq|less|tr|bash|sh)\b|(>|2>&1|&>) ?/dev/null",
+        concat!(
+            r"\|\s*(grep|head|tail|sort|uniq|wc|awk|sed|xargs|tee|cut|jq|less|tr|bash|sh)\b",
+            r"|(>|2>&1|&>) ?/dev/null",
+        ),
     ),
     sign(SHELL, 2, r#"^[A-Za-z_]\w*=("?\$[\w{(]|[a-zA-Z/~][\w/.~-]*$)"#),
     sign(SHELL, 1, r#"^[A-Za-z_]\w*=("[^"]*"|'[^']*'|[\w./-]+)$"#),
@@ -152,7 +172,10 @@ pub const FEATURES: &[Feature] = &[
     sign(
         OTHER,
         4,
-        r"\b(System\.out|Console\.(Write|Read)|std::|fmt\.Print|cout ?<<|cin ?>>)|\b(println|print|vec|format)!\[",
+        concat!(
+            r"\b(System\.out|Console\.(Write|Read)|std::|fmt\.Print|cout ?<<|cin ?>>)",
+            r"|\b(println|print|vec|format)!\[",
+        ),
     ),
     sign(
         OTHER,
@@ -162,17 +185,26 @@ pub const FEATURES: &[Feature] = &[
     sign(
         OTHER,
         4,
-        r"^import [\w.*]+;$|^import \(|^(struct|enum|trait) \w+.*\{$|^type \w+ (struct|interface) \{|:= ",
+        concat!(
+            r"^import [\w.*]+;$|^import \(|^(struct|enum|trait) \w+.*\{$|^type \w+ (struct",
+            r"|interface) \{|:= ",
+        ),
     ),
     sign(
         OTHER,
         4,
-        r"^[\w.]+ <- |^library\(\w+\)$|%>%|^puts |^require ['\x22]|^defmodule |^def [\w?!.]+$|^\$\w+ ?=|^\\(begin|documentclass)",
+        concat!(
+            r"^[\w.]+ <- |^library\(\w+\)$|%>%|^puts |^require ['\x22]|^defmodule ",
+            r"|^def [\w?!.]+$|^\$\w+ ?=|^\\(begin|documentclass)",
+        ),
     ),
     sign(
         OTHER,
         3,
-        r"^(int|long|float|double|char|bool|string|String|var|auto|byte)(\[\]|<.*>)? \w+( ?=.*)?;$|^my [$@%]",
+        concat!(
+            r"^(int|long|float|double|char|bool|string|String|var|auto|byte)(\[\]",
+            r"|<.*>)? \w+( ?=.*)?;$|^my [$@%]",
+        ),
     ),
     sign(
         OTHER,

@@ -1,9 +1,9 @@
-//! Telling the language of untagged code.
+//! The language of untagged code, inferred from its text.
 //!
-//! Cheap and certain signs go first: a `#!` line, a prompt, a traceback, JSON that parses, an HTML tag. Otherwise each line
-//! is held against a table of features, and the language with the most points wins when it has enough of them, more than
-//! every other language, and more than there are lines of prose. A wrong guess runs text as a program, so the answer
-//! is "unknown" when in doubt.
+//! Cheap and certain signs come first: a `#!` line, a prompt, a traceback, JSON that parses, an
+//! HTML tag. Otherwise each line is compared with a table of features. A language wins if it has
+//! enough points, more than every other language, and more than there are lines of prose. A wrong
+//! guess would run text as a program, so in doubt the language is unknown.
 
 use std::sync::LazyLock;
 
@@ -12,22 +12,24 @@ use regex::RegexSet;
 use serde::de::IgnoredAny;
 
 use super::features::{FEATURES, Feature, OTHER, SHELL, TYPESCRIPT};
-use super::{from_tag, shell};
+use super::{shell, tags::from_tag};
 use crate::pattern::ascii;
 
-/// How many lines that are not blank are looked at. The first ones tell as much as all of them.
+/// The maximum number of lines examined, without blank ones. The first lines are as good as all of
+/// them.
 const LINES: usize = 400;
 
-/// How many bytes of a line are looked at.
+/// The maximum number of bytes examined in a line.
 const LINE_LENGTH: usize = 400;
 
 /// The points that a language needs: one strong feature, or two weak ones.
 const ENOUGH: u32 = 2;
 
-/// The language of an untagged block; `None` when it cannot be told.
+/// Returns the language of an untagged block; `None` in doubt.
 ///
-/// Shell commands are `bash` when they use what only bash has, otherwise `sh`. Text that is known not to be a program gets
-/// the name of its format, such as `json`, `console` (commands after prompts) or `traceback`.
+/// Shell commands are `bash` if they use features of bash, otherwise `sh`. Text that is not a
+/// program gets the name of its format, such as `json`, `console` (commands after prompts) or
+/// `traceback`.
 pub fn infer(code: &str) -> Option<Language> {
     let code = code.trim();
     let first_line = code.lines().next()?.trim_end();
@@ -37,7 +39,8 @@ pub fn infer(code: &str) -> Option<Language> {
     from_first_line(first_line).or_else(|| from_json(code)).or_else(|| from_features(code))
 }
 
-/// The language of `/bin/bash`, `/usr/bin/env python3`, `/usr/bin/env -S uv run --script` and the like.
+/// Returns the language of `/bin/bash`, `/usr/bin/env python3`, `/usr/bin/env -S uv run --script`
+/// and the like.
 fn from_shebang(interpreter: &str) -> Option<Language> {
     let mut words =
         interpreter.split_whitespace().map(|word| word.rsplit('/').next().unwrap_or(word));
@@ -80,7 +83,7 @@ const HTML_TAGS: [&str; 33] = [
     "main", "meta", "nav", "ol", "p", "script", "section", "span", "style", "table", "ul",
 ];
 
-/// Whether what follows a `<` is an HTML element.
+/// True if the text after a `<` is an HTML element.
 fn is_html_tag(text: &str) -> bool {
     HTML_TAGS.iter().any(|tag| {
         text.strip_prefix(tag)
@@ -88,7 +91,7 @@ fn is_html_tag(text: &str) -> bool {
     })
 }
 
-/// JSON objects and arrays. `1` and `"text"` are JSON, too, but tell nothing.
+/// Recognizes JSON objects and arrays. `1` and `"text"` are also JSON, but indicate nothing.
 fn from_json(code: &str) -> Option<Language> {
     (code.starts_with(['{', '[']) && serde_json::from_str::<IgnoredAny>(code).is_ok())
         .then(|| Language::from_static("json"))
@@ -112,7 +115,8 @@ fn from_features(code: &str) -> Option<Language> {
     })
 }
 
-/// The table's patterns. A pattern that does not compile would leave the set empty; a test sees to that.
+/// The table's patterns. A pattern that does not compile would leave the set empty; a test checks
+/// them.
 static PATTERNS: LazyLock<RegexSet> = LazyLock::new(|| {
     RegexSet::new(FEATURES.iter().map(|feature| ascii(feature.pattern)))
         .unwrap_or_else(|_| RegexSet::empty())
@@ -124,9 +128,9 @@ struct Score {
     points: Vec<(&'static str, u32)>,
     /// Lines of prose.
     prose: u32,
-    /// Whether the shell code needs bash.
+    /// True if the shell code needs bash.
     bash: bool,
-    /// Whether the JavaScript has types.
+    /// True if the JavaScript has types.
     typescript: bool,
 }
 
@@ -191,7 +195,8 @@ const PROSE_WORDS: [&str; 18] = [
     "has",
 ];
 
-/// Whether a line is a sentence: four or more words of letters alone, at least one of them from [`PROSE_WORDS`].
+/// True if a line is a sentence: four or more words of only letters, at least one of them from
+/// [`PROSE_WORDS`].
 fn is_prose(line: &str) -> bool {
     let mut words = 0;
     let mut telling = false;

@@ -1,6 +1,6 @@
-//! How a line of shell commands is told from prose and from other languages.
+//! Recognition of shell commands among prose and other languages.
 
-/// Commands whose names are no English words, or hardly ever begin a sentence in lower case.
+/// Commands whose names are not English words, or rarely begin a sentence in lower case.
 const COMMANDS: &[&str] = &[
     "ag",
     "apk",
@@ -143,7 +143,7 @@ const COMMANDS: &[&str] = &[
     "zsh",
 ];
 
-/// Commands that are English words, too. They need a sign of the shell beside them.
+/// Commands that are also English words. They need a sign of the shell beside them.
 const WORDS: &[&str] = &[
     "cat", "clang", "clear", "convert", "cut", "date", "dig", "env", "eval", "exec", "exit",
     "export", "file", "find", "head", "history", "host", "kill", "less", "locate", "make", "man",
@@ -167,7 +167,7 @@ const ALONE: &[&str] = &[
     "whoami",
 ];
 
-/// How much a line looks like a command, in points of the feature table.
+/// Returns the similarity of a line to a command, in points of the feature table.
 pub fn points(line: &str) -> u32 {
     let mut words = line.split_whitespace().skip_while(|word| is_assignment(word)).peekable();
     if words.peek() == Some(&"sudo") {
@@ -190,7 +190,7 @@ pub fn points(line: &str) -> u32 {
     }
 }
 
-/// Whether a line has an option, a path, a file name, a variable, a glob, a pipe or a redirection.
+/// True if a line has an option, a path, a file name, a variable, a glob, a pipe or a redirection.
 fn has_shell_sign(line: &str) -> bool {
     line.split_whitespace().skip(1).any(|word| {
         matches!(word, "|" | "||" | "&&" | ">" | ">>" | "<" | "*" | "<<EOF" | "\\")
@@ -200,7 +200,7 @@ fn has_shell_sign(line: &str) -> bool {
     }) || line.split_whitespace().nth(1).is_some_and(|word| word.parse::<f64>().is_ok())
 }
 
-/// Whether a line uses what bash has and POSIX does not.
+/// True if a line uses a feature of bash that POSIX does not have.
 pub fn needs_bash(line: &str) -> bool {
     let mut words = line.split_whitespace();
     matches!(
@@ -221,7 +221,8 @@ pub fn needs_bash(line: &str) -> bool {
             .any(|sign| line.contains(sign))
 }
 
-/// Whether a line is a command after a prompt, as in a transcript: `$ ls`, `user@host:~$ ls`, `PS C:\> dir`.
+/// True if a line is a command after a prompt, as in a transcript: `$ ls`, `user@host:~$ ls`,
+/// `PS C:\> dir`.
 pub fn is_prompt(line: &str) -> bool {
     if line.starts_with("$ ")
         || line.starts_with("PS ") && line.contains("> ")
@@ -235,7 +236,7 @@ pub fn is_prompt(line: &str) -> bool {
     !prompt.contains(char::is_whitespace) && prompt.contains('@') && prompt.contains(':')
 }
 
-/// Whether a word is `NAME=value`, as before a command.
+/// True if a word is `NAME=value`, as before a command.
 fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| {
         !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -1,48 +1,103 @@
-//! The table of languages: canonical name, file extension, and the other tags that people and models write.
+//! The table of languages (canonical name, file extension, and the other tags that people and
+//! models write), and the lookups in it.
 
-/// What a block in a language is for.
+use cellblock_exec::Language;
+
+/// Returns the language that a tag names, such as `python` for `py`, `Python3`, `.python` and
+/// `language-python`.
+///
+/// An unknown tag is a language of its own, in lower case; an executor refuses it by name. `None`
+/// for a blank tag.
+pub fn from_tag(tag: &str) -> Option<Language> {
+    let tag = tag.trim().to_lowercase();
+    let tag = tag.trim_start_matches('.');
+    let tag = tag.strip_prefix("language-").or_else(|| tag.strip_prefix("lang-")).unwrap_or(tag);
+    if tag.is_empty() {
+        return None;
+    }
+    let version_free =
+        || tag.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '.' | '-' | '_' | ' '));
+    let row = find(tag).or_else(|| find(version_free()).filter(|row| row.name == "python"));
+    Some(row.map_or_else(|| Language::new(tag), |row| Language::from_static(row.name)))
+}
+
+/// Returns the language of a file by its extension; `None` if the extension is missing or unknown.
+pub fn from_filename(path: &str) -> Option<Language> {
+    find(&crate::filename::extension(path)?.to_lowercase())
+        .map(|row| Language::from_static(row.name))
+}
+
+/// True if the table has the tag.
+pub fn is_tag(tag: &str) -> bool {
+    find(&tag.to_lowercase()).is_some()
+}
+
+/// True if blocks of a language are programs. Blocks of JSON, text, program output, console
+/// transcripts, HTML, CSS and the like are data: they are saved or shown, and not running them is
+/// no failure. An unknown language counts as a program.
+pub fn is_program(language: &Language) -> bool {
+    find(language.as_str()).is_none_or(|row| row.kind == LanguageKind::Program)
+}
+
+/// Returns the extension of a file in this language, without the dot; `txt` for an unknown
+/// language.
+pub fn file_extension(language: &Language) -> &'static str {
+    find(language.as_str()).map_or("txt", |row| row.extension)
+}
+
+/// Returns the row with `tag` as its name, an alias or its extension, in this order.
+fn find(tag: &str) -> Option<&'static LanguageRow> {
+    LANGUAGES
+        .iter()
+        .find(|row| row.name == tag)
+        .or_else(|| LANGUAGES.iter().find(|row| row.aliases.contains(&tag)))
+        .or_else(|| LANGUAGES.iter().find(|row| row.extension == tag))
+}
+
+/// The purpose of blocks in a language.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// It is there to be run.
+pub enum LanguageKind {
+    /// They are programs.
     Program,
-    /// It is there to be read: data, output, a transcript, markup.
+    /// They are read or saved: data, output, transcripts, markup.
     Data,
 }
 
 /// One language.
-pub struct Row {
-    /// The canonical name, which is a tag, too.
+pub struct LanguageRow {
+    /// The canonical name, which is also a tag.
     pub name: &'static str,
-    /// The usual extension of its files, without the dot. Other than `txt` it is a tag, too.
+    /// The default extension of its files, without the dot. Except `txt`, it is also a tag.
     pub extension: &'static str,
-    /// Other tags, lower case. Other extensions of its files are among them.
+    /// Other tags in lower case, including other extensions of its files.
     pub aliases: &'static [&'static str],
-    /// What its blocks are for.
-    pub kind: Kind,
+    /// The purpose of its blocks.
+    pub kind: LanguageKind,
 }
 
 const fn program(
     name: &'static str,
     extension: &'static str,
     aliases: &'static [&'static str],
-) -> Row {
-    Row { name, extension, aliases, kind: Kind::Program }
+) -> LanguageRow {
+    LanguageRow { name, extension, aliases, kind: LanguageKind::Program }
 }
 
 const fn data(
     name: &'static str,
     extension: &'static str,
     aliases: &'static [&'static str],
-) -> Row {
-    Row { name, extension, aliases, kind: Kind::Data }
+) -> LanguageRow {
+    LanguageRow { name, extension, aliases, kind: LanguageKind::Data }
 }
 
 /// All languages whose tags are known.
 ///
-/// `shell` means whatever shell there is, and bash runs what is written for sh, too. `zsh` and `fish` are languages of
-/// their own: what is written for them does not mean the same in bash. A `console` block is a transcript, with prompts
-/// and output among the commands, so it is not a program; a `pycon` block likewise.
-pub const LANGUAGES: &[Row] = &[
+/// `shell` means any shell, and bash also runs code written for sh. `zsh` and `fish` are languages
+/// of their own, because their code means something else in bash. A `console` block is a
+/// transcript, with prompts and output among the commands, so it is not a program; nor is a `pycon`
+/// block.
+pub const LANGUAGES: &[LanguageRow] = &[
     program(
         "python",
         "py",

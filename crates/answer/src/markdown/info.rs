@@ -1,13 +1,14 @@
-//! The info string of a fence: what follows the opening backticks.
+//! The info string of a fence: the text after the opening backticks.
 //!
-//! CommonMark says only that its first word is usually the language. People write `python`, `python title="a"`,
-//! `{.python .numberLines}`, `{r, echo=FALSE}`, `python:plot.py`, `py {linenos=true}`, `rust,ignore`, `src/plot.py` and more.
+//! CommonMark says only that its first word is usually the language. People write `python`,
+//! `python title="a"`, `{.python .numberLines}`, `{r, echo=FALSE}`, `python:plot.py`,
+//! `py {linenos=true}`, `rust,ignore`, `src/plot.py` and more.
 
 use cellblock_exec::Language;
 
 use crate::{filename::looks_like_filename, language};
 
-/// What an info string says.
+/// The content of an info string.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Info {
     /// The language of its tag.
@@ -19,11 +20,11 @@ pub struct Info {
 /// Attributes whose value is a file name.
 const FILE_KEYS: [&str; 5] = ["filename", "file", "path", "filepath", "file_name"];
 
-/// Attributes whose value may be a file name or a text to show.
+/// Attributes whose value can be a file name or a title.
 const TITLE_KEYS: [&str; 3] = ["title", "name", "label"];
 
 impl Info {
-    /// Reads an info string. What it does not understand it passes over.
+    /// Parses an info string, and ignores words that it does not know.
     pub fn read(info: &str) -> Self {
         let mut read = Self::default();
         for (position, word) in words(info).into_iter().enumerate() {
@@ -41,13 +42,14 @@ impl Info {
         read
     }
 
-    /// The first word: `python`, `python:plot.py` or `plot.py`.
+    /// Parses the first word: `python`, `python:plot.py` or `plot.py`.
     fn tag(&mut self, word: &str) {
         let word = word.trim_start_matches('.');
         if word.starts_with('#') {
             return;
         }
-        // What has no colon may still be a file name, unless it is a tag with a dot, such as `node.js`.
+        // A word without a colon can be a file name, unless it is a tag with a dot, such as
+        // `node.js`.
         let (tag, rest) = match word.split_once(':') {
             Some((tag, rest)) => (tag, Some(rest)),
             None => (word, None),
@@ -75,14 +77,16 @@ impl Info {
     }
 }
 
-/// Whether a word with no key is a file name: it has a known extension, or a directory, and is not itself a tag.
+/// True if a word without a key is a file name: it has a known extension, or a directory, and is
+/// not itself a tag.
 fn is_lone_filename(word: &str) -> bool {
     looks_like_filename(word)
         && (language::from_filename(word).is_some() || word.contains('/'))
         && !language::is_tag(word)
 }
 
-/// The words of an info string. Blanks, commas and braces separate them, except between quotes; the quotes are dropped.
+/// Returns the words of an info string. Blanks, commas and braces separate them, except between
+/// quotes; the quotes are dropped.
 fn words(info: &str) -> Vec<String> {
     let mut words = Vec::new();
     let mut word = String::new();

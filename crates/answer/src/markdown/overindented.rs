@@ -7,13 +7,22 @@
 //!     ```
 //! ```
 //!
-//! CommonMark takes this for a paragraph or for an indented code block. A model that writes it means a fence.
+//! For CommonMark this is a paragraph or an indented code block. A model that writes it means a
+//! fence.
 
 use std::ops::Range;
 
-use super::Fence;
+/// A fence in the source text.
+pub struct Fence {
+    /// Its place in the text, from the opening to the end of the closing line.
+    pub range: Range<usize>,
+    /// The info string: the text after the opening backticks or tildes.
+    pub info: String,
+    /// The enclosed code.
+    pub code: String,
+}
 
-/// The indentation from which on CommonMark sees no fence, in columns (CommonMark 0.31, section 4.5).
+/// The minimum indentation that is too far for a fence, in columns (CommonMark 0.31, section 4.5).
 const TOO_FAR: usize = 4;
 
 /// A fence that has been opened.
@@ -26,7 +35,8 @@ struct Open<'a> {
     code: String,
 }
 
-/// The over-indented fences outside the ranges `taken`, which are in order. One without a closing line is passed over.
+/// Returns the over-indented fences outside the ordered ranges `taken`. One without a closing line
+/// is ignored.
 pub fn fences(text: &str, taken: Vec<Range<usize>>) -> Vec<Fence> {
     let mut found = Vec::new();
     let mut start = 0;
@@ -38,7 +48,7 @@ pub fn fences(text: &str, taken: Vec<Range<usize>>) -> Vec<Fence> {
     found
 }
 
-/// The start of the line that holds `offset`.
+/// Returns the start of the line that holds `offset`.
 fn line_start(text: &str, offset: usize) -> usize {
     text.as_bytes()[..offset]
         .iter()
@@ -88,7 +98,8 @@ fn closes(fence: &Open<'_>, rest: &str) -> bool {
     rest.len() >= fence.length && rest.chars().all(|c| c == fence.marker)
 }
 
-/// The columns of a line's indentation, a tab going on to the next multiple of four, and what follows it.
+/// Returns the columns of a line's indentation, where a tab advances to the next multiple of four,
+/// and the text after it.
 fn indentation(line: &str) -> (usize, &str) {
     let mut columns = 0;
     for (at, c) in line.char_indices() {
@@ -101,7 +112,7 @@ fn indentation(line: &str) -> (usize, &str) {
     (columns, "")
 }
 
-/// A line without up to `columns` columns of its indentation.
+/// Returns a line without up to `columns` columns of its indentation.
 fn dedent(line: &str, columns: usize) -> String {
     let (indent, rest) = indentation(line);
     if rest.is_empty() || rest.starts_with(['\r', '\n']) {

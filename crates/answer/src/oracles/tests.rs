@@ -84,7 +84,7 @@ fn code() -> impl Strategy<Value = String> {
     })
 }
 
-/// What Python and shells say when something is missing, in pieces.
+/// Errors of Python and shells for missing things, in pieces.
 fn errors() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         select(vec![

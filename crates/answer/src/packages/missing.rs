@@ -1,7 +1,7 @@
-//! What a program failed for want of, told from its standard error.
+//! The packages that a failed program lacked, found in its standard error.
 //!
-//! The interpreter or the shell says so in a line of a fixed form. Only such a line counts, at the place where the
-//! interpreter writes it: a module's name in what the program itself printed does not.
+//! The interpreter or the shell reports them in a line of a fixed form. Only such a line counts, at
+//! the place where the interpreter writes it; a module's name in the program's own output does not.
 
 use std::sync::LazyLock;
 
@@ -14,25 +14,26 @@ use crate::pattern::ascii;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Missing {
-    /// A Python module by its dotted name; [`distribution`](super::distribution) says what brings it.
+    /// A Python module by its dotted name; see [`distribution`](super::distribution).
     Module(String),
-    /// A distribution that a library asks for, by the name it writes.
+    /// A distribution that a library requires, by the name that it writes.
     Distribution(String),
-    /// A command; [`distribution_of_command`](super::distribution_of_command) says what brings it.
+    /// A command; see [`distribution_of_command`](super::distribution_of_command).
     Command(String),
 }
 
-/// What is missing, from the standard error of a block that failed. Empty when it failed for another reason.
+/// Returns the missing things from the standard error of a failed block. Empty if it failed for
+/// another reason.
 ///
-/// - Python: the last traceback counts. It names a module (`No module named 'a.b'`) or is an `ImportError` that names a
-///   distribution (`Missing optional dependency 'openpyxl'`, `pip install openpyxl`). A traceback that was raised from such
-///   an error counts, too; one that came up while such an error was handled counts if it is an `ImportError` itself
-///   or names the module.
-/// - Shells: every `command not found` counts, because a script goes on after it; so does Python's error in a script that
-///   runs Python.
+/// - Python: the last traceback counts. It names a module (`No module named 'a.b'`) or is an
+///   `ImportError` that names a distribution (`Missing optional dependency 'openpyxl'`,
+///   `pip install openpyxl`). An error raised from such an error counts, too; one that was raised
+///   while such an error was handled counts if it is an `ImportError` itself or names the module.
+/// - Shells: every `command not found` counts, because a script continues after it; so does
+///   Python's error in a script that runs Python.
 ///
-/// A module that is there but is no package (`No module named 'a.b'; 'a' is not a package`) is not missing: a file named
-/// `a.py` hides the package, and no installation changes that.
+/// A module that exists but is no package (`No module named 'a.b'; 'a' is not a package`) is not
+/// missing: a file named `a.py` hides the package, and no installation changes that.
 pub fn missing(language: &Language, stderr: &str) -> Vec<Missing> {
     let mut missing = Vec::new();
     if language.is_shell() {
@@ -50,18 +51,18 @@ struct Raised<'a> {
     class: &'a str,
     /// Its message, further lines included.
     message: &'a str,
-    /// How it follows the one before.
+    /// Its relation to the previous exception.
     link: Link,
 }
 
-/// How an exception follows the one before it.
+/// The relation of an exception to the previous one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Link {
-    /// Not at all.
+    /// None: it is the first.
     None,
     /// `raise … from error`.
     Cause,
-    /// It came up in an `except` or `finally` block.
+    /// It was raised in an `except` or `finally` block.
     Context,
 }
 
@@ -87,7 +88,8 @@ fn missing_in_python(stderr: &str) -> Option<Missing> {
     None
 }
 
-/// The exceptions of the last traceback, from the first one raised to the one that ended the program.
+/// Returns the exceptions of the last traceback, from the first one raised to the one that ended
+/// the program.
 fn last_chain(stderr: &str) -> Vec<Raised<'_>> {
     let mut chain: Vec<Raised<'_>> = Vec::new();
     let mut link = Link::None;
@@ -104,7 +106,7 @@ fn last_chain(stderr: &str) -> Vec<Raised<'_>> {
     chain
 }
 
-/// The texts after each [`HEAD`], up to the next one.
+/// Returns the text after each [`HEAD`], up to the next one.
 fn tracebacks(stderr: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut start = None;
@@ -118,7 +120,7 @@ fn tracebacks(stderr: &str) -> Vec<&str> {
     found
 }
 
-/// The line that links a traceback to the next one, and where it starts.
+/// Returns the start of the line that links a traceback to the next one, and the kind of the link.
 fn linking_line(traceback: &str) -> Option<(usize, Link)> {
     lines(traceback).find_map(|(offset, line)| match line.trim_end() {
         CAUSE => Some((offset, Link::Cause)),
@@ -127,7 +129,7 @@ fn linking_line(traceback: &str) -> Option<(usize, Link)> {
     })
 }
 
-/// The exception at the end of a traceback's frames: the first line that is not indented.
+/// Returns the exception at the end of a traceback's frames: the first line that is not indented.
 fn raised(traceback: &str, link: Link) -> Option<Raised<'_>> {
     let end = linking_line(traceback).map_or(traceback.len(), |(offset, _)| offset);
     let is_frame = |line: &str| line.trim().is_empty() || line.starts_with([' ', '\t']);
@@ -140,7 +142,7 @@ fn raised(traceback: &str, link: Link) -> Option<Raised<'_>> {
     })
 }
 
-/// The lines of a text with their line ends, each with its offset.
+/// Returns the lines of a text with their line ends, each with its offset.
 fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.split_inclusive('\n').scan(0, |offset, line| {
         let start = *offset;
@@ -149,7 +151,7 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// What an exception says is missing.
+/// Returns the missing thing that an exception names.
 fn named_by(raised: &Raised<'_>) -> Option<Missing> {
     match raised.class {
         "ModuleNotFoundError" => module_in(raised.message)
@@ -160,7 +162,7 @@ fn named_by(raised: &Raised<'_>) -> Option<Missing> {
     }
 }
 
-/// Whether an exception that came up while an import error was handled passes that error on.
+/// True if an exception that was raised while an import error was handled passes that error on.
 fn speaks_of(raised: &Raised<'_>, missing: &Missing) -> bool {
     let (Missing::Module(name) | Missing::Distribution(name) | Missing::Command(name)) = missing;
     let root = name.split('.').next().unwrap_or(name);
@@ -171,7 +173,7 @@ fn speaks_of(raised: &Raised<'_>, missing: &Missing) -> bool {
             .any(|word| word == root)
 }
 
-/// `No module named 'a.b'`; very old libraries write it without quotes.
+/// Parses `No module named 'a.b'`; very old libraries write it without quotes.
 fn module_in(message: &str) -> Option<Missing> {
     let name = message.strip_prefix("No module named ")?;
     let name = match name.chars().next()? {
@@ -190,8 +192,9 @@ fn is_hidden(message: &str) -> bool {
         || message.contains("is a package and cannot be directly executed")
 }
 
-/// The words in which libraries ask for an optional dependency. pandas before version 3 says "Missing optional
-/// dependency", since then "`Import x` failed"; most others tell the command to type.
+/// The phrases with which libraries require an optional dependency. pandas before version 3 says
+/// "Missing optional dependency", since then "`Import x` failed"; most others show the command to
+/// type.
 static ASKS: LazyLock<Vec<Regex>> = LazyLock::new(|| {
     [
         r#"^Missing optional dependency ['"]([\w.-]+)['"]"#,
@@ -208,7 +211,8 @@ fn distribution_in(message: &str) -> Option<Missing> {
     Some(Missing::Distribution(name.trim_end_matches(['.', '-']).to_owned()))
 }
 
-/// `python3: No module named pytest`, what `python3 -m pytest` says. It has no traceback, so it must be the last line.
+/// Parses `python3: No module named pytest`, the error of `python3 -m pytest`. It has no traceback,
+/// so it must be the last line.
 fn missing_main_module(stderr: &str) -> Option<Missing> {
     let line = stderr.lines().rev().find(|line| !line.trim().is_empty())?;
     let (program, message) = line.split_once(": ")?;
@@ -217,7 +221,7 @@ fn missing_main_module(stderr: &str) -> Option<Missing> {
         .then(|| module_in(message))?
 }
 
-/// Every command that a shell did not find, in order, each once.
+/// Returns every command that a shell did not find, in order, each once.
 fn missing_commands(stderr: &str) -> Vec<Missing> {
     let mut missing = Vec::new();
     for command in stderr.lines().filter_map(command_in) {
@@ -229,9 +233,11 @@ fn missing_commands(stderr: &str) -> Vec<Missing> {
     missing
 }
 
-/// How shells and `env` say that there is no such command. The word before the first colon is the shell or its script.
+/// Errors of shells and `env` for a missing command. The word before the first colon is the shell
+/// or its script.
 ///
-/// - bash: `bash: line 1: jq: command not found`, `bash: jq: command not found`, `/tmp/x.sh: line 3: jq: command not found`
+/// - bash: `bash: line 1: jq: command not found`, `bash: jq: command not found`,
+///   `/tmp/x.sh: line 3: jq: command not found`
 /// - dash: `sh: 1: jq: not found`, `./x.sh: 3: jq: not found`; busybox: `sh: jq: not found`
 /// - zsh: `zsh: command not found: jq`, `zsh:1: command not found: jq`
 /// - env: `/usr/bin/env: 'node': No such file or directory`

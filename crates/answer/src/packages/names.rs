@@ -1,24 +1,25 @@
-//! From the name that a program uses to the distribution that brings it.
+//! From the name of a module or command to the distribution that contains it.
 
 use cellblock_exec::{PackageName, Requirement};
 
-/// Import names whose distribution has another name: `import name<TAB>distribution`, sorted. Dotted names are for
-/// namespace packages, where the first component alone says too little.
+/// Import names whose distribution has another name: `import name<TAB>distribution`, sorted. Dotted
+/// names are for namespace packages, where the first component alone is not enough.
 const IMPORT_NAMES: &str = include_str!("import-names.tsv");
 
-/// Commands that a distribution of PyPI brings: `command<TAB>distribution`, sorted.
+/// Commands of distributions on PyPI: `command<TAB>distribution`, sorted.
 const COMMAND_NAMES: &str = include_str!("command-names.tsv");
 
-/// Modules of Python's standard library, sorted, one a line: those of CPython 3.8 to 3.14, also those that were removed
-/// since. A missing one of them is a matter of the interpreter, and the index's package of the same name is something
-/// else.
+/// Modules of Python's standard library, sorted, one a line: all of CPython 3.8 to 3.14, including
+/// removed ones. If one is missing, the interpreter lacks it; a package of the same name on the
+/// index is something else.
 const STANDARD_LIBRARY: &str = include_str!("standard-library.txt");
 
-/// The distribution that brings a module, such as `opencv-python` for `cv2` and `protobuf` for `google.protobuf.message`;
-/// `None` for a module of the standard library, and for a name that no distribution can have.
+/// Returns the distribution of a module, such as `opencv-python` for `cv2` and `protobuf` for
+/// `google.protobuf.message`; `None` for a module of the standard library, and for a name that no
+/// distribution can have.
 ///
-/// The longest dotted prefix in the table decides. A module that is not in it is taken to come from a distribution of
-/// its first component's name, as most do; the install policy has the last word.
+/// The longest dotted prefix in the table decides. For other modules it is the distribution with
+/// the name of their first component, as for most modules; the install policy has the last word.
 pub fn distribution(module: &str) -> Option<Requirement> {
     let root = module.split('.').next().unwrap_or_default();
     if is_standard_library(root) {
@@ -28,28 +29,28 @@ pub fn distribution(module: &str) -> Option<Requirement> {
     name.parse::<PackageName>().ok().map(Requirement::from)
 }
 
-/// The distribution that brings a command, such as `httpie` for `http`; `None` for one that does not come from PyPI as
-/// far as the table knows.
+/// Returns the distribution of a command, such as `httpie` for `http`; `None` for a command that is
+/// not in the table.
 pub fn distribution_of_command(command: &str) -> Option<Requirement> {
     lookup(COMMAND_NAMES, command)?.parse::<PackageName>().ok().map(Requirement::from)
 }
 
-/// Whether a module, by its first component, belongs to Python's standard library.
+/// True if the first component of a module's name belongs to Python's standard library.
 pub fn is_standard_library(root: &str) -> bool {
     STANDARD_LIBRARY.lines().any(|line| line == root)
 }
 
-/// The rows of the table of import names: import name and distribution.
+/// Returns the rows of the table of import names: import name and distribution.
 pub fn import_names() -> impl Iterator<Item = (&'static str, &'static str)> {
     rows(IMPORT_NAMES)
 }
 
-/// The rows of the table of commands: command and distribution.
+/// Returns the rows of the table of commands: command and distribution.
 pub fn command_names() -> impl Iterator<Item = (&'static str, &'static str)> {
     rows(COMMAND_NAMES)
 }
 
-/// The distribution of the longest dotted prefix of `module` that the table has.
+/// Returns the distribution of the longest dotted prefix of `module` in the table.
 pub fn distribution_in_table(module: &str) -> Option<&'static str> {
     let mut prefix = module;
     loop {

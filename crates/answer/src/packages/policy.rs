@@ -1,7 +1,7 @@
-//! Which packages may be installed.
+//! The install policy: the packages that may be installed.
 //!
-//! Models invent package names, and attackers register the names that models invent. So by default only packages that
-//! many people use already are installed without a question.
+//! Models invent package names, and attackers register these names. So by default only packages
+//! that many people use are installed without a question.
 
 use std::{fmt, str::FromStr};
 
@@ -12,10 +12,10 @@ use super::names;
 
 /// Widely used packages of PyPI: normalised names, sorted, one a line. `#` starts a comment.
 ///
-/// The list holds the packages that were downloaded most, and those that `import-names.tsv` names.
+/// The list has the packages with the most downloads, and those of `import-names.tsv`.
 const KNOWN: &str = include_str!("known-packages.txt");
 
-/// What may be installed. The default is [`InstallMode::Known`] with empty lists.
+/// A policy for installations. The default is [`InstallMode::Known`] with empty lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct InstallPolicy {
@@ -42,12 +42,12 @@ pub enum InstallMode {
     Any,
 }
 
-/// What the policy says about one package.
+/// The decision about one package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// It may be installed.
     Allow,
-    /// A person has to say.
+    /// A person decides.
     Ask,
     /// It must not be installed.
     Deny {
@@ -57,7 +57,7 @@ pub enum Decision {
 }
 
 impl InstallPolicy {
-    /// Whether a package may be installed. Its extras and its version make no difference.
+    /// Decides about a package, by its name alone: extras and version make no difference.
     pub fn decide(&self, requirement: &Requirement) -> Decision {
         let name = requirement.name.as_str();
         let listed = |list: &[PackageName]| list.iter().any(|listed| listed.as_str() == name);
@@ -69,7 +69,8 @@ impl InstallPolicy {
         match self.mode {
             InstallMode::Never => Decision::Deny {
                 why: format!(
-                    "`{name}` is not installed because the install mode is `never`; `known` allows well-known packages"
+                    "`{name}` is not installed because the install mode is `never`; `known` \
+                        allows well-known packages"
                 ),
             },
             _ if listed(&self.allow) => Decision::Allow,
@@ -81,12 +82,12 @@ impl InstallPolicy {
     }
 }
 
-/// Whether the shipped list of well-known packages has this normalised name.
+/// True if the list of well-known packages has this normalised name.
 pub fn is_known(name: &str) -> bool {
     known_packages().any(|known| known == name)
 }
 
-/// The shipped list of well-known packages, in order.
+/// Returns the list of well-known packages, in order.
 pub fn known_packages() -> impl Iterator<Item = &'static str> {
     KNOWN.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
@@ -99,7 +100,8 @@ fn unknown(name: &str) -> String {
         _ => String::new(),
     };
     format!(
-        "`{name}` is not on the list of well-known packages{hint}; to install it, put it on the allow list or set the \
+        "`{name}` is not on the list of well-known packages{hint}; to install it, put it on the \
+            allow list or set the \
          install mode to `ask` or `any`"
     )
 }

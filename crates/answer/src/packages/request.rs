@@ -1,57 +1,31 @@
-//! Install commands in a block: `pip install x` in a shell block or a Python cell asks for a package; it is not a command
-//! to run.
+//! Install commands in a block: `pip install x` in a shell block or a Python cell is a request for
+//! a package, not a command to run.
 //!
-//! What counts as an install command: `pip install`, `pip3 install`, `python -m pip install` (any Python, also as a path,
-//! also after `sudo`, `!`, `%` or a `$` prompt), `uv pip install` and `uv add`. `conda install` does not, because conda's
-//! names are not PyPI's: in a shell block it is a command like any other, in a Python cell it is refused.
+//! Install commands are `pip install`, `pip3 install`, `python -m pip install` (any Python, also as
+//! a path, also after `sudo`, `!`, `%` or a `$` prompt), `uv pip install` and `uv add`.
+//! `conda install` is none, because conda's names are not PyPI's: in a shell block it is an
+//! ordinary command, in a Python cell it is refused.
 //!
-//! All requests of a block are met before the rest of it runs, whatever stands before them: `pip install x && python y.py`
-//! installs `x` and then runs `true && python y.py`, so that the exit status is right; when `x` cannot be installed, the
-//! block does not run. A request under an `if` is met in any case.
+//! All requests of a block are fulfilled before the rest of it runs, also those that stand later:
+//! `pip install x && python y.py` installs `x` and then runs `true && python y.py`, so the exit
+//! status is right. A request under an `if` is fulfilled in any case.
 
 mod pip;
 mod python;
 mod shell;
+mod split;
 
-use cellblock_exec::{Language, Requirement};
-
-/// A block without its install commands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Split {
-    /// The install commands, in order.
-    pub requests: Vec<InstallRequest>,
-    /// What remains to be run, with every line at its old number: `true` (shell) or `pass` (Python) stands where an
-    /// install command was. `None` when nothing remains but blank lines and comments.
-    pub code: Option<String>,
-}
-
-/// One install command.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InstallRequest {
-    /// Its line in the block, from 1.
-    pub line: usize,
-    /// What it asks for. Empty for `pip install --upgrade pip`: the installer is not the program's to change.
-    pub packages: Vec<Requirement>,
-}
-
-/// Why an install command is not taken. The block must not run.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("install command in line {line} of the block: {why}")]
-pub struct RequestRefused {
-    /// Its line in the block, from 1.
-    pub line: usize,
-    /// What is wrong with it, and what to write instead.
-    pub why: String,
-}
+use cellblock_exec::Language;
+pub use split::{InstallRequest, RequestRefused, Split};
 
 /// Splits a block into install requests and the code that remains.
 ///
-/// Blocks in bash, sh and Python are split. One in another shell (zsh, fish, PowerShell, batch) is taken apart only when it
-/// holds nothing but install commands, which look the same in all of them.
+/// Blocks in bash, sh and Python are split. A block in another shell (zsh, fish, PowerShell, batch)
+/// is split only if it consists of install commands, which look the same in all shells.
 ///
 /// # Errors
-/// [`RequestRefused`] for an install command that asks for more than packages of the index, such as a requirements file, a
-/// URL or another index.
+/// [`RequestRefused`] for an install command with more than packages of the index, such as a
+/// requirements file, a URL or another index.
 pub fn split_installs(language: &Language, code: &str) -> Result<Split, RequestRefused> {
     let untouched = || Split { requests: Vec::new(), code: Some(code.to_owned()) };
     match language.as_str() {

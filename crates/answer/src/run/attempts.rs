@@ -1,4 +1,5 @@
-//! One block: what it is, what it asks to install, and its attempts.
+//! The run of one block: its install commands, its attempts, and the packages installed between
+//! them.
 
 use std::{
     collections::BTreeSet,
@@ -7,34 +8,35 @@ use std::{
 };
 
 use cellblock_exec::{
-    Artifact, Error, ExecutionRequest, ExecutionResult, HostTools, InputFile, Language, Outcome,
-    Requirement, Result, Session, workspace::artifact_path,
+    Artifact, Error, ExecutionRequest, ExecutionResult, HostReplay, HostTools, InputFile, Language,
+    MAX_REPLAY_BYTES, NewCalls, Outcome, Requirement, Result, Session, workspace::artifact_path,
 };
 
 use super::{
-    Attempt, BlockReport, Dropped, Run,
-    install::{Installation, install, wanted},
-    once::Once,
+    context::RunContext,
+    install::{Installation, install, missing_packages},
+    report::{Attempt, BlockReport, Dropped},
 };
 use crate::{CodeBlock, language::is_program, packages::split_installs};
 
 /// Runs one block.
 ///
 /// # Errors
-/// Only when the sandbox fails.
+/// A failure of the sandbox.
 pub async fn run_block(
-    run: &mut Run<'_>,
+    run: &mut RunContext<'_>,
     session: &mut dyn Session,
     block: &CodeBlock,
 ) -> Result<BlockReport> {
     let start = Instant::now();
     let mut report = BlockReport::not_run(block, Outcome::Exited { code: 0 });
     match plan(run, block) {
-        Plan::Not(outcome) => report.outcome = outcome,
+        Plan::Refuse(outcome) => report.outcome = outcome,
         Plan::Save => save(session, block, &mut report).await?,
         Plan::Run { language, requests, code } => {
-            let go_on = requested(run, session, requests, code.is_some(), &mut report).await?;
-            if let Some(code) = code.filter(|_| go_on) {
+            let proceed =
+                install_requested(run, session, requests, code.is_some(), &mut report).await?;
+            if let Some(code) = code.filter(|_| proceed) {
                 attempt(run, session, block, language, code, &mut report).await?;
             }
         }
@@ -43,40 +45,41 @@ pub async fn run_block(
     Ok(report)
 }
 
-/// What is to be done with a block.
+/// The way to handle a block.
 enum Plan {
-    /// It does not run.
-    Not(Outcome),
-    /// It is there to be read.
+    /// It does not run, and ends with this outcome.
+    Refuse(Outcome),
+    /// It is data to save.
     Save,
-    /// It asks for packages, and what is left is to be run.
+    /// Its packages are installed, then the remaining code runs.
     Run { language: Language, requests: Vec<Vec<Requirement>>, code: Option<String> },
 }
 
-fn plan(run: &Run<'_>, block: &CodeBlock) -> Plan {
+fn plan(run: &RunContext<'_>, block: &CodeBlock) -> Plan {
     if let Some(refused) = &block.refused_filename {
-        return Plan::Not(Outcome::Denied { what: refused.to_string() });
+        return Plan::Refuse(Outcome::Denied { what: refused.to_string() });
     }
     let Some(language) = block.language.clone() else {
-        let what = "the block has no language and none could be told from its code; write one after the fence, as in ```python";
-        return Plan::Not(Outcome::Unsupported { what: what.into() });
+        let what = "the block has no language and none could be told from its code; write one \
+            after the fence, as in ```python";
+        return Plan::Refuse(Outcome::Unsupported { what: what.into() });
     };
     if !is_program(&language) {
         return Plan::Save;
     }
     let split = match split_installs(&language, &block.code) {
         Ok(split) => split,
-        Err(refused) => return Plan::Not(Outcome::Denied { what: refused.to_string() }),
+        Err(refused) => return Plan::Refuse(Outcome::Denied { what: refused.to_string() }),
     };
     if split.code.is_some() && !run.executor.capabilities().languages.contains(&language) {
-        return Plan::Not(Outcome::Unsupported { what: not_here(run, &language) });
+        return Plan::Refuse(Outcome::Unsupported { what: unsupported_here(run, &language) });
     }
     let requests = split.requests.into_iter().map(|request| request.packages).collect();
     Plan::Run { language, requests, code: split.code }
 }
 
-/// That a language does not run here, and what could run it.
-fn not_here(run: &Run<'_>, language: &Language) -> String {
+/// Says that a language does not run here, and what could run it.
+fn unsupported_here(run: &RunContext<'_>, language: &Language) -> String {
     let here = run
         .executor
         .capabilities()
@@ -101,7 +104,7 @@ fn not_here(run: &Run<'_>, language: &Language) -> String {
     format!("{language}: the {} executor runs {here}; {hint}", run.executor.name())
 }
 
-/// Puts a block that is there to be read into the workspace, when it has a file name.
+/// Saves a block of data in the workspace, if it has a file name.
 async fn save(
     session: &mut dyn Session,
     block: &CodeBlock,
@@ -125,7 +128,7 @@ async fn save(
             }
             Ok(())
         }
-        // A path in the way of another, or no room: that is the answer's fault, not the sandbox's.
+        // A conflict with another path, or no room: the fault is in the answer, not in the sandbox.
         Err(Error::Invalid { why, .. }) => {
             report.outcome = Outcome::Denied { what: format!("{path} cannot be saved: {why}") };
             Ok(())
@@ -134,15 +137,15 @@ async fn save(
     }
 }
 
-/// Fulfils the install commands of a block, and says whether what is left of it is to be run.
+/// Fulfils the install commands of a block. Returns true if its remaining code should run.
 ///
-/// Where code is left, an installation that is denied or fails becomes a note: models ask for packages that are there
-/// already, and if one is really missing the code fails by itself.
-async fn requested(
-    run: &mut Run<'_>,
+/// If code remains, a denied or failed installation becomes a note: models request packages that
+/// are installed already, and without a package that is really missing the code fails by itself.
+async fn install_requested(
+    run: &mut RunContext<'_>,
     session: &mut dyn Session,
     requests: Vec<Vec<Requirement>>,
-    code_left: bool,
+    code_remains: bool,
     report: &mut BlockReport,
 ) -> Result<bool> {
     for packages in requests.into_iter().filter(|packages| !packages.is_empty()) {
@@ -158,11 +161,11 @@ async fn requested(
             Installation::Denied(why) => Outcome::Denied { what: why },
             Installation::Unsupported(why) => Outcome::Unsupported { what: why },
             Installation::Failed(why) => {
-                if !code_left {
+                if !code_remains {
                     report.stderr.push_str(&format!("{why}\n"));
                 }
                 report.notes.push(why);
-                if code_left {
+                if code_remains {
                     continue;
                 }
                 report.outcome = Outcome::Exited { code: 1 };
@@ -170,7 +173,7 @@ async fn requested(
             }
         };
         match outcome {
-            Outcome::Denied { what } | Outcome::Unsupported { what } if code_left => {
+            Outcome::Denied { what } | Outcome::Unsupported { what } if code_remains => {
                 report.notes.push(what)
             }
             outcome => {
@@ -182,9 +185,10 @@ async fn requested(
     Ok(true)
 }
 
-/// Runs code until it succeeds, fails for another reason than a missing package, or has no retries left.
+/// Runs code until it succeeds, fails for another reason than a missing package, or has used all
+/// retries.
 async fn attempt(
-    run: &mut Run<'_>,
+    run: &mut RunContext<'_>,
     session: &mut dyn Session,
     block: &CodeBlock,
     language: Language,
@@ -192,11 +196,12 @@ async fn attempt(
     report: &mut BlockReport,
 ) -> Result<()> {
     let mut tried = BTreeSet::new();
-    let host = run.options.host.clone().map(|tools| Arc::new(Once::new(tools)));
+    let host = run.options.host.clone();
+    let host = host.map(|tools| Arc::new(HostReplay::new(tools, MAX_REPLAY_BYTES)));
     for retry in 0..=run.options.retries {
         if retry > 0 {
             run.observer.retrying(block);
-            host.iter().for_each(|host| host.again());
+            host.iter().for_each(|host| host.rerun(NewCalls::Forward));
         }
         let start = Instant::now();
         let result = session.execute(request(run, block, &language, &code, host.clone())).await;
@@ -208,11 +213,11 @@ async fn attempt(
             }
             Err(error) => return Err(error),
         };
-        take(report, result, start.elapsed());
+        record(report, result, start.elapsed());
         if report.outcome.is_success() || !matches!(report.outcome, Outcome::Exited { .. }) {
             return Ok(());
         }
-        let wanted = wanted(run, &language, &report.stderr);
+        let wanted = missing_packages(run, &language, &report.stderr);
         report.notes.extend(wanted.notes);
         if let Some(attempt) = report.attempts.last_mut() {
             attempt.missing = wanted.missing;
@@ -258,7 +263,7 @@ async fn attempt(
         if !changed {
             return Ok(());
         }
-        // Another attempt follows: the output so far belongs to this one.
+        // Another attempt follows, so the output so far belongs to this one.
         if let Some(attempt) = report.attempts.last_mut() {
             attempt.stdout = Some(std::mem::take(&mut report.stdout));
             attempt.stderr = Some(std::mem::take(&mut report.stderr));
@@ -268,16 +273,16 @@ async fn attempt(
 }
 
 fn request(
-    run: &Run<'_>,
+    run: &RunContext<'_>,
     block: &CodeBlock,
     language: &Language,
     code: &str,
-    host: Option<Arc<Once>>,
+    host: Option<Arc<HostReplay>>,
 ) -> ExecutionRequest {
     let observer = run.observer.clone();
     ExecutionRequest {
         code: code.to_owned(),
-        language: Some(language.clone()),
+        language: language.clone(),
         filename: block.filename.clone(),
         stdin: run.options.stdin.clone(),
         wall: None,
@@ -287,8 +292,9 @@ fn request(
     }
 }
 
-/// Puts a result into the block's report. A file that an earlier attempt made stays an artifact, in its latest version.
-fn take(report: &mut BlockReport, result: ExecutionResult, duration: Duration) {
+/// Records a result in the block's report. A file of an earlier attempt stays an artifact, in its
+/// latest version.
+fn record(report: &mut BlockReport, result: ExecutionResult, duration: Duration) {
     report.outcome = result.outcome;
     report.stdout = result.stdout.text();
     report.stderr = result.stderr.text();
@@ -296,7 +302,7 @@ fn take(report: &mut BlockReport, result: ExecutionResult, duration: Duration) {
     report.artifacts.retain(|old| result.artifacts.iter().all(|new| new.path != old.path));
     report.refused = result.refused;
     for artifact in result.artifacts {
-        // Our executors have looked at names; one of somebody else's may not.
+        // Our executors check names; an executor of somebody else may not.
         match artifact_path(artifact.path.as_bytes()) {
             Ok(_) => report.artifacts.push(artifact),
             Err(refused) if report.refused.contains(&refused) => {}
@@ -325,7 +331,7 @@ fn take(report: &mut BlockReport, result: ExecutionResult, duration: Duration) {
     });
 }
 
-/// A block of a language, with its article.
+/// Returns "a LANGUAGE block" with the right article.
 fn a_block(language: &str) -> String {
     let article = if language.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {language} block")

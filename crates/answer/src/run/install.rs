@@ -1,24 +1,30 @@
-//! From a failure to the packages that would cure it, and to their installation under the policy.
+//! From a failure to the missing packages, and their installation under the policy.
 
 use cellblock_exec::{Error, Language, PackageName, Requirement, Result, Session};
 
-use super::Run;
+use super::context::RunContext;
 use crate::packages::{Decision, Missing, distribution, distribution_of_command, missing};
 
-/// What a failed block wants.
-pub struct Wanted {
+/// The packages that a failed block lacks.
+pub struct MissingPackages {
     /// Modules, distributions and commands that it did not find.
     pub missing: Vec<String>,
-    /// The packages that bring them, each once.
+    /// The packages that contain them, each once.
     pub packages: Vec<Requirement>,
-    /// Why something missing is not to be installed.
+    /// Reasons why something missing is not installed.
     pub notes: Vec<String>,
 }
 
-/// What a failed block wants, from its standard error. A module that the workspace has is not wanted: it is the answer's
-/// own, and a package of the same name would be somebody else's code.
-pub fn wanted(run: &Run<'_>, language: &Language, stderr: &str) -> Wanted {
-    let mut wanted = Wanted { missing: Vec::new(), packages: Vec::new(), notes: Vec::new() };
+/// Finds the missing packages of a failed block in its standard error. A module of the workspace is
+/// not installed: it is the answer's own, and a package of the same name would be somebody else's
+/// code.
+pub fn missing_packages(
+    run: &RunContext<'_>,
+    language: &Language,
+    stderr: &str,
+) -> MissingPackages {
+    let mut wanted =
+        MissingPackages { missing: Vec::new(), packages: Vec::new(), notes: Vec::new() };
     for thing in missing(language, stderr) {
         let (name, package) = match thing {
             Missing::Module(module) => {
@@ -26,7 +32,8 @@ pub fn wanted(run: &Run<'_>, language: &Language, stderr: &str) -> Wanted {
                 match own_module(run, root) {
                     Some(path) => {
                         wanted.notes.push(format!(
-                            "the module `{module}` is not installed: {path} in the workspace has its name"
+                            "the module `{module}` is not installed: {path} in the workspace has \
+                                its name"
                         ));
                         (module, None)
                     }
@@ -59,8 +66,8 @@ pub fn wanted(run: &Run<'_>, language: &Language, stderr: &str) -> Wanted {
     wanted
 }
 
-/// A path of the workspace that has a module of this name, in whatever directory.
-fn own_module<'a>(run: &'a Run<'_>, root: &str) -> Option<&'a str> {
+/// Returns a path of the workspace that has a module of this name, in any directory.
+fn own_module<'a>(run: &'a RunContext<'_>, root: &str) -> Option<&'a str> {
     let is_named = |path: &&String| {
         path.split('/')
             .any(|part| part == root || part.strip_suffix(".py").is_some_and(|stem| stem == root))
@@ -68,26 +75,26 @@ fn own_module<'a>(run: &'a Run<'_>, root: &str) -> Option<&'a str> {
     run.paths.iter().find(is_named).map(String::as_str)
 }
 
-/// What came of an installation.
+/// The outcome of an installation.
 pub enum Installation {
-    /// It was done; these are new, as `name==version`.
+    /// It succeeded; these packages are new, as `name==version`.
     Done(Vec<String>),
     /// The policy or a person forbids it.
     Denied(String),
     /// The executor installs nothing.
     Unsupported(String),
-    /// There is no such package, none that works here, or no way to fetch it.
+    /// A package does not exist, does not work here, or cannot be fetched.
     Failed(String),
     /// The run was cancelled meanwhile.
     Cancelled,
 }
 
-/// Installs packages, all or none of them, when the policy allows it.
+/// Installs packages, all or none of them, if the policy allows it.
 ///
 /// # Errors
-/// When the sandbox fails.
+/// A failure of the sandbox.
 pub async fn install(
-    run: &mut Run<'_>,
+    run: &mut RunContext<'_>,
     session: &mut dyn Session,
     packages: &[Requirement],
 ) -> Result<Installation> {
@@ -116,8 +123,9 @@ pub async fn install(
     }
 }
 
-/// Whether all packages may be installed; if not, what forbids it and what would allow it.
-async fn allowed(run: &mut Run<'_>, packages: &[Requirement]) -> Result<(), String> {
+/// Checks that all packages may be installed. The error says what forbids it, and what would allow
+/// it.
+async fn allowed(run: &mut RunContext<'_>, packages: &[Requirement]) -> Result<(), String> {
     let mut open = Vec::new();
     for package in packages {
         match run.options.install.decide(package) {

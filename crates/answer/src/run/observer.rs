@@ -1,21 +1,22 @@
-//! Who watches a run.
+//! Subscribers to a run.
 
 use async_trait::async_trait;
 
 use cellblock_exec::{Requirement, Stream};
 
-use super::BlockReport;
+use super::report::BlockReport;
 use crate::CodeBlock;
 
-/// Hears of a run while it happens. Each method does nothing by default, and nothing that must be asked is approved.
+/// A subscriber to the events of a run. By default each method does nothing, and no package is
+/// approved.
 #[async_trait]
 pub trait Observer: Send + Sync {
-    /// A block starts. Blocks that are skipped do not.
+    /// A block starts. Not called for skipped blocks.
     fn started(&self, block: &CodeBlock) {
         let _ = block;
     }
 
-    /// Output arrives. It is called on the thread that runs the guest: it must not block for long.
+    /// Output arrives. Called on the thread that runs the guest, so it must not block for long.
     fn output(&self, stream: Stream, bytes: &[u8]) {
         let _ = (stream, bytes);
     }
@@ -25,7 +26,8 @@ pub trait Observer: Send + Sync {
         let _ = packages;
     }
 
-    /// These packages were installed, as `name==version`; none when all were there already or when it failed.
+    /// These packages were installed, as `name==version`. Empty if all were installed already, or
+    /// after a failure.
     fn installed(&self, packages: &[String]) {
         let _ = packages;
     }
@@ -35,18 +37,18 @@ pub trait Observer: Send + Sync {
         let _ = block;
     }
 
-    /// A block has ended or was skipped. The content of its artifacts may be taken out of the report here, so that an
-    /// answer with many of them does not fill the memory.
+    /// A block has ended or was skipped. The subscriber can take the content of artifacts out of
+    /// the report, so that an answer with many of them does not fill the memory.
     fn finished(&self, report: &mut BlockReport) {
         let _ = report;
     }
 
-    /// Whether these packages may be installed, where the policy says to ask.
+    /// Asks a person about these packages, where the policy says so. Returns true to install them.
     async fn approve(&self, packages: &[Requirement]) -> bool {
         let _ = packages;
         false
     }
 }
 
-/// Watches nothing and approves nothing.
+/// The subscriber that ignores everything and approves nothing.
 impl Observer for () {}

@@ -1,4 +1,4 @@
-//! What a run gave: the public JSON of `cellblock run --json`.
+//! The report of a run: the public JSON of `cellblock run --json`.
 //!
 //! ```json
 //! {
@@ -20,80 +20,85 @@
 //! }
 //! ```
 //!
-//! Sizes are bytes, durations milliseconds. `language`, `filename`, `executor` and `isolation` of a block are `null` when there is none. A reader must accept
-//! fields and kinds that it does not know.
+//! Sizes are in bytes, durations in milliseconds. `language`, `filename`, `executor` and
+//! `isolation` of a block can be `null`. A reader must accept unknown fields and kinds.
 
 use std::time::Duration;
 
-use cellblock_exec::{Artifact, Isolation, Language, Limit, Outcome, RefusedFile, millis};
+use cellblock_exec::{Artifact, Isolation, Language, Limit, Outcome, RefusedFile, causes, millis};
 use serde::{Deserialize, Serialize};
 
 use crate::CodeBlock;
 
-/// What became of all blocks of an answer.
+/// The results of all blocks of an answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunReport {
     /// The executor's name.
     pub executor: String,
-    /// What stood between the programs and the host; where blocks ran in different executors, the weakest that ran.
+    /// The isolation between the programs and the host: the weakest, if blocks ran in different
+    /// executors.
     pub isolation: Isolation,
-    /// The exit status of the whole run: that of the first block that did not succeed, see [`Outcome::exit_code`]; 125 when `error`
-    /// is set.
+    /// The exit status of the whole run: that of the first block that did not succeed, see
+    /// [`Outcome::exit_code`]; 125 when `error` is set.
     pub exit_code: u8,
     /// One entry for each block of the answer, in order.
     pub blocks: Vec<BlockReport>,
-    /// Why the run could not go on, when the sandbox and not a program failed.
+    /// The failure of the sandbox that ended the run, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<Failure>,
+    pub error: Option<ErrorReport>,
 }
 
-/// What became of one block.
+/// The result of one block.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BlockReport {
     /// Its place among the blocks, from 0.
     pub index: usize,
-    /// Its language; `None` when that is unknown.
+    /// Its language; `None` if it is unknown.
     pub language: Option<Language>,
-    /// Whether the language was inferred from the code.
+    /// True if the language was inferred.
     pub inferred: bool,
     /// The file name that the answer gives to it.
     pub filename: Option<String>,
     /// The line where its fence starts, from 1.
     pub line: usize,
-    /// The executor that ran it, the last time; `None` when it did not run.
+    /// The executor of its last attempt; `None` if it did not run.
     pub executor: Option<String>,
-    /// What stood between it and the host; `None` when it did not run.
+    /// The isolation of its last attempt; `None` if it did not run.
     pub isolation: Option<Isolation>,
-    /// Limits that were watched and not enforced, see [`Capabilities::watched`](cellblock_exec::Capabilities::watched).
+    /// Limits that were only watched; see
+    /// [`Capabilities::watched`](cellblock_exec::Capabilities::watched).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub watched: Vec<Limit>,
-    /// How it ended; the last attempt's.
+    /// The outcome of its last attempt.
     pub outcome: Outcome,
-    /// What the last attempt wrote to standard output, with U+FFFD for what is not UTF-8.
+    /// Standard output of the last attempt, with U+FFFD for invalid UTF-8.
     pub stdout: String,
-    /// What the last attempt wrote to standard error, likewise.
+    /// Standard error of the last attempt, likewise.
     pub stderr: String,
-    /// How much of them was dropped.
+    /// The number of bytes dropped from them.
     pub dropped: Dropped,
-    /// Files that it made or changed, over all attempts.
+    /// Files that it made or changed, in all attempts.
     pub artifacts: Vec<Artifact>,
-    /// Files that were not taken, each with the reason.
+    /// Files that are not artifacts, each with the reason.
     pub refused: Vec<RefusedFile>,
     /// Packages that were installed for it, as `name==version`.
     pub installed: Vec<String>,
-    /// Each time the program ran, in order. Empty when it did not run.
+    /// The attempts to run it, in order. Empty if it did not run.
     pub attempts: Vec<Attempt>,
-    /// What a person should know besides, such as an installation that was denied and what would allow it.
+    /// Further information for a person, such as a denied installation and what would allow it.
     pub notes: Vec<String>,
-    /// Whether variables and imports of the session were lost in it.
+    /// True if it lost the variables and imports of the session.
     pub state_lost: bool,
-    /// Time for the whole block, installations included.
+    /// True if the sandbox failed while it ran this block; [`RunReport::error`] says how.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sandbox_failed: bool,
+    /// Time for the whole block, including installations.
     #[serde(rename = "duration_ms", with = "millis")]
     pub duration: Duration,
 }
 
 impl BlockReport {
-    /// The report of a block that did not run.
+    /// Creates the report of a block that did not run.
     pub fn not_run(block: &CodeBlock, outcome: Outcome) -> Self {
         Self {
             index: block.index,
@@ -114,6 +119,7 @@ impl BlockReport {
             attempts: Vec::new(),
             notes: Vec::new(),
             state_lost: false,
+            sandbox_failed: false,
             duration: Duration::ZERO,
         }
     }
@@ -122,16 +128,16 @@ impl BlockReport {
 /// The number of bytes dropped from each stream.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
-    /// Of standard output.
+    /// Bytes of standard output.
     pub stdout: u64,
-    /// Of standard error.
+    /// Bytes of standard error.
     pub stderr: u64,
 }
 
-/// One time that a block ran, and what was done about its failure.
+/// One attempt to run a block, and the installations after its failure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// How it ended.
+    /// Its outcome.
     pub outcome: Outcome,
     /// Its standard output; `None` for the last attempt, whose output is the block's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,30 +145,32 @@ pub struct Attempt {
     /// Its standard error, likewise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stderr: Option<String>,
-    /// What it found missing: import names or commands.
+    /// The import names or commands that it lacked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
-    /// What was installed after it, as `name==version`.
+    /// Packages installed after it, as `name==version`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub installed: Vec<String>,
-    /// Time that the program ran.
+    /// The duration of the program.
     #[serde(rename = "duration_ms", with = "millis")]
     pub duration: Duration,
 }
 
-/// A failure of ours with its causes, outermost first.
+/// An error with its causes, outermost first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// What failed.
+pub struct ErrorReport {
+    /// The failure.
     pub message: String,
-    /// Why, each the cause of the one before.
+    /// The causes, each of the previous one.
     pub causes: Vec<String>,
 }
 
-impl Failure {
-    /// The messages of an error and of all its sources.
+impl ErrorReport {
+    /// Collects the messages of an error and of its causes.
     pub fn new(error: &dyn std::error::Error) -> Self {
-        let causes = std::iter::successors(error.source(), |cause| cause.source());
-        Self { message: error.to_string(), causes: causes.map(ToString::to_string).collect() }
+        Self {
+            message: error.to_string(),
+            causes: causes(error).map(ToString::to_string).collect(),
+        }
     }
 }

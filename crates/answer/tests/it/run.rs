@@ -1,4 +1,4 @@
-//! The run of a whole answer.
+//! The run of an answer.
 
 mod installs;
 mod reports;
@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use cellblock_answer::{
     CodeBlock,
-    run::{BlockReport, Observer, RunOptions, RunReport, run_blocks, run_blocks_in},
+    run::{
+        BlockReport, Observer, RunOptions, RunReport, run_blocks, run_blocks_apart, run_blocks_in,
+    },
 };
 use cellblock_conformance::double::Double;
 use cellblock_exec::{
@@ -28,7 +30,17 @@ fn python(codes: &[&str]) -> Vec<CodeBlock> {
 }
 
 async fn run(executor: &Double, blocks: &[CodeBlock], options: &RunOptions) -> RunReport {
-    let report = run_blocks(executor, blocks, options, Arc::new(())).await.unwrap();
+    let spec = SessionSpec::default();
+    checked(executor, blocks, run_blocks(executor, &spec, blocks, options, Arc::new(())).await)
+}
+
+/// Checks the invariants of every run.
+fn checked(
+    executor: &Double,
+    blocks: &[CodeBlock],
+    report: cellblock_exec::Result<RunReport>,
+) -> RunReport {
+    let report = report.unwrap();
     assert_eq!(
         executor.open.load(std::sync::atomic::Ordering::SeqCst),
         0,
@@ -46,7 +58,7 @@ fn kinds(report: &RunReport) -> Vec<String> {
     report.blocks.iter().map(kind).collect()
 }
 
-/// What an observer heard, a line for each call.
+/// An observer that records a line for each call.
 #[derive(Default)]
 struct Listener {
     heard: Mutex<Vec<String>>,
@@ -121,8 +133,10 @@ async fn a_session_can_go_on_over_several_answers() {
 #[tokio::test]
 async fn fresh_blocks_share_nothing() {
     let executor = Double::default();
-    let options = RunOptions { fresh: true, ..RunOptions::default() };
-    let report = run(&executor, &python(&["x = hello", "print x"]), &options).await;
+    let (spec, blocks) = (SessionSpec::default(), python(&["x = hello", "print x"]));
+    let options = RunOptions::default();
+    let report = run_blocks_apart(&executor, &spec, &blocks, &options, Arc::new(())).await;
+    let report = checked(&executor, &blocks, report);
     assert_eq!((report.exit_code, report.blocks[1].stdout.as_str()), (0, "x\n"));
     assert_eq!(executor.opened.load(std::sync::atomic::Ordering::SeqCst), 2);
 }
@@ -155,7 +169,8 @@ async fn a_block_that_cannot_run_is_named_with_what_could_run_it() {
     let Outcome::Unsupported { what } = &report.blocks[0].outcome else { panic!("{report:?}") };
     assert_eq!(
         what,
-        "ruby: the double executor runs python; no other executor at hand runs ruby; run the block yourself, or ask for python"
+        "ruby: the double executor runs python; no other executor at hand runs ruby; run the \
+            block yourself, or ask for python"
     );
     assert_eq!(report.exit_code, 126);
 
@@ -182,7 +197,7 @@ async fn a_block_with_an_unsafe_name_is_denied() {
     assert_eq!((report.exit_code, report.blocks[0].stdout.as_str()), (126, ""));
 }
 
-/// Data for a name that tools of the host obey goes into the workspace, and no further.
+/// Data with a name that tools of the host obey is saved in the workspace, and is no artifact.
 #[tokio::test]
 async fn data_with_the_name_of_version_control_is_no_artifact() {
     let mut blocks = python(&["[core]", "read .git/config"]);
@@ -241,12 +256,14 @@ async fn cancelling_ends_the_block_and_skips_the_rest() {
 
 #[tokio::test]
 async fn a_session_that_does_not_open_is_an_error() {
-    let mut options = RunOptions::default();
-    options.session.limits.wall = std::time::Duration::ZERO;
-    let error = run_blocks(&Double::default(), &python(&["print a"]), &options, Arc::new(()))
-        .await
-        .unwrap_err();
-    assert_eq!(error.to_string(), "invalid wall time: 0 leaves no time to run");
+    let options = RunOptions::default();
+    let mut spec = SessionSpec::default();
+    spec.limits.wall = std::time::Duration::ZERO;
+    let (executor, blocks) = (Double::default(), python(&["print a"]));
+    for run in [run_blocks, run_blocks_apart] {
+        let error = run(&executor, &spec, &blocks, &options, Arc::new(())).await.unwrap_err();
+        assert_eq!(error.to_string(), "invalid wall time: 0 leaves no time to run");
+    }
     let report = run(&Double::default(), &[], &options).await;
     assert_eq!(report.exit_code, 0, "no block, no session");
 }
@@ -258,6 +275,8 @@ async fn a_sandbox_that_breaks_is_told_beside_what_was_reached() {
             .await;
     assert_eq!(kinds(&report), ["exited", "skipped", "skipped"]);
     assert_eq!(report.blocks[0].stdout, "a\n");
+    let failed: Vec<_> = report.blocks.iter().map(|block| block.sandbox_failed).collect();
+    assert_eq!(failed, [false, true, false]);
     let error = report.error.unwrap();
     assert_eq!(
         (error.message.as_str(), error.causes),
@@ -269,9 +288,9 @@ async fn a_sandbox_that_breaks_is_told_beside_what_was_reached() {
 async fn an_observer_hears_all_in_order() {
     let listener = Arc::new(Listener::default());
     let blocks = python(&["print a", "import humanize\nprint b", "exit 1", "print c"]);
-    run_blocks(&Double::default(), &blocks, &RunOptions::default(), listener.clone())
-        .await
-        .unwrap();
+    let (executor, spec) = (Double::default(), SessionSpec::default());
+    let options = RunOptions::default();
+    run_blocks(&executor, &spec, &blocks, &options, listener.clone()).await.unwrap();
     let expected = [
         "started 0",
         "output a",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use cellblock_answer::{
     CodeBlock,
-    run::{self, Failure, RunOptions, RunReport},
+    run::{self, ErrorReport, RunOptions, RunReport},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -73,8 +73,9 @@ async fn report(
     let cancel = CancellationToken::new();
     cancel_on_ctrl_c(&cancel);
     let blocks = read()?;
+    let spec = session::spec(&options.session)?;
     let run_options = run_options(&options, cancel.clone())?;
-    let BlockOptions { session: args, streams, detail, .. } = options;
+    let BlockOptions { session: args, streams, session_per_block, detail } = options;
     let start = executors::start(&args.executor, session::choices(&args));
     let executor = until_cancelled(&cancel, start).await?;
 
@@ -82,8 +83,8 @@ async fn report(
     let artifacts = Artifacts::new(args.out, args.overwrite);
     let display = RunDisplay::start(detail, artifacts, args.output_limit, blocks.len(), cancel);
     let display = Arc::new(display);
-    let mut report =
-        run::run_blocks(executor.as_ref(), &blocks, &run_options, display.clone()).await?;
+    let run = if session_per_block { run::run_blocks_apart } else { run::run_blocks };
+    let mut report = run(executor.as_ref(), &spec, &blocks, &run_options, display.clone()).await?;
     let mut hint = SANDBOX_HINT;
     if let Err(failure) = display.finish(&report) {
         report.exit_code = failure.code;
@@ -101,8 +102,6 @@ fn run_options(options: &BlockOptions, cancel: CancellationToken) -> Result<RunO
         None => Vec::new(),
     };
     Ok(RunOptions {
-        session: session::spec(&options.session)?,
-        fresh: options.session_per_block,
         stdin: Arc::new(stdin),
         install: session::install_policy(&options.session),
         retries: options.session.retries,
@@ -120,6 +119,6 @@ fn report_of_error(executor: &str, error: &anyhow::Error) -> serde_json::Value {
         "isolation": executors::find(executor).ok().map(|row| row.isolation),
         "exit_code": failure::code(error),
         "blocks": [],
-        "error": Failure::new(error_and_causes),
+        "error": ErrorReport::new(error_and_causes),
     })
 }

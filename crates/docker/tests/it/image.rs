@@ -30,7 +30,7 @@ async fn a_shell_finds_python_under_both_names() {
     succeed(session.as_mut(), "n = open('script.py', 'w').write('print(6 * 7)')").await;
     for python in ["python3", "python"] {
         let request = ExecutionRequest {
-            language: Some(Language::BASH),
+            language: Language::BASH,
             ..ExecutionRequest::python(format!("{python} script.py"))
         };
         let result = session.execute(request).await.unwrap();

@@ -20,7 +20,7 @@ async fn open(executor: &DockerExecutor, memory: u64) -> Box<dyn Session> {
 
 fn request(language: Language, code: String, stdin: usize) -> ExecutionRequest {
     ExecutionRequest {
-        language: Some(language),
+        language,
         stdin: Arc::new(vec![b'x'; stdin * MIB]),
         ..ExecutionRequest::python(code)
     }

@@ -2,8 +2,11 @@
 
 use super::*;
 
-fn message(kind: MessageKind, fields: &[&[u8]]) -> Message {
-    Message { kind, fields: fields.iter().map(|field| Bytes::copy_from_slice(field)).collect() }
+fn message(kind: MessageKind, fields: &[&[u8]]) -> DriverMessage {
+    DriverMessage {
+        kind,
+        fields: fields.iter().map(|field| Bytes::copy_from_slice(field)).collect(),
+    }
 }
 
 #[test]

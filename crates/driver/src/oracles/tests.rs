@@ -87,7 +87,7 @@ fn the_oracles_reach_what_they_check() {
 #[test]
 #[should_panic(expected = "was not sent like this")]
 fn content_that_was_not_sent_is_seen() {
-    let named = |kind, field: &'static [u8]| Message { kind, fields: vec![field.into()] };
+    let named = |kind, field: &'static [u8]| DriverMessage { kind, fields: vec![field.into()] };
     let messages = [named(MessageKind::Artifact, b"file"), named(MessageKind::Content, b"one")];
     let mut arriving = ArrivingFiles::new(10, 2);
     messages.iter().for_each(|message| arriving.take(message));

@@ -198,7 +198,7 @@ async fn only_python_blocks_have_functions() {
     let tools = Arc::new(Tools::default());
     let mut session = open().await;
     let code = "python3 -c 'import host' 2>&1 | tail -n 1";
-    let language = Some(Language::BASH);
+    let language = Language::BASH;
     let request =
         ExecutionRequest { language, host: Some(tools.clone()), ..ExecutionRequest::python(code) };
     let result = session.execute(request).await.unwrap();

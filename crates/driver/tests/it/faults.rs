@@ -44,8 +44,7 @@ async fn run(
     code: &str,
 ) -> Result<ExecutionResult> {
     let wall = Some(Duration::from_secs(5));
-    let request =
-        ExecutionRequest { language: Some(language), wall, ..ExecutionRequest::python(code) };
+    let request = ExecutionRequest { language, wall, ..ExecutionRequest::python(code) };
     session.execute(request).await
 }
 
@@ -141,7 +140,7 @@ async fn a_driver_without_memory_has_met_the_limit() {
                  if path == b'large.sh': raise MemoryError\n    _put(path, content)";
     for filename in [None, Some("large.sh".to_owned())] {
         let mut session = open(fault, false).await;
-        let language = Some(Language::BASH);
+        let language = Language::BASH;
         let request = ExecutionRequest { language, filename, ..ExecutionRequest::python("echo") };
         let result = session.execute(request).await.unwrap();
         let expected = Outcome::LimitExceeded { limit: Limit::Memory };

@@ -88,7 +88,7 @@ async fn session(seed: u64) -> Box<dyn Session> {
     let mut session = Bare.open(unlimited()).await.unwrap();
     let code = format!("ENGINE=$(cat)\npython3 -c \"$ENGINE\" {seed} >/dev/null 2>&1 &\necho on");
     let request = ExecutionRequest {
-        language: Some(Language::BASH),
+        language: Language::BASH,
         stdin: SCRIPT.as_bytes().to_vec().into(),
         ..ExecutionRequest::python(code)
     };
@@ -119,7 +119,7 @@ async fn step(session: &mut Box<dyn Session>, seed: u64, step: usize, numbers: &
     };
     let is_named = filename.is_some();
     let request = ExecutionRequest {
-        language: Some(language.clone()),
+        language: language.clone(),
         filename,
         stdin: b"in".to_vec().into(),
         wall: Some(WALL),

@@ -21,7 +21,7 @@ async fn open() -> Box<dyn Session> {
 async fn run(session: &mut Box<dyn Session>, language: Language, code: &str) -> ExecutionResult {
     let start = Instant::now();
     let request = ExecutionRequest {
-        language: Some(language),
+        language,
         stdin: b"typed\n".to_vec().into(),
         wall: Some(Duration::from_secs(3)),
         ..ExecutionRequest::python(code)
@@ -117,7 +117,7 @@ async fn an_object_at_the_name_of_an_input_file_is_replaced() {
         assert_eq!(content, "first\n", "{trap}");
         succeed(&mut session, Language::PYTHON, &made).await;
         let request = ExecutionRequest {
-            language: Some(Language::BASH),
+            language: Language::BASH,
             filename: Some("in.sh".into()),
             ..ExecutionRequest::python("echo named")
         };

@@ -181,7 +181,7 @@ async fn a_flood_of_connections_leaves_room_for_blocks() {
     assert_eq!(succeed(&mut session, &server, &code).await, "1500\n");
     for _ in 0..3 {
         let request = ExecutionRequest {
-            language: Some(cellblock_exec::Language::BASH),
+            language: cellblock_exec::Language::BASH,
             ..ExecutionRequest::python("echo shell")
         };
         assert_eq!(session.execute(request).await.unwrap().stdout.text(), "shell\n");

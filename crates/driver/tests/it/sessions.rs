@@ -24,7 +24,7 @@ async fn open() -> Box<dyn Session> {
 }
 
 async fn run(session: &mut Box<dyn Session>, language: Language, code: &str) -> ExecutionResult {
-    let request = ExecutionRequest { language: Some(language), ..ExecutionRequest::python(code) };
+    let request = ExecutionRequest { language, ..ExecutionRequest::python(code) };
     session.execute(request).await.unwrap()
 }
 

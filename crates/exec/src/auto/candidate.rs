@@ -1,29 +1,30 @@
-//! An executor that may be chosen.
+//! An executor that `auto` may choose.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use tokio::sync::OnceCell;
 
-use crate::{Executor, Isolation, Language, Result};
+use crate::{BoxFuture, Executor, Isolation, Language, Result, with_causes};
 
 /// An executor that is starting.
-pub type Starting = Pin<Box<dyn Future<Output = Result<Arc<dyn Executor>>> + Send>>;
+pub type Starting = BoxFuture<'static, Result<Arc<dyn Executor>>>;
 
-/// An executor that may be chosen. It is started when it is first needed.
+/// An executor that `auto` may choose. It starts when it is first needed.
 pub struct Candidate {
     /// Its name.
     pub name: String,
-    /// The strongest isolation that it may have here.
+    /// The strongest isolation that it can have here.
     pub isolation: Isolation,
-    /// Languages that it may run; a started one knows better.
+    /// Languages that it may run. Once it is started, its capabilities decide.
     pub languages: Vec<Language>,
     start: Box<dyn Fn() -> Starting + Send + Sync>,
-    /// What came of the start: the executor, or why there is none.
+    /// The started executor, or the reason why it did not start.
     started: OnceCell<Result<Arc<dyn Executor>, String>>,
 }
 
 impl Candidate {
-    /// An executor that `start` starts. A start that fails is not tried again: the reason is told instead.
+    /// Creates a candidate that `start` starts. A failed start is not repeated; its reason is
+    /// reported for each block.
     pub fn new(
         name: impl Into<String>,
         isolation: Isolation,
@@ -39,7 +40,7 @@ impl Candidate {
         }
     }
 
-    /// An executor that has been started.
+    /// Creates a candidate from a running executor.
     pub fn ready(executor: Arc<dyn Executor>) -> Self {
         let capabilities = executor.capabilities();
         let (isolation, languages) = (capabilities.isolation, capabilities.languages.clone());
@@ -48,47 +49,34 @@ impl Candidate {
         })
     }
 
-    /// The executor, which is started if need be.
+    /// Returns the executor, and starts it if necessary.
     ///
     /// # Errors
-    /// Why it cannot be started.
-    pub(super) async fn executor(&self) -> Result<&Arc<dyn Executor>, String> {
+    /// The reason why it cannot start.
+    pub(crate) async fn executor(&self) -> Result<&Arc<dyn Executor>, String> {
         let started = self
             .started
-            .get_or_init(|| async { (self.start)().await.map_err(|error| reason(&error)) })
+            .get_or_init(|| async { (self.start)().await.map_err(|error| with_causes(&error)) })
             .await;
         started.as_ref().map_err(Clone::clone)
     }
 
-    /// Whether it runs the language.
+    /// Checks that it runs the language.
     ///
     /// # Errors
-    /// Why it does not.
-    pub(super) async fn runs(&self, language: &Language) -> Result<(), String> {
+    /// The reason why it does not.
+    pub(crate) async fn runs(&self, language: &Language) -> Result<(), String> {
         let names = |languages: &[Language]| {
             let names = languages.iter().map(Language::as_str).collect::<Vec<_>>().join(", ");
             format!("it runs {names}")
         };
-        // What it may run at best is known without starting it.
+        // The list says without a start what cannot run.
         if !self.languages.contains(language) {
             return Err(names(&self.languages));
         }
         let languages = &self.executor().await?.capabilities().languages;
         if languages.contains(language) { Ok(()) } else { Err(names(languages)) }
     }
-}
-
-/// An error with its causes, in one line.
-pub(super) fn reason(error: &crate::Error) -> String {
-    let mut reason = error.to_string();
-    let causes = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
-    for cause in causes.map(ToString::to_string) {
-        if !reason.contains(&cause) {
-            reason.push_str(": ");
-            reason.push_str(&cause);
-        }
-    }
-    reason
 }
 
 impl fmt::Debug for Candidate {

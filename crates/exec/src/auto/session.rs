@@ -1,72 +1,96 @@
-//! A session that is spread over several executors.
+//! A session that is spread over several candidates.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 
-use super::{
-    NAME,
-    candidate::{Candidate, reason},
-    record::{Past, Record, Recorder, Replay, again},
-};
+use super::candidate::Candidate;
 use crate::{
-    Error, ExecutionRequest, ExecutionResult, InputFile, InstallReport, Isolation, Language,
-    Outcome, Requirement, Result, Session, SessionSpec, workspace::workspace_path,
+    Error, ExecutionRequest, ExecutionResult, HostReplay, InputFile, InstallReport, Isolation,
+    Language, MAX_REPLAY_BYTES, NewCalls, Outcome, Requirement, Result, Session, SessionSpec,
+    with_causes, workspace::workspace_path,
 };
 
-/// The most text of blocks that is kept to be run again, with what they called on the host, in bytes.
-const MOST_HISTORY: usize = 16 << 20;
+/// The name of the executor.
+pub const NAME: &str = "auto";
+
+/// The maximum size of the blocks that are kept to run again, with their recorded calls, in bytes.
+const MAX_HISTORY_BYTES: usize = MAX_REPLAY_BYTES;
 
 /// A session whose blocks run in different executors.
 #[derive(Debug)]
-pub(super) struct AutoSession {
+pub struct AutoSession {
     candidates: Arc<Vec<Candidate>>,
-    /// What a new session is to be, without its files.
+    /// The specification of each candidate's session, without files.
     spec: SessionSpec,
-    /// One for each candidate.
-    places: Vec<Place>,
-    /// The workspace: what was put in, and the latest version of what blocks made or changed.
-    files: BTreeMap<String, Version>,
-    /// Counts changes of files.
+    /// One entry for each candidate.
+    states: Vec<CandidateState>,
+    /// The workspace: input files, and the latest version of what blocks made or changed.
+    files: BTreeMap<String, FileVersion>,
+    /// The number of file changes so far.
     changes: u64,
-    /// Where Python is, once it has run: no stricter candidate gets another block of it.
+    /// The candidate that runs Python, once it has run. No stricter one gets another block of it.
     python: Option<usize>,
-    /// Python blocks that succeeded, to be run again where Python moves to.
-    history: Vec<Past>,
-    /// What was installed for Python, to be installed again where it moves to.
+    /// Python blocks that succeeded; they run again where Python moves to.
+    history: Vec<PastBlock>,
+    /// Packages installed for Python; they are installed again where it moves to.
     installed: Vec<Requirement>,
-    /// What the next result has to say: about a move.
+    /// Notes about a move, for the next result.
     notes: Vec<String>,
-    /// Whether variables were lost in a move.
+    /// True if variables were lost in a move, and no result has said so yet.
     lost: bool,
 }
 
-/// A candidate's part in the session.
+/// The state of one candidate in this session.
 #[derive(Debug)]
-enum Place {
-    /// Nothing has needed it yet.
-    New,
-    /// A live session, and the last change of files that it knows.
+enum CandidateState {
+    /// No block has needed it yet.
+    Unopened,
+    /// A live session, and the last file change that it has.
     Open { session: Box<dyn Session>, seen: u64 },
     /// It cannot serve this session, for a reason.
-    Out(String),
+    Unusable(String),
+}
+
+/// A block that succeeded, to be run again elsewhere.
+#[derive(Debug)]
+struct PastBlock {
+    /// The request, without sink and functions of the host.
+    request: ExecutionRequest,
+    /// The functions of the host that it was granted, with the calls that it made.
+    host: Option<Arc<HostReplay>>,
+}
+
+impl PastBlock {
+    /// Returns the memory that it takes, in bytes.
+    fn bytes(&self) -> usize {
+        self.request.code.len() + self.host.as_ref().map_or(0, |host| host.bytes())
+    }
+}
+
+/// The ability of a candidate to serve the session.
+enum Readiness {
+    /// Its session is open and has all files.
+    Ready,
+    /// It cannot serve the session, for this reason.
+    Unusable(String),
 }
 
 /// A file's content, and the change that made it.
 #[derive(Debug)]
-struct Version {
+struct FileVersion {
     change: u64,
     content: Arc<Vec<u8>>,
 }
 
 impl AutoSession {
-    pub(super) fn new(candidates: Arc<Vec<Candidate>>, mut spec: SessionSpec) -> Result<Self> {
+    pub fn new(candidates: Arc<Vec<Candidate>>, mut spec: SessionSpec) -> Result<Self> {
         let files = std::mem::take(&mut spec.files);
-        let places = candidates.iter().map(|_| Place::New).collect();
+        let states = candidates.iter().map(|_| CandidateState::Unopened).collect();
         let mut session = Self {
             candidates,
             spec,
-            places,
+            states,
             files: BTreeMap::new(),
             changes: 0,
             python: None,
@@ -75,42 +99,52 @@ impl AutoSession {
             notes: Vec::new(),
             lost: false,
         };
-        files.into_iter().try_for_each(|file| session.keep(&file.path, file.content))?;
+        files.into_iter().try_for_each(|file| session.record_file(&file.path, file.content))?;
         Ok(session)
     }
 
-    /// Takes down a file of the workspace.
-    fn keep(&mut self, path: &str, content: Arc<Vec<u8>>) -> Result<()> {
+    /// Records a file of the workspace.
+    fn record_file(&mut self, path: &str, content: Arc<Vec<u8>>) -> Result<()> {
         let path = workspace_path(path)
             .map_err(|why| Error::Invalid { what: "file name", why: why.to_string() })?;
         self.changes += 1;
-        self.files.insert(path, Version { change: self.changes, content });
+        self.files.insert(path, FileVersion { change: self.changes, content });
         Ok(())
     }
 
-    /// Makes sure that the candidate at `index` has a session that knows all files.
+    /// Prepares the candidate at `index` to run `language`: starts it, opens its session and brings
+    /// the files up to date.
     ///
-    /// The inner error is why it cannot serve this session. The outer one is that what was asked makes no sense anywhere, or
-    /// that a session that was live is lost.
-    async fn reach(&mut self, index: usize) -> Result<Result<(), String>> {
-        if let Place::New = self.places[index] {
+    /// # Errors
+    /// The loss of an open session; another candidate cannot replace it.
+    async fn prepare(&mut self, index: usize, language: &Language) -> Result<Readiness> {
+        if let Err(why) = self.candidates[index].runs(language).await {
+            return Ok(Readiness::Unusable(why));
+        }
+        self.open(index).await
+    }
+
+    /// Opens the session of the candidate at `index` if necessary, and brings its files up to date.
+    async fn open(&mut self, index: usize) -> Result<Readiness> {
+        if let CandidateState::Unopened = self.states[index] {
             let place = match self.candidates[index].executor().await {
-                Err(why) => Place::Out(why),
+                Err(why) => CandidateState::Unusable(why),
                 Ok(executor) => match executor.open(self.spec.clone()).await {
-                    Ok(session) => Place::Open { session, seen: 0 },
-                    // A value that makes no sense for one, such as too little memory, may do for the next.
+                    Ok(session) => CandidateState::Open { session, seen: 0 },
+                    // A value that is invalid for one, such as too little memory, can be valid for
+                    // the next.
                     Err(
                         error @ (Error::Unsupported(_)
                         | Error::Start { .. }
                         | Error::Invalid { .. }),
-                    ) => Place::Out(reason(&error)),
+                    ) => CandidateState::Unusable(with_causes(&error)),
                     Err(error) => return Err(error),
                 },
             };
-            self.places[index] = place;
+            self.states[index] = place;
         }
-        match &mut self.places[index] {
-            Place::Open { session, seen } => {
+        match &mut self.states[index] {
+            CandidateState::Open { session, seen } => {
                 for (path, version) in
                     self.files.iter().filter(|(_, version)| version.change > *seen)
                 {
@@ -122,16 +156,16 @@ impl AutoSession {
                         .await?;
                 }
                 *seen = self.changes;
-                Ok(Ok(()))
+                Ok(Readiness::Ready)
             }
-            Place::Out(why) => Ok(Err(why.clone())),
-            Place::New => Ok(Err("it was not started".to_owned())),
+            CandidateState::Unusable(why) => Ok(Readiness::Unusable(why.clone())),
+            CandidateState::Unopened => Ok(Readiness::Unusable("it was not started".to_owned())),
         }
     }
 
-    /// Runs a block in a session that [`reach`](Self::reach) has made ready.
+    /// Runs a block in a session that [`prepare`](Self::prepare) has opened.
     async fn run_at(&mut self, index: usize, request: ExecutionRequest) -> Result<ExecutionResult> {
-        let Place::Open { session, seen } = &mut self.places[index] else {
+        let CandidateState::Open { session, seen } = &mut self.states[index] else {
             return Err(Error::Lost {
                 what: "a session".to_owned(),
                 source: "it is not open".into(),
@@ -144,26 +178,27 @@ impl AutoSession {
             if let Ok(path) = workspace_path(&path) {
                 self.files.insert(
                     path,
-                    Version { change: self.changes, content: Arc::new(code.into_bytes()) },
+                    FileVersion { change: self.changes, content: Arc::new(code.into_bytes()) },
                 );
             }
         }
         for artifact in &result.artifacts {
             self.changes += 1;
-            // Names that no other workspace takes stay where they are.
+            // A file whose name is refused elsewhere stays in this session.
             if let Ok(path) = workspace_path(&artifact.path) {
                 self.files.insert(
                     path,
-                    Version { change: self.changes, content: artifact.content.clone() },
+                    FileVersion { change: self.changes, content: artifact.content.clone() },
                 );
             }
         }
-        // Its own changes are no news to it.
+        // It has its own changes already.
         *seen = self.changes;
         Ok(result)
     }
 
-    /// Moves Python to the candidate at `index`, whose session is ready: runs again what it has done so far.
+    /// Moves Python to the candidate at `index`, whose session is open, by running its blocks
+    /// again.
     async fn move_python(&mut self, index: usize, why: &str) -> Result<()> {
         let name = self.candidates[index].name.clone();
         let history = std::mem::take(&mut self.history);
@@ -187,19 +222,21 @@ impl AutoSession {
         Ok(())
     }
 
-    /// Runs a block once more, without what it did to the host. Gives why its variables are not what they were, if so.
-    async fn run_again(&mut self, index: usize, past: &Past) -> Result<Option<&'static str>> {
-        if past.record.is_cut {
+    /// Runs a block once more, without its effects on the host. Returns the reason if its variables
+    /// are not the same as before.
+    async fn run_again(&mut self, index: usize, past: &PastBlock) -> Result<Option<&'static str>> {
+        if past.host.as_ref().is_some_and(|host| !host.is_complete()) {
             return Ok(Some(
                 "called functions of the host with more data than is kept, and was not run again",
             ));
         }
         let mut request = past.request.clone();
-        let replay =
-            request.host.take().map(|tools| Arc::new(Replay::new(tools, past.record.clone())));
-        request.host = replay.clone().map(|replay| replay as _);
+        if let Some(host) = &past.host {
+            host.rerun(NewCalls::Refuse);
+            request.host = Some(host.clone());
+        }
         let result = self.run_at(index, request).await?;
-        if replay.is_some_and(|replay| !replay.agrees()) {
+        if past.host.as_ref().is_some_and(|host| !host.is_faithful()) {
             return Ok(Some(
                 "was run again there and called other functions of the host than before",
             ));
@@ -207,18 +244,9 @@ impl AutoSession {
         Ok((!result.outcome.is_success()).then_some("was run again there and failed"))
     }
 
-    /// How much more of blocks and their calls can be kept, in bytes.
-    fn room(&self) -> usize {
-        let kept: usize =
-            self.history.iter().map(|past| past.request.code.len() + past.record.bytes).sum();
-        MOST_HISTORY.saturating_sub(kept)
-    }
-
-    /// Takes down a Python block that succeeded, and what it called.
-    fn remember(&mut self, request: ExecutionRequest, record: Record) {
-        if request.code.len() + record.bytes <= self.room() {
-            self.history.push(Past { request, record: Arc::new(record) });
-        }
+    /// Returns the size of the blocks and calls that can still be kept, in bytes.
+    fn history_room(&self) -> usize {
+        MAX_HISTORY_BYTES.saturating_sub(self.history.iter().map(PastBlock::bytes).sum())
     }
 }
 
@@ -226,48 +254,36 @@ impl AutoSession {
 impl Session for AutoSession {
     async fn execute(&mut self, mut request: ExecutionRequest) -> Result<ExecutionResult> {
         let candidates = self.candidates.clone();
-        let is_python = request.language.as_ref() == Some(&Language::PYTHON);
+        let language = request.language.clone();
+        let is_python = language == Language::PYTHON;
         let first = self.python.filter(|_| is_python).unwrap_or(0);
         let mut reasons = Vec::new();
-        let Some(language) = request.language.clone() else {
-            let what = "code of unknown language: name its language".to_owned();
-            return Ok(ExecutionResult::not_run(
-                NAME,
-                self.candidates[0].isolation,
-                Outcome::Unsupported { what },
-            ));
-        };
         for index in first..candidates.len() {
-            let ready = async {
-                match candidates[index].runs(&language).await {
-                    Ok(()) => self.reach(index).await,
-                    Err(why) => Ok(Err(why)),
-                }
-            };
-            let able = tokio::select! {
+            let readiness = tokio::select! {
                 biased;
                 () = request.cancel.cancelled() => {
-                    return Ok(ExecutionResult::not_run(NAME, candidates[index].isolation, Outcome::Cancelled));
+                    let isolation = candidates[index].isolation;
+                    return Ok(ExecutionResult::not_run(NAME, isolation, Outcome::Cancelled));
                 }
-                able = ready => able?,
+                readiness = self.prepare(index, &language) => readiness?,
             };
             let name = &candidates[index].name;
-            if let Err(why) = able {
+            if let Readiness::Unusable(why) = readiness {
                 reasons.push(format!("{name}: {why}"));
                 continue;
             }
-            let kept = again(&request);
-            let room = self.room().saturating_sub(request.code.len());
-            let recorder = request.host.take().map(|tools| Arc::new(Recorder::new(tools, room)));
-            request.host = recorder.clone().map(|recorder| recorder as _);
+            let room = self.history_room().saturating_sub(request.code.len());
+            let host = request.host.take().map(|tools| Arc::new(HostReplay::new(tools, room)));
+            let past = PastBlock {
+                request: ExecutionRequest { sink: None, ..request.clone() },
+                host: host.clone(),
+            };
+            request.host = host.map(|host| host as _);
             let mut result = self.run_at(index, request).await?;
             if is_python {
                 self.python = Some(index);
-                if result.outcome.is_success() {
-                    self.remember(
-                        kept,
-                        recorder.map(|recorder| recorder.take()).unwrap_or_default(),
-                    );
+                if result.outcome.is_success() && past.bytes() <= self.history_room() {
+                    self.history.push(past);
                 }
                 result.state_lost |= std::mem::take(&mut self.lost);
                 result.notes.append(&mut self.notes);
@@ -284,10 +300,10 @@ impl Session for AutoSession {
     }
 
     async fn write_file(&mut self, file: InputFile) -> Result<()> {
-        self.keep(&file.path, file.content)?;
-        // Where Python is, a file that has no room is refused at once.
+        self.record_file(&file.path, file.content)?;
+        // The session that runs Python refuses a file beyond its quota at once.
         match self.python {
-            Some(index) => self.reach(index).await.map(drop),
+            Some(index) => self.open(index).await.map(drop),
             None => Ok(()),
         }
     }
@@ -299,32 +315,31 @@ impl Session for AutoSession {
         let all: Vec<_> = self.installed.iter().chain(packages).cloned().collect();
         let mut reasons = Vec::new();
         for index in first..candidates.len() {
-            // Where Python is, the others are installed already.
+            // The session that runs Python has the earlier packages already.
             let wanted = if index == first { packages } else { &all };
-            let able = match candidates[index].runs(&Language::PYTHON).await {
-                Ok(()) => self.reach(index).await?,
-                Err(why) => Err(why),
-            };
+            let readiness = self.prepare(index, &Language::PYTHON).await?;
             let name = &candidates[index].name;
-            let why = match (able, &mut self.places[index]) {
-                (Ok(()), Place::Open { session, .. }) => match session.install(wanted).await {
-                    Ok(report) => {
-                        if index > first {
-                            let why = format!(
-                                "{asked} cannot be installed in a stricter one ({})",
-                                reasons.join("; ")
-                            );
-                            self.move_python(index, &why).await?;
+            let why = match (readiness, &mut self.states[index]) {
+                (Readiness::Ready, CandidateState::Open { session, .. }) => {
+                    match session.install(wanted).await {
+                        Ok(report) => {
+                            if index > first {
+                                let why = format!(
+                                    "{asked} cannot be installed in a stricter one ({})",
+                                    reasons.join("; ")
+                                );
+                                self.move_python(index, &why).await?;
+                            }
+                            self.python = Some(index);
+                            self.installed = all;
+                            return Ok(report);
                         }
-                        self.python = Some(index);
-                        self.installed = all;
-                        return Ok(report);
+                        Err(Error::Install { why, .. } | Error::Unsupported(why)) => why,
+                        Err(error) => return Err(error),
                     }
-                    Err(Error::Install { why, .. } | Error::Unsupported(why)) => why,
-                    Err(error) => return Err(error),
-                },
-                (Err(why), _) => why,
-                (Ok(()), _) => "it is not open".to_owned(),
+                }
+                (Readiness::Unusable(why), _) => why,
+                (Readiness::Ready, _) => "it is not open".to_owned(),
             };
             reasons.push(format!("{name}: {why}"));
         }
@@ -333,8 +348,8 @@ impl Session for AutoSession {
 
     async fn close(self: Box<Self>) -> Result<()> {
         let mut closed = Ok(());
-        for place in self.places {
-            if let Place::Open { session, .. } = place {
+        for place in self.states {
+            if let CandidateState::Open { session, .. } = place {
                 closed = closed.and(session.close().await);
             }
         }

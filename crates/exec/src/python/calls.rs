@@ -1,8 +1,9 @@
-//! What the module `host` of a program asks, and the answers: the host's side of `host.py`.
+//! The host's side of `host.py`: it answers the questions of a program.
 //!
-//! A question is one byte, and what belongs to it. `l` asks for the functions that are offered; `c` calls one and is followed by a
-//! JSON list of its name and its arguments. An answer is `v` and JSON, or `e` and a text that says what went wrong. How the
-//! bytes travel is each executor's affair. Questions come from a program: nothing in them is true before it was checked.
+//! A question begins with one byte. `l` asks for the offered functions; `c` calls one, and a JSON
+//! list of its name and its arguments follows. An answer is `v` and JSON, or `e` and an error text.
+//! Each executor transports the bytes in its own way. Questions come from a program and are
+//! untrusted until checked.
 
 use std::sync::{Arc, OnceLock};
 
@@ -11,37 +12,39 @@ use serde_json::{Map, Value};
 
 use crate::host::{HostFunction, HostTools, MAX_HOST_CALL_BYTES};
 
-/// The longest question and the longest answer, in bytes.
+/// The maximum length of a question, and of an answer, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = MAX_HOST_CALL_BYTES + 1;
 
-/// The most objects and lists in the arguments of a call. Each takes hundreds of bytes of memory, and two bytes of JSON.
-const MOST_CONTAINERS: usize = 100_000;
-/// The most values in the arguments of a call, each of which takes tens of bytes.
-const MOST_VALUES: usize = 1_000_000;
-/// Longer questions are read in a thread of their own, in bytes: reading them takes milliseconds, and the thread that asked
-/// may have other sessions to serve.
-const LONG: usize = 256 * 1024;
+/// The maximum number of objects and lists in the arguments of a call. Each takes hundreds of bytes
+/// of memory, but two bytes of JSON.
+const MAX_CONTAINERS: usize = 100_000;
+/// The maximum number of values in the arguments of a call. Each takes tens of bytes of memory.
+const MAX_VALUES: usize = 1_000_000;
+/// The length from which questions are parsed on a blocking thread, in bytes. Parsing them takes
+/// milliseconds, and this thread may have other sessions to serve.
+const MIN_LONG_BYTES: usize = 256 * 1024;
 
-/// What one block may call. It lives as long as the block runs.
+/// The functions that one block may call. It lives as long as the block runs.
 #[derive(Debug, Default)]
 pub struct HostCalls {
     tools: Option<Arc<dyn HostTools>>,
-    /// What is offered, asked for once: it does not change while the block runs.
+    /// The offered functions, requested once: they do not change while the block runs.
     offered: OnceLock<Vec<HostFunction>>,
 }
 
 impl HostCalls {
-    /// The calls of a block that was granted `tools`.
+    /// Creates the calls of a block that was granted `tools`.
     pub fn new(tools: Option<Arc<dyn HostTools>>) -> Self {
         Self { tools, offered: OnceLock::new() }
     }
 
-    /// Answers a question, however senseless it is. The answer is no longer than [`MAX_MESSAGE_BYTES`]. Dropping the future
-    /// drops that of the call.
+    /// Answers any question, also an invalid one, in at most [`MAX_MESSAGE_BYTES`]. Dropping the
+    /// future drops that of the call.
     pub async fn answer(&self, question: Vec<u8>) -> Vec<u8> {
         let answer = match question.first() {
             _ if question.len() > MAX_MESSAGE_BYTES => Err(format!(
-                "the arguments are longer than {MAX_HOST_CALL_BYTES} bytes as JSON; pass less at once"
+                "the arguments are longer than {MAX_HOST_CALL_BYTES} bytes as JSON; pass less at \
+                    once"
             )),
             Some(b'l') => encode(self.offered(), "the list of functions is"),
             Some(b'c') => self.call(question).await,
@@ -64,14 +67,14 @@ impl HostCalls {
             return Err("this block may call no function of the host".to_owned());
         };
         let call = match question.len() {
-            ..=LONG => read(&question),
+            ..MIN_LONG_BYTES => read(&question),
             _ => match tokio::task::spawn_blocking(move || read(&question)).await {
                 Ok(call) => call,
                 Err(_) => Err("the host could not read the arguments".to_owned()),
             },
         };
         let Call(name, arguments) = call?;
-        // A program can send any name: it need not come from the list.
+        // A program can send any name, not only those of the list.
         if !self.offered().iter().any(|function| function.name == name) {
             let names: Vec<&str> =
                 self.offered().iter().map(|function| function.name.as_str()).collect();
@@ -85,23 +88,25 @@ impl HostCalls {
     }
 }
 
-/// A name, and the arguments.
+/// A function's name, and the arguments.
 #[derive(Deserialize)]
 struct Call(String, Map<String, Value>);
 
-/// Reads a call, if the memory that it takes is not out of proportion.
+/// Parses a call, unless it would take too much memory.
 fn read(question: &[u8]) -> Result<Call, String> {
     let json = &question[1..];
     let (containers, values) = count(json);
-    if containers > MOST_CONTAINERS || values > MOST_VALUES {
+    if containers > MAX_CONTAINERS || values > MAX_VALUES {
         return Err(format!(
-            "the arguments have more than {MOST_CONTAINERS} lists and objects or {MOST_VALUES} values; pass less at once"
+            "the arguments have more than {MAX_CONTAINERS} lists and objects or {MAX_VALUES} \
+                values; pass less at once"
         ));
     }
     serde_json::from_slice(json).map_err(|error| format!("the arguments cannot be read: {error}"))
 }
 
-/// How many lists and objects some JSON has, and how many values at most. Of what is no JSON, it counts something.
+/// Returns the number of lists and objects in a JSON text, and an upper bound of the number of
+/// values. For other text the numbers mean nothing.
 fn count(json: &[u8]) -> (usize, usize) {
     let (mut containers, mut values) = (0, 1);
     let (mut in_text, mut escaped) = (false, false);
@@ -121,7 +126,7 @@ fn count(json: &[u8]) -> (usize, usize) {
     (containers, values)
 }
 
-/// An answer that holds a value, if it is not too long.
+/// Returns an answer with a value, unless it is too long.
 fn encode(value: &(impl Serialize + ?Sized), what: &str) -> Result<Vec<u8>, String> {
     let mut bounded = Bounded(vec![b'v']);
     match serde_json::to_writer(&mut bounded, value) {
@@ -133,7 +138,7 @@ fn encode(value: &(impl Serialize + ?Sized), what: &str) -> Result<Vec<u8>, Stri
     }
 }
 
-/// Takes as many bytes as an answer may have.
+/// A writer that holds at most one answer.
 struct Bounded(Vec<u8>);
 
 impl std::io::Write for Bounded {
@@ -150,131 +155,10 @@ impl std::io::Write for Bounded {
     }
 }
 
-/// As much of a text as an answer may have.
+/// Returns as much of a text as fits into an answer.
 fn cut(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_HOST_CALL_BYTES)]
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use std::sync::Mutex;
-
-    use serde_json::json;
-
-    use super::*;
-
-    /// Offers `echo`, which gives back its arguments, and `fail`. Takes down what is called.
-    #[derive(Debug, Default)]
-    struct Echo(Mutex<Vec<String>>);
-
-    #[async_trait::async_trait]
-    impl HostTools for Echo {
-        fn functions(&self) -> Vec<HostFunction> {
-            ["echo", "fail", "large"]
-                .map(|name| HostFunction {
-                    name: name.to_owned(),
-                    description: String::new(),
-                    parameters: json!({"type": "object"}),
-                })
-                .to_vec()
-        }
-
-        async fn call(&self, name: &str, arguments: Map<String, Value>) -> Result<Value, String> {
-            self.0.lock().unwrap().push(name.to_owned());
-            match name {
-                "fail" => {
-                    Err(arguments.get("why").and_then(Value::as_str).unwrap_or_default().to_owned())
-                }
-                "large" => Ok(Value::String("x".repeat(MAX_HOST_CALL_BYTES - 1))),
-                _ => Ok(Value::Object(arguments)),
-            }
-        }
-    }
-
-    fn text(answer: &[u8]) -> (char, String) {
-        (char::from(answer[0]), String::from_utf8(answer[1..].to_vec()).unwrap())
-    }
-
-    #[tokio::test]
-    async fn questions_are_answered_and_nonsense_is_refused() {
-        let echo = Arc::new(Echo::default());
-        let calls = HostCalls::new(Some(echo.clone()));
-        let deep = format!("c[\"echo\",{{\"a\":{}", "[".repeat(10_000));
-        let many = format!("c[\"echo\",{{\"a\":[{}]}}]", ["[]"; MOST_CONTAINERS].join(","));
-        let values = format!("c[\"echo\",{{\"a\":[{}]}}]", ["0"; MOST_VALUES].join(","));
-        let brackets = format!(
-            "c[\"echo\",{{\"a\":\"{}\\\"{}\"}}]",
-            "[".repeat(300_000),
-            ",".repeat(1_200_000)
-        );
-        for (question, kind, expected) in [
-            (r#"c["echo",{"a":[1,"ü"]}]"#, 'v', r#"{"a":[1,"ü"]}"#),
-            (r#"c["fail",{"why":"no such page"}]"#, 'e', "no such page"),
-            (r#"c["fail",{}]"#, 'e', "fail failed"),
-            (
-                r#"c["other",{}]"#,
-                'e',
-                "there is no function \"other\"; there are: echo, fail, large",
-            ),
-            (r#"c["echo",[]]"#, 'e', "the arguments cannot be read"),
-            (r#"c["echo",{}"#, 'e', "the arguments cannot be read"),
-            (r#"c["echo",{"a":NaN}]"#, 'e', "the arguments cannot be read"),
-            ("c", 'e', "the arguments cannot be read"),
-            ("", 'e', "no question"),
-            ("\u{0}", 'e', "no question"),
-            (deep.as_str(), 'e', "the arguments cannot be read: recursion limit"),
-            (many.as_str(), 'e', "more than 100000 lists"),
-            (values.as_str(), 'e', "more than 100000 lists"),
-            (brackets.as_str(), 'v', "{\"a\":\"[[[["),
-        ] {
-            let answer = text(&calls.answer(question.into()).await);
-            assert!(
-                answer.0 == kind && answer.1.contains(expected),
-                "{}: {:.200}",
-                &question[..10.min(question.len())],
-                answer.1
-            );
-        }
-        let list: Vec<HostFunction> =
-            serde_json::from_slice(&calls.answer(b"l".to_vec()).await[1..]).unwrap();
-        assert_eq!(list, echo.functions());
-        assert_eq!(
-            *echo.0.lock().unwrap(),
-            ["echo", "fail", "fail", "echo"],
-            "what is refused is not called"
-        );
-    }
-
-    #[tokio::test]
-    async fn both_directions_have_a_greatest_length() {
-        let calls = HostCalls::new(Some(Arc::new(Echo::default())));
-        let around = r#"["echo",{"a":""}]"#.len();
-        let longest = "x".repeat(MAX_HOST_CALL_BYTES - around);
-        let answer = calls.answer(format!(r#"c["echo",{{"a":"{longest}"}}]"#).into()).await;
-        assert_eq!((answer[0], answer.len()), (b'v', longest.len() + r#"{"a":""}"#.len() + 1));
-        let answer = text(&calls.answer(format!(r#"c["echo",{{"a":"{longest}x"}}]"#).into()).await);
-        assert_eq!(
-            answer,
-            (
-                'e',
-                "the arguments are longer than 8388608 bytes as JSON; pass less at once".to_owned()
-            )
-        );
-        // Its quotes make it one byte too long.
-        let answer = text(&calls.answer(br#"c["large",{}]"#.to_vec()).await);
-        assert_eq!(answer, ('e', "the result is longer than 8388608 bytes as JSON".to_owned()));
-        let why = "ü".repeat(MAX_HOST_CALL_BYTES / 2 - 20);
-        let answer = calls.answer(format!(r#"c["fail",{{"why":"{why}"}}]"#).into()).await;
-        assert_eq!((answer[0], answer.len()), (b'e', why.len() + 1));
-    }
-
-    #[tokio::test]
-    async fn without_a_grant_nothing_can_be_called() {
-        let calls = HostCalls::default();
-        assert_eq!(calls.answer(b"l".to_vec()).await, b"v[]");
-        let answer = text(&calls.answer(br#"c["echo",{}]"#.to_vec()).await);
-        assert_eq!(answer, ('e', "this block may call no function of the host".to_owned()));
-    }
-}
+mod tests;

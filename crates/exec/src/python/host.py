@@ -1,38 +1,46 @@
 """The module `host`, through which a program calls functions of the host: `from host import tools`.
 
-This is the program's side in all executors. It stands between `notebook.py` and the driver's own text, in the same
-namespace. The driver has to define `_ask(question)`, which passes bytes to the host and gives the answer's, and to call
-`_forget_offers` when a block begins. `calls.rs` is the host's side, and says what questions and answers look like.
+This is the program's side in all executors. It stands between `notebook.py` and the driver's own
+text, in the same namespace. The driver must define `_ask(question)`, which sends bytes to the host
+and returns its answer, and must call `_forget_offers` when a block begins. `calls.rs` is the host's
+side, and describes questions and answers.
 
-Nothing is asked and nothing imported before a program uses `tools`: most never do.
+Nothing is asked and nothing is imported before a program uses `tools`: most programs never do.
 """
 
 import _thread
 
-_MOST_BYTES = 8 << 20  # MAX_HOST_CALL_BYTES
+_MAX_BYTES = 8 << 20  # MAX_HOST_CALL_BYTES
 # JSON's types, as annotations.
-_TYPES = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list, "object": dict}
+_TYPES = {
+    "string": str,
+    "integer": int,
+    "number": float,
+    "boolean": bool,
+    "array": list,
+    "object": dict,
+}
 _libraries = {}
 _loading = _thread.RLock()
-# What this block may call, by name; None until it is asked for.
+# The functions that this block may call, by name; None until they are requested.
 _offers = None
 
 
 class ToolError(Exception):
-    """A call of a function of the host failed. Its text says why."""
+    """A call of a function of the host failed, for the reason in its text."""
 
 
 class Tools:
     """The functions of the host that this block may call.
 
-    `tools.search(query="x")` calls one, `tools["any name"](x=1)` one whose name is no Python name; `help(tools.search)` shows
-    what it takes. Iterating over `tools` gives the names.
+    `tools.search(query="x")` calls one; `tools["any name"](x=1)` calls one whose name is not a
+    Python name. `help(tools.search)` shows its arguments. Iterating over `tools` gives the names.
     """
 
     __slots__ = ()
 
     def __getattr__(self, name):
-        # Python itself looks for such names on every object; the host need not be asked.
+        # Python itself looks for such names on every object, so the host is not asked.
         if name.startswith("__"):
             raise AttributeError(f"host.tools has no attribute {name!r}")
         function = _offered().get(name)
@@ -66,7 +74,7 @@ class Tools:
 
 
 class Function:
-    # No text here: `help` shows that of the instance.
+    # No docstring: `help` shows that of the instance.
 
     def __init__(self, offer):
         self.__name__ = self.__qualname__ = offer["name"]
@@ -75,14 +83,16 @@ class Function:
         properties = schema.get("properties")
         self._properties = properties if isinstance(properties, dict) else {}
         required = schema.get("required")
-        self._required = [name for name in required if name in self._properties] if isinstance(required, list) else []
-        # As Python has it: what can be left out comes last.
-        self._order = self._required + [name for name in self._properties if name not in self._required]
+        required = required if isinstance(required, list) else []
+        self._required = [name for name in required if name in self._properties]
+        # As in Python, optional arguments come last.
+        optional = [name for name in self._properties if name not in self._required]
+        self._order = self._required + optional
         self._closed = schema.get("additionalProperties") is False
         self.__doc__ = _documentation(offer["description"], self._order, self._properties)
 
     def __get__(self, instance, owner=None):
-        # This makes `help` treat it as the function that it is, and not as an object of a class.
+        # This makes `help` treat it as a function, and not as an object of a class.
         return self
 
     def __call__(self, /, *values, **named):
@@ -98,18 +108,20 @@ class Function:
             return self.__name__
 
     def _arguments(self, values, named):
-        """The arguments by name."""
+        """Returns the arguments by name."""
         if len(values) > len(self._order):
-            most = len(self._order)
+            maximum = len(self._order)
+            arguments = f"{maximum} argument{'' if maximum == 1 else 's'}"
             raise TypeError(
-                f"{self.__name__}() takes {most} argument{'' if most == 1 else 's'} without a name, not {len(values)}"
+                f"{self.__name__}() takes {arguments} without a name, not {len(values)}"
             )
         arguments = dict(zip(self._order, values))
         for name, value in named.items():
             if name in arguments:
                 raise TypeError(f"{self.__name__}() got two values for {name!r}")
             if self._closed and name not in self._properties:
-                raise TypeError(f"{self.__name__}() has no argument {name!r}; it takes {', '.join(self._order) or 'none'}")
+                known = ", ".join(self._order) or "none"
+                raise TypeError(f"{self.__name__}() has no argument {name!r}; it takes {known}")
             arguments[name] = value
         missing = [repr(name) for name in self._required if name not in arguments]
         if missing:
@@ -124,13 +136,16 @@ class Function:
         for name in self._order:
             schema = self._properties[name] if isinstance(self._properties[name], dict) else {}
             if not name.isidentifier() or _library("keyword").iskeyword(name):
-                # It can be given as `**{name: value}`; and what comes after it, by name only.
+                # It can be given as `**{name: value}`, and later arguments only by name.
                 others = True
                 continue
-            default = Parameter.empty if name in self._required else schema.get("default", _Omitted())
+            default = Parameter.empty
+            if name not in self._required:
+                default = schema.get("default", _Omitted())
             kind = Parameter.KEYWORD_ONLY if others else Parameter.POSITIONAL_OR_KEYWORD
-            annotation = schema.get("type")
-            annotation = _TYPES.get(annotation, Parameter.empty) if isinstance(annotation, str) else Parameter.empty
+            annotation = Parameter.empty
+            if isinstance(schema.get("type"), str):
+                annotation = _TYPES.get(schema["type"], annotation)
             parameters.append(Parameter(name, kind, default=default, annotation=annotation))
         if others:
             rest = "others"
@@ -141,7 +156,7 @@ class Function:
 
 
 class _Omitted:
-    """The default of an argument that is not passed unless it is given."""
+    """The default of an argument that is passed only if it is given."""
 
     def __repr__(self):
         return "..."
@@ -157,7 +172,7 @@ def _documentation(description, order, properties):
 
 
 def _offered():
-    """What this block may call, by name."""
+    """Returns the functions that this block may call, by name."""
     global _offers
     offers = _offers
     if offers is None:
@@ -167,8 +182,8 @@ def _offered():
 
 
 def _forget_offers():
-    """A block begins: what the one before was granted says nothing about it. Where nothing was asked, nothing is written:
-    a page of memory that a turn writes to is a page to be copied."""
+    """Forgets the functions of the previous block when a block begins. If they were not requested,
+    nothing is written: a page of memory that a turn writes to is a page to copy."""
     global _offers
     if _offers is not None:
         _offers = None
@@ -183,13 +198,17 @@ def _unknown(name):
 
 def _call(name, arguments):
     try:
-        # Not in escapes, which would make a text of another script three times as long.
-        text = _library("json").dumps([name, arguments], allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        # Without escapes, which would make a text of another script three times as long.
+        text = _library("json").dumps(
+            [name, arguments], allow_nan=False, ensure_ascii=False, separators=(",", ":")
+        )
         question = b"c" + text.encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"{name}(): the arguments are no JSON: {error}") from None
-    if len(question) > _MOST_BYTES:
-        raise ToolError(f"{name}(): the arguments are longer than {_MOST_BYTES} bytes as JSON; pass less at once")
+    if len(question) > _MAX_BYTES:
+        raise ToolError(
+            f"{name}(): the arguments are longer than {_MAX_BYTES} bytes as JSON; pass less at once"
+        )
     return _decoded(_ask(question))
 
 
@@ -200,11 +219,11 @@ def _decoded(answer):
 
 
 def _library(name):
-    """A module of the library, from where modules were before the program added its own directories: a program may have a
-    file called `json.py`."""
+    """Returns a module of the library, imported without the directories of the program: a program
+    may have a file called `json.py`."""
     module = _libraries.get(name)
     if module is None:
-        # Another thread may be in the middle of the same.
+        # Another thread may be importing it.
         with _loading:
             path, sys.path = sys.path, _PATH
             try:
@@ -216,9 +235,10 @@ def _library(name):
 
 
 def _make_host_module():
-    """Registers the module, so that it is there from the first block to the last. A file `host.py` of the program's own does
-    not take its place: it would do so in some blocks, and not in those after an `import host`."""
-    module = type(sys)("host", "Functions of the host: `from host import tools`, then `dir(tools)`.")
+    """Registers the module, so that it exists in all blocks. A file `host.py` of the program does
+    not replace it: it would do so in some blocks, but not in those after an `import host`."""
+    text = "Functions of the host: `from host import tools`, then `dir(tools)`."
+    module = type(sys)("host", text)
     for kind in (ToolError, Tools, Function):
         kind.__module__ = "host"
     module.tools, module.ToolError = Tools(), ToolError

@@ -1,9 +1,10 @@
-"""How a block of Python is run as a notebook would: in `__main__`, whose variables stay, with `await` at the top level, the
-value of a last expression shown, and open figures written as files.
+"""Runs a block of Python as a notebook does: in `__main__`, whose variables stay, with `await` at
+the top level. The value of a last expression is shown, and open figures are written as files.
 
-This is the part that the drivers of all executors share. A driver is this text followed by its own, run in one namespace,
-which must not be `__main__`'s, before directories of the program's are added to `sys.path`. It calls `_run_block` for each
-block. Nothing is imported before it is needed: a session must not wait for what its program may never use.
+The drivers of all executors share this part. A driver is this text followed by its own, in one
+namespace that is not `__main__`'s. It runs before directories of the program are added to
+`sys.path`, and calls `_run_block` for each block. Nothing is imported before it is needed: a
+session must not wait for modules that its program may never use.
 """
 
 import sys
@@ -18,8 +19,8 @@ _figures = 0
 
 
 def _run_block(source, filename):
-    """Runs a block, which tracebacks call `filename`, and tells how it ended: `code`, the exit code, and after an exception
-    what `_report` adds."""
+    """Runs a block, which tracebacks call `filename`. Returns its status: `code`, the exit code,
+    and after an exception the keys of `_report`."""
     status = {"code": 0}
     try:
         _remember(source, filename)
@@ -52,22 +53,24 @@ def _execute(source, filename):
 
 
 def _shows_nothing(source):
-    """Whether the block surely has no value to show, so that it need not be taken apart: its last line is an assignment,
-    or a call of `print` and nothing else. Only a guess that errs on the side of taking it apart: a line that could be the
-    end of something longer, or hold a second statement, is not trusted."""
+    """True if the block surely has no value to show, so that it need not be parsed: its last line
+    is only an assignment or a call of `print`. In doubt it is false: a line that could be the end
+    of something longer, or hold a second statement, is not trusted."""
     source = source.rstrip()
     if source.endswith(";"):
         return True
     start = source.rfind("\n") + 1
     line = source[start:]
     calls = line.count("(")
-    if calls != line.count(")") or line.count("[") != line.count("]") or line.count("{") != line.count("}"):
+    if calls != line.count(")") or line.count("[") != line.count("]"):
         return False
-    if ";" in line or '"""' in line or "'''" in line or source[:start].rstrip("\r\n").endswith("\\"):
+    if line.count("{") != line.count("}") or ";" in line or '"""' in line or "'''" in line:
+        return False
+    if source[:start].rstrip("\r\n").endswith("\\"):
         return False
     if calls == 1 and line.startswith("print(") and line.endswith(")"):
-        only_called = source.count("print") == source.count("print(") and "def print(" not in source
-        return only_called and "print" not in _MAIN
+        only_called = source.count("print") == source.count("print(")
+        return only_called and "def print(" not in source and "print" not in _MAIN
     target, equals, value = line.partition("=")
     if not equals or value.startswith("="):
         return False
@@ -86,7 +89,7 @@ def _evaluate(code):
 
 
 def _exit_code(code):
-    """As CPython's `sys.exit` documents it."""
+    """Returns the exit code for the argument of `sys.exit`, as CPython documents it."""
     if code is None:
         return 0
     if isinstance(code, int):
@@ -96,7 +99,7 @@ def _exit_code(code):
 
 
 def _report(error):
-    """Shows an exception without the frames of the driver. Gives the status of a block that ended with it."""
+    """Shows an exception without the frames of the driver. Returns the status of its block."""
     trace = _without_own(error.__traceback__)
     try:
         shown = _traceback().TracebackException(type(error), error, trace)
@@ -106,9 +109,11 @@ def _report(error):
     except MemoryError:
         _complain(type(error).__name__)
     except BaseException:
-        # The program has a module in the way of the library's, or closed `sys.stderr`, or the exception cannot be shown.
+        # The program hides a module of the library, or closed `sys.stderr`, or the exception
+        # cannot be shown.
         _complain(_plain(error, trace))
-    # The host has seen which limits were hit; with the kind of the error it can tell whether one ended the program.
+    # The host knows which limits were reached. The kind of the error says if one of them ended the
+    # program.
     kinds = [kind.__name__ for kind in (MemoryError, OSError) if isinstance(error, kind)]
     status = {"code": 1, "exception": kinds[0] if kinds else type(error).__name__}
     if isinstance(error, OSError) and isinstance(error.errno, int):
@@ -117,7 +122,8 @@ def _report(error):
 
 
 def _without_own(trace):
-    """A traceback without the frames of the driver: those that it starts with, and those of our hooks further in."""
+    """Returns a traceback without the frames of the driver: those at its start, and those of our
+    hooks further in."""
     own = globals()
     while trace is not None and trace.tb_frame.f_globals is own:
         trace = trace.tb_next
@@ -133,8 +139,8 @@ def _without_own(trace):
 
 
 def _traceback():
-    """The module `traceback`, and what it needs, from where modules were before the program added its own directories: a
-    program may have a file called `token.py`."""
+    """Returns the module `traceback`, imported without the directories of the program: a program
+    may have a file called `token.py`."""
     if "traceback" not in sys.modules:
         path, sys.path = sys.path, _PATH
         try:
@@ -145,7 +151,7 @@ def _traceback():
 
 
 def _plain(error, trace):
-    """An exception as text, made without any module. The last frames will do."""
+    """Returns an exception as text, without any module: the last frames are enough."""
     frames = []
     while trace is not None:
         code = trace.tb_frame.f_code
@@ -159,7 +165,7 @@ def _plain(error, trace):
 
 
 def _complain(text):
-    """Writes to standard error, whatever the program did to `sys.stderr`."""
+    """Writes to standard error, even if the program has changed `sys.stderr`."""
     import os
 
     try:
@@ -169,7 +175,8 @@ def _complain(text):
 
 
 def _drop_site_hint(shown):
-    """A missing module has nothing to do with site initialisation, which there is none of here."""
+    """Removes the hint about site initialisation, which is always off here and not the reason why
+    a module is missing."""
     while shown is not None:
         if isinstance(getattr(shown, "_str", None), str):
             shown._str = shown._str.partition(". Site initialization is disabled")[0]
@@ -177,7 +184,7 @@ def _drop_site_hint(shown):
 
 
 def _reseed():
-    """What must not be the same in every copy of a process."""
+    """Gives new seeds to generators whose numbers must differ between copies of a process."""
     from os import urandom
 
     random = sys.modules.get("random")
@@ -189,13 +196,15 @@ def _reseed():
 
 
 class _Watch:
-    """Calls a function once a module has been imported. It stands before the finders of modules and finds none itself."""
+    """Calls a function once a module has been imported. It stands before the finders of modules,
+    and finds none itself."""
 
     def __init__(self):
         self.actions = {}
 
     def upon(self, name, action):
-        """Calls `action` now if the module is there, else once it is. It must not fail the import: what it raises is lost."""
+        """Calls `action` now if the module is imported, else once it is. It must not fail the
+        import, so its exceptions are ignored."""
         if name in sys.modules:
             action()
             return
@@ -215,7 +224,7 @@ class _Watch:
         return None
 
     def _wrap(self, loader, name):
-        # Some loaders are classes, and so are all modules' of their kind.
+        # Some loaders are classes, shared by all modules of their kind.
         if isinstance(loader, type) or not hasattr(loader, "exec_module"):
             return
         load = loader.exec_module
@@ -246,7 +255,7 @@ _watch = _Watch()
 
 
 def _remember(source, filename):
-    """Keeps a block's text for tracebacks, which find it in `linecache`."""
+    """Records a block's text for tracebacks, which read it from `linecache`."""
     linecache = sys.modules.get("linecache")
     cache = _sources if linecache is None else linecache.cache
     cache[filename] = (len(source), None, source.splitlines(True), filename)
@@ -261,13 +270,13 @@ _watch.upon("linecache", _pass_on_sources)
 
 
 def hook_figures_on_import():
-    """Does what `hook_figures` does, as soon as the program imports pyplot. The environment should say `MPLBACKEND=agg`
-    before: else matplotlib tries every window system first."""
+    """Calls `hook_figures` as soon as the program imports pyplot. The environment should have
+    `MPLBACKEND=agg`, or matplotlib tries every window system first."""
     _watch.upon("matplotlib.pyplot", hook_figures)
 
 
 def hook_figures():
-    """Makes `plt.show()` write pictures. Called once `matplotlib.pyplot` is imported."""
+    """Makes `plt.show()` write pictures. Called after `matplotlib.pyplot` is imported."""
     pyplot = sys.modules["matplotlib.pyplot"]
     Figure = pyplot.Figure
     save = Figure.savefig
@@ -287,7 +296,7 @@ def hook_figures():
 
 
 def _save_figures():
-    """Writes the open figures as `figure-1.png` and so on, except those that the program saved itself."""
+    """Writes the open figures as `figure-1.png` and so on, except those that the program saved."""
     global _figures
     pyplot = sys.modules.get("matplotlib.pyplot")
     if pyplot is None or not pyplot._pylab_helpers.Gcf.figs:

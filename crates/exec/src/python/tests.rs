@@ -1,4 +1,4 @@
-//! The notebook in an interpreter of this machine, with a driver as small as can be.
+//! The notebook in an interpreter of this machine, with a minimal driver.
 
 #![allow(clippy::unwrap_used)]
 
@@ -8,7 +8,8 @@ use std::{path::Path, process::Command};
 
 use super::NOTEBOOK;
 
-/// Runs blocks, and prints the status and the modules that are new after each of them on lines that begin with `=`.
+/// Runs blocks, and prints the status and the modules that are new after each of them on lines that
+/// begin with `=`.
 const DRIVER: &str = r#"
 import sys
 sys.path.insert(0, "")
@@ -27,12 +28,13 @@ for _block in sys.argv[1:]:
 print("=", len(sys.meta_path))
 "#;
 
-/// Runs blocks one after another in one interpreter; gives its standard error and the driver's lines.
+/// Runs blocks one after another in one interpreter. Returns its standard error and the driver's
+/// lines.
 fn run(directory: &Path, blocks: &[&str]) -> (String, Vec<String>) {
     start(directory, &format!("{NOTEBOOK}\n{DRIVER}"), blocks)
 }
 
-/// Runs a driver with these arguments; gives its standard error and its lines.
+/// Runs a driver with these arguments. Returns its standard error and its lines.
 fn start(directory: &Path, driver: &str, arguments: &[&str]) -> (String, Vec<String>) {
     const START: &str = "import sys, types\nspace = types.ModuleType('driver').__dict__\n\
                          exec(compile(sys.argv.pop(1), '<driver>', 'exec'), space)";
@@ -65,7 +67,8 @@ fn nothing_is_imported_before_it_is_needed() {
     let seen: Vec<&str> =
         lines.iter().map(|line| line.split_inclusive("| ").next().unwrap_or_default()).collect();
     assert_eq!(seen[..expected.len()], expected);
-    // What shows a traceback came with the first one, and the parser's classes with it.
+    // The modules that show a traceback came with the first one, and the parser's classes with
+    // them.
     assert!(
         lines[4].contains(" traceback")
             && lines[4].contains(" linecache")
@@ -75,7 +78,7 @@ fn nothing_is_imported_before_it_is_needed() {
     assert_eq!(lines[3], "= {'code': 0} | _ast");
 }
 
-/// What each block printed, and the status that it ended with.
+/// Returns the output of each block, and the status that it ended with.
 fn turns(lines: &[String]) -> Vec<(String, String)> {
     let mut turns = Vec::new();
     let mut printed = Vec::new();
@@ -130,7 +133,8 @@ fn the_end_of_a_block_is_told_and_shown_without_the_drivers_frames() {
         (
             "def half(x):\n    return 1 / x\nhalf(0)",
             "{'code': 1, 'exception': 'ZeroDivisionError'}",
-            "Traceback (most recent call last):\n  File \"<block 1>\", line 3, in <module>\n    half(0)\n  \
+            "Traceback (most recent call last):\n  File \"<block 1>\", line 3, in <module>\n    \
+                half(0)\n  \
              File \"<block 1>\", line 2, in half\n    return 1 / x\n",
         ),
         (
@@ -168,7 +172,8 @@ fn the_end_of_a_block_is_told_and_shown_without_the_drivers_frames() {
 fn a_module_of_the_programs_own_does_not_hide_what_failed() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("token.py"), "mine = 1").unwrap();
-    // Not imported, it is not looked at; imported, it breaks the library, and a plain traceback is shown.
+    // Not imported, it is not looked at; imported, it breaks the library, and a plain traceback is
+    // shown.
     let (stderr, _) = run(directory.path(), &["1 / 0"]);
     assert!(stderr.contains("    1 / 0\n"), "{stderr}");
     let (stderr, lines) =
@@ -191,7 +196,7 @@ fn a_programs_own_traceback_has_the_lines_of_all_blocks() {
     assert!(shown.contains("    return undefined\n") && shown.contains("    f()\n"), "{shown}");
 }
 
-/// As much of matplotlib as the notebook touches.
+/// The part of matplotlib that the notebook touches.
 const PYPLOT: &str = "
 from types import SimpleNamespace
 class Figure:
@@ -214,10 +219,11 @@ fn figures_are_written_also_in_the_block_that_imports_pyplot() {
     std::fs::write(package.join("pyplot.py"), "raise ValueError('not yet')").unwrap();
     std::fs::write(package.join("repaired"), PYPLOT).unwrap();
     let blocks = [
-        // A failed import is not the end of it, and shows nothing of the hook.
+        // A failed import keeps the hook, and its traceback does not show it.
         "from matplotlib import pyplot",
         "import os\nos.replace('matplotlib/repaired', 'matplotlib/pyplot.py')",
-        "from matplotlib import pyplot as plt\nplt.figure(); plt.show(); os.path.exists('figure-1.png')",
+        "from matplotlib import pyplot as plt\nplt.figure(); plt.show(); \
+            os.path.exists('figure-1.png')",
         "plt.figure().savefig('mine.png'); plt.figure(7).show(); os.path.exists('figure-2.png')",
         "plt.figure();",
         "sorted(name for name in os.listdir() if name.endswith('.png'))",

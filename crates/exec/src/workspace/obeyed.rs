@@ -1,11 +1,10 @@
 //! Names that tools of a host obey just because a file has them.
 //!
-//! A program in a session chooses the names of its artifacts, and a person then works in the
-//! directory that they are written to. There `git status` runs the command that `.git/config`
-//! names, a shell with direnv runs `.envrc`, and Python runs the lines of `*.pth`. This module is
-//! the one table of such names. Those of version control, which tools obey without being asked, are
-//! no artifacts; for the others [`obeyed_by`] says what could run them, for the note that goes with
-//! the file.
+//! A program chooses the names of its artifacts, and a person then works in the directory that they
+//! are written to. There `git status` runs the command that `.git/config` names, a shell with
+//! direnv runs `.envrc`, and Python runs the lines of `*.pth`. This module has the only table of
+//! such names. Files of version control, which tools obey without being asked, are no artifacts.
+//! For the others [`obeyed_by`] says what could run them, for a note about the file.
 
 /// Directories, and files in their place, that belong to a version control system. Their files name
 /// commands: `core.fsmonitor` and `core.pager` of git, the hooks of Mercurial, Jujutsu and Pijul,
@@ -24,30 +23,30 @@ const VERSION_CONTROL: [&str; 11] = [
     "_fossil_",
 ];
 
-/// Git takes every directory that has this file, `objects/` and `refs/` for a repository.
+/// Git treats every directory with this file, `objects/` and `refs/` as a repository.
 const HEAD: &str = "head";
 
 /// Names that one kind of tool obeys. All are in lower case.
-struct Row {
+struct ObeyedNames {
     /// Last components.
     files: &'static [&'static str],
     /// Ends of last components.
     endings: &'static [&'static str],
     /// Components before the last one.
     directories: &'static [&'static str],
-    /// What could run such a file.
+    /// The tool that could run such a file.
     by: &'static str,
 }
 
 /// The first row that matches counts.
-const OBEYED: [Row; 12] = [
-    Row {
+const OBEYED: [ObeyedNames; 12] = [
+    ObeyedNames {
         files: &[".envrc", "mise.toml", ".mise.toml"],
         endings: &[],
         directories: &[],
         by: "direnv or mise can run it when a shell enters its directory",
     },
-    Row {
+    ObeyedNames {
         files: &[
             ".profile",
             ".bashrc",
@@ -72,43 +71,43 @@ const OBEYED: [Row; 12] = [
         directories: &[],
         by: "a shell runs it at its start, from a home directory",
     },
-    Row {
+    ObeyedNames {
         files: &["sitecustomize.py", "usercustomize.py"],
         endings: &[".pth"],
         directories: &[],
         by: "Python runs it at its start, from a directory that it takes modules from",
     },
-    Row {
+    ObeyedNames {
         files: &["conftest.py"],
         endings: &[],
         directories: &[],
         by: "pytest runs it, with the tests in its directory and below",
     },
-    Row {
+    ObeyedNames {
         files: &[".rprofile", ".renviron", ".rdata", ".octaverc", "startup.m", ".irbrc", ".pryrc"],
         endings: &[],
         directories: &[],
         by: "R, Octave, MATLAB or Ruby can load it when started in its directory",
     },
-    Row {
+    ObeyedNames {
         files: &["autorun.inf", "desktop.ini"],
         endings: &[".lnk", ".url", ".scf", ".library-ms", ".searchconnector-ms"],
         directories: &[],
         by: "Windows follows what it names when its directory or disk is shown",
     },
-    Row {
+    ObeyedNames {
         files: &[".directory"],
         endings: &[".desktop", ".webloc", ".inetloc", ".fileloc", ".command", ".terminal"],
         directories: &[],
         by: "a desktop starts what it names when it is opened",
     },
-    Row {
+    ObeyedNames {
         files: &[".devcontainer.json"],
         endings: &[".code-workspace"],
         directories: &[".vscode", ".idea", ".devcontainer", ".zed", ".fleet"],
         by: "an editor can run tasks that it names when its directory is opened",
     },
-    Row {
+    ObeyedNames {
         files: &[
             ".vimrc",
             ".gvimrc",
@@ -124,7 +123,7 @@ const OBEYED: [Row; 12] = [
         directories: &[".emacs.d"],
         by: "an editor or a debugger can run it when started in its directory",
     },
-    Row {
+    ObeyedNames {
         files: &[
             ".npmrc",
             ".yarnrc",
@@ -138,13 +137,13 @@ const OBEYED: [Row; 12] = [
         directories: &[".cargo", ".yarn", ".bundle", ".mvn", "node_modules"],
         by: "a package manager or its programs can run what it holds or names",
     },
-    Row {
+    ObeyedNames {
         files: &[],
         endings: &[],
         directories: &[".ssh", "cvs"],
         by: "ssh or CVS can run commands that it names",
     },
-    Row {
+    ObeyedNames {
         files: &[],
         endings: &[],
         directories: &[".husky", ".github", ".gitlab", ".circleci"],
@@ -152,11 +151,11 @@ const OBEYED: [Row; 12] = [
     },
 ];
 
-/// What is said of any other name with a component that begins with a dot.
+/// The note for any other name with a component that begins with a dot.
 const HIDDEN: &str = "it is hidden, and programs read their settings from such files";
 
-/// Says what on a host could run a file of this name, in words that follow the name and a colon;
-/// `None` for a name that means nothing to tools.
+/// Describes what on a host could run a file of this name, in words that follow the name and a
+/// colon; `None` for a name that means nothing to tools.
 ///
 /// ```
 /// use cellblock_exec::workspace::obeyed_by;
@@ -166,7 +165,7 @@ const HIDDEN: &str = "it is hidden, and programs read their settings from such f
 pub fn obeyed_by(path: &str) -> Option<&'static str> {
     let components: Vec<_> = path.split('/').map(fold).collect();
     let (name, directories) = components.split_last()?;
-    let matches = |row: &&Row| {
+    let matches = |row: &&ObeyedNames| {
         row.files.contains(&name.as_str())
             || row.endings.iter().any(|ending| name.ends_with(ending))
             || directories.iter().any(|name| row.directories.contains(&name.as_str()))
@@ -175,8 +174,8 @@ pub fn obeyed_by(path: &str) -> Option<&'static str> {
     OBEYED.iter().find(matches).map(|row| row.by).or_else(|| is_hidden().then_some(HIDDEN))
 }
 
-/// The part of a path for which a file is no artifact, and the reason.
-pub(super) fn refusal(path: &str) -> Option<(&str, String)> {
+/// Returns the part of a path that makes its file no artifact, and the reason.
+pub fn refusal(path: &str) -> Option<(&str, String)> {
     let mut start = 0;
     for component in path.split('/') {
         let end = start + component.len();
@@ -199,7 +198,7 @@ pub(super) fn refusal(path: &str) -> Option<(&str, String)> {
     None
 }
 
-/// Whether a folded component is `name` or its short name on NTFS: `.git` is also `GIT~1` there.
+/// True if a folded component is `name` or its short name on NTFS: `.git` is also `GIT~1` there.
 fn is_name(folded: &str, name: &str) -> bool {
     let is_short = |(stem, number): (&str, &str)| {
         let plain = name.trim_start_matches('.');
@@ -221,7 +220,7 @@ fn fold(component: &str) -> String {
     file.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
-/// Characters that HFS+ ignores in names, and the others that Unicode calls ignorable.
+/// True for characters that HFS+ ignores in names, and for the others that Unicode calls ignorable.
 fn shows_nothing(c: char) -> bool {
     matches!(
         c,

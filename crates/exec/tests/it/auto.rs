@@ -1,4 +1,5 @@
-//! The executor that chooses: which one runs a block, what goes along, and what the result says.
+//! The executor `auto`: the choice for a block, the files that go along, and the notes in the
+//! result.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -9,7 +10,8 @@ use cellblock_exec::{
     auto::{Auto, Candidate},
 };
 
-/// A strict one that runs Python and can install little, and a weaker one that runs shells, too, and has a network.
+/// Returns a strict executor that runs Python and can install little, and a weaker one that also
+/// runs shells and has a network.
 fn pair() -> (Arc<Double>, Arc<Double>) {
     let mut strict = Double { name: "strict", ..Double::default() };
     strict.index.retain(|package, _| *package == "humanize");
@@ -25,7 +27,7 @@ fn auto(strict: &Arc<Double>, weak: &Arc<Double>) -> Auto {
 }
 
 async fn run(session: &mut Box<dyn Session>, language: Language, code: &str) -> ExecutionResult {
-    let request = ExecutionRequest { language: Some(language), ..ExecutionRequest::python(code) };
+    let request = ExecutionRequest { language, ..ExecutionRequest::python(code) };
     session.execute(request).await.unwrap()
 }
 
@@ -79,7 +81,7 @@ async fn python_moves_to_where_a_package_can_be_installed() {
         "{result:?}"
     );
     assert!(result.notes[1].contains("1 Python blocks before were run again"), "{result:?}");
-    // It stays there, and says so no more.
+    // It stays there, and the note is not repeated.
     let result = run(&mut session, Language::PYTHON, "print x").await;
     assert_eq!((result.executor.as_str(), result.notes.len()), ("weak", 0));
 }
@@ -87,7 +89,7 @@ async fn python_moves_to_where_a_package_can_be_installed() {
 #[tokio::test]
 async fn a_move_that_loses_variables_says_so() {
     let (strict, mut weak) = pair();
-    // In the weak one the package of that name is another one.
+    // The weaker one has another package of that name.
     Arc::get_mut(&mut weak).unwrap().index.insert("humanize", &["other"]);
     let mut session = auto(&strict, &weak).open(SessionSpec::default()).await.unwrap();
     session.install(&["humanize".parse().unwrap()]).await.unwrap();
@@ -190,7 +192,7 @@ async fn a_move_calls_no_function_of_the_host_again() {
     assert!(run_with(&counter, &mut session, code).await.outcome.is_success());
     assert!(run_with(&counter, &mut session, "call c count {}").await.outcome.is_success());
     assert!(run(&mut session, Language::PYTHON, "d = 4").await.outcome.is_success());
-    // A block that fails is not run again; what it called was called.
+    // A block that fails is not run again, but its calls were made.
     assert!(
         !run_with(&counter, &mut session, "call e count {}\ncall f text {}")
             .await

@@ -1,4 +1,4 @@
-//! Requirements: what is read, in which normal form, and what is refused.
+//! Requirements: accepted texts, their normal forms, and refused texts.
 
 use cellblock_exec::Requirement;
 use proptest::{collection::vec, prelude::*, sample::select};
@@ -81,23 +81,37 @@ fn requirements_are_text_in_json() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 500,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn requirements_keep_their_meaning(
         name in "[A-Za-z0-9]([A-Za-z0-9._-]{0,10}[A-Za-z0-9])?",
         extras in vec("[a-zA-Z](_?[a-z0-9]){0,5}", 0..3),
-        versions in vec((select(vec!["==", "!=", ">=", "<=", "<", ">", "~="]), "[0-9]{1,2}(\\.[0-9]{1,2}){1,2}"), 0..3),
+        versions in vec(
+            (
+                select(vec!["==", "!=", ">=", "<=", "<", ">", "~="]),
+                "[0-9]{1,2}(\\.[0-9]{1,2}){1,2}",
+            ),
+            0..3,
+        ),
         blank in select(vec!["", " "]),
     ) {
         let mut text = name.clone();
         if !extras.is_empty() {
             text += &format!("{blank}[{}]", extras.join(","));
         }
-        let versions: Vec<_> = versions.iter().map(|(operator, version)| format!("{operator}{blank}{version}")).collect();
+        let versions: Vec<_> = versions
+            .iter()
+            .map(|(operator, version)| format!("{operator}{blank}{version}"))
+            .collect();
         text += &format!("{blank}{}", versions.join(","));
         let requirement: Requirement = text.parse().unwrap();
-        prop_assert_eq!(requirement.version.split(',').filter(|part| !part.is_empty()).count(), versions.len());
+        let parts = requirement.version.split(',').filter(|part| !part.is_empty());
+        prop_assert_eq!(parts.count(), versions.len());
         prop_assert_eq!(requirement.to_string().parse::<Requirement>().unwrap(), requirement);
     }
 }

@@ -84,7 +84,7 @@ fn what_comes_out_of_a_workspace_has_a_sound_name_or_is_refused_with_a_reason() 
         ("a\u{202e}yp.exe".as_bytes(), "control character"),
         (b"\xff\xfe", "UTF-8"),
         (long_name.as_bytes(), "too long"),
-        // Only a driver that was made to lie sends these.
+        // Only a driver that a program has taken over sends these.
         (b"", "not the path"),
         (b"../x", "not the path"),
         (b"a//b", "not the path"),
@@ -103,23 +103,34 @@ fn what_comes_out_of_a_workspace_has_a_sound_name_or_is_refused_with_a_reason() 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 500,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn safe_paths_never_escape(path in "[a./\\\\: ~\0-]{0,12}|\\PC{0,20}|(\\.\\.?/|a/|/){0,6}[a.]{0,3}") {
+    fn safe_paths_never_escape(path in "[a./\\\\: \
+        ~\0-]{0,12}|\\PC{0,20}|(\\.\\.?/|a/|/){0,6}[a.]{0,3}") {
         if let Ok(safe) = workspace_path(&path) {
             prop_assert!(!safe.is_empty());
             let components: Vec<_> = Path::new(&safe).components().collect();
-            prop_assert!(components.iter().all(|component| matches!(component, Component::Normal(_))), "{}", safe);
+            let is_name = |component: &Component<'_>| matches!(component, Component::Normal(_));
+            prop_assert!(components.iter().all(is_name), "{}", safe);
             prop_assert_eq!(components.len(), safe.split('/').count());
             let again = workspace_path(&safe);
             prop_assert_eq!(again.as_ref(), Ok(&safe), "the normal form is its own");
         } else {
             prop_assert!(
-                path.starts_with('/') || path.split('/').any(|part| part == "..") || path.ends_with('/') || path.ends_with("/.")
+                path.starts_with('/')
+                    || path.split('/').any(|part| part == "..")
+                    || path.ends_with('/')
+                    || path.ends_with("/.")
                     || path.split('/').all(|part| part.is_empty() || part == ".")
-                    || path.contains(['\\', '\0']) || path.trim_start_matches(['.', '/']).as_bytes().get(1) == Some(&b':')
-                    || path.chars().any(|c| ('\u{2028}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c)),
+                    || path.contains(['\\', '\0'])
+                    || path.trim_start_matches(['.', '/']).as_bytes().get(1) == Some(&b':')
+                    || path.chars().any(|c| ('\u{2028}'..='\u{202e}').contains(&c))
+                    || path.chars().any(|c| ('\u{2066}'..='\u{2069}').contains(&c)),
                 "refused without a reason: {:?}", path
             );
         }

@@ -472,11 +472,10 @@ if __name__ == '__main__': main()
         let result = session.execute(request).await.unwrap();
         assert_eq!(result.stdout.text(), expected, "{level}: {}", result.stderr.text());
         // The most common block of a shell: a script, run with `python`.
-        let shell = ExecutionRequest {
-            code: "python many.py && python -c 'import sys; print(sys.version_info.major)'".into(),
-            language: Some(Language::from_static("bash")),
-            ..ExecutionRequest::default()
-        };
+        let shell = ExecutionRequest::new(
+            Language::BASH,
+            "python many.py && python -c 'import sys; print(sys.version_info.major)'",
+        );
         let result = session.execute(shell).await.unwrap();
         let seen = result.stdout.text();
         assert_eq!(seen, format!("{expected}3\n"), "{level}: {}", result.stderr.text());

@@ -1,5 +1,5 @@
-//! Chats whose models answer over HTTP: cases 37 to 42 of AutoGen's conformance cases, with a server
-//! that speaks OpenAI's chat completions on this machine.
+//! Chats whose models answer over HTTP: cases 37 to 42 of AutoGen's conformance cases, with a
+//! server on this machine that speaks OpenAI's chat completions.
 
 mod server;
 

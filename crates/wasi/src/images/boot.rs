@@ -1,4 +1,8 @@
 //! Making a memory image: a guest boots, is prepared for programs, and is brought to rest.
+//!
+//! Two preparations keep copies of the image small. Objects that live are moved out of the garbage
+//! collector's sight, and they are made immortal (PEP 683). So no program ever writes the
+//! collector's marks or reference counts to objects of the image.
 
 use std::{fs::File, path::Path, sync::Arc};
 

@@ -1,4 +1,10 @@
 //! A slot: an instance whose memory is a private mapping of an image, and that can be reset to it.
+//!
+//! After a session, the pages that it wrote (found by `PAGEMAP_SCAN`: anonymous pages in a private
+//! file mapping) are copied back from the image and stay resident, so that the next session takes
+//! no page faults. The instance itself is reused too: it has no other state. A slot is mapped anew
+//! or discarded if its memory has grown, its guest was stopped in the middle, its globals are not
+//! at rest, or the scan fails.
 
 use std::{io, sync::Arc};
 

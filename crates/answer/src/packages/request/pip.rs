@@ -2,7 +2,7 @@
 
 use cellblock_exec::Requirement;
 
-/// Options that change nothing about which packages are installed, or nothing that a session has.
+/// Options that do not change which packages are installed, or that mean nothing in a session.
 const IGNORED: &[&str] = &[
     "--break-system-packages",
     "--compile",
@@ -74,10 +74,10 @@ const REFUSED: &[(&[&str], &str)] = &[
     (&["--pre"], "for a pre-release write its version, as in `name==2.0rc1`"),
 ];
 
-/// What an install command asks for; `None` when the words are another command.
+/// Returns the packages of an install command; `None` if the words are another command.
 ///
 /// # Errors
-/// Why it is refused.
+/// The reason why it is refused.
 pub fn request(words: &[String]) -> Option<Result<Vec<Requirement>, String>> {
     let (words, environment) = without_prefixes(words);
     let arguments = arguments(words)?;
@@ -89,14 +89,15 @@ pub fn request(words: &[String]) -> Option<Result<Vec<Requirement>, String>> {
     Some(packages(arguments))
 }
 
-/// Whether the words are an install command of conda or one of its kind.
+/// True if the words are an install command of conda or a similar program.
 pub fn is_conda(words: &[String]) -> bool {
     let (words, _) = without_prefixes(words);
     matches!(words, [program, command, ..]
-        if matches!(program.trim_start_matches(['!', '%']), "conda" | "mamba" | "micromamba") && command == "install")
+        if command == "install"
+            && matches!(program.trim_start_matches(['!', '%']), "conda" | "mamba" | "micromamba"))
 }
 
-/// The words after a prompt, variables and `sudo`, and the names of the variables.
+/// Returns the words after a prompt, variables and `sudo`, and the names of the variables.
 fn without_prefixes(mut words: &[String]) -> (&[String], Vec<&str>) {
     let mut environment = Vec::new();
     let mut sudo = false;
@@ -113,7 +114,7 @@ fn without_prefixes(mut words: &[String]) -> (&[String], Vec<&str>) {
     (words, environment)
 }
 
-/// The words of an install command that are options and packages.
+/// Returns the options and packages of an install command.
 fn arguments(words: &[String]) -> Option<Vec<&str>> {
     let mut words = words.iter().map(String::as_str);
     let mut program = program_name(words.next()?);
@@ -142,7 +143,7 @@ fn arguments(words: &[String]) -> Option<Vec<&str>> {
     None
 }
 
-/// A program's name without `!` or `%` before it, its directory, and `.exe`.
+/// Returns a program's name without a leading `!` or `%`, its directory, and `.exe`.
 fn program_name(word: &str) -> &str {
     let word = word.trim_start_matches(['!', '%']);
     if word.starts_with('{') {
@@ -152,7 +153,7 @@ fn program_name(word: &str) -> &str {
     name.strip_suffix(".exe").unwrap_or(name)
 }
 
-/// Also `{sys.executable}`, which notebooks write for the Python that runs them.
+/// True for Pythons, including `{sys.executable}`, which notebooks write for their own Python.
 fn is_python(program: &str) -> bool {
     is_versioned(program, "python") || program == "py" || program == "{sys.executable}"
 }
@@ -163,7 +164,7 @@ fn is_versioned(program: &str, name: &str) -> bool {
         .is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
 }
 
-/// Options of Python that come before `-m` and take no value.
+/// True for options of Python that come before `-m` and take no value.
 fn is_interpreter_option(word: &str) -> bool {
     word.starts_with('-') && !matches!(word, "-m" | "-c" | "-W" | "-X" | "-")
 }
@@ -192,10 +193,10 @@ fn packages(arguments: Vec<&str>) -> Result<Vec<Requirement>, String> {
     Ok(packages)
 }
 
-/// Whether an option that is ignored takes the next word as its value.
+/// True if an ignored option takes the next word as its value.
 ///
 /// # Errors
-/// Why the option is refused.
+/// The reason why the option is refused.
 fn takes_value(option: &str) -> Result<bool, String> {
     let (name, has_value) =
         option.split_once('=').map_or((option, false), |(name, _)| (name, true));

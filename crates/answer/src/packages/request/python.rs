@@ -1,9 +1,13 @@
-//! Install commands in a Python cell: `!pip install x`, `%pip install x`, and the bare `pip install x`, which is no Python
-//! either.
+//! Install commands in a Python cell: `!pip install x`, `%pip install x`, and plain
+//! `pip install x`, which is not Python either.
 //!
-//! A line is one of these only where a statement can begin: not in a string, not in brackets, not after a `\`.
+//! A line is a command only where a statement can begin: not in a string, not in brackets, not
+//! after a `\`.
 
-use super::{InstallRequest, RequestRefused, Split, pip, shell};
+use super::{
+    pip, shell,
+    split::{InstallRequest, RequestRefused, Split},
+};
 
 /// Splits a cell into install requests and the code that remains.
 ///
@@ -39,7 +43,7 @@ pub fn split(code: &str) -> Result<Split, RequestRefused> {
                 rest.extend(command.matches('\n'));
             }
             None => {
-                // Another magic or shell line. What is in it does not follow Python's rules.
+                // Another magic or shell line, whose content does not follow Python's rules.
                 if !text.starts_with(['!', '%']) {
                     place.pass(&command);
                 }
@@ -52,7 +56,7 @@ pub fn split(code: &str) -> Result<Split, RequestRefused> {
     Ok(Split { requests, code })
 }
 
-/// Whether a line begins as an install command does; cheaper than to take it apart.
+/// True if a line begins like an install command; cheaper than parsing it.
 fn may_be_command(text: &str) -> bool {
     text.starts_with(['!', '%', '$', '/', '.'])
         || ["pip", "python", "py ", "uv ", "conda ", "mamba ", "sudo "]
@@ -60,10 +64,10 @@ fn may_be_command(text: &str) -> bool {
             .any(|start| text.starts_with(start))
 }
 
-/// The requests of a command line; `None` when it is no install command.
+/// Returns the requests of a command line; `None` if it is no install command.
 ///
 /// # Errors
-/// When the command is refused, and when the line also holds another command, which a Python cell cannot run.
+/// A refused command, or another command in the line, which a Python cell cannot run.
 fn request(line: &str, number: usize) -> Result<Option<Vec<InstallRequest>>, RequestRefused> {
     let refused = |why| RequestRefused { line: number, why };
     let mut requests = Vec::new();
@@ -91,14 +95,14 @@ fn request(line: &str, number: usize) -> Result<Option<Vec<InstallRequest>>, Req
     }
 }
 
-/// Where in the syntax a line begins.
+/// The syntactic state at the beginning of a line.
 #[derive(Default)]
 struct Place {
     /// The quotes of the string that is open.
     string: Option<&'static str>,
     /// The number of open brackets.
     depth: usize,
-    /// Whether the line before ended with `\`.
+    /// True if the previous line ended with `\`.
     continued: bool,
 }
 
@@ -107,7 +111,7 @@ impl Place {
         self.string.is_none() && self.depth == 0 && !self.continued
     }
 
-    /// Goes on to the end of `line`.
+    /// Advances to the end of `line`.
     fn pass(&mut self, line: &str) {
         self.continued = false;
         let mut rest = line;
@@ -121,7 +125,7 @@ impl Place {
             }
             match (self.string, c) {
                 (_, '\\') => {
-                    // The next character is no quote; a line end after it ends nothing.
+                    // The next character is escaped: no quote, and no line end.
                     let mut chars = rest.chars();
                     chars.next();
                     let next = chars.next();

@@ -1,12 +1,16 @@
 //! Install commands in a shell block.
 //!
-//! The script is taken apart into simple commands as the POSIX shell grammar does (section 2.3, token recognition), as far
-//! as is needed to know where a command begins and ends: quotes, comments, operators, redirections, here-documents and
-//! substitutions. What is inside a substitution, a here-document or quotes is never an install command.
+//! The script is split into simple commands as in the POSIX shell grammar (section 2.3, token
+//! recognition), as far as needed to find where a command begins and ends: quotes, comments,
+//! operators, redirections, here-documents and substitutions. Text inside a substitution, a
+//! here-document or quotes is never an install command.
 
 use std::{iter::Peekable, ops::Range, str::CharIndices};
 
-use super::{InstallRequest, RequestRefused, Split, pip};
+use super::{
+    pip,
+    split::{InstallRequest, RequestRefused, Split},
+};
 
 /// Words of the grammar that stand before a command.
 const RESERVED: [&str; 14] = [
@@ -14,16 +18,17 @@ const RESERVED: [&str; 14] = [
     "esac",
 ];
 
-/// Programs that show or shorten what an installer says. After an install command in a pipe there is nothing to show.
+/// Programs that show or shorten the output of an installer. After an install command in a pipe
+/// there is nothing to show.
 const FILTERS: [&str; 6] = ["tail", "head", "grep", "cat", "tee", "sed"];
 
 /// A simple command.
 pub struct Command {
     /// From its first word to its last, redirections included.
     pub range: Range<usize>,
-    /// Its words without their quotes. Of redirections only `<<` is there.
+    /// Its words without their quotes. Of redirections it has only `<<`.
     pub words: Vec<String>,
-    /// Whether it reads the output of the one before.
+    /// True if it reads the output of the previous command.
     pub piped: bool,
 }
 
@@ -69,13 +74,13 @@ fn is_filter(command: &Command) -> bool {
     command.words.first().is_some_and(|word| FILTERS.contains(&word.as_str()))
 }
 
-/// Whether a text between two commands is a pipe and nothing else.
+/// True if the text between two commands is only a pipe.
 fn only_pipe(between: &str) -> bool {
     between.contains('|')
         && between.chars().all(|c| c.is_whitespace() || matches!(c, '|' | '&' | '\\'))
 }
 
-/// The script with `true` in the place of each cut, and as many lines.
+/// Returns the script with `true` in the place of each cut, and with as many lines.
 fn without(code: &str, cuts: &[Range<usize>]) -> String {
     let mut rest = String::with_capacity(code.len());
     let mut end = 0;
@@ -95,7 +100,7 @@ fn newlines(text: &str) -> usize {
     text.bytes().filter(|byte| *byte == b'\n').count()
 }
 
-/// The simple commands of a script, in order, without the reserved words before them.
+/// Returns the simple commands of a script, in order, without the reserved words before them.
 pub fn commands(code: &str) -> Vec<Command> {
     let mut lexer = Lexer {
         code,
@@ -114,7 +119,8 @@ struct Lexer<'a> {
     commands: Vec<Command>,
     /// The command that is being read.
     open: Option<Command>,
-    /// Here-documents whose bodies start after the next line end: delimiter, and whether tabs before it are dropped.
+    /// Here-documents whose bodies start after the next line end: the delimiter, and true if tabs
+    /// before it are dropped.
     here_documents: Vec<(String, bool)>,
 }
 
@@ -162,7 +168,7 @@ impl Lexer<'_> {
         self.commands.extend(self.open.take());
     }
 
-    /// Where the next character is.
+    /// Returns the position of the next character.
     fn position(&mut self) -> usize {
         self.chars.peek().map_or(self.code.len(), |(at, _)| *at)
     }
@@ -189,8 +195,8 @@ impl Lexer<'_> {
         command.range.end = end;
     }
 
-    /// Reads a word and drops its quotes. A `>` or `<` inside it belongs to it: `pip install x>=2` means a version, even
-    /// if a shell would write a file named `=2`.
+    /// Reads a word and drops its quotes. A `>` or `<` inside it belongs to it: `pip install x>=2`
+    /// means a version, even if a shell would write a file named `=2`.
     fn read_word(&mut self) -> String {
         let mut word = String::new();
         while let Some((at, c)) = self.chars.peek().copied() {
@@ -244,7 +250,7 @@ impl Lexer<'_> {
         }
     }
 
-    /// Passes over `(…)` or `{…}` after a `$`, nested ones and quotes included.
+    /// Skips `(…)` or `{…}` after a `$`, including nested ones and quotes.
     fn substitution(&mut self) {
         let mut depth = 0;
         while let Some((_, c)) = self.chars.next() {
@@ -264,20 +270,20 @@ impl Lexer<'_> {
         }
     }
 
-    /// Passes over `((…))`, where `<<` is no here-document.
+    /// Skips `((…))`, where `<<` is no here-document.
     fn arithmetic(&mut self) {
         self.close();
         self.substitution();
     }
 
-    /// Passes over a redirection: its operator and its target.
+    /// Skips a redirection: its operator and its target.
     fn redirection(&mut self, at: usize, piped: bool) {
         let start = self.position();
         while self.chars.next_if(|(_, c)| matches!(c, '<' | '>' | '&' | '|')).is_some() {}
         let operator = &self.code[start..self.position()];
         let is_here_document = operator == "<<";
         if matches!(self.chars.peek(), Some((_, '('))) {
-            // A process substitution: commands of their own.
+            // A process substitution holds commands of its own.
             return;
         }
         let dash = is_here_document && self.chars.next_if(|(_, c)| *c == '-').is_some();
@@ -290,7 +296,7 @@ impl Lexer<'_> {
         let command = self.command(at, piped);
         command.range.end = end;
         if is_here_document {
-            // A word that no install command accepts: its body would be left behind.
+            // No install command accepts this word, because the body would remain.
             command.words.push("<<".into());
         }
     }

@@ -4,10 +4,10 @@ use std::sync::{Arc, atomic::Ordering};
 
 use cellblock_answer::{
     packages::{InstallMode, InstallPolicy},
-    run::{RunOptions, run_blocks},
+    run::{RunOptions, run_blocks, run_blocks_apart},
 };
 use cellblock_conformance::double::{Counter, Double};
-use cellblock_exec::{Language, Outcome};
+use cellblock_exec::{InputFile, Language, Outcome, SessionSpec};
 
 use super::{Listener, kinds, python, run};
 
@@ -53,14 +53,15 @@ async fn a_missing_module_is_installed_and_the_block_runs_again() {
 async fn a_block_that_runs_again_calls_nothing_of_the_host_twice() {
     let counter = Arc::new(Counter::default());
     let options = RunOptions { host: Some(counter.clone()), ..RunOptions::default() };
-    let code = "call a count {\"x\": 1}\ncall b count {\"x\": 1}\nimport humanize\nimport yaml\ncall c count {\"x\": 1}\nprint a\nprint b\nprint c";
+    let code = "call a count {\"x\": 1}\ncall b count {\"x\": 1}\nimport humanize\nimport \
+        yaml\ncall c count {\"x\": 1}\nprint a\nprint b\nprint c";
     let report = run(&Double::default(), &python(&[code]), &options).await;
     assert_eq!(
         (report.blocks[0].stdout.as_str(), report.blocks[0].attempts.len()),
         ("1\n2\n3\n", 3)
     );
     assert_eq!(counter.0.load(Ordering::SeqCst), 3);
-    // A block of its own calls anew.
+    // Another block calls the host again.
     let report =
         run(&Double::default(), &python(&["call a count {\"x\": 1}\nprint a"]), &options).await;
     assert_eq!(report.blocks[0].stdout, "4\n");
@@ -96,14 +97,14 @@ async fn retries_are_bounded() {
 
 #[tokio::test]
 async fn an_installation_that_changes_nothing_brings_no_retry() {
-    // The package installs and does not bring the module: the second attempt is the last.
+    // The package is installed but does not contain the module: the second attempt is the last.
     let executor = Double::default();
     let options = policy(InstallMode::Any);
     let report = run(&executor, &python(&["import emoji"]), &options).await;
     assert_eq!((report.exit_code, report.blocks[0].attempts.len()), (1, 2));
     assert_eq!(asked(&executor), ["emoji"]);
 
-    // It is there already, and a part of it that does not exist is wanted.
+    // The package is installed already, but a part of it that does not exist is imported.
     let executor = Double::default();
     let report = run(&executor, &python(&["import emoji", "import emoji"]), &options).await;
     assert_eq!(report.blocks[0].attempts.len(), 2);
@@ -167,9 +168,10 @@ async fn a_person_is_asked_once_for_each_package() {
     for approves in [true, false] {
         let listener = Arc::new(Listener { approves, ..Listener::default() });
         let executor = Double::default();
-        let options = RunOptions { fresh: true, ..policy(InstallMode::Ask) };
+        let (spec, options) = (SessionSpec::default(), policy(InstallMode::Ask));
         let blocks = python(&["import humanize", "import humanize"]);
-        let report = run_blocks(&executor, &blocks, &options, listener.clone()).await.unwrap();
+        let report = run_blocks_apart(&executor, &spec, &blocks, &options, listener.clone());
+        let report = report.await.unwrap();
         let questions =
             listener.heard().iter().filter(|heard| heard.starts_with("approve")).count();
         assert_eq!((report.exit_code, questions), (u8::from(!approves), 1));
@@ -179,15 +181,12 @@ async fn a_person_is_asked_once_for_each_package() {
 
 #[tokio::test]
 async fn modules_of_the_workspace_are_not_installed() {
-    // A module that a block has saved, one that a block has written, and one of the input files.
+    // A module that a block has saved, one that a block has written, and one that the caller names.
     let mut blocks = python(&["print x", "import requests.missing"]);
     blocks[0].filename = Some("requests.py".into());
-    let input = cellblock_exec::InputFile {
-        path: "lib/requests/__init__.py".into(),
-        content: Arc::default(),
-    };
+    let path = "lib/requests/__init__.py";
     let mut with_input = policy(InstallMode::Any);
-    with_input.session.files.push(input);
+    with_input.workspace_paths.push(path.into());
     for (blocks, options) in [
         (blocks, policy(InstallMode::Any)),
         (
@@ -201,6 +200,15 @@ async fn modules_of_the_workspace_are_not_installed() {
         assert_eq!((report.exit_code, asked(&executor).len()), (1, 0));
         let note = &report.blocks[1].notes[0];
         assert!(note.contains("`requests.missing`") && note.contains("workspace"), "{note}");
+    }
+    // Input files are known without being named.
+    let files = vec![InputFile { path: path.into(), content: Arc::default() }];
+    let spec = SessionSpec { files, ..SessionSpec::default() };
+    let (executor, blocks) = (Double::default(), python(&["import requests.missing"]));
+    for run in [run_blocks, run_blocks_apart] {
+        let options = policy(InstallMode::Any);
+        let report = run(&executor, &spec, &blocks, &options, Arc::new(())).await.unwrap();
+        assert_eq!((report.exit_code, asked(&executor).len()), (1, 0));
     }
 }
 

@@ -22,7 +22,8 @@ async fn the_json_is_the_documented_one() {
         "executor": "double", "isolation": "wasm", "exit_code": 1,
         "blocks": [
             {
-                "index": 0, "language": "python", "inferred": false, "filename": "plot.py", "line": 1,
+                "index": 0, "language": "python", "inferred": false,
+                "filename": "plot.py", "line": 1,
                 "executor": "double", "isolation": "wasm",
                 "outcome": {"kind": "exited", "code": 0},
                 "stdout": "done\n", "stderr": "", "dropped": {"stdout": 0, "stderr": 0},
@@ -81,7 +82,7 @@ async fn the_report_keeps_a_bounded_amount_of_text() {
     let report = run(&Double::default(), &python(&[&long, &long, &long]), &options).await;
     let kept: Vec<_> =
         report.blocks.iter().map(|block| (block.stdout.len(), block.dropped.stdout)).collect();
-    // 201 bytes, 49 of which the last would be half a letter, and nothing.
+    // 201 bytes; then 49, of which the last would be half a letter; then none.
     assert_eq!(kept, [(201, 0), (48, 153), (0, 201)]);
     assert_eq!(report.exit_code, 0);
 }

@@ -261,7 +261,7 @@ fn requests_for_more_than_packages_are_refused() {
     }
 }
 
-/// Texts that never end what they begin.
+/// Texts with unterminated syntax.
 #[test]
 fn unterminated_syntax_is_no_failure() {
     for code in [

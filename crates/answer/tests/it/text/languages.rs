@@ -94,7 +94,7 @@ fn extensions_lead_to_a_language_and_back() {
     }
 }
 
-/// What is in a file is told from its start; `#` marks the expected language, `-` is "unknown".
+/// Untagged code; `#` marks the expected language, `-` means unknown.
 const CASES: &str = include_str!("inference.txt");
 
 #[test]

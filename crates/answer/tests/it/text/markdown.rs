@@ -1,4 +1,5 @@
-//! The table of Markdown fixtures: `fixtures/markdown/NAME.md` and, beside it, the blocks in `NAME.json`.
+//! The table of Markdown fixtures: `fixtures/markdown/NAME.md` and, beside it, the blocks in
+//! `NAME.json`.
 
 use std::{
     fs,
@@ -59,7 +60,7 @@ fn fifty_megabytes_and_ten_thousand_blocks() {
     assert!(elapsed < Duration::from_secs(120), "{elapsed:?}");
 }
 
-/// Texts that are quadratic for a parser that rescans, each of some hundred kilobytes.
+/// Texts of some hundred kilobytes each that take quadratic time in a parser that rescans.
 #[test]
 fn hostile_texts_take_linear_time() {
     let deep = |marker: &str, line: &str| marker.repeat(100_000) + "a\n" + &line.repeat(100_000);

@@ -120,7 +120,8 @@ fn module(name: &str) -> Vec<Missing> {
 /// A traceback that ends with this line.
 fn traceback(last: &str) -> String {
     format!(
-        "Traceback (most recent call last):\n  File \"main.py\", line 1, in <module>\n    import x\n{last}\n"
+        "Traceback (most recent call last):\n  File \"main.py\", line 1, in <module>\n    import \
+            x\n{last}\n"
     )
 }
 
@@ -157,7 +158,8 @@ fn chained_tracebacks() {
     let cause = "\nThe above exception was the direct cause of the following exception:\n\n";
     let chain = |link: &str, last: &str| in_python(&format!("{first}{link}{}", traceback(last)));
 
-    let pandas = "ImportError: Missing optional dependency 'openpyxl'.  Use pip or conda to install openpyxl.";
+    let pandas = "ImportError: Missing optional dependency 'openpyxl'.  Use pip or conda to \
+        install openpyxl.";
     assert_eq!(chain(context, pandas), [Missing::Distribution("openpyxl".into())]);
     let pandas_3 =
         "ImportError: `Import openpyxl` failed.  Use pip or conda to install the openpyxl package.";
@@ -169,9 +171,9 @@ fn chained_tracebacks() {
     assert_eq!(chain(cause, "RuntimeError: no backend"), module("openpyxl"));
     assert_eq!(chain(context, "RuntimeError: openpyxl is required"), module("openpyxl"));
     assert_eq!(chain(context, "ModuleNotFoundError: No module named 'xlrd'"), module("xlrd"));
-    // The program went on after the import failed; something else stopped it.
+    // The program continued after the failed import, and something else stopped it.
     assert_eq!(chain(context, "ZeroDivisionError: division by zero"), []);
-    // Two tracebacks that have nothing to do with each other.
+    // Two unrelated tracebacks.
     assert_eq!(chain("", "ValueError: openpyxl"), []);
     let three =
         format!("{first}{cause}{}{cause}{}", traceback("OSError: x"), traceback("RuntimeError: y"));
@@ -249,7 +251,8 @@ fn missing_commands() {
     ] {
         assert_eq!(in_shell(&format!("{line}\n")), [command("jq")], "{line}");
     }
-    let two = "a.sh: line 1: jq: command not found\na.sh: line 2: yq: command not found\na.sh: line 3: jq: command not found\n";
+    let two = "a.sh: line 1: jq: command not found\na.sh: line 2: yq: command not found\na.sh: \
+        line 3: jq: command not found\n";
     assert_eq!(in_shell(two), [command("jq"), command("yq")]);
     for line in [
         "jq: command not found, they said",

@@ -1,4 +1,4 @@
-//! Properties of texts that are built for them. What holds of every text is in `src/oracles.rs`.
+//! Properties of generated texts. Invariants of every text are in `src/oracles.rs`.
 
 use cellblock_answer::{code_blocks, packages::split_installs};
 use cellblock_exec::Language;
@@ -15,7 +15,11 @@ fn longest_run(code: &str, marker: char) -> usize {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 500,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_fence_gives_back_its_code(
@@ -41,7 +45,8 @@ proptest! {
         if quoted {
             source = source.into_iter().map(|line| format!("> {line}")).collect();
         }
-        let text: String = source.iter().map(|line| format!("{line}{}", if crlf { "\r\n" } else { "\n" })).collect();
+        let end = if crlf { "\r\n" } else { "\n" };
+        let text: String = source.iter().map(|line| format!("{line}{end}")).collect();
         let blocks = code_blocks(&text);
         prop_assert_eq!(blocks.len(), 1, "{}", text);
         prop_assert_eq!(&blocks[0].code, &code);
@@ -53,16 +58,20 @@ proptest! {
     #[test]
     fn splitting_changes_install_commands_alone(
         lines in vec(select(vec![
-            "pip install x", "!pip install x", "    %pip install y", "pip install x \\\n  y", "x = 1", "s = '''", "'''", "f(", ")",
-            "cat <<EOF", "EOF", "ls | tail", "echo 'a", "# c", "", "if x; then", "fi", "pip install x | tail", "a && pip install z",
+            "pip install x", "!pip install x", "    %pip install y", "pip install x \\\n  y", "x \
+                = 1", "s = '''", "'''", "f(", ")",
+            "cat <<EOF", "EOF", "ls | tail", "echo 'a", "# c", "", "if x; then", "fi", "pip \
+                install x | tail", "a && pip install z",
         ]), 0..12),
         language in select(vec!["python", "bash", "sh"]),
     ) {
         let code: String = lines.iter().map(|line| format!("{line}\n")).collect();
-        let Ok(split) = split_installs(&Language::from_static(language), &code) else { return Ok(()) };
+        let split = split_installs(&Language::from_static(language), &code);
+        let Ok(split) = split else { return Ok(()) };
         let Some(rest) = split.code else { return Ok(()) };
         for (old, new) in code.lines().zip(rest.lines()) {
-            prop_assert!(old == new || old.contains("pip install") || old == "  y", "{:?} became {:?}", old, new);
+            prop_assert!(old == new || old.contains("pip install") || old == "  y", "{:?} became \
+                {:?}", old, new);
         }
     }
 }

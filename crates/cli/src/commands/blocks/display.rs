@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use cellblock_agents::sanitize::one_line;
 use cellblock_answer::{
     CodeBlock,
-    run::{BlockReport, Failure, Observer, RunReport},
+    run::{BlockReport, ErrorReport, Observer, RunReport},
 };
 use cellblock_exec::{Outcome, Requirement, Stream};
 use tokio_util::sync::CancellationToken;
@@ -52,7 +52,7 @@ pub struct DisplayFailure {
     /// The exit status.
     pub code: u8,
     /// The error for the report; `None` if nobody would read it.
-    pub error: Option<Failure>,
+    pub error: Option<ErrorReport>,
 }
 
 impl RunDisplay {
@@ -81,7 +81,9 @@ impl RunDisplay {
         if let Err(error) = self.screen.finish() {
             return Err(match failure::is_broken_pipe(&error) {
                 true => DisplayFailure { code: exit::CLOSED_OUTPUT, error: None },
-                false => DisplayFailure { code: exit::INTERNAL, error: Some(Failure::new(&error)) },
+                false => {
+                    DisplayFailure { code: exit::INTERNAL, error: Some(ErrorReport::new(&error)) }
+                }
             });
         }
         match self.artifacts.failure() {
@@ -173,6 +175,9 @@ impl Observer for RunDisplay {
         }
         for note in &report.notes {
             self.line(NOTE, "note:", note);
+        }
+        if report.sandbox_failed {
+            self.line(NOTE, "note:", "the sandbox failed in this block");
         }
         self.show_outcome(report);
         self.screen.wait();

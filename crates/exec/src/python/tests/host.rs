@@ -3,16 +3,18 @@
 use super::*;
 use crate::python::HOST;
 
-/// Answers as a host would: `echo` gives its arguments back, `fail` fails. It prints what it is asked. A block whose first
-/// line is `# nothing` is granted nothing; one with `# other` another function.
+/// Answers as a host does: `echo` returns its arguments, `fail` fails. It prints the questions. A
+/// block whose first line is `# nothing` is granted nothing; one with `# other` another function.
 const HOST_AND_DRIVER: &str = r##"
 _granted = []
 _ECHO = {"name": "echo", "description": "Gives back what it gets.", "parameters": {
     "type": "object", "required": ["text"], "additionalProperties": False, "properties": {
-        "count": {"type": "integer", "default": 1}, "text": {"type": "string", "description": "what to give back"},
+        "count": {"type": "integer", "default": 1},
+        "text": {"type": "string", "description": "what to give back"},
         "why": {}}}}
 _FAIL = {"name": "fail", "description": "", "parameters": {}}
-_ODD = {"name": "odd name", "description": "Odd.", "parameters": {"properties": {"from": {}, "others": {"type": "null"}}}}
+_ODD_PARAMETERS = {"properties": {"from": {}, "others": {"type": "null"}}}
+_ODD = {"name": "odd name", "description": "Odd.", "parameters": _ODD_PARAMETERS}
 def _ask(question):
     import json
     print("asked", question.decode())
@@ -29,7 +31,7 @@ for _count, _block in enumerate(sys.argv[1:]):
     print("=", _run_block(_block, f"<block {_count + 1}>"), "|", flush=True)
 "##;
 
-/// What each block printed, and the standard error of all.
+/// Returns the output of each block, and the standard error of all.
 fn blocks(directory: &Path, blocks: &[&str]) -> (String, Vec<String>) {
     let (stderr, lines) =
         start(directory, &format!("{NOTEBOOK}\n{HOST}\n{HOST_AND_DRIVER}"), blocks);
@@ -37,7 +39,7 @@ fn blocks(directory: &Path, blocks: &[&str]) -> (String, Vec<String>) {
     (stderr, turns.into_iter().map(|(printed, _)| printed).collect())
 }
 
-/// What one block printed, after the question for the list.
+/// Returns the output of one block, after the question for the list.
 fn block(code: &str) -> String {
     let directory = tempfile::tempdir().unwrap();
     let (stderr, printed) =
@@ -80,7 +82,8 @@ fn what_cannot_be_called_is_told_before_the_host_is_asked() {
         ),
         (
             "tools.echo({1, 2})",
-            "TypeError: echo(): the arguments are no JSON: Object of type set is not JSON serializable",
+            "TypeError: echo(): the arguments are no JSON: Object of type set is not JSON \
+                serializable",
         ),
         (
             "tools.echo(float('nan'))",
@@ -109,7 +112,8 @@ fn what_cannot_be_called_is_told_before_the_host_is_asked() {
         ("tools.echo = 1", "AttributeError: "),
     ] {
         let printed = block(&format!(
-            "try:\n    {call}\nexcept Exception as error:\n    print(f'{{type(error).__name__}}: {{error}}')"
+            "try:\n    {call}\nexcept Exception as error:\n    print(f'{{type(error).__name__}}: \
+                {{error}}')"
         ));
         assert!(printed.starts_with(error), "{call}: {printed}");
     }
@@ -146,7 +150,8 @@ fn help_shows_what_a_function_takes() {
         ("tools['odd name']", "<host.tools function odd name(*, others=..., **others_)>"),
         (
             "tools",
-            "<host.tools:\n  echo(text: str, count: int = 1, why=...)\n  fail(**others)\n  odd name(*, others=..., **others_)>",
+            "<host.tools:\n  echo(text: str, count: int = 1, why=...)\n  fail(**others)\n  odd \
+                name(*, others=..., **others_)>",
         ),
         ("dir(tools)", "['echo', 'fail']"),
         (
@@ -166,7 +171,8 @@ fn help_shows_what_a_function_takes() {
 fn each_block_has_what_it_was_granted_and_asks_only_when_it_is_used() {
     let directory = tempfile::tempdir().unwrap();
     let code = [
-        "from host import tools\nimport host\nimport copy; copy.copy(host.tools)\nhost.tools is tools",
+        "from host import tools\nimport host\nimport copy; copy.copy(host.tools)\nhost.tools is \
+            tools",
         "tools.echo('a'); tools.echo('b');",
         "# other\ndir(tools)",
         "# nothing\nprint(list(tools), bool(tools), repr(tools))\ntools.fail",

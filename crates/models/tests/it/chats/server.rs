@@ -1,4 +1,4 @@
-//! A server on this machine that speaks OpenAI's chat completions and says what a test wants it to say.
+//! A server on this machine that speaks OpenAI's chat completions, with answers from a test.
 
 use std::{
     collections::VecDeque,

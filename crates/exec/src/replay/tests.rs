@@ -1,0 +1,70 @@
+//! The replay of recorded calls.
+
+#![allow(clippy::unwrap_used)]
+
+use serde_json::json;
+
+use super::*;
+
+/// Answers with the number of calls so far, and fails at the name `fail`.
+#[derive(Debug, Default)]
+struct Counter(Mutex<u64>);
+
+#[async_trait]
+impl HostTools for Counter {
+    fn functions(&self) -> Vec<HostFunction> {
+        Vec::new()
+    }
+
+    async fn call(&self, name: &str, _arguments: Map<String, Value>) -> Result<Value, String> {
+        *self.0.lock() += 1;
+        if name == "fail" { Err("no".to_owned()) } else { Ok((*self.0.lock()).into()) }
+    }
+}
+
+async fn call(replay: &HostReplay, name: &str, arguments: Value) -> Result<Value, String> {
+    replay.call(name, arguments.as_object().unwrap().clone()).await
+}
+
+#[tokio::test]
+async fn equal_calls_get_their_answers_in_any_order_and_each_once() {
+    let counter = Arc::new(Counter::default());
+    let replay = HostReplay::new(counter.clone(), MAX_REPLAY_BYTES);
+    for arguments in [json!({"x": 1, "y": 2}), json!({"x": 2}), json!({"y": 2, "x": 1})] {
+        call(&replay, "count", arguments).await.unwrap();
+    }
+    call(&replay, "fail", json!({})).await.unwrap_err();
+    for new_calls in [NewCalls::Refuse, NewCalls::Forward] {
+        replay.rerun(new_calls);
+        assert_eq!(call(&replay, "fail", json!({})).await, Err("no".to_owned()));
+        assert_eq!(call(&replay, "count", json!({"x": 2})).await, Ok(2.into()));
+        assert_eq!(call(&replay, "count", json!({"x": 1, "y": 2})).await, Ok(1.into()));
+        assert!(!replay.is_faithful(), "one call is missing");
+        assert_eq!(call(&replay, "count", json!({"x": 1, "y": 2})).await, Ok(3.into()));
+        assert!(replay.is_faithful());
+    }
+    assert_eq!(*counter.0.lock(), 4);
+
+    assert_eq!(call(&replay, "count", json!({"x": 2})).await, Ok(5.into()), "a new call");
+    replay.rerun(NewCalls::Refuse);
+    assert_eq!(call(&replay, "count", json!({"x": 2})).await, Ok(2.into()));
+    assert_eq!(call(&replay, "count", json!({"x": 2})).await, Ok(5.into()));
+    let refused = call(&replay, "count", json!({"x": 2})).await.unwrap_err();
+    assert!(refused.contains("did not make this call before"), "{refused}");
+    assert!(!replay.is_faithful());
+    assert_eq!(*counter.0.lock(), 5);
+}
+
+#[tokio::test]
+async fn calls_beyond_the_bound_are_not_replayed_in_part() {
+    let counter = Arc::new(Counter::default());
+    let replay = HostReplay::new(counter.clone(), 1000);
+    call(&replay, "count", json!({})).await.unwrap();
+    assert!(replay.is_complete() && replay.bytes() > 100);
+    call(&replay, "count", json!({"text": "x".repeat(1000)})).await.unwrap();
+    assert!(!replay.is_complete() && replay.bytes() == 0);
+    replay.rerun(NewCalls::Forward);
+    let refused = call(&replay, "count", json!({})).await.unwrap_err();
+    assert!(refused.contains("too large"), "{refused}");
+    assert_eq!(*counter.0.lock(), 2);
+}
