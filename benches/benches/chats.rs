@@ -141,7 +141,7 @@ fn command() {
         let mut command = Command::new(&program);
         command.args([
             "chat",
-            "--no-code",
+            "--text-only",
             "--human",
             "never",
             "--max-turns",

@@ -1,27 +1,16 @@
-//! Failures as a person sees them: what failed, why, and what to do next.
+//! Errors as a person sees them: what failed, why, what to do next, and the exit status.
 
 use std::{fmt, io::Write as _, process::ExitCode};
 
 use anstyle::{AnsiColor, Style};
-use cellblock_agents::{self as agents, LogOperation, ModelError};
+use cellblock_agents::{self as agents, LogOperation, ModelError, sanitize::one_line};
 use cellblock_exec::Error;
 
-use crate::render::sanitize::one_line;
+use crate::exit;
 
-/// Usage: what was asked makes no sense.
-pub const USAGE: u8 = 2;
-/// We failed.
-pub const FAILED: u8 = 125;
-/// Refused by policy, or unsupported.
-pub const REFUSED: u8 = 126;
-/// Interrupted: 128 and the number of SIGINT.
-pub const INTERRUPTED: u8 = 130;
-/// Nobody reads the output any more: 128 and the number of SIGPIPE.
-pub const NO_READER: u8 = 141;
-
-/// A failure with its exit status and what to do about it.
+/// An error that knows its exit status and its hint.
 #[derive(Debug)]
-pub struct Refusal {
+pub struct CommandError {
     /// The exit status.
     pub code: u8,
     /// What failed, in lower case.
@@ -30,20 +19,24 @@ pub struct Refusal {
     pub hint: String,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for CommandError {}
 
-/// A usage error with a hint.
+/// Returns an error about invalid arguments or input, with a hint.
 pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
-    anyhow::Error::new(Refusal { code: USAGE, message: message.into(), hint: hint.into() })
+    anyhow::Error::new(CommandError {
+        code: exit::USAGE,
+        message: message.into(),
+        hint: hint.into(),
+    })
 }
 
-/// That Ctrl-C came before there was anything to show.
+/// Ctrl-C, before there was anything to show.
 #[derive(Debug)]
 pub struct Interrupted;
 
@@ -55,103 +48,99 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// The exit status of a failure.
+/// Returns the exit status of an error.
 pub fn code(error: &anyhow::Error) -> u8 {
     for cause in error.chain() {
-        if let Some(refusal) = cause.downcast_ref::<Refusal>() {
-            return refusal.code;
+        if let Some(error) = cause.downcast_ref::<CommandError>() {
+            return error.code;
         }
         if cause.is::<Interrupted>() {
-            return INTERRUPTED;
+            return exit::INTERRUPTED;
         }
         if is_broken_pipe(cause) {
-            return NO_READER;
+            return exit::CLOSED_OUTPUT;
         }
         if let Some(agents::Error::Invalid(_) | agents::Error::Log { .. }) = cause.downcast_ref() {
-            return USAGE;
+            return exit::USAGE;
         }
         if let Some(ModelError::NoKey { .. }) = cause.downcast_ref() {
-            return USAGE;
+            return exit::USAGE;
         }
         match cause.downcast_ref::<Error>() {
-            Some(Error::Invalid { .. }) => return USAGE,
-            Some(Error::Unsupported(_)) => return REFUSED,
+            Some(Error::Invalid { .. }) => return exit::USAGE,
+            Some(Error::Unsupported(_)) => return exit::REFUSED,
             _ => {}
         }
     }
-    FAILED
+    exit::INTERNAL
 }
 
-/// What to do about a failure; `None` when its message says it all.
+/// Returns the next step after an error; `None` if its message is enough.
 pub fn hint(error: &anyhow::Error) -> Option<String> {
-    for cause in error.chain() {
-        if let Some(refusal) = cause.downcast_ref::<Refusal>() {
-            return Some(refusal.hint.clone());
+    error.chain().find_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<CommandError>() {
+            return Some(error.hint.clone());
         }
-        match cause.downcast_ref::<agents::Error>() {
-            Some(agents::Error::Log { operation: LogOperation::Create, .. }) => {
-                return Some(
-                    "--save takes the name of a new file in a directory that is there".into(),
-                );
-            }
-            Some(agents::Error::Log { .. }) => {
-                return Some("--resume takes a chat that this version saved with --save, with the same agents".into());
-            }
-            Some(agents::Error::Invalid(_)) => {
-                return Some("docs/chat.md tells what agents and chats can be".into());
-            }
-            _ => {}
-        }
-        match cause.downcast_ref::<ModelError>() {
-            Some(ModelError::NoKey { .. }) => {
-                return Some(
-                    "or choose another model with --model; `local` runs on this machine and needs no key".into(),
-                );
-            }
-            Some(ModelError::Start { .. }) => {
-                return Some(
-                    "`cellblock doctor` shows what there is of models on this machine".into(),
-                );
-            }
-            _ => {}
-        }
-        match cause.downcast_ref::<Error>() {
-            Some(Error::Start { .. }) => {
-                return Some("`cellblock doctor` tells what is missing on this machine".into());
-            }
-            Some(Error::Unsupported(_)) => {
-                return Some(
-                    "change the option, or choose another executor with --executor".into(),
-                );
-            }
-            Some(Error::Storage { .. }) => {
-                return Some(
-                    "make room there or check its permissions; CELLBLOCK_CACHE moves the cache"
-                        .into(),
-                );
-            }
-            Some(Error::Install { .. }) => {
-                return Some("check the names, the network, and `cellblock doctor`".into());
-            }
-            Some(Error::Lost { .. }) => {
-                return Some("run it again; if it stays so, please report it".into());
-            }
-            _ => {}
-        }
-    }
-    None
+        let hint = cause
+            .downcast_ref()
+            .and_then(chat_hint)
+            .or_else(|| cause.downcast_ref().and_then(model_hint))
+            .or_else(|| cause.downcast_ref().and_then(sandbox_hint))?;
+        Some(hint.to_owned())
+    })
 }
 
-/// Prints a failure with its causes and its hint to standard error, and gives its exit status.
-pub fn tell(error: &anyhow::Error) -> ExitCode {
+fn chat_hint(error: &agents::Error) -> Option<&'static str> {
+    match error {
+        agents::Error::Log { operation: LogOperation::Create, .. } => {
+            Some("give --save the name of a new file in an existing directory")
+        }
+        agents::Error::Log { .. } => Some(
+            "give --resume a chat that this version saved with --save, and describe the same \
+             agents",
+        ),
+        agents::Error::Invalid(_) => Some("docs/chat.md explains agents and chats"),
+        _ => None,
+    }
+}
+
+fn model_hint(error: &ModelError) -> Option<&'static str> {
+    match error {
+        ModelError::NoKey { .. } => Some(
+            "or choose another model with --model; `local` runs on this machine and needs no key",
+        ),
+        ModelError::Start { .. } => {
+            Some("`cellblock doctor` shows which models this machine can use")
+        }
+        _ => None,
+    }
+}
+
+fn sandbox_hint(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Start { .. } => Some("`cellblock doctor` shows what this machine lacks"),
+        Error::Unsupported(_) => {
+            Some("change the option, or choose another executor with --executor")
+        }
+        Error::Storage { .. } => Some(
+            "free some space or check the permissions; CELLBLOCK_CACHE sets another cache \
+             directory",
+        ),
+        Error::Install { .. } => {
+            Some("check the package names, the network, and `cellblock doctor`")
+        }
+        Error::Lost { .. } => Some("run it again; if it fails again, please report it"),
+        _ => None,
+    }
+}
+
+/// Prints an error with its causes and its hint to standard error, and returns its exit status.
+pub fn print_error(error: &anyhow::Error) -> ExitCode {
     let code = code(error);
-    // Who closed our output does not read this either, and a person who pressed Ctrl-C knows.
-    if code != NO_READER {
-        print(
-            &error.to_string(),
-            error.chain().skip(1).map(ToString::to_string),
-            hint(error).as_deref(),
-        );
+    // A reader that closed our output does not read this either.
+    if code != exit::CLOSED_OUTPUT {
+        let causes = error.chain().skip(1).map(ToString::to_string);
+        print(&error.to_string(), causes, hint(error).as_deref());
     }
     ExitCode::from(code)
 }
@@ -160,24 +149,25 @@ pub fn tell(error: &anyhow::Error) -> ExitCode {
 pub fn print(message: &str, causes: impl Iterator<Item = String>, hint: Option<&str>) {
     let red = AnsiColor::Red.on_default().bold();
     let mut stderr = anstream::stderr().lock();
-    let mut line = |style: Style, word: &str, text: &str| {
-        // A standard error that cannot be written leaves nobody to tell.
-        let _ = writeln!(stderr, "{style}{word}:{style:#} {}", one_line(text));
+    let mut line = |style: Style, label: &str, text: &str| {
+        // There is no other place to report that standard error cannot be written.
+        let _ = writeln!(stderr, "{style}{label}:{style:#} {}", one_line(text));
     };
     line(red, "error", message);
-    let mut last = message.to_owned();
+    let mut previous = message.to_owned();
     for cause in causes.filter(|cause| !cause.is_empty()) {
-        if !last.contains(&cause) {
+        // Some errors include their cause in their message.
+        if !previous.contains(&cause) {
             line(Style::new().bold(), "  caused by", &cause);
         }
-        last = cause;
+        previous = cause;
     }
     if let Some(hint) = hint {
         line(AnsiColor::Cyan.on_default().bold(), "hint", hint);
     }
 }
 
-/// Whether this is the error of writing where nobody reads.
+/// True for the error of writing to a pipe without a reader.
 pub fn is_broken_pipe(error: &(dyn std::error::Error + 'static)) -> bool {
     error
         .downcast_ref::<std::io::Error>()

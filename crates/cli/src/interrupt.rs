@@ -1,13 +1,12 @@
-//! Ctrl-C.
-
-use std::future::Future;
+//! Ctrl-C: the first one cancels the work, the second one ends the process.
 
 use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 
-use crate::failure::{INTERRUPTED, Interrupted};
+use crate::{exit, failure::Interrupted};
 
-/// Cancels `token` at the first Ctrl-C, so that what was reached can be shown; ends the process at the second.
+/// Cancels `token` at the first Ctrl-C, so that partial results can be shown; ends the process at
+/// the second.
 pub fn cancel_on_ctrl_c(token: &CancellationToken) {
     let token = token.clone();
     tokio::spawn(async move {
@@ -15,15 +14,15 @@ pub fn cancel_on_ctrl_c(token: &CancellationToken) {
             token.cancel();
         }
         if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(i32::from(INTERRUPTED));
+            std::process::exit(i32::from(exit::INTERRUPTED));
         }
     });
 }
 
-/// Does `work` until it ends or the token is cancelled, which drops it.
+/// Awaits `work`, or drops it when the token is cancelled.
 ///
 /// # Errors
-/// Those of the work, and [`Interrupted`].
+/// Those of the work, or [`Interrupted`].
 pub async fn until_cancelled<T, E>(
     token: &CancellationToken,
     work: impl Future<Output = Result<T, E>>,

@@ -1,21 +1,22 @@
-//! `cellblock doctor`: what works here, and what to do about what does not.
+//! `cellblock doctor`: checks what works on this machine.
 
 use std::io::Write as _;
 
 use anyhow::Result;
+use cellblock_agents::sanitize::one_line;
 use cellblock_cache::{Objects, user_directory};
 use cellblock_exec::Check;
 use cellblock_models::choose::{PROVIDERS, default_name};
 
 use crate::{
-    render::{BAD, GOOD, HEADER, NOTE, sanitize::one_line},
-    units,
+    executors, exit,
+    render::text::{BAD, GOOD, HEADER, NOTE, format_bytes},
 };
 
-/// Runs the command. The exit status is 1 when something does not work.
+/// Runs the command. The exit status is 1 if a check failed.
 pub async fn doctor() -> Result<u8> {
-    let mut checks = crate::executors::checks().await;
-    checks.extend(models());
+    let mut checks = executors::checks().await;
+    checks.extend(model_checks());
     let mut stdout = anstream::stdout().lock();
     let mut executor = "";
     for check in &checks {
@@ -34,11 +35,12 @@ pub async fn doctor() -> Result<u8> {
             writeln!(stdout, "      {NOTE}hint:{NOTE:#} {}", one_line(hint))?;
         }
     }
-    Ok(u8::from(checks.iter().any(|check| !check.ok)))
+    Ok(if checks.iter().all(|check| check.ok) { exit::SUCCESS } else { exit::FAILED })
 }
 
-/// What there is of models. None of it has to be there. Of keys only the names of their variables are told.
-fn models() -> Vec<Check> {
+/// Returns what there is of models. Nothing of it is required. Of keys only the names of their
+/// variables are shown.
+fn model_checks() -> Vec<Check> {
     let row = |name: &str, found: String, hint: Option<String>| Check {
         executor: "models",
         name: name.to_owned(),
@@ -52,26 +54,23 @@ fn models() -> Vec<Check> {
     let keys = match set.as_slice() {
         [] => {
             let all = variables().collect::<Vec<_>>().join(", ");
-            row(
-                "keys",
-                "none is set".to_owned(),
-                Some(format!("for a provider's models, set one of {all}")),
-            )
+            let hint = format!("to use a provider's models, set one of {all}");
+            row("keys", "none is set".to_owned(), Some(hint))
         }
         set => row("keys", format!("{} set", set.join(", ")), None),
     };
-    let local = match installed() {
+    let local = match installed_local_model() {
         Some((parts, bytes)) if parts > 1 => {
-            row("local model", format!("installed, {}", units::bytes(bytes)), None)
+            row("local model", format!("installed, {}", format_bytes(bytes)), None)
         }
-        _ => row("local model", "not installed; the first use fetches 127 MB".to_owned(), None),
+        _ => row("local model", "not installed; the first use downloads 127 MB".to_owned(), None),
     };
-    vec![keys, row("usual model", default_name(), None), local]
+    vec![keys, row("default model", default_name(), None), local]
 }
 
-/// How many parts of the local model are there, and their size.
-fn installed() -> Option<(usize, u64)> {
-    // Looking is not making: where there is no cache, there is nothing in it.
+/// Returns the number of installed parts of the local model, and their size in bytes.
+fn installed_local_model() -> Option<(usize, u64)> {
+    // A check creates nothing: without a cache directory, nothing is installed.
     let root = user_directory().ok().filter(|root| root.is_dir())?;
     let objects = Objects::open(root).ok()?;
     let ids: Vec<String> =

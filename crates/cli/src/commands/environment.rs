@@ -1,28 +1,13 @@
-//! `cellblock environment`: the packages that the local executor keeps under a name.
+//! `cellblock environment`: the named package sets of the local executor.
 
 use std::io::Write as _;
 
 use anyhow::Result;
+use cellblock_agents::sanitize::one_line;
 use cellblock_cache::{Objects, user_directory};
 use cellblock_packages::environments;
-use clap::Subcommand;
 
-use crate::{
-    failure::usage,
-    render::{GOOD, sanitize::one_line},
-};
-
-/// Commands on kept environments.
-#[derive(Debug, Subcommand)]
-pub enum EnvironmentCommand {
-    /// List the environments that there are, with what was asked for in each
-    List,
-    /// Remove an environment; what it holds stays in the cache until `cellblock image prune`
-    Remove {
-        /// The environment
-        name: String,
-    },
-}
+use crate::{args::EnvironmentCommand, exit, failure::usage, render::text::GOOD};
 
 /// Runs the command.
 pub async fn environment(command: EnvironmentCommand) -> Result<u8> {
@@ -39,11 +24,13 @@ pub async fn environment(command: EnvironmentCommand) -> Result<u8> {
         }
         EnvironmentCommand::Remove { name } => {
             if !environments::remove(&objects, &name).await? {
-                let hint = "`cellblock environment list` shows those there are";
-                return Err(usage(format!("there is no environment `{name}`"), hint));
+                return Err(usage(
+                    format!("there is no environment `{name}`"),
+                    "`cellblock environment list` shows the environments",
+                ));
             }
-            writeln!(stdout, "{GOOD}{} is removed{GOOD:#}", one_line(&name))?;
+            writeln!(stdout, "{GOOD}removed {}{GOOD:#}", one_line(&name))?;
         }
     }
-    Ok(0)
+    Ok(exit::SUCCESS)
 }

@@ -2,40 +2,34 @@
 
 use std::{
     io::{IsTerminal as _, Write as _},
-    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
+use cellblock_exec::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
+use parking_lot::Mutex;
 
-/// How the steps of one piece of work are shown, on standard error.
+/// Shows the steps of one piece of work on standard error. Shows nothing before the first step.
 #[derive(Debug, Default)]
-pub struct Steps {
+pub struct ProgressDisplay {
     bar: Mutex<Option<ProgressBar>>,
 }
 
-impl Steps {
-    /// Nothing is shown before the first step.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// A step starts.
-    pub fn step(&self, step: &str) {
+impl Progress for ProgressDisplay {
+    fn step(&self, step: &str) {
         self.finish();
         if !std::io::stderr().is_terminal() {
-            // A standard error that cannot be written leaves nobody to tell.
+            // There is no other place to report that standard error cannot be written.
             let _ = writeln!(anstream::stderr(), "{step} ...");
             return;
         }
         let bar = ProgressBar::new_spinner().with_message(step.to_owned());
         bar.enable_steady_tick(Duration::from_millis(120));
-        *self.bar.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar);
+        *self.bar.lock() = Some(bar);
     }
 
-    /// The step has done `done` of `total`, in a unit of its own.
-    pub fn advance(&self, done: u64, total: u64) {
-        let bar = self.bar.lock().unwrap_or_else(PoisonError::into_inner);
+    fn advance(&self, done: u64, total: u64) {
+        let bar = self.bar.lock();
         let Some(bar) = bar.as_ref() else { return };
         if bar.length() != Some(total) && total > 0 {
             bar.set_length(total);
@@ -48,15 +42,14 @@ impl Steps {
         bar.set_position(done);
     }
 
-    /// The steps are over.
-    pub fn finish(&self) {
-        if let Some(bar) = self.bar.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    fn finish(&self) {
+        if let Some(bar) = self.bar.lock().take() {
             bar.finish_and_clear();
         }
     }
 }
 
-impl Drop for Steps {
+impl Drop for ProgressDisplay {
     fn drop(&mut self) {
         self.finish();
     }

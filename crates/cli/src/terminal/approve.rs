@@ -1,4 +1,4 @@
-//! Agreement to what is about to run.
+//! Asks the person to approve code, packages and tool calls.
 
 use std::io;
 
@@ -7,51 +7,56 @@ use cellblock_answer::CodeBlock;
 
 use super::{
     editor,
-    line::{Answer, Line},
-    written_out::{has_hidden, written_out},
+    hidden::{escape_hidden, has_hidden},
+    line::{LineEditor, TypedLine},
 };
+use crate::render::text::language_name;
 
-/// What a person wants who typed something.
+/// The reaction of a person to a proposal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Wish {
+enum Reaction {
     Approve,
     Edit,
     Skip,
     Correct(String),
-    /// Nothing was said.
-    Again,
+    /// An empty line: the question is repeated.
+    Repeat,
 }
 
-/// Why code is not edited in place: the line would be written to the terminal as it is.
-const NEEDS_EDITOR: &str = "There are characters in it that cannot be seen. VISUAL or EDITOR has to name an editor for that.";
+/// The reason why code with hidden characters is not edited in place: the line editor would write
+/// them to the terminal unchanged.
+const NEEDS_EDITOR: &str =
+    "The code has hidden characters. Set VISUAL or EDITOR to an editor to change it.";
 
-/// What stands below text of which something is written out.
+/// The line below text with escaped characters.
 const ABOUT_HIDDEN: &str =
-    "(\\u{..} stands for a character that cannot be seen. Some of them end a line.)\n";
+    "(\\u{..} stands for a hidden character. Some of them end a line in some languages.)\n";
 
-/// Shows a proposal and asks until there is a decision; `None` ends the chat.
+/// Shows a proposal and asks until the person decides; `None` ends the chat.
 ///
 /// # Errors
-/// When the terminal cannot be read.
-pub fn ask(line: &mut Line, proposal: &Proposal) -> io::Result<Option<Decision>> {
-    line.show(&told(proposal));
-    let can_edit = matches!(proposal, Proposal::Code { .. });
-    let edit = if can_edit { ", [e]dit" } else { "" };
-    let text = format!("[a]pprove{edit}, [s]kip, or write what is to be different");
+/// If the terminal cannot be read.
+pub fn ask(line: &mut LineEditor, proposal: &Proposal) -> io::Result<Option<Decision>> {
+    line.show(&description(proposal));
+    let blocks = match proposal {
+        Proposal::Code { blocks, .. } => Some(blocks.as_slice()),
+        _ => None,
+    };
+    let edit = if blocks.is_some() { ", [e]dit" } else { "" };
+    let question = format!("[a]pprove{edit}, [s]kip, or say what to change");
     loop {
-        let Answer::Text(answer) = line.read(&text, "")? else { return Ok(None) };
-        match wish(&answer, can_edit) {
-            Wish::Approve => return Ok(Some(Decision::Approve)),
-            Wish::Correct(text) => return Ok(Some(Decision::Correct { text })),
-            Wish::Again => {}
-            Wish::Skip => {
-                let Answer::Text(why) = line.read("Why? (only Enter: no reason)", "")? else {
+        let TypedLine::Text(answer) = line.read(&question, "")? else { return Ok(None) };
+        match (reaction(&answer, blocks.is_some()), blocks) {
+            (Reaction::Approve, _) => return Ok(Some(Decision::Approve)),
+            (Reaction::Correct(text), _) => return Ok(Some(Decision::Correct { text })),
+            (Reaction::Repeat, _) | (Reaction::Edit, None) => {}
+            (Reaction::Skip, _) => {
+                let TypedLine::Text(why) = line.read("Why? (Enter: no reason)", "")? else {
                     return Ok(None);
                 };
                 return Ok(Some(Decision::Skip { why: why.trim().to_owned() }));
             }
-            Wish::Edit => {
-                let Proposal::Code { blocks, .. } = proposal else { continue };
+            (Reaction::Edit, Some(blocks)) => {
                 if editor::chosen().is_none() && blocks.iter().any(|block| has_hidden(&block.code))
                 {
                     line.show(NEEDS_EDITOR);
@@ -64,35 +69,34 @@ pub fn ask(line: &mut Line, proposal: &Proposal) -> io::Result<Option<Decision>>
                     }
                     Ok(Some(blocks)) => return Ok(Some(Decision::Edit { blocks })),
                     Ok(None) => return Ok(None),
-                    Err(error) => line.show(&format!("it could not be edited: {error}")),
+                    Err(error) => line.show(&format!("Cannot edit the code: {error}")),
                 }
             }
         }
     }
 }
 
-fn wish(answer: &str, can_edit: bool) -> Wish {
+fn reaction(answer: &str, can_edit: bool) -> Reaction {
     match answer.trim().to_lowercase().as_str() {
-        "" => Wish::Again,
-        "a" | "approve" | "y" | "yes" => Wish::Approve,
-        "e" | "edit" if can_edit => Wish::Edit,
-        "s" | "skip" | "n" | "no" => Wish::Skip,
-        _ => Wish::Correct(answer.trim().to_owned()),
+        "" => Reaction::Repeat,
+        "a" | "approve" | "y" | "yes" => Reaction::Approve,
+        "e" | "edit" if can_edit => Reaction::Edit,
+        "s" | "skip" | "n" | "no" => Reaction::Skip,
+        _ => Reaction::Correct(answer.trim().to_owned()),
     }
 }
 
-/// The blocks as the person changed them, without those that were emptied; `None` ends the chat.
-fn edited(line: &mut Line, blocks: &[CodeBlock]) -> io::Result<Option<Vec<CodeBlock>>> {
+/// Returns the blocks as the person changed them, without emptied ones; `None` ends the chat.
+fn edited(line: &mut LineEditor, blocks: &[CodeBlock]) -> io::Result<Option<Vec<CodeBlock>>> {
     let mut changed = Vec::with_capacity(blocks.len());
     for block in blocks {
         let code = match editor::chosen() {
             Some(program) => editor::edit(&program, block)?,
             None => {
-                let text =
-                    "Change it; Enter when it is done (VISUAL or EDITOR name an editor for more)";
+                let text = "Edit the line, then press Enter (set VISUAL or EDITOR for an editor)";
                 match line.read(text, block.code.trim_end_matches('\n'))? {
-                    Answer::Text(code) => code,
-                    Answer::End | Answer::Interrupt => return Ok(None),
+                    TypedLine::Text(code) => code,
+                    TypedLine::End | TypedLine::Interrupt => return Ok(None),
                 }
             }
         };
@@ -104,54 +108,53 @@ fn edited(line: &mut Line, blocks: &[CodeBlock]) -> io::Result<Option<Vec<CodeBl
     Ok(Some(changed))
 }
 
-/// What is proposed, for a person to read: all of it, whatever is in it.
-fn told(proposal: &Proposal) -> String {
+/// Returns a complete description of a proposal, with all hidden characters escaped.
+fn description(proposal: &Proposal) -> String {
     match proposal {
         Proposal::Code { agent, blocks } => {
-            let mut text = format!("\n{} wants to run:\n", in_line(agent));
+            let mut text = format!("\n{} wants to run:\n", inline(agent));
             for block in blocks {
-                let language =
-                    block.language.as_ref().map_or("no language", |language| language.as_str());
                 let name =
                     block.filename.as_deref().map(|name| format!(" {name}")).unwrap_or_default();
-                let about = in_line(&format!("{language}{name}"));
-                text.push_str(&format!("\n[{}/{}] {about}\n", block.index + 1, blocks.len()));
+                let title = inline(&format!("{}{name}", language_name(block)));
+                text.push_str(&format!("\n[{}/{}] {title}\n", block.index + 1, blocks.len()));
                 text.push_str(&numbered(&block.code));
             }
             text
         }
         Proposal::Packages { agent, packages } => {
-            format!("\n{} wants to install: {}\n", in_line(agent), in_line(&packages.join(", ")))
+            format!("\n{} wants to install: {}\n", inline(agent), inline(&packages.join(", ")))
         }
         Proposal::Tool { agent, call, from_code } => {
-            let who = if *from_code { "Code of " } else { "" };
-            let (agent, name) = (in_line(agent), in_line(&call.name));
+            let source = if *from_code { "Code of " } else { "" };
+            let (agent, name) = (inline(agent), inline(&call.name));
             if call.arguments.contains('\n') || has_hidden(&call.arguments) {
                 return format!(
-                    "\n{who}{agent} wants to call {name} with\n\n{}",
+                    "\n{source}{agent} wants to call {name} with\n\n{}",
                     numbered(&call.arguments)
                 );
             }
-            format!("\n{who}{agent} wants to call {name}({})\n", call.arguments)
+            format!("\n{source}{agent} wants to call {name}({})\n", call.arguments)
         }
     }
 }
 
-/// Lines with their numbers, so that none of them looks like one of ours.
+/// Returns the text with line numbers, so that no line can look like one of ours.
 fn numbered(text: &str) -> String {
-    // By line feeds alone: what else ends a line somewhere is written out.
+    // Only line feeds end a line here; other line ends are escaped.
     let lines = text.strip_suffix('\n').unwrap_or(text).split('\n').enumerate();
-    let mut shown: String =
-        lines.map(|(at, line)| format!("{:>4} | {}\n", at + 1, written_out(line))).collect();
+    let mut shown: String = lines
+        .map(|(index, line)| format!("{:>4} | {}\n", index + 1, escape_hidden(line)))
+        .collect();
     if has_hidden(text) {
         shown.push_str(ABOUT_HIDDEN);
     }
     shown
 }
 
-/// A name or the like within a line of ours.
-fn in_line(text: &str) -> String {
-    text.split('\n').map(written_out).collect::<Vec<_>>().join("\\u{a}")
+/// Returns a text for use within one of our lines.
+fn inline(text: &str) -> String {
+    text.split('\n').map(escape_hidden).collect::<Vec<_>>().join("\\u{a}")
 }
 
 #[cfg(test)]
@@ -159,26 +162,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn letters_decide_and_words_correct() {
+    fn letters_decide_and_other_text_corrects() {
         for (answer, expected) in [
-            ("a", Wish::Approve),
-            (" Yes ", Wish::Approve),
-            ("e", Wish::Edit),
-            ("skip", Wish::Skip),
-            ("", Wish::Again),
-            ("No, please plot % change!", Wish::Correct("No, please plot % change!".into())),
+            ("a", Reaction::Approve),
+            (" Yes ", Reaction::Approve),
+            ("e", Reaction::Edit),
+            ("skip", Reaction::Skip),
+            ("", Reaction::Repeat),
+            ("No, please plot % change!", Reaction::Correct("No, please plot % change!".into())),
         ] {
-            assert_eq!(wish(answer, true), expected, "{answer}");
+            assert_eq!(reaction(answer, true), expected, "{answer}");
         }
-        assert_eq!(wish("e", false), Wish::Correct("e".into()));
+        assert_eq!(reaction("e", false), Reaction::Correct("e".into()));
     }
 
     #[test]
-    fn a_person_sees_all_that_would_run() {
+    fn a_person_sees_all_code_before_it_runs() {
         let blocks = cellblock_answer::code_blocks(
             "```python\n# filename: a.py\nprint(1)\n```\n```sh\nls\n```\n",
         );
-        let text = told(&Proposal::Code { agent: "user".into(), blocks });
+        let text = description(&Proposal::Code { agent: "user".into(), blocks });
         for part in
             ["user wants to run", "[1/2] python a.py", "   2 | print(1)", "[2/2] sh", "   1 | ls"]
         {
@@ -189,17 +192,17 @@ mod tests {
             name: "pay".into(),
             arguments: "{\"usd\":5}".into(),
         };
-        let text = told(&Proposal::Tool { agent: "user".into(), call, from_code: true });
+        let text = description(&Proposal::Tool { agent: "user".into(), call, from_code: true });
         assert!(text.contains("Code of user wants to call pay({\"usd\":5})"), "{text}");
     }
 
-    /// What the person sees in the end.
+    /// Returns the text that the person sees.
     fn seen(proposal: &Proposal) -> String {
-        crate::render::sanitize::Sanitizer::default().push(told(proposal).as_bytes())
+        cellblock_agents::sanitize::Sanitizer::default().push(description(proposal).as_bytes())
     }
 
     #[test]
-    fn nothing_that_would_run_is_hidden() {
+    fn no_code_is_hidden() {
         for (code, lines) in [
             // An escape sequence that would swallow lines of Python.
             (
@@ -211,13 +214,13 @@ mod tests {
                     "   4 | print(1)\n",
                 ],
             ),
-            // Ends of lines in JavaScript and in Python, behind the mark of a comment.
+            // Line ends of JavaScript and Python inside a comment.
             (
                 "// sum up\u{2028}console.log('EVIL')",
                 vec!["   1 | // sum up\\u{2028}console.log('EVIL')\n"],
             ),
             ("# sum up\rprint('EVIL')", vec!["   1 | # sum up\\u{d}print('EVIL')\n"]),
-            // What shows a text in another order, and what cannot be seen.
+            // Characters that reorder text, and characters without width.
             (
                 "ok = '\u{202e}live\u{2066}' #\u{200b}",
                 vec!["ok = '\\u{202e}live\\u{2066}' #\\u{200b}\n"],
@@ -229,13 +232,14 @@ mod tests {
             for line in lines {
                 assert!(text.contains(line), "{line:?}: {text}");
             }
-            assert!(text.contains("stands for a character that cannot be seen"), "{text}");
+            assert!(text.contains("stands for a hidden character"), "{text}");
         }
         let (id, name) = ("1".into(), "pay\u{202e}".into());
         let arguments = "{\"usd\":5,\u{2067}\n\"to\":\"\u{200b}me\"}".into();
         let call = cellblock_agents::ToolCall { id, name, arguments };
         let text = seen(&Proposal::Tool { agent: "user\nbob".into(), call, from_code: false });
-        let expected = "user\\u{a}bob wants to call pay\\u{202e} with\n\n   1 | {\"usd\":5,\\u{2067}\n   2 | \"to\":\"\\u{200b}me\"}\n";
+        let expected = "user\\u{a}bob wants to call pay\\u{202e} with\n\n   \
+                        1 | {\"usd\":5,\\u{2067}\n   2 | \"to\":\"\\u{200b}me\"}\n";
         assert!(text.contains(expected), "{text}");
         let text = seen(&Proposal::Packages {
             agent: "user".into(),

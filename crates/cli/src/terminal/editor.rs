@@ -1,4 +1,4 @@
-//! A block of code in the person's own editor.
+//! Edits a block of code in the person's own editor.
 
 use std::{
     io::{self, Write as _},
@@ -7,18 +7,18 @@ use std::{
 
 use cellblock_answer::CodeBlock;
 
-/// The editor that the person chose, as a command for a shell: `VISUAL`, else `EDITOR`.
+/// Returns the editor that the person chose, as a shell command: `VISUAL`, else `EDITOR`.
 pub fn chosen() -> Option<String> {
     let variable = |name| std::env::var(name).ok().filter(|program| !program.trim().is_empty());
     variable("VISUAL").or_else(|| variable("EDITOR"))
 }
 
-/// The code of a block as the person left it.
+/// Opens the code of a block in an editor, and returns the saved text.
 ///
 /// # Errors
-/// When the editor cannot be started or fails; the code is as it was then.
+/// If the editor cannot be started or fails.
 pub fn edit(program: &str, block: &CodeBlock) -> io::Result<String> {
-    // A file name of the block's says more to an editor than any of ours; its directories do not matter.
+    // An editor recognizes the language by the extension of the block's own file name.
     let name =
         block.filename.as_deref().and_then(|name| name.rsplit('/').next()).unwrap_or("block");
     let ending =
@@ -29,10 +29,10 @@ pub fn edit(program: &str, block: &CodeBlock) -> io::Result<String> {
             (None, Some("bash" | "sh")) => ".sh".to_owned(),
             (None, _) => ".txt".to_owned(),
         };
-    // For the person alone, and gone when this is over.
+    // Readable by the person only, and removed at the end.
     let mut file = tempfile::Builder::new().prefix("cellblock-").suffix(&ending).tempfile()?;
     file.write_all(block.code.as_bytes())?;
-    // As others do it, so that `code --wait` and the like work.
+    // Through a shell, so that commands with arguments such as `code --wait` work.
     let status = Command::new("sh")
         .arg("-c")
         .arg(format!("{program} \"$1\""))
@@ -42,7 +42,7 @@ pub fn edit(program: &str, block: &CodeBlock) -> io::Result<String> {
     if !status.success() {
         return Err(io::Error::other(format!("the editor `{program}` ended with {status}")));
     }
-    // Not by the open file: many editors put a new one in its place.
+    // By path, not through the open file: many editors replace the file.
     std::fs::read_to_string(file.path())
 }
 
@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_editor_gets_the_code_and_gives_it_back() {
+    fn the_editor_gets_the_code_and_returns_it() {
         let block = cellblock_answer::code_blocks("```python\nprint(1)\n```\n").remove(0);
         let with_arguments = "sed -i -e s/1/2/";
         assert_eq!(edit(with_arguments, &block).unwrap(), "print(2)\n");

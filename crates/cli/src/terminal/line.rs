@@ -1,4 +1,4 @@
-//! Lines that a person types.
+//! A line editor for answers of a person, whose questions can be withdrawn.
 
 use std::{
     fs::OpenOptions,
@@ -6,47 +6,45 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use cellblock_agents::sanitize::Sanitizer;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use parking_lot::Mutex;
 use rustyline::{
     Behavior, Config, Editor, ExternalPrinter, error::ReadlineError, history::FileHistory,
 };
 
-use crate::render::{HEADER, sanitize::Sanitizer};
+use crate::render::text::HEADER;
 
-/// The most lines that are remembered.
-const REMEMBERED: usize = 1000;
+/// Maximum number of lines in the history.
+const MAX_HISTORY: usize = 1000;
 
-/// The question that somebody is at right now, by what tells that its answer is no longer wanted. The line editor then has the
-/// handler of SIGINT.
-static AT_PROMPT: Mutex<Option<Arc<AtomicBool>>> = Mutex::new(None);
+/// The question that the person is answering, identified by its `withdrawn` flag. While there is
+/// one, the line editor handles SIGINT.
+static CURRENT_QUESTION: Mutex<Option<Arc<AtomicBool>>> = Mutex::new(None);
 
-fn at_prompt() -> MutexGuard<'static, Option<Arc<AtomicBool>>> {
-    AT_PROMPT.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Withdraws a question. If somebody is at it, it ends, so that the terminal is as it was before; one that waits for its turn
-/// does not disturb the one that has it.
+/// Withdraws a question. If the person is answering it, the prompt ends, and the terminal is as it
+/// was before. A question that waits for the terminal does not interrupt the current one.
 pub fn withdraw(question: &Arc<AtomicBool>) {
-    let at = at_prompt();
+    let current = CURRENT_QUESTION.lock();
     question.store(true, Ordering::SeqCst);
-    if at.as_ref().is_some_and(|at| Arc::ptr_eq(at, question)) {
-        // It can only fail if we may not send ourselves a signal; then the question stands until it is answered.
+    if current.as_ref().is_some_and(|current| Arc::ptr_eq(current, question)) {
+        // Fails only if the process may not signal itself; then the question waits for an answer.
         let _ = kill(Pid::this(), Signal::SIGINT);
     }
 }
 
-/// What a person answers.
+/// A line that a person typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// A line; empty for only Enter.
+pub enum TypedLine {
+    /// Text; empty if the person pressed Enter only.
     Text(String),
     /// Ctrl-D.
     End,
@@ -54,96 +52,96 @@ pub enum Answer {
     Interrupt,
 }
 
-/// The line editor, made when it is needed.
+/// The line editor, which is created with the first question.
 #[derive(Default)]
-pub struct Line {
+pub struct LineEditor {
     editor: Option<Editor<(), FileHistory>>,
-    /// While it lives, the editor waits for signals as well as for keys. Otherwise no question could be withdrawn.
+    /// Makes the editor wait for signals as well as for keys, so that a question can be withdrawn.
     printer: Option<Box<dyn ExternalPrinter + Send>>,
-    /// Whether the answer to the question in hand is no longer wanted.
+    /// True if the current question is withdrawn.
     pub withdrawn: Arc<AtomicBool>,
 }
 
-impl Line {
-    /// Asks for a line below a question; `initial` is there to be edited.
+impl LineEditor {
+    /// Asks a question and reads a line. The person can edit `initial`.
     ///
     /// # Errors
-    /// When the terminal cannot be read.
-    pub fn read(&mut self, question: &str, initial: &str) -> io::Result<Answer> {
+    /// If the terminal cannot be read.
+    pub fn read(&mut self, question: &str, initial: &str) -> io::Result<TypedLine> {
         let editor = match &mut self.editor {
             Some(editor) => editor,
             empty => {
-                let editor = empty.insert(editor()?);
+                let editor = empty.insert(new_editor()?);
                 self.printer =
                     editor.create_external_printer().ok().map(|printer| Box::new(printer) as _);
                 editor
             }
         };
         {
-            let mut at = at_prompt();
+            let mut current = CURRENT_QUESTION.lock();
             if self.withdrawn.load(Ordering::SeqCst) {
-                return Ok(Answer::Interrupt);
+                return Ok(TypedLine::Interrupt);
             }
-            *at = Some(self.withdrawn.clone());
+            *current = Some(self.withdrawn.clone());
         }
-        say(&format!("\n{HEADER}{question}{HEADER:#}"));
+        print(&format!("\n{HEADER}{question}{HEADER:#}"));
         let line = match initial {
             "" => editor.readline("> "),
             initial => editor.readline_with_initial("> ", (initial, "")),
         };
-        *at_prompt() = None;
+        *CURRENT_QUESTION.lock() = None;
         match line {
             Ok(text) => {
                 if initial.is_empty() && !text.trim().is_empty() {
-                    remember(editor, &text);
+                    add_to_history(editor, &text);
                 }
-                Ok(Answer::Text(text))
+                Ok(TypedLine::Text(text))
             }
-            Err(ReadlineError::Eof) => Ok(Answer::End),
-            Err(ReadlineError::Interrupted | ReadlineError::Signal(_)) => Ok(Answer::Interrupt),
+            Err(ReadlineError::Eof) => Ok(TypedLine::End),
+            Err(ReadlineError::Interrupted | ReadlineError::Signal(_)) => Ok(TypedLine::Interrupt),
             Err(ReadlineError::Io(error)) => Err(error),
             Err(error) => Err(io::Error::other(error)),
         }
     }
 
-    /// Shows lines above a question, made harmless.
+    /// Shows sanitized text above a question.
     pub fn show(&self, text: &str) {
-        say(Sanitizer::default().push(text.as_bytes()).trim_end_matches('\n'));
+        print(Sanitizer::default().push(text.as_bytes()).trim_end_matches('\n'));
     }
 }
 
-/// Questions are ours and not part of the transcript.
-fn say(text: &str) {
-    // A standard error that cannot be written leaves nobody to tell.
+/// Prints to standard error: questions are not part of the transcript.
+fn print(text: &str) {
+    // There is no other place to report that standard error cannot be written.
     let _ = writeln!(anstream::stderr(), "{text}");
 }
 
-fn editor() -> io::Result<Editor<(), FileHistory>> {
-    // At the terminal itself: standard output may be a file or a pipe.
+fn new_editor() -> io::Result<Editor<(), FileHistory>> {
+    // On the terminal itself, because standard output may be a file or a pipe.
     let config = Config::builder().behavior(Behavior::PreferTerm).history_ignore_space(true);
-    let config = config.max_history_size(REMEMBERED).map_err(io::Error::other)?.build();
+    let config = config.max_history_size(MAX_HISTORY).map_err(io::Error::other)?.build();
     let lines = FileHistory::with_config(&config);
     let mut editor = Editor::with_history(config, lines).map_err(io::Error::other)?;
-    if let Some(path) = history() {
-        // A history that cannot be read is none.
+    if let Some(path) = history_path() {
+        // Fails if there is no history yet; an unreadable one counts as empty.
         let _ = editor.load_history(&path);
     }
     Ok(editor)
 }
 
-/// Keeps a line for next time. That it cannot be kept is no reason to bother anybody.
-fn remember(editor: &mut Editor<(), FileHistory>, text: &str) {
+/// Saves a line in the history. A failure is ignored: the answer itself is more important.
+fn add_to_history(editor: &mut Editor<(), FileHistory>, text: &str) {
     let is_new = editor.add_history_entry(text).unwrap_or(false);
-    if let Some(path) = history().filter(|_| is_new) {
+    if let Some(path) = history_path().filter(|_| is_new) {
         let _ = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-        // What a person says is nobody else's business.
+        // Readable by this user only: answers can be confidential.
         let _ = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         let _ = editor.append_history(&path);
     }
 }
 
-/// Where lines are kept: the user's cache directory.
-fn history() -> Option<PathBuf> {
+/// Returns the path of the history, in the user's cache directory.
+fn history_path() -> Option<PathBuf> {
     cellblock_cache::user_directory().ok().map(|directory| directory.join("chat-history"))
 }
 
@@ -159,19 +157,20 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_the_question_at_the_prompt_is_woken() {
+    async fn only_the_current_question_is_interrupted() {
         let mut interrupts = signal(SignalKind::interrupt()).unwrap();
-        let (asked, queued) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        *at_prompt() = Some(asked.clone());
+        let (current, queued) =
+            (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        *CURRENT_QUESTION.lock() = Some(current.clone());
         withdraw(&queued);
-        assert!(queued.load(Ordering::SeqCst) && !asked.load(Ordering::SeqCst));
+        assert!(queued.load(Ordering::SeqCst) && !current.load(Ordering::SeqCst));
         assert!(
             timeout(Duration::from_millis(300), interrupts.recv()).await.is_err(),
-            "somebody else was disturbed"
+            "another question was interrupted"
         );
         // The control.
-        withdraw(&asked);
+        withdraw(&current);
         assert!(timeout(Duration::from_secs(60), interrupts.recv()).await.is_ok());
-        *at_prompt() = None;
+        *CURRENT_QUESTION.lock() = None;
     }
 }

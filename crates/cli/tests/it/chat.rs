@@ -1,4 +1,4 @@
-//! Chats, with answers from recordings.
+//! Chats with answers from recordings.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -8,14 +8,18 @@ use std::{
 };
 
 use insta::assert_snapshot;
+use serde_json::json;
 
-use crate::command::{Gave, Place, assert_files, fixture, need_image};
+use crate::{
+    command::{CommandOutput, TestDir, assert_files, fixture, require_image},
+    recording::{answer, exchange, recorded},
+};
 
 const TASK: &str = "Which stock did better this year?";
 
-/// The output without what differs from run to run: ids of chats, and sizes of pictures.
-fn stable(gave: &Gave) -> String {
-    let mut text = gave.to_string();
+/// Returns the output without ids of chats and sizes of pictures, which differ from run to run.
+fn stable(output: &CommandOutput) -> String {
+    let mut text = output.to_string();
     let mut from = 0;
     while let Some(at) =
         text[from..].find("TERMINATING RUN (").map(|at| from + at + "TERMINATING RUN (".len())
@@ -38,19 +42,11 @@ fn stable(gave: &Gave) -> String {
     lines.join("\n")
 }
 
-/// A recording of the lines, in a place of its own.
-fn recorded(exchanges: &[&str]) -> Place {
-    let place = Place::new();
-    let header = r#"{"cellblock_recording":1,"made":"by hand"}"#;
-    place.write("answers.jsonl", format!("{header}\n{}\n", exchanges.join("\n")));
-    place
-}
-
 #[test]
 fn a_chat_that_is_replayed() {
-    need_image();
-    let place = Place::new();
-    let gave = place.run(&[
+    require_image();
+    let dir = TestDir::new();
+    let output = dir.run(&[
         "chat",
         TASK,
         "--replay",
@@ -58,32 +54,32 @@ fn a_chat_that_is_replayed() {
         "--out",
         "charts",
     ]);
-    assert_snapshot!(stable(&gave));
-    assert_eq!(gave.code, Some(0));
-    assert_files(&place.path("charts"), &["figure-1.png"]);
+    assert_snapshot!(stable(&output));
+    assert_eq!(output.code, Some(0));
+    assert_files(&dir.path("charts"), &["figure-1.png"]);
     assert!(
-        std::fs::read(place.path("charts/figure-1.png")).unwrap().starts_with(b"\x89PNG\r\n\x1a\n")
+        std::fs::read(dir.path("charts/figure-1.png")).unwrap().starts_with(b"\x89PNG\r\n\x1a\n")
     );
 }
 
 #[test]
 fn a_chat_as_json_and_as_events() {
-    need_image();
-    let place = Place::new();
+    require_image();
+    let dir = TestDir::new();
     let recording = fixture("recordings/stock-chart.jsonl");
-    let gave = place.run_with(&["chat", "--json", "--replay", &recording], TASK.as_bytes());
-    assert_eq!((gave.code, gave.stderr.as_str()), (Some(0), ""), "{gave}");
-    let json = gave.json();
+    let output = dir.run_with(&["chat", "--json", "--replay", &recording], TASK.as_bytes());
+    assert_eq!((output.code, output.stderr.as_str()), (Some(0), ""), "{output}");
+    let json = output.json();
     assert_eq!((&json["exit_code"], &json["stop"]["reason"]), (&0.into(), &"termination".into()));
     assert_eq!(json["chat_history"].as_array().unwrap().len(), 6);
     assert_eq!(json["chat_history"][0]["content"], TASK);
     assert_eq!(json["chat_history"][4]["artifacts"][0]["path"], "figure-1.png");
     assert!(json["summary"].as_str().unwrap().starts_with("NVDA did better"), "{json}");
     assert_eq!(json["cost"]["usage_excluding_cached_inference"]["by-hand"]["total_tokens"], 1980);
-    assert_files(&place.path("cellblock-out"), &["figure-1.png"]);
+    assert_files(&dir.path("cellblock-out"), &["figure-1.png"]);
 
-    let gave = place.run_with(&["chat", "-", "--events", "--replay", &recording], TASK.as_bytes());
-    let events: Vec<serde_json::Value> = gave
+    let output = dir.run_with(&["chat", "-", "--events", "--replay", &recording], TASK.as_bytes());
+    let events: Vec<serde_json::Value> = output
         .stdout
         .lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
@@ -96,24 +92,24 @@ fn a_chat_as_json_and_as_events() {
 }
 
 #[test]
-fn what_the_recording_does_not_answer() {
-    let place = Place::new();
+fn a_recording_without_an_answer() {
+    let dir = TestDir::new();
     let recording = fixture("recordings/stock-chart.jsonl");
-    let gave = place.run(&["chat", "Tell me a joke.", "--replay", &recording]);
-    assert_snapshot!("unanswered", stable(&gave));
-    assert_eq!(gave.code, Some(125));
-    let gave = place.run(&["chat", "Tell me a joke.", "--replay", &recording, "--json"]);
+    let output = dir.run(&["chat", "Tell me a joke.", "--replay", &recording]);
+    assert_snapshot!("unanswered", stable(&output));
+    assert_eq!(output.code, Some(125));
+    let output = dir.run(&["chat", "Tell me a joke.", "--replay", &recording, "--json"]);
     assert_eq!(
-        (gave.code, &gave.json()["stop"]["reason"]),
+        (output.code, &output.json()["stop"]["reason"]),
         (Some(125), &"failed".into()),
-        "{gave}"
+        "{output}"
     );
 }
 
 #[test]
-fn values_that_make_no_sense() {
-    let place = Place::new();
-    place.write("there.jsonl", "x").write("text.png", "no picture");
+fn invalid_values() {
+    let dir = TestDir::new();
+    dir.write("there.jsonl", "x").write("text.png", "no picture");
     let recording = fixture("recordings/stock-chart.jsonl");
     for (name, args) in [
         ("human", ["--human", "sometimes"].as_slice()),
@@ -136,24 +132,24 @@ fn values_that_make_no_sense() {
         ("human-always", &["--human", "always", "--replay", &recording]),
         ("approve-always", &["--approve", "always", "--replay", &recording]),
     ] {
-        let gave = place.run(&[&["chat", "task"], args].concat());
-        assert_snapshot!(format!("chat-value-{name}"), gave.without_lists());
-        assert_eq!(gave.code, Some(2));
+        let output = dir.run(&[&["chat", "task"], args].concat());
+        assert_snapshot!(format!("chat-value-{name}"), output.without_lists());
+        assert_eq!(output.code, Some(2));
     }
-    let gave = place.run(&["chat", "--replay", &recording]);
-    assert_snapshot!("chat-value-no-task", gave);
-    // With --json it is one object all the same.
-    let gave = place.run(&["chat", "task", "--json", "--model", "moon"]);
-    assert_eq!((gave.json()["exit_code"].as_i64(), gave.code), (Some(2), Some(2)));
-    assert!(gave.json()["stop"]["message"].as_str().unwrap().contains("moon"));
+    let output = dir.run(&["chat", "--replay", &recording]);
+    assert_snapshot!("chat-value-no-task", output);
+    // With --json, an error is one object as well.
+    let output = dir.run(&["chat", "task", "--json", "--model", "moon"]);
+    assert_eq!((output.json()["exit_code"].as_i64(), output.code), (Some(2), Some(2)));
+    assert!(output.json()["stop"]["message"].as_str().unwrap().contains("moon"));
 }
 
 #[test]
-fn a_chat_is_saved_and_gone_on_with() {
-    need_image();
-    let place = Place::new();
+fn a_chat_is_saved_and_continued() {
+    require_image();
+    let dir = TestDir::new();
     let recording = fixture("recordings/stock-chart.jsonl");
-    let gave = place.run(&[
+    let output = dir.run(&[
         "chat",
         TASK,
         "--replay",
@@ -165,123 +161,142 @@ fn a_chat_is_saved_and_gone_on_with() {
         "--json",
     ]);
     assert_eq!(
-        (gave.code, &gave.json()["stop"]["reason"]),
+        (output.code, &output.json()["stop"]["reason"]),
         (Some(0), &"max_turns".into()),
-        "{gave}"
+        "{output}"
     );
-    let gave = place.run(&["chat", "--replay", &recording, "--resume", "chat.jsonl", "--json"]);
-    let json = gave.json();
-    assert_eq!((gave.code, json["chat_history"].as_array().unwrap().len()), (Some(0), 6), "{gave}");
+    let output = dir.run(&["chat", "--replay", &recording, "--resume", "chat.jsonl", "--json"]);
+    let json = output.json();
+    assert_eq!(
+        (output.code, json["chat_history"].as_array().unwrap().len()),
+        (Some(0), 6),
+        "{output}"
+    );
     assert_eq!(
         json["cost"]["usage_excluding_cached_inference"]["by-hand"]["total_tokens"], 1980,
-        "all of both"
+        "the sum of both runs"
     );
     assert!(json["summary"].as_str().unwrap().starts_with("NVDA did better"), "{json}");
 }
 
 #[test]
-fn what_cannot_be_gone_on_with() {
-    let place = Place::new();
-    place
-        .write(
-            "newer.jsonl",
-            "{\"cellblock_chat\":9,\"id\":\"1\",\"agents\":[\"user\",\"assistant\"]}\n",
-        )
-        .write("others.jsonl", "{\"cellblock_chat\":1,\"id\":\"1\",\"agents\":[\"ann\",\"ben\"]}\n")
-        .write("text.jsonl", "hello\n");
+fn files_that_cannot_be_continued() {
+    let dir = TestDir::new();
+    dir.write(
+        "newer.jsonl",
+        "{\"cellblock_chat\":9,\"id\":\"1\",\"agents\":[\"user\",\"assistant\"]}\n",
+    )
+    .write("others.jsonl", "{\"cellblock_chat\":1,\"id\":\"1\",\"agents\":[\"ann\",\"ben\"]}\n")
+    .write("text.jsonl", "hello\n");
     let recording = fixture("recordings/stock-chart.jsonl");
     for name in ["newer", "others", "text", "missing"] {
-        let gave =
-            place.run(&["chat", "--replay", &recording, "--resume", &format!("{name}.jsonl")]);
-        assert_snapshot!(format!("chat-resume-{name}"), gave);
-        assert_eq!(gave.code, Some(2));
+        let output =
+            dir.run(&["chat", "--replay", &recording, "--resume", &format!("{name}.jsonl")]);
+        assert_snapshot!(format!("chat-resume-{name}"), output);
+        assert_eq!(output.code, Some(2));
     }
 }
 
 #[test]
-fn a_question_without_a_terminal_is_a_failure_that_says_what_to_do() {
-    let answer = r#"{"model":"m","match":{},"completion":{"content":"Why? TERMINATE"}}"#;
-    let args = ["chat", "joke", "--replay", "answers.jsonl", "--no-code"];
-    let gave = recorded(&[answer])
-        .run(&[&args[..], &["--human", "terminate", "--max-turns", "5"]].concat());
-    assert_eq!(gave.code, Some(125), "{gave}");
-    assert!(gave.stderr.contains("--human never"), "{gave}");
+fn a_question_without_a_terminal_is_a_failure_with_advice() {
+    let why = answer("", "Why? TERMINATE");
+    let args = ["chat", "joke", "--replay", "answers.jsonl", "--text-only"];
+    let output =
+        recorded(&[&why]).run(&[&args[..], &["--human", "terminate", "--max-turns", "5"]].concat());
+    assert_eq!(output.code, Some(125), "{output}");
+    assert!(output.stderr.contains("--human never"), "{output}");
     // The control.
-    let gave = recorded(&[answer]).run(&[&args[..], &["--max-turns", "5"]].concat());
-    assert_eq!(gave.code, Some(0), "{gave}");
+    let output = recorded(&[&why]).run(&[&args[..], &["--max-turns", "5"]].concat());
+    assert_eq!(output.code, Some(0), "{output}");
 }
 
 #[test]
 fn limits_end_a_chat() {
-    need_image();
-    let sleeps = r#"{"model":"m","match":{},"completion":{"content":"```python\nimport time; time.sleep(600)\n```","usage":{"prompt_tokens":5,"completion_tokens":5},"cost":0.5}}"#;
-    let talks = r#"{"model":"m","match":{},"completion":{"content":"```python\nprint(1)\n```","usage":{"prompt_tokens":5,"completion_tokens":5},"cost":0.5}}"#;
+    require_image();
+    let paid = |content: &str| {
+        let usage = json!({"prompt_tokens": 5, "completion_tokens": 5});
+        exchange("", json!({"content": content, "usage": usage, "cost": 0.5}))
+    };
+    let sleeps = paid("```python\nimport time; time.sleep(600)\n```");
+    let talks = paid("```python\nprint(1)\n```");
     let run = |answer: &str, args: &[&str]| {
         let all = [&["chat", "x", "--replay", "answers.jsonl", "--json"], args].concat();
         recorded(&[answer; 20]).run(&all)
     };
     let start = Instant::now();
-    let gave = run(sleeps, &["--max-time", "2s"]);
-    assert_eq!((gave.code, &gave.json()["stop"]["of"]), (Some(124), &"time".into()), "{gave}");
+    let output = run(&sleeps, &["--max-time", "2s"]);
+    assert_eq!(
+        (output.code, &output.json()["stop"]["of"]),
+        (Some(124), &"time".into()),
+        "{output}"
+    );
     assert!(start.elapsed() < Duration::from_secs(60), "it took {:?}", start.elapsed());
-    let gave = run(talks, &["--budget", "0.9"]);
-    assert_eq!((gave.code, &gave.json()["stop"]["of"]), (Some(126), &"cost".into()), "{gave}");
-    assert_eq!(gave.json()["chat_history"].as_array().unwrap().len(), 4, "two calls");
-    let gave = run(talks, &["--max-tokens-total", "10"]);
-    assert_eq!((gave.code, &gave.json()["stop"]["of"]), (Some(126), &"tokens".into()), "{gave}");
-    let fails = r#"{"model":"m","match":{},"completion":{"content":"```python\n# filename: a.py\n1 / 0\n```"}}"#;
-    let gave = run(fails, &[]);
+    let output = run(&talks, &["--budget", "0.9"]);
     assert_eq!(
-        (gave.code, &gave.json()["stop"]["reason"]),
+        (output.code, &output.json()["stop"]["of"]),
+        (Some(126), &"cost".into()),
+        "{output}"
+    );
+    assert_eq!(output.json()["chat_history"].as_array().unwrap().len(), 4, "two calls");
+    let output = run(&talks, &["--max-total-tokens", "10"]);
+    assert_eq!(
+        (output.code, &output.json()["stop"]["of"]),
+        (Some(126), &"tokens".into()),
+        "{output}"
+    );
+    let fails = answer("", "```python\n# filename: a.py\n1 / 0\n```");
+    let output = run(&fails, &[]);
+    assert_eq!(
+        (output.code, &output.json()["stop"]["reason"]),
         (Some(1), &"same_failure".into()),
-        "{gave}"
+        "{output}"
     );
-    let gave = run(talks, &["--max-turns", "3"]);
-    assert_eq!((gave.code, &gave.json()["stop"]["turns"]), (Some(0), &3.into()), "{gave}");
+    let output = run(&talks, &["--max-turns", "3"]);
+    assert_eq!((output.code, &output.json()["stop"]["turns"]), (Some(0), &3.into()), "{output}");
 }
 
 #[test]
-fn a_model_that_says_nothing_goes_nowhere() {
-    let (empty, words) = (
-        r#"{"model":"m","match":{},"completion":{"content":""}}"#,
-        r#"{"model":"m","match":{},"completion":{"content":"Why not?"}}"#,
-    );
+fn empty_messages_make_no_progress() {
+    let (empty, words) = (answer("", ""), answer("", "Why not?"));
     let args = ["chat", "x", "--replay", "answers.jsonl", "--json"];
-    let run = |answer, more: &[&str]| {
-        let gave = recorded(&[answer; 5]).run(&[&args[..], more].concat());
-        (gave.code, gave.json()["stop"]["reason"].as_str().unwrap().to_owned())
+    let run = |answer: &str, more: &[&str]| {
+        let output = recorded(&[answer; 5]).run(&[&args[..], more].concat());
+        (output.code, output.json()["stop"]["reason"].as_str().unwrap().to_owned())
     };
-    assert_eq!(run(empty, &["--executor", "local"]), (Some(1), "empty_messages".into()));
-    assert_eq!(run(empty, &["--no-code"]), (Some(1), "max_turns".into()));
+    assert_eq!(run(&empty, &["--executor", "local"]), (Some(1), "empty_messages".into()));
+    assert_eq!(run(&empty, &["--text-only"]), (Some(1), "max_turns".into()));
     // The controls.
-    assert_eq!(run(words, &["--executor", "local"]), (Some(0), "termination".into()));
-    assert_eq!(run(words, &["--no-code"]), (Some(0), "max_turns".into()));
+    assert_eq!(run(&words, &["--executor", "local"]), (Some(0), "termination".into()));
+    assert_eq!(run(&words, &["--text-only"]), (Some(0), "max_turns".into()));
 }
 
 #[test]
-fn a_file_beside_the_word_is_saved_before_the_end() {
-    let file = r#"{"model":"m","match":{},"completion":{"content":"```json data.json\n{}\n```\nTERMINATE"}}"#;
-    let done =
-        r#"{"model":"m","match":{"last":"data.json"},"completion":{"content":"Saved. TERMINATE"}}"#;
-    let place = recorded(&[done, file]);
-    let gave =
-        place.run(&["chat", "x", "--executor", "local", "--replay", "answers.jsonl", "--json"]);
+fn a_file_in_the_last_message_is_saved_before_the_end() {
+    let file = answer("", "```json data.json\n{}\n```\nTERMINATE");
+    let done = answer("data.json", "Saved. TERMINATE");
+    let dir = recorded(&[done, file]);
+    let output =
+        dir.run(&["chat", "x", "--executor", "local", "--replay", "answers.jsonl", "--json"]);
     assert_eq!(
-        (gave.code, gave.json()["chat_history"].as_array().unwrap().len()),
+        (output.code, output.json()["chat_history"].as_array().unwrap().len()),
         (Some(0), 4),
-        "{gave}"
+        "{output}"
     );
-    assert_files(&place.path("cellblock-out"), &["data.json"]);
+    assert_files(&dir.path("cellblock-out"), &["data.json"]);
 }
 
 #[test]
-fn ctrl_c_ends_a_chat_with_what_was_reached() {
-    need_image();
-    let sleeps = r#"{"model":"m","match":{},"completion":{"content":"```python\nopen('go.txt', 'w').close()\n```\n```python\nimport time; time.sleep(600)\n```"}}"#;
-    let place = recorded(&[sleeps]);
+fn ctrl_c_ends_a_chat_with_partial_results() {
+    require_image();
+    let sleeps = answer(
+        "",
+        "```python\nopen('go.txt', 'w').close()\n```\n\
+         ```python\nimport time; time.sleep(600)\n```",
+    );
+    let dir = recorded(&[sleeps]);
     let mut child =
-        place.command(&["chat", "x", "--replay", "answers.jsonl", "--json"]).spawn().unwrap();
-    while !place.path("cellblock-out/go.txt").exists() {
+        dir.command(&["chat", "x", "--replay", "answers.jsonl", "--json"]).spawn().unwrap();
+    while !dir.path("cellblock-out/go.txt").exists() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(
@@ -296,11 +311,11 @@ fn ctrl_c_ends_a_chat_with_what_was_reached() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_a_chat_quietly() {
-    let answer = r#"{"model":"m","match":{},"completion":{"content":"Why? TERMINATE"}}"#;
-    let place = recorded(&[answer]);
+fn a_reader_that_closes_the_output_ends_a_chat_quietly() {
+    let why = answer("", "Why? TERMINATE");
+    let dir = recorded(&[&why]);
     let mut child =
-        place.command(&["chat", "joke", "--replay", "answers.jsonl", "--no-code"]).spawn().unwrap();
+        dir.command(&["chat", "joke", "--replay", "answers.jsonl", "--text-only"]).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
@@ -309,23 +324,30 @@ fn a_reader_that_goes_away_ends_a_chat_quietly() {
 }
 
 #[test]
-fn control_sequences_of_a_model_do_no_harm() {
-    let evil = r#"{"model":"m","match":{},"completion":{"content":"a\u001b]0;title\u0007b\rc TERMINATE"}}"#;
-    let gave = recorded(&[evil]).run(&["chat", "x", "--replay", "answers.jsonl", "--no-code"]);
+fn control_sequences_of_a_model_are_removed() {
+    let evil = answer("", "a\u{1b}]0;title\u{7}b\rc TERMINATE");
+    let output = recorded(&[&evil]).run(&["chat", "x", "--replay", "answers.jsonl", "--text-only"]);
     assert!(
-        gave.stdout.contains("abc TERMINATE") && !gave.stdout.contains(['\u{1b}', '\u{7}', '\r']),
-        "{gave}"
+        output.stdout.contains("abc TERMINATE")
+            && !output.stdout.contains(['\u{1b}', '\u{7}', '\r']),
+        "{output}"
     );
-    let gave =
-        recorded(&[evil]).run(&["chat", "x", "--replay", "answers.jsonl", "--no-code", "--json"]);
+    let output = recorded(&[&evil]).run(&[
+        "chat",
+        "x",
+        "--replay",
+        "answers.jsonl",
+        "--text-only",
+        "--json",
+    ]);
     assert_eq!(
-        gave.json()["chat_history"][1]["content"],
+        output.json()["chat_history"][1]["content"],
         "a\u{1b}]0;title\u{7}b\rc TERMINATE",
         "for programs, exact"
     );
 }
 
-/// A server with OpenAI's API that gives one answer, and what it was asked.
+/// Starts a server with OpenAI's API that gives one answer. Returns its address and the request.
 fn server(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/v1#tiny", listener.local_addr().unwrap());
@@ -345,7 +367,8 @@ fn server(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
         }
         let mut body = vec![0; length];
         reader.read_exact(&mut body).unwrap();
-        let delta = serde_json::json!({"model": "tiny-1", "choices": [{"delta": {"content": answer}, "finish_reason": "stop"}]});
+        let choice = json!({"delta": {"content": answer}, "finish_reason": "stop"});
+        let delta = json!({"model": "tiny-1", "choices": [choice]});
         let head =
             "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
         (&stream).write_all(format!("{head}data: {delta}\n\ndata: [DONE]\n\n").as_bytes()).unwrap();
@@ -356,60 +379,60 @@ fn server(answer: &'static str) -> (String, std::thread::JoinHandle<String>) {
 
 #[test]
 fn a_model_is_asked_recorded_and_replayed() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let (model, asked) = server("A stock walks into a bar. TERMINATE");
-    let args = ["chat", "Tell me a joke.", "--no-code", "--no-cache", "--model", &model];
-    let first = place.run(&[&args[..], &["--record", "joke.jsonl"]].concat());
+    let args = ["chat", "Tell me a joke.", "--text-only", "--no-cache", "--model", &model];
+    let first = dir.run(&[&args[..], &["--record", "joke.jsonl"]].concat());
     assert_eq!(first.code, Some(0), "{first}");
     assert!(first.stdout.contains("A stock walks into a bar."), "{first}");
     assert!(asked.join().unwrap().contains("Tell me a joke."));
-    let recording = place.read("joke.jsonl");
+    let recording = dir.read("joke.jsonl");
     assert!(
         recording.starts_with("{\"cellblock_recording\":1,\"made\":\"recorded\""),
         "{recording}"
     );
-    // The server is gone.
-    let second = place.run(&["chat", "Tell me a joke.", "--no-code", "--replay", "joke.jsonl"]);
+    // The server has ended.
+    let second = dir.run(&["chat", "Tell me a joke.", "--text-only", "--replay", "joke.jsonl"]);
     assert_eq!(stable(&first), stable(&second));
-    let gone = place.run(&[&args[..], &["--max-time", "5s"]].concat());
+    let gone = dir.run(&[&args[..], &["--max-time", "5s"]].concat());
     assert!(matches!(gone.code, Some(124 | 125)), "{gone}");
 }
 
 #[test]
-fn a_budget_without_a_price_is_told() {
-    let told = |more: &[&str], prices: bool| {
+fn a_budget_without_a_price_gets_a_note() {
+    let has_note = |more: &[&str], prices: bool| {
         let (model, asked) = server("Why? TERMINATE");
-        let place = Place::new();
-        place.write("prices.toml", "[models]\n\"tiny\" = { input = 1, output = 1 }\n");
-        let args = ["chat", "joke", "--no-code", "--no-cache", "--model", &model];
-        let mut command = place.command(&[&args[..], more].concat());
+        let dir = TestDir::new();
+        dir.write("prices.toml", "[models]\n\"tiny\" = { input = 1, output = 1 }\n");
+        let args = ["chat", "joke", "--text-only", "--no-cache", "--model", &model];
+        let mut command = dir.command(&[&args[..], more].concat());
         if prices {
-            command.env("CELLBLOCK_PRICES", place.path("prices.toml"));
+            command.env("CELLBLOCK_PRICES", dir.path("prices.toml"));
         }
         let output = command.output().unwrap();
         asked.join().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(0), "{stderr}");
-        let note = "note: the price of the model `tiny` is not known";
+        let note = "note: the price of the model `tiny` is unknown";
         assert!(
             !stderr.contains(note)
                 || stderr.contains("`price` or `prices`") && stderr.contains("CELLBLOCK_PRICES")
         );
         stderr.contains(note)
     };
-    assert!(told(&["--budget", "1"], false));
+    assert!(has_note(&["--budget", "1"], false));
     // The controls.
-    assert!(!told(&["--budget", "1"], true));
-    assert!(!told(&[], false));
+    assert!(!has_note(&["--budget", "1"], true));
+    assert!(!has_note(&[], false));
 }
 
 #[test]
 fn spans_are_written_on_request() {
-    let answer = r#"{"model":"m","match":{},"completion":{"content":"Why? TERMINATE"}}"#;
+    let why = answer("", "Why? TERMINATE");
     let run = |filter: &str| {
-        let place = recorded(&[answer]);
+        let dir = recorded(&[&why]);
         let mut command =
-            place.command(&["chat", "joke", "--replay", "answers.jsonl", "--no-code", "--json"]);
+            dir.command(&["chat", "joke", "--replay", "answers.jsonl", "--text-only", "--json"]);
         let output = command.env("CELLBLOCK_LOG", filter).output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
@@ -423,21 +446,21 @@ fn spans_are_written_on_request() {
 }
 
 #[test]
-fn doctor_tells_which_keys_are_set_and_not_what_they_are() {
-    let place = Place::new();
-    let output = place.command(&["doctor"]).env("MISTRAL_API_KEY", "very-secret").output().unwrap();
+fn doctor_names_keys_and_hides_their_values() {
+    let dir = TestDir::new();
+    let output = dir.command(&["doctor"]).env("MISTRAL_API_KEY", "very-secret").output().unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert!(
         stdout.contains("keys: MISTRAL_API_KEY set") && !stdout.contains("very-secret"),
         "{stdout}"
     );
     assert!(
-        stdout.contains("usual model: mistral/") && stdout.contains("local model: "),
+        stdout.contains("default model: mistral/") && stdout.contains("local model: "),
         "{stdout}"
     );
-    let stdout = place.run(&["doctor"]).stdout;
+    let stdout = dir.run(&["doctor"]).stdout;
     assert!(
-        stdout.contains("keys: none is set") && stdout.contains("usual model: local"),
+        stdout.contains("keys: none is set") && stdout.contains("default model: local"),
         "{stdout}"
     );
 }

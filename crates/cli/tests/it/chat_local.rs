@@ -1,14 +1,15 @@
-//! The whole loop with nothing but this machine: a real model writes code, and its code really runs.
+//! The whole loop on this machine: a real model writes code, and the code runs.
 
-use crate::command::{Place, need_image};
+use crate::command::{TestDir, require_image};
 
-/// The model is tiny, and writes this in a way that works. What it says besides is its own business.
-const TASK: &str = "Write a Python program that prints the sum of the numbers 1 to 10. Put it in a python code block.";
+/// A task that the tiny model solves reliably. The rest of its answer may be anything.
+const TASK: &str = "Write a Python program that prints the sum of the numbers 1 to 10. \
+                    Put it in a python code block.";
 
 #[test]
-fn a_real_model_writes_code_that_really_runs() {
-    need_image();
-    let place = Place::new();
+fn a_real_model_writes_code_that_runs() {
+    require_image();
+    let dir = TestDir::new();
     let arguments = [
         "chat",
         TASK,
@@ -21,24 +22,24 @@ fn a_real_model_writes_code_that_really_runs() {
         "--max-turns",
         "2",
     ];
-    let gave = place.run(&[&arguments[..], &["--no-cache", "--json"]].concat());
-    assert_eq!(gave.code, Some(0), "{gave}");
-    let result = gave.json();
-    let message = |place: usize| {
-        result["chat_history"][place]["content"].as_str().unwrap_or_default().to_owned()
+    let output = dir.run(&[&arguments[..], &["--no-cache", "--json"]].concat());
+    assert_eq!(output.code, Some(0), "{output}");
+    let result = output.json();
+    let message = |index: usize| {
+        result["chat_history"][index]["content"].as_str().unwrap_or_default().to_owned()
     };
-    assert!(message(1).contains("```"), "{gave}");
+    assert!(message(1).contains("```"), "{output}");
     let answer = message(2);
-    assert!(answer.starts_with("exitcode: 0 (execution succeeded)\nCode output: "), "{gave}");
-    assert!(answer.contains("55"), "{gave}");
-    // It counts what the model read and wrote; the price is nothing.
+    assert!(answer.starts_with("exitcode: 0 (execution succeeded)\nCode output: "), "{output}");
+    assert!(answer.contains("55"), "{output}");
+    // Tokens are counted, and cost nothing.
     let cost = &result["cost"]["usage_excluding_cached_inference"];
-    assert_eq!(cost["total_cost"], 0.0, "{gave}");
+    assert_eq!(cost["total_cost"], 0.0, "{output}");
     assert!(
         cost.as_object()
             .unwrap()
             .values()
             .any(|model| model["completion_tokens"].as_u64() > Some(0)),
-        "{gave}"
+        "{output}"
     );
 }

@@ -1,4 +1,4 @@
-//! Starting the command in a directory of its own.
+//! Runs the command in a new directory.
 
 use std::{
     fmt,
@@ -8,17 +8,17 @@ use std::{
     sync::Once,
 };
 
-/// A directory to run the command in.
-pub struct Place(tempfile::TempDir);
+/// A temporary directory to run the command in.
+pub struct TestDir(tempfile::TempDir);
 
-/// What the command gave.
-pub struct Gave {
+/// The exit status and output of the command.
+pub struct CommandOutput {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
-impl fmt::Display for Gave {
+impl fmt::Display for CommandOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let code = self.code.map_or("none".into(), |code| code.to_string());
         write!(
@@ -29,8 +29,8 @@ impl fmt::Display for Gave {
     }
 }
 
-impl Gave {
-    /// The text without lists of what the crate of models knows: providers, and fields of a model.
+impl CommandOutput {
+    /// Returns the text without the lists of providers and of model fields, which grow.
     pub fn without_lists(&self) -> String {
         let mut text = self.to_string();
         for (before, end) in
@@ -44,7 +44,7 @@ impl Gave {
         text
     }
 
-    /// The one JSON value on standard output.
+    /// Parses standard output as one JSON value.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout)
@@ -52,7 +52,7 @@ impl Gave {
     }
 }
 
-impl Place {
+impl TestDir {
     pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -72,7 +72,7 @@ impl Place {
         std::fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    /// The command, with nothing of the tester's preferences.
+    /// Returns the command, without the preferences of the person who runs the tests.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_cellblock"));
         command
@@ -83,7 +83,7 @@ impl Place {
             .env_remove("CELLBLOCK_LOG")
             .env_remove("CELLBLOCK_PRICES")
             .env("COLUMNS", "100");
-        // No test asks a model that costs money.
+        // No test may ask a model that costs money.
         for provider in cellblock_models::choose::PROVIDERS {
             for name in provider.key_variable.iter().chain(&provider.address_variable) {
                 command.env_remove(name);
@@ -94,38 +94,38 @@ impl Place {
     }
 
     /// Runs the command with this standard input.
-    pub fn run_with(&self, args: &[&str], stdin: &[u8]) -> Gave {
+    pub fn run_with(&self, args: &[&str], stdin: &[u8]) -> CommandOutput {
         let mut child = self.command(args).spawn().unwrap();
-        // A command that does not read its input closes the pipe.
+        // Fails if the command ends without reading its input.
         let _ = child.stdin.take().unwrap().write_all(stdin);
         let output = child.wait_with_output().unwrap();
-        Gave {
+        CommandOutput {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
 
-    pub fn run(&self, args: &[&str]) -> Gave {
+    pub fn run(&self, args: &[&str]) -> CommandOutput {
         self.run_with(args, b"")
     }
 }
 
-/// A file of the repository's `fixtures`.
+/// Returns the path of a file in `fixtures`.
 pub fn fixture(name: &str) -> String {
     format!("{}/../../fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Makes sure that the image is there, so that no test shows its steps.
-pub fn need_image() {
+/// Pulls the image, so that no test prints the progress of that.
+pub fn require_image() {
     static PULL: Once = Once::new();
     PULL.call_once(|| {
-        let gave = Place::new().run(&["image", "pull", "python"]);
-        assert_eq!(gave.code, Some(0), "{gave}");
+        let output = TestDir::new().run(&["image", "pull", "python"]);
+        assert_eq!(output.code, Some(0), "{output}");
     });
 }
 
-/// Asserts that a directory holds exactly these files.
+/// Asserts that a directory has exactly these files.
 #[track_caller]
 pub fn assert_files(directory: &Path, expected: &[&str]) {
     let mut names: Vec<_> = std::fs::read_dir(directory)

@@ -1,6 +1,6 @@
-//! Where blocks run, and what is said about it.
+//! The choice of executors, and the messages about it.
 
-use crate::command::{Gave, Place, need_image};
+use crate::command::{CommandOutput, TestDir, require_image};
 
 const MIXED: &str = "\
 ```python
@@ -17,7 +17,7 @@ print(x)
 ```
 ";
 
-/// Whether there is a Docker engine. Where one is required, its absence is a failure.
+/// True if there is a Docker engine. Fails if one is required and there is none.
 #[allow(clippy::print_stdout)]
 pub fn has_docker() -> bool {
     let found = std::process::Command::new("docker")
@@ -32,20 +32,20 @@ pub fn has_docker() -> bool {
     found
 }
 
-/// The executor and the isolation of a block.
-fn ran_in(gave: &Gave, block: usize) -> (String, String) {
-    let json = gave.json();
+/// Returns the executor and the isolation of a block.
+fn ran_in(output: &CommandOutput, block: usize) -> (String, String) {
+    let json = output.json();
     let text = |field: &str| json["blocks"][block][field].as_str().unwrap_or_default().to_owned();
     (text("executor"), text("isolation"))
 }
 
 #[test]
 fn a_local_session_runs_several_languages() {
-    let place = Place::new();
-    place.write("answer.md", MIXED);
-    let gave = place.run(&["run", "answer.md", "--executor", "local", "--json"]);
-    assert_eq!(gave.code, Some(0), "{gave}");
-    let json = gave.json();
+    let dir = TestDir::new();
+    dir.write("answer.md", MIXED);
+    let output = dir.run(&["run", "answer.md", "--executor", "local", "--json"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    let json = output.json();
     assert_eq!(
         (&json["executor"], &json["blocks"][1]["stdout"]),
         (&"local".into(), &"1 2 3 ".into())
@@ -56,26 +56,26 @@ fn a_local_session_runs_several_languages() {
 }
 
 #[test]
-fn auto_takes_the_strictest_that_can_and_says_why() {
-    need_image();
-    let place = Place::new();
-    place.write("answer.md", MIXED);
-    // Without Docker, so that it is the same on every machine.
+fn auto_chooses_the_strictest_that_can_and_says_why() {
+    require_image();
+    let dir = TestDir::new();
+    dir.write("answer.md", MIXED);
+    // Without Docker, so that the result is the same on every machine.
     let run = |arguments: &[&str]| {
-        let mut command = place.command(&[&["run", "answer.md"], arguments].concat());
+        let mut command = dir.command(&[&["run", "answer.md"], arguments].concat());
         let output = command.env("DOCKER_HOST", "unix:///nowhere/docker.sock").output().unwrap();
-        Gave {
+        CommandOutput {
             code: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     };
-    let gave = run(&["--json"]);
-    assert_eq!(gave.code, Some(0), "{gave}");
-    assert_eq!(ran_in(&gave, 0), ("wasi".into(), "wasm".into()));
-    assert_eq!(ran_in(&gave, 1).0, "local");
-    assert_eq!(ran_in(&gave, 2).0, "wasi");
-    let json = gave.json();
+    let output = run(&["--json"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(ran_in(&output, 0), ("wasi".into(), "wasm".into()));
+    assert_eq!(ran_in(&output, 1).0, "local");
+    assert_eq!(ran_in(&output, 2).0, "wasi");
+    let json = output.json();
     assert_eq!(
         (&json["blocks"][1]["stdout"], &json["blocks"][2]["stdout"]),
         (&"1 2 3 ".into(), &"5\n".into())
@@ -84,9 +84,9 @@ fn auto_takes_the_strictest_that_can_and_says_why() {
     assert!(note.starts_with("ran in local; wasi: it runs python; docker: "), "{note}");
     assert_eq!(json["isolation"], json["blocks"][1]["isolation"], "the weakest that ran");
 
-    let gave = run(&["--isolation", "wasm", "--json"]);
-    assert_eq!(gave.code, Some(126), "{gave}");
-    let outcome = gave.json()["blocks"][1]["outcome"].clone();
+    let output = run(&["--isolation", "wasm", "--json"]);
+    assert_eq!(output.code, Some(126), "{output}");
+    let outcome = output.json()["blocks"][1]["outcome"].clone();
     assert_eq!(outcome["kind"], "unsupported", "{outcome}");
 }
 
@@ -95,26 +95,26 @@ fn a_container_runs_the_same_answer() {
     if !has_docker() {
         return;
     }
-    let place = Place::new();
-    let pulled = place.run(&["image", "pull", "docker-python"]);
+    let dir = TestDir::new();
+    let pulled = dir.run(&["image", "pull", "docker-python"]);
     assert_eq!(pulled.code, Some(0), "{pulled}");
-    place.write("answer.md", MIXED);
-    let gave = place.run(&["run", "answer.md", "--executor", "docker", "--json"]);
-    assert_eq!(gave.code, Some(0), "{gave}");
-    assert_eq!(ran_in(&gave, 0), ("docker".into(), "container".into()));
-    let json = gave.json();
+    dir.write("answer.md", MIXED);
+    let output = dir.run(&["run", "answer.md", "--executor", "docker", "--json"]);
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(ran_in(&output, 0), ("docker".into(), "container".into()));
+    let json = output.json();
     assert_eq!(
         (&json["blocks"][1]["stdout"], &json["blocks"][2]["stdout"]),
         (&"1 2 3 ".into(), &"5\n".into())
     );
-    let listed = place.run(&["image", "list", "--json"]).json();
+    let listed = dir.run(&["image", "list", "--json"]).json();
     let ours = listed.as_array().unwrap().iter().find(|image| image["name"] == "docker-python");
     assert_eq!(ours.unwrap()["state"], "ready", "{listed}");
 }
 
 #[test]
-fn what_an_executor_cannot_give_is_refused_with_a_hint() {
-    let place = Place::new();
+fn unsupported_options_are_refused_with_a_hint() {
+    let dir = TestDir::new();
     for (arguments, says) in [
         (["--executor", "wasi", "--allow-host", "example.org"].as_slice(), "network"),
         (&["--executor", "docker", "--isolation", "wasm"], "container"),
@@ -122,25 +122,30 @@ fn what_an_executor_cannot_give_is_refused_with_a_hint() {
         (&["--executor", "local", "--mount", "/a:/a"], "--mount"),
         (&["--executor", "local", "--fuel", "5"], "--fuel"),
         (&["--executor", "docker", "--environment", "name"], "--environment"),
+        (&["--executor", "local", "--image", "python"], "--image"),
     ] {
         if arguments.contains(&"--allow-host") {
-            need_image();
+            require_image();
         }
-        let gave =
-            place.run(&[&["exec", "-l", "python", "-c", "print('ran')"], arguments].concat());
-        assert_eq!((gave.code, gave.stdout.as_str()), (Some(126), ""), "{arguments:?}\n{gave}");
+        let output =
+            dir.run(&[&["exec", "-l", "python", "-c", "print('ran')"], arguments].concat());
+        assert_eq!(
+            (output.code, output.stdout.as_str()),
+            (Some(126), ""),
+            "{arguments:?}\n{output}"
+        );
         assert!(
-            gave.stderr.contains(says) && gave.stderr.contains("hint:"),
-            "{arguments:?}\n{gave}"
+            output.stderr.contains(says) && output.stderr.contains("hint:"),
+            "{arguments:?}\n{output}"
         );
     }
 }
 
 #[test]
 fn a_missing_engine_says_what_to_do() {
-    let place = Place::new();
+    let dir = TestDir::new();
     let mut command =
-        place.command(&["exec", "--executor", "docker", "-l", "bash", "-c", "echo ran"]);
+        dir.command(&["exec", "--executor", "docker", "-l", "bash", "-c", "echo ran"]);
     let output = command.env("DOCKER_HOST", "unix:///nowhere/docker.sock").output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(
@@ -153,8 +158,8 @@ fn a_missing_engine_says_what_to_do() {
 
 #[test]
 fn isolation_none_must_be_named() {
-    let place = Place::new();
-    let gave = place.run(&[
+    let dir = TestDir::new();
+    let output = dir.run(&[
         "exec",
         "--executor",
         "local",
@@ -166,10 +171,10 @@ fn isolation_none_must_be_named() {
         "-c",
         "echo ran",
     ]);
-    assert_eq!(gave.code, Some(0), "{gave}");
-    assert_eq!(ran_in(&gave, 0), ("local".into(), "none".into()));
-    let gave = place.run(&["exec", "--executor", "local", "-l", "sh", "--json", "-c", "echo ran"]);
-    assert_ne!(ran_in(&gave, 0).1, "none");
+    assert_eq!(output.code, Some(0), "{output}");
+    assert_eq!(ran_in(&output, 0), ("local".into(), "none".into()));
+    let output = dir.run(&["exec", "--executor", "local", "-l", "sh", "--json", "-c", "echo ran"]);
+    assert_ne!(ran_in(&output, 0).1, "none");
 }
 
 #[test]
@@ -184,35 +189,27 @@ fn a_granted_host_is_reached_and_no_other() {
         std::io::Write::write_all(&mut stream, b"hello from the host\n").unwrap();
     });
     let code = format!(
-        "exec 3<>/dev/tcp/localhost/{port}; head -n 1 <&3; (exec 4<>/dev/tcp/127.0.0.1/{closed}) 2>/dev/null || echo closed"
+        "exec 3<>/dev/tcp/localhost/{port}; head -n 1 <&3; \
+         (exec 4<>/dev/tcp/127.0.0.1/{closed}) 2>/dev/null || echo closed"
     );
     let host = format!("localhost:{port}");
-    let place = Place::new();
-    let gave = place.run(&[
-        "exec",
-        "--executor",
-        "local",
-        "-l",
-        "bash",
-        "--allow-host",
-        &host,
-        "-c",
-        &code,
-    ]);
+    let dir = TestDir::new();
+    let output =
+        dir.run(&["exec", "--executor", "local", "-l", "bash", "--allow-host", &host, "-c", &code]);
     assert_eq!(
-        (gave.code, gave.stdout.as_str()),
+        (output.code, output.stdout.as_str()),
         (Some(0), "hello from the host\nclosed\n"),
-        "{gave}"
+        "{output}"
     );
     greeter.join().unwrap();
     assert!(other.accept().is_err());
 }
 
 #[test]
-fn doctor_shows_the_ladder() {
-    let gave = Place::new().run(&["doctor"]);
+fn doctor_shows_each_executor() {
+    let output = TestDir::new().run(&["doctor"]);
     for executor in ["wasi", "docker", "local"] {
-        assert!(gave.stdout.lines().any(|line| line == executor), "{gave}");
+        assert!(output.stdout.lines().any(|line| line == executor), "{output}");
     }
-    assert!(gave.stdout.contains("namespaces") && gave.stdout.contains("landlock"), "{gave}");
+    assert!(output.stdout.contains("namespaces") && output.stdout.contains("landlock"), "{output}");
 }

@@ -1,6 +1,6 @@
-//! The command as a person or a program meets it: exit status, standard output and standard error.
+//! The command from outside: exit status, standard output and standard error.
 //!
-//! Tests that run code need the image `python`; the first of them pulls it into the user's cache.
+//! Tests that run code need the image `python`; the first one pulls it into the user's cache.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod chat;
@@ -9,6 +9,7 @@ mod chat_local;
 mod command;
 mod executors;
 mod names;
+mod recording;
 mod runs;
 mod signals;
 mod terminal;

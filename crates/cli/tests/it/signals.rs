@@ -1,4 +1,4 @@
-//! Ctrl-C, and a reader that goes away.
+//! Ctrl-C, and a reader that closes the output.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -6,26 +6,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::command::{Place, need_image};
+use crate::command::{TestDir, require_image};
 
 #[test]
-fn ctrl_c_ends_the_guest_and_shows_what_was_reached() {
-    need_image();
-    let place = Place::new();
-    place.write(
+fn ctrl_c_ends_the_guest_and_shows_partial_results() {
+    require_image();
+    let dir = TestDir::new();
+    dir.write(
         "answer.md",
-        "```python\nprint('first')\nopen('go.txt', 'w').close()\n```\n```python\nprint('second', flush=True)\nimport time; time.sleep(600)\n```\n\
+        "```python\nprint('first')\nopen('go.txt', 'w').close()\n```\n\
+         ```python\nprint('second', flush=True)\nimport time; time.sleep(600)\n```\n\
          ```python\nprint('third')\n```\n",
     );
     for json in [false, true] {
         let args: &[&str] =
             if json { &["run", "answer.md", "--json"] } else { &["run", "answer.md"] };
-        let mut child = place.command(args).spawn().unwrap();
+        let mut child = dir.command(args).spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut shown = String::new();
         if json {
-            // Nothing is shown before the end, but the first block's artifact is there when the second starts.
-            while !place.path("cellblock-out/go.txt").exists() {
+            // Nothing is printed before the end, but the artifact of the first block exists when
+            // the second one starts.
+            while !dir.path("cellblock-out/go.txt").exists() {
                 std::thread::sleep(Duration::from_millis(20));
             }
             std::thread::sleep(Duration::from_millis(500));
@@ -63,10 +65,10 @@ fn ctrl_c_ends_the_guest_and_shows_what_was_reached() {
 }
 
 #[test]
-fn a_reader_that_goes_away_ends_the_run_quietly() {
-    need_image();
+fn a_reader_that_closes_the_output_ends_the_run_quietly() {
+    require_image();
     let code = "while True: print('x' * 100)";
-    let mut child = Place::new()
+    let mut child = TestDir::new()
         .command(&["exec", "-l", "python", "-c", code, "--output-limit", "1g"])
         .spawn()
         .unwrap();

@@ -1,4 +1,4 @@
-//! The person at the terminal, at a terminal made for the test.
+//! The person at the terminal, with a pseudo-terminal.
 
 use std::{
     fs::File,
@@ -8,50 +8,55 @@ use std::{
     time::Duration,
 };
 
-use crate::command::{Place, fixture};
+use serde_json::json;
 
-/// The command at a terminal of its own.
-struct AtTerminal {
+use crate::{
+    command::{TestDir, fixture},
+    recording::{answer, exchange, recorded},
+};
+
+/// The command at its own pseudo-terminal.
+struct TerminalSession {
     child: std::process::Child,
     keys: File,
     screen: Receiver<Vec<u8>>,
     shown: String,
 }
 
-impl AtTerminal {
-    fn start(place: &Place, args: &[&str]) -> Self {
-        Self::with(place, args, &[("TERM", "xterm")])
+impl TerminalSession {
+    fn start(dir: &TestDir, args: &[&str]) -> Self {
+        Self::start_with(dir, args, &[("TERM", "xterm")])
     }
 
-    /// At a terminal that these variables describe.
-    fn with(place: &Place, args: &[&str], variables: &[(&str, &str)]) -> Self {
+    /// Starts the command at a terminal that these variables describe.
+    fn start_with(dir: &TestDir, args: &[&str], variables: &[(&str, &str)]) -> Self {
         let pty = nix::pty::openpty(None, None).unwrap();
         let (keys, mut output) =
             (File::from(pty.master.try_clone().unwrap()), File::from(pty.master));
         let slave = File::from(pty.slave);
-        let given = place.command(args);
-        // `setsid` makes the terminal the command's own, so that it can be reached as /dev/tty.
+        let given = dir.command(args);
+        // `setsid` makes the terminal the controlling one, which the command opens as /dev/tty.
         let mut command = Command::new("setsid");
         command.args(["--ctty", "--wait"]).arg(given.get_program()).args(given.get_args());
-        command.current_dir(place.path(""));
+        command.current_dir(dir.path(""));
         for (name, value) in given.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
                 None => command.env_remove(name),
             };
         }
-        // Nothing of the tester's history, editor and terminal.
+        // Without the history, editor and terminal of the person who runs the tests.
         for name in ["VISUAL", "EDITOR", "TMUX", "TERM_PROGRAM", "KITTY_WINDOW_ID"] {
             command.env_remove(name);
         }
-        command.env("CELLBLOCK_CACHE", place.path("cache")).envs(variables.iter().copied());
+        command.env("CELLBLOCK_CACHE", dir.path("cache")).envs(variables.iter().copied());
         command.stdin(Stdio::from(slave.try_clone().unwrap()));
         command.stdout(Stdio::from(slave.try_clone().unwrap())).stderr(Stdio::from(slave));
         let child = command.spawn().unwrap();
         let (sender, screen) = channel();
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // It fails when nobody has the terminal open any more.
+            // Fails when all processes have closed the terminal.
             while let Ok(count @ 1..) = output.read(&mut bytes) {
                 if sender.send(bytes[..count].to_vec()).is_err() {
                     return;
@@ -61,7 +66,7 @@ impl AtTerminal {
         Self { child, keys, screen, shown: String::new() }
     }
 
-    /// Waits until a text is shown after what was waited for before.
+    /// Waits until a text is shown after the last one that was waited for.
     #[track_caller]
     fn wait_for(&mut self, text: &str) -> String {
         loop {
@@ -80,9 +85,9 @@ impl AtTerminal {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// The exit status, and what was shown since the last text that was waited for.
+    /// Returns the exit status, and the output since the last text that was waited for.
     fn end(mut self) -> (Option<i32>, String) {
-        // Until nobody has the terminal open any more.
+        // Until all processes have closed the terminal.
         while let Ok(bytes) = self.screen.recv_timeout(Duration::from_secs(120)) {
             self.shown.push_str(&String::from_utf8_lossy(&bytes));
         }
@@ -96,22 +101,14 @@ const PROMPT: &str = "> ";
 
 #[test]
 fn a_person_corrects_edits_and_approves() {
-    let place = Place::new();
-    let header = r#"{"cellblock_recording":1,"made":"by hand"}"#;
-    place.write(
-        "answers.jsonl",
-        [
-            header,
-            r#"{"model":"m","match":{"last":"Plot it"},"completion":{"content":"```sh\necho dollars\n```"}}"#,
-            r#"{"model":"m","match":{"last":"No, please plot % change!"},"completion":{"content":"```sh\necho percentage\n```"}}"#,
-            r#"{"model":"m","match":{"last":"Code output: percent"},"completion":{"content":"Done. TERMINATE"}}"#,
-        ]
-        .join("\n")
-            + "\n",
-    );
+    let dir = recorded(&[
+        answer("Plot it", "```sh\necho dollars\n```"),
+        answer("No, please plot % change!", "```sh\necho percentage\n```"),
+        answer("Code output: percent", "Done. TERMINATE"),
+    ]);
     let args = ["chat", "--executor", "local", "--approve", "always", "--replay", "answers.jsonl"];
-    let mut chat = AtTerminal::start(&place, &args);
-    chat.wait_for("What is to be done?");
+    let mut chat = TerminalSession::start(&dir, &args);
+    chat.wait_for("What is the task?");
     chat.wait_for(PROMPT);
     chat.press("Plot it\r");
     chat.wait_for("1 | echo dollars");
@@ -121,7 +118,7 @@ fn a_person_corrects_edits_and_approves() {
     chat.wait_for("1 | echo percentage");
     chat.wait_for(PROMPT);
     chat.press("e\r");
-    chat.wait_for("Change it");
+    chat.wait_for("Edit the line");
     chat.wait_for(PROMPT);
     // Three times the key that deletes to the left.
     chat.press("\u{7f}\u{7f}\u{7f}\r");
@@ -132,8 +129,8 @@ fn a_person_corrects_edits_and_approves() {
     let (code, shown) = chat.end();
     assert_eq!(code, Some(0), "{shown}");
     assert!(shown.contains("Termination message condition"), "{shown}");
-    // What was typed is kept for the next time, for the user alone.
-    let history = place.path("cache/chat-history");
+    // The task is in the history, which only the user can read.
+    let history = dir.path("cache/chat-history");
     assert!(std::fs::read_to_string(&history).unwrap().contains("Plot it"));
     let mode = std::os::unix::fs::PermissionsExt::mode(
         &std::fs::metadata(&history).unwrap().permissions(),
@@ -142,14 +139,11 @@ fn a_person_corrects_edits_and_approves() {
 }
 
 #[test]
-fn a_person_sees_what_hides_from_terminals() {
-    let place = Place::new();
-    let answers = [
-        r#"{"cellblock_recording":1,"made":"by hand"}"#,
-        r##"{"model":"m","match":{"last":"Add"},"completion":{"content":"```sh\necho 1 #\u001b]0;\necho EVIL\n#\u0007\n```"}}"##,
-        r#"{"model":"m","match":{},"completion":{"content":"Done. TERMINATE"}}"#,
-    ];
-    place.write("answers.jsonl", answers.join("\n") + "\n");
+fn a_person_sees_hidden_characters() {
+    let dir = recorded(&[
+        answer("Add", "```sh\necho 1 #\u{1b}]0;\necho EVIL\n#\u{7}\n```"),
+        answer("", "Done. TERMINATE"),
+    ]);
     let args = [
         "--executor",
         "local",
@@ -160,12 +154,12 @@ fn a_person_sees_what_hides_from_terminals() {
         "--replay",
         "answers.jsonl",
     ];
-    let mut chat = AtTerminal::start(&place, &[&["chat", "Add"], &args[..]].concat());
+    let mut chat = TerminalSession::start(&dir, &[&["chat", "Add"], &args[..]].concat());
     chat.wait_for("   1 | echo 1 #\\u{1b}]0;\r\n   2 | echo EVIL\r\n   3 | #\\u{7}\r\n");
     chat.wait_for(PROMPT);
-    // Nor does it reach the terminal by the line that is edited.
+    // The line editor would write it to the terminal.
     chat.press("e\r");
-    chat.wait_for("VISUAL or EDITOR has to name an editor");
+    chat.wait_for("Set VISUAL or EDITOR to an editor");
     chat.wait_for(PROMPT);
     chat.press("s\r");
     chat.wait_for("Why?");
@@ -177,11 +171,11 @@ fn a_person_sees_what_hides_from_terminals() {
 }
 
 #[test]
-fn a_failure_is_told_once_on_a_screen() {
-    let place = Place::new();
+fn a_failure_is_shown_once() {
+    let dir = TestDir::new();
     let recording = fixture("recordings/stock-chart.jsonl");
-    let args = ["chat", "Tell me a joke.", "--no-code", "--replay", &recording];
-    let (code, shown) = AtTerminal::start(&place, &args).end();
+    let args = ["chat", "Tell me a joke.", "--text-only", "--replay", &recording];
+    let (code, shown) = TerminalSession::start(&dir, &args).end();
     assert_eq!(
         (code, shown.matches("the recording has no answer").count()),
         (Some(125), 1),
@@ -191,17 +185,17 @@ fn a_failure_is_told_once_on_a_screen() {
 
 #[test]
 fn a_person_is_asked_about_the_code_of_a_team() {
-    let place = Place::new();
-    let team = "[[agents]]\nname = \"user\"\nkind = \"user\"\n[[agents]]\nname = \"lead\"\nteam = [\"coder\"]\n\
+    let team = "[[agents]]\nname = \"user\"\nkind = \"user\"\n\
+                [[agents]]\nname = \"lead\"\nteam = [\"coder\"]\n\
                 [[agents]]\nname = \"coder\"\ncode = true\n[chat]\nmax_turns = 2\n";
-    let answers = [
-        r#"{"cellblock_recording":1,"made":"by hand"}"#,
-        r#"{"model":"m","match":{"last":"Count"},"completion":{"tool_calls":[{"id":"1","name":"ask_coder","arguments":"{\"task\":\"Add\"}"}]}}"#,
-        r#"{"model":"m","match":{"last":"Add"},"completion":{"content":"```sh\necho $((40 + 2))\n```"}}"#,
-        r#"{"model":"m","match":{"last":"Code output: 42"},"completion":{"content":"It is 42. TERMINATE"}}"#,
-        r#"{"model":"m","match":{"last":"It is 42"},"completion":{"content":"42. TERMINATE"}}"#,
-    ];
-    place.write("team.toml", team).write("answers.jsonl", answers.join("\n") + "\n");
+    let call = json!({"id": "1", "name": "ask_coder", "arguments": "{\"task\":\"Add\"}"});
+    let dir = recorded(&[
+        exchange("Count", json!({"tool_calls": [call]})),
+        answer("Add", "```sh\necho $((40 + 2))\n```"),
+        answer("Code output: 42", "It is 42. TERMINATE"),
+        answer("It is 42", "42. TERMINATE"),
+    ]);
+    dir.write("team.toml", team);
     let args = [
         "chat",
         "Count.",
@@ -216,7 +210,7 @@ fn a_person_is_asked_about_the_code_of_a_team() {
         "--replay",
         "answers.jsonl",
     ];
-    let mut chat = AtTerminal::start(&place, &args);
+    let mut chat = TerminalSession::start(&dir, &args);
     chat.wait_for("lead wants to run:");
     chat.wait_for("1 | echo $((40 + 2))");
     chat.wait_for(PROMPT);
@@ -233,7 +227,7 @@ fn a_person_who_leaves_ends_the_chat() {
         ("\u{3}", 130, "Cancelled"),
         ("exit\r", 0, "User requested to end"),
     ] {
-        let place = Place::new();
+        let dir = TestDir::new();
         let recording = fixture("recordings/stock-chart.jsonl");
         let args = [
             "chat",
@@ -245,8 +239,8 @@ fn a_person_who_leaves_ends_the_chat() {
             "--replay",
             &recording,
         ];
-        let mut chat = AtTerminal::start(&place, &args);
-        chat.wait_for("`exit`: the chat ends)");
+        let mut chat = TerminalSession::start(&dir, &args);
+        chat.wait_for("`exit` ends the chat)");
         chat.wait_for(PROMPT);
         chat.press(keys);
         let (code, shown) = chat.end();
@@ -256,8 +250,8 @@ fn a_person_who_leaves_ends_the_chat() {
 }
 
 #[test]
-fn a_question_ends_with_the_time_of_the_chat() {
-    let place = Place::new();
+fn a_question_ends_when_the_chat_runs_out_of_time() {
+    let dir = TestDir::new();
     let recording = fixture("recordings/stock-chart.jsonl");
     let args = [
         "chat",
@@ -266,11 +260,11 @@ fn a_question_ends_with_the_time_of_the_chat() {
         "always",
         "--max-time",
         "2s",
-        "--no-code",
+        "--text-only",
         "--replay",
         &recording,
     ];
-    let mut chat = AtTerminal::start(&place, &args);
+    let mut chat = TerminalSession::start(&dir, &args);
     chat.wait_for(PROMPT);
     let (code, shown) = chat.end();
     assert_eq!(code, Some(124), "{shown}");
@@ -279,12 +273,9 @@ fn a_question_ends_with_the_time_of_the_chat() {
 
 #[test]
 fn pictures_are_shown_where_the_terminal_can() {
-    // The beginning of a picture, 16 by 16, made by a shell.
-    let code = r"printf '\\211PNG\\r\\n\\032\\n\\000\\000\\000\\015IHDR\\000\\000\\000\\020\\000\\000\\000\\020' > a.png";
-    let answer =
-        format!(r#"{{"model":"m","match":{{}},"completion":{{"content":"```sh\n{code}\n```"}}}}"#);
-    let done =
-        r#"{"model":"m","match":{"last":"a.png"},"completion":{"content":"Done. TERMINATE"}}"#;
+    // A shell writes the header of a picture with 16 by 16 pixels.
+    let header = r"\211PNG\r\n\032\n\000\000\000\015IHDR\000\000\000\020\000\000\000\020";
+    let code = format!("```sh\nprintf '{header}' > a.png\n```");
     let args =
         ["chat", "Draw.", "--executor", "local", "--human", "never", "--replay", "answers.jsonl"];
     for (variables, shows) in [
@@ -295,12 +286,8 @@ fn pictures_are_shown_where_the_terminal_can() {
         ),
         (&[("TERM", "xterm")], ""),
     ] {
-        let place = Place::new();
-        place.write(
-            "answers.jsonl",
-            format!("{{\"cellblock_recording\":1,\"made\":\"by hand\"}}\n{done}\n{answer}\n"),
-        );
-        let (code, shown) = AtTerminal::with(&place, &args, variables).end();
+        let dir = recorded(&[answer("a.png", "Done. TERMINATE"), answer("", &code)]);
+        let (code, shown) = TerminalSession::start_with(&dir, &args, variables).end();
         assert_eq!(code, Some(0), "{shown}");
         assert!(shown.contains("cellblock-out/a.png (image/png, 24 B)"), "{shown:?}");
         assert!(shown.contains(shows), "{shown:?}");

@@ -1,4 +1,4 @@
-//! The models of a chat: asked, replayed or recorded.
+//! The models of a chat: asked, recorded, or replayed.
 
 use std::{
     fs::File,
@@ -8,63 +8,64 @@ use std::{
 
 use anyhow::Result;
 use cellblock_agents::{ModelClient, ModelError};
+use cellblock_exec::with_causes;
 use cellblock_models::{
     Recording, RecordingFile, Replay,
     choose::{CacheChoice, ModelConfig, ModelName, default_name},
 };
 
-use super::args::ModelArgs;
-use crate::{failure::usage, render::progress::Steps};
+use crate::{args::chat::ModelArgs, failure::usage, render::progress::ProgressDisplay};
 
-/// Where the models of a chat come from.
+/// The source of a chat's models.
 pub struct Models {
-    /// The model to use where none is named.
-    usual: Option<String>,
+    /// Name of the model of agents without one; `None` for the first provider with a key.
+    default: Option<String>,
     cache: Option<CacheChoice>,
     replay: Option<Arc<Replay>>,
     record: Option<PathBuf>,
+    /// The recording, open since the first model.
     recording: Option<Arc<RecordingFile>>,
-    /// Those that are asked.
+    /// The models that are asked.
     asked: Vec<ModelConfig>,
 }
 
 impl Models {
-    /// Models by the options. A recording is read; nothing else is started.
+    /// Returns models by the options. Reads the recording to replay; starts no model.
     ///
     /// # Errors
-    /// When the recording cannot be read, or the name of a model makes no sense.
+    /// If the recording cannot be read, or the name of the model is invalid.
     pub fn new(args: &ModelArgs) -> Result<Self> {
         let replay = args.replay.as_deref().map(replay).transpose()?;
         if let Some(name) = &args.model {
-            check(name)?;
+            check_name(name)?;
         }
         let cache = match (args.no_cache, args.cache_seed) {
             (true, _) => Some(CacheChoice::Off),
             (false, seed) => seed.map(CacheChoice::Namespace),
         };
-        let (usual, record) = (args.model.clone(), args.record.clone());
-        Ok(Self { usual, cache, replay, record, recording: None, asked: Vec::new() })
+        let (default, record) = (args.model.clone(), args.record.clone());
+        Ok(Self { default, cache, replay, record, recording: None, asked: Vec::new() })
     }
 
-    /// The model to use where none is named.
+    /// Returns the model of agents without one.
     ///
     /// # Errors
     /// As [`get`](Self::get).
-    pub async fn usual(&mut self) -> Result<Arc<dyn ModelClient>> {
-        let name = self.usual.clone().unwrap_or_else(default_name);
+    pub async fn default(&mut self) -> Result<Arc<dyn ModelClient>> {
+        let name = self.default.clone().unwrap_or_else(default_name);
         self.get(&ModelConfig::named(name)).await
     }
 
-    /// A model by its description.
+    /// Returns a model by its description.
     ///
     /// # Errors
-    /// When its key is missing, it cannot be started, or it cannot be recorded.
+    /// If its key is missing, it cannot start, or it cannot be recorded.
     pub async fn get(&mut self, config: &ModelConfig) -> Result<Arc<dyn ModelClient>> {
         if let Some(replay) = &self.replay {
             return Ok(replay.clone());
         }
         let config = ModelConfig { cache: self.cache.unwrap_or(config.cache), ..config.clone() };
-        let inner = config.client(&Steps::new()).await?;
+        let inner = config.client(&ProgressDisplay::default()).await?;
         self.asked.push(config);
         let Some(path) = &self.record else { return Ok(inner) };
         let file = match &self.recording {
@@ -75,10 +76,10 @@ impl Models {
         Ok(Arc::new(Recording { inner, file }))
     }
 
-    /// What is to be said about models that no limit on money stops, for their price is not known.
+    /// Returns a note for each model without a known price, which no limit on cost stops.
     ///
     /// # Errors
-    /// When a table of prices cannot be read.
+    /// If a table of prices cannot be read.
     pub fn unpriced(&self) -> Result<Vec<String>> {
         let mut names: Vec<String> = Vec::new();
         for config in &self.asked {
@@ -88,27 +89,28 @@ impl Models {
         names.dedup();
         let note = |name: String| {
             format!(
-                "the price of the model `{name}` is not known: its calls count as $0, and the budget does not stop them. Say what \
-                 it costs with `price` or `prices` in --config, or in a file that CELLBLOCK_PRICES names (see docs/chat.md)"
+                "the price of the model `{name}` is unknown: its requests count as $0, and the \
+                 budget does not stop them; set `price` or `prices` in --config, or name a file of \
+                 prices in CELLBLOCK_PRICES (see docs/chat.md)"
             )
         };
         Ok(names.into_iter().map(note).collect())
     }
 
-    /// Makes sure that the recording is whole.
+    /// Completes the recording, if there is one.
     ///
     /// # Errors
-    /// When it is not.
+    /// If the recording could not be written completely.
     pub fn finish(&self) -> Result<(), ModelError> {
         self.recording.as_ref().map_or(Ok(()), |recording| recording.finish())
     }
 }
 
-/// Whether a name can be one of a model.
+/// Checks that a name can be the name of a model.
 ///
 /// # Errors
-/// When it cannot, with what to write.
-pub fn check(name: &str) -> Result<()> {
+/// If it cannot.
+pub fn check_name(name: &str) -> Result<()> {
     match name.parse::<ModelName>() {
         Ok(_) => Ok(()),
         Err(error) => Err(usage(
@@ -120,18 +122,21 @@ pub fn check(name: &str) -> Result<()> {
 
 fn record(path: &Path, sees_images: bool) -> Result<RecordingFile> {
     RecordingFile::open(path, sees_images).map_err(|error| {
-        let hint = "--record takes the name of a new file in a directory that is there, or of a recording that it made";
-        usage(cellblock_exec::with_causes(&error), hint)
+        usage(
+            with_causes(&error),
+            "give --record the name of a new file in an existing directory, or of a recording that \
+             it made",
+        )
     })
 }
 
 fn replay(path: &Path) -> Result<Arc<Replay>> {
-    let hint = "--replay takes a recording, which --record makes";
-    // Found out before anything else, and as every other file that is not there.
+    let hint = "give --replay a recording; --record makes one";
+    // The message for a missing file is that of all other files.
     File::open(path)
-        .map_err(|error| usage(format!("cannot open {}: {error}", path.display()), hint))?;
+        .map_err(|error| usage(format!("cannot open `{}`: {error}", path.display()), hint))?;
     match Replay::read(path) {
         Ok(replay) => Ok(Arc::new(replay)),
-        Err(error) => Err(usage(cellblock_exec::with_causes(&error), hint)),
+        Err(error) => Err(usage(with_causes(&error), hint)),
     }
 }

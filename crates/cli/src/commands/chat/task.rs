@@ -1,31 +1,36 @@
-//! What a chat begins with: a task, and images that belong to it.
+//! The first message of a chat: a task, and the images that go with it.
 
 use std::{io::IsTerminal as _, path::Path, sync::Arc};
 
 use anyhow::Result;
 use cellblock_agents::{Chat, Content, Image, Opening, Part};
 
-use super::args::ChatArgs;
-use crate::{failure::usage, input, terminal::TerminalHuman, units};
+use crate::{
+    args::chat::ChatArgs, failure::usage, input, render::text::format_bytes,
+    terminal::TerminalHuman,
+};
 
-/// The largest image that goes with a task, in bytes: what the large providers take.
+/// Maximum size in bytes of an image: the limit of the large providers.
 const MAX_IMAGE: usize = 5 * 1024 * 1024;
 
-/// The first message: from the command line, from standard input, from the file, or from the person at the terminal.
+/// Returns the first message: from the command line, the file (`configured`), standard input, or
+/// the person at the terminal.
+///
+/// # Errors If there is no task, or an image cannot be used.
 pub async fn opening(
     args: &ChatArgs,
-    written: Option<&str>,
+    configured: Option<&str>,
     person: &TerminalHuman,
 ) -> Result<Opening> {
-    let text = match (args.task.as_deref(), written) {
+    let text = match (args.task.as_deref(), configured) {
         (Some("-"), _) => standard_input()?,
         (Some(task), _) => task.to_owned(),
-        (None, Some(written)) => written.to_owned(),
+        (None, Some(configured)) => configured.to_owned(),
         (None, None) if std::io::stdin().is_terminal() => person.task().await?,
         (None, None) => standard_input()?,
     };
     if text.trim().is_empty() {
-        return Err(usage("there is no task", "write it after `cellblock chat`, or pipe it in"));
+        return Err(usage("no task is given", "write it after `cellblock chat`, or pipe it in"));
     }
     let images =
         args.attach.iter().map(|path| image(path).map(Part::Image)).collect::<Result<Vec<_>>>()?;
@@ -36,21 +41,19 @@ pub async fn opening(
     Ok(Opening::Say(content))
 }
 
-/// The first message where each chat of a file has a task of its own.
+/// Refuses a task and images if each chat of the file has its own task.
 ///
 /// # Errors
-/// When there is something that would be left out without a word.
-pub fn none(args: &ChatArgs) -> Result<Opening> {
+/// If the command line has one of them, which no chat would get.
+pub fn refuse(args: &ChatArgs) -> Result<()> {
     let given = match (&args.task, args.attach.is_empty()) {
         (Some(_), _) => "the task",
         (None, false) => "--attach",
-        (None, true) => return Ok(Opening::Nothing),
+        (None, true) => return Ok(()),
     };
     Err(usage(
-        format!(
-            "{given} would belong to no chat: each [[sequence]] of the file has a `task` of its own"
-        ),
-        format!("leave {given} out, or the `task` of the chat that it is for"),
+        format!("{given} belongs to no chat: each [[sequence]] of the file has its own `task`"),
+        format!("remove {given}, or the `task` of the chat that should get it"),
     ))
 }
 
@@ -60,40 +63,35 @@ fn standard_input() -> Result<String> {
         Ok(text) => Ok(text.trim_end().to_owned()),
         Err(_) => Err(usage(
             "the task is not UTF-8",
-            "files in another form go to --workspace, images to --attach",
+            "use --workspace for files of other formats, and --attach for images",
         )),
     }
 }
 
-/// Refuses images for a chat without a model that could see them: they would be left out without a word.
+/// Checks that a model of the chat can see the images of the task.
 ///
 /// # Errors
-/// When there are images and no agent's model sees.
-pub fn can_be_seen(args: &ChatArgs, chat: &Chat) -> Result<()> {
-    let mut models = chat.agents.iter().filter_map(|agent| agent.model.as_ref()).peekable();
-    let names = || {
-        chat.agents
-            .iter()
-            .filter_map(|agent| Some(agent.model.as_ref()?.name()))
-            .collect::<Vec<_>>()
-    };
-    if args.attach.is_empty() || models.peek().is_none() || models.any(|model| model.sees_images())
-    {
+/// If there are images and no model sees them.
+pub fn check_images(args: &ChatArgs, chat: &Chat) -> Result<()> {
+    let models: Vec<_> = chat.agents.iter().filter_map(|agent| agent.model.as_ref()).collect();
+    let is_seen = models.is_empty() || models.iter().any(|model| model.sees_images());
+    if args.attach.is_empty() || is_seen {
         return Ok(());
     }
+    let names: Vec<_> = models.iter().map(|model| model.name()).collect();
     Err(usage(
-        format!("--attach: no model of this chat sees images ({})", names().join(", ")),
-        "choose one that does with --model, or say so with `sees_images = true` in --config",
+        format!("--attach: no model of this chat sees images ({})", names.join(", ")),
+        "choose another model with --model, or set `sees_images = true` in --config if it does",
     ))
 }
 
 fn image(path: &Path) -> Result<Image> {
     let bytes = input::bytes(path)?;
+    let name = input::name(path);
     if bytes.len() > MAX_IMAGE {
-        let size = units::bytes(bytes.len() as u64);
-        let most = units::bytes(MAX_IMAGE as u64);
+        let (size, max) = (format_bytes(bytes.len() as u64), format_bytes(MAX_IMAGE as u64));
         return Err(usage(
-            format!("{} has {size}, and models take {most}", path.display()),
+            format!("{name} has {size}, more than the maximum of {max}"),
             "make the image smaller",
         ));
     }
@@ -103,10 +101,9 @@ fn image(path: &Path) -> Result<Image> {
         [b'G', b'I', b'F', b'8', ..] => "image/gif",
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => "image/webp",
         _ => {
-            let what = format!("{} is no image that models take", path.display());
             return Err(usage(
-                what,
-                "give a PNG, JPEG, GIF or WebP file; other files go to --workspace",
+                format!("{name} is not an image that models accept"),
+                "give a PNG, JPEG, GIF or WebP file; use --workspace for other files",
             ));
         }
     };

@@ -1,4 +1,4 @@
-//! What stands in a file that describes chats. `docs/chat.md` explains it field by field.
+//! The format of a file that describes chats. `docs/chat.md` explains its fields.
 
 use std::collections::BTreeMap;
 
@@ -7,68 +7,69 @@ use cellblock_models::choose::{ModelConfig, name_or_table};
 use serde::Deserialize;
 use toml::Spanned;
 
-/// A name, with its place in the file.
+/// A name with its place in the file.
 pub type Name = Spanned<String>;
 
 /// A whole file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Config {
-    /// What is to be done, if the command line does not say.
+pub struct ConfigRoot {
+    /// Task, unless the command line has one.
     pub task: Option<String>,
-    /// Models, by the names that agents give.
-    pub models: BTreeMap<String, Model>,
-    /// All agents, those of teams included.
+    /// Models, by the names that agents use.
+    pub models: BTreeMap<String, ModelEntry>,
+    /// All agents, including members of teams.
     pub agents: Vec<Spanned<AgentConfig>>,
-    /// The chat. Default: of all agents that are in no team.
+    /// The chat. Default: a chat of all agents that are in no team.
     pub chat: Option<Spanned<ChatConfig>>,
-    /// Several chats, in place of one.
+    /// Several chats, instead of one.
     pub sequence: Vec<Spanned<StepConfig>>,
 }
 
-/// A model: its name, or how to use it.
+/// A model: its name, or a table with its options.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Model(#[serde(deserialize_with = "name_or_table")] pub ModelConfig);
+pub struct ModelEntry(#[serde(deserialize_with = "name_or_table")] pub ModelConfig);
 
 /// An agent.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AgentConfig {
-    /// Its name.
+    /// Name.
     pub name: Name,
-    /// What it is. Default: an assistant.
+    /// Kind. Default: an assistant.
     #[serde(default)]
     pub kind: AgentKind,
-    /// One of `models`, or a name as `--model` takes it. Default: for an assistant, that of `--model`.
+    /// A name in `models`, or a name as for `--model`. Default for an assistant: that of `--model`.
     pub model: Option<Name>,
-    /// What it can do, for those who choose speakers or direct it.
+    /// Abilities, for agents that choose speakers or direct this one.
     pub description: Option<String>,
-    /// Who it is to be.
+    /// System message for the model.
     pub system_message: Option<String>,
-    /// How its model is to answer.
+    /// Parameters of requests to the model.
     #[serde(default)]
     pub parameters: Parameters,
-    /// Agents that it directs.
+    /// Agents that this one directs.
     #[serde(default)]
     pub team: Vec<Name>,
-    /// Whether it runs code: that of others, or as the member of a team its own. Default: for a user, yes.
+    /// True if it runs the code of others or, as the member of a team, its own. Default: true for a
+    /// user.
     pub code: Option<bool>,
-    /// When a person is asked. Default: for a user that of `--human`, else never.
+    /// When a person is asked. Default: that of `--human` for a user, else never.
     pub human: Option<HumanInputMode>,
-    /// How often it answers in a row by itself. Default: 100.
+    /// Maximum number of answers in a row without a person. Default: 100.
     pub max_consecutive_auto_replies: Option<u32>,
-    /// What it says when it has nothing to say.
+    /// Answer when it has no other.
     pub default_reply: Option<String>,
 }
 
-/// What an agent is.
+/// The kind of an agent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AgentKind {
-    /// A model speaks for it.
+    /// An agent whose answers come from a model.
     #[default]
     Assistant,
-    /// It stands for a person, and runs code.
+    /// An agent that stands for a person and runs code.
     User,
 }
 
@@ -76,68 +77,68 @@ pub enum AgentKind {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChatConfig {
-    /// Who takes part; the first one begins. Default: all agents that are in no team, users first.
+    /// Agents; the first one begins. Default: all agents that are in no team, users first.
     pub agents: Option<Vec<Name>>,
-    /// What it is. Default: between two a pair, else a group.
+    /// Kind. Default: a pair for two agents, else a group.
     pub kind: Option<ChatKind>,
-    /// Who speaks next, in a group. Default: a model chooses.
+    /// Choice of the next speaker in a group. Default: by a model.
     pub speakers: Option<SpeakersConfig>,
-    /// The model that chooses. Default: that of the first agent that has one.
+    /// Model that chooses. Default: that of the first agent that has one.
     pub selector: Option<Name>,
-    /// What it is told; `{agents}` becomes names and descriptions.
+    /// Request to that model; `{agents}` becomes names and descriptions.
     pub selector_message: Option<String>,
-    /// Who may speak after whom.
+    /// Allowed or forbidden successions of speakers.
     pub transitions: Transitions,
-    /// Whether somebody may speak twice in a row. Default: yes.
+    /// True if an agent may speak twice in a row. Default: true.
     pub allow_repeat: Option<bool>,
-    /// Whether agents are told who the others are. Default: in a joint chat.
+    /// True if agents are introduced to each other. Default: true in a joint chat.
     pub introductions: Option<bool>,
-    /// When it ends at the latest. Default: 10.
+    /// Maximum number of turns. Default: 10.
     pub max_turns: Option<u32>,
-    /// In a group, the word at the end of a message that ends it. Default: `TERMINATE`; empty for none.
+    /// Word at the end of a message that ends a group. Default: `TERMINATE`; empty for none.
     pub end_word: Option<String>,
-    /// How it is summed up. Default: by the last message.
+    /// Way to summarize the chat. Default: the last message.
     pub summary: SummaryConfig,
-    /// What it may spend.
+    /// Limits of cost, tokens and time.
     pub budget: Budget,
 }
 
-/// What a chat is.
+/// The kind of a chat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ChatKind {
-    /// Two who answer each other.
+    /// Two agents that answer each other.
     Pair,
-    /// Several, of whom one speaks next.
+    /// Several agents, of which one is chosen to speak next.
     Group,
-    /// Equals who speak in turn and know of each other.
+    /// Equal agents that speak in turn and know of each other.
     Joint,
 }
 
-/// Who speaks next.
+/// The choice of the next speaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SpeakersConfig {
     /// A model chooses.
     Auto,
-    /// All in turn.
+    /// All speak in turn.
     RoundRobin,
-    /// By chance.
+    /// Chance decides.
     Random,
     /// The person at the terminal chooses.
     Manual,
 }
 
-/// How a chat is summed up.
+/// The way to summarize a chat.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SummaryConfig {
-    /// By its last message.
+    /// The last message.
     #[default]
     LastMessage,
-    /// By a model.
+    /// A summary by a model.
     Reflection,
-    /// Not at all.
+    /// No summary.
     None,
 }
 
@@ -145,14 +146,15 @@ pub enum SummaryConfig {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StepConfig {
-    /// Its name, for those that wait for it.
+    /// Name, for chats that wait for this one.
     pub name: Option<Name>,
-    /// What is to be done. Default: the task of the command line.
+    /// Task. Default: the task of the command line.
     pub task: Option<String>,
     /// The chat.
     pub chat: ChatConfig,
-    /// Names of the chats that it waits for. If no chat of the sequence has it, each waits for all before.
+    /// Chats that it waits for. If no chat of the sequence has this field, each waits for all
+    /// before.
     pub after: Option<Vec<Name>>,
-    /// Names of chats whose summaries it does not bring along.
+    /// Chats whose summaries are excluded from its carryover.
     pub without: Vec<Name>,
 }

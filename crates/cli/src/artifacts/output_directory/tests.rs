@@ -12,28 +12,28 @@ fn artifact_of(path: &str, content: &str) -> Artifact {
     Artifact::new(path.into(), Arc::new(content.as_bytes().to_vec()))
 }
 
-fn keeping(directory: &Path) -> Output {
-    Output::new(directory.to_owned(), false)
+fn keeping(directory: &Path) -> OutputDirectory {
+    OutputDirectory::new(directory.to_owned(), false)
 }
 
-fn overwriting(directory: &Path) -> Output {
-    Output::new(directory.to_owned(), true)
+fn overwriting(directory: &Path) -> OutputDirectory {
+    OutputDirectory::new(directory.to_owned(), true)
 }
 
-/// Writes, and returns the path below the output directory.
+/// Writes an artifact, and returns its path below the output directory.
 #[track_caller]
-fn written(output: &mut Output, artifact: &Artifact) -> String {
+fn written(output: &mut OutputDirectory, artifact: &Artifact) -> String {
     match output.write(artifact).unwrap() {
-        Stored::File { path, .. } => path,
-        Stored::Refused(reason) => panic!("{}: {reason}", artifact.path),
+        WriteOutcome::Written { path, .. } => path,
+        WriteOutcome::Refused(reason) => panic!("{}: {reason}", artifact.path),
     }
 }
 
-/// Fails to write because of the name, and returns the reason.
+/// Asserts that an artifact of this path is refused, and returns the reason.
 #[track_caller]
-fn refused(output: &mut Output, path: &str) -> String {
+fn refused(output: &mut OutputDirectory, path: &str) -> String {
     match output.write(&artifact(path)).unwrap() {
-        Stored::Refused(reason) => reason,
+        WriteOutcome::Refused(reason) => reason,
         stored => panic!("{path}: {stored:?}"),
     }
 }
@@ -43,7 +43,7 @@ fn read(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap()
 }
 
-/// The names in a directory.
+/// Returns the names in a directory.
 fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
     let mut names: Vec<_> =
@@ -60,7 +60,7 @@ fn files_land_in_the_directory() {
     let stored = output.write(&artifact("charts/a.png")).unwrap();
     let file = out.join("charts/a.png");
     let path = "charts/a.png".to_owned();
-    assert_eq!(stored, Stored::File { file: file.clone(), path, is_numbered: false });
+    assert_eq!(stored, WriteOutcome::Written { file: file.clone(), path, is_numbered: false });
     assert_eq!(read(&file), "new");
     assert_eq!(output.file("charts/a.png"), Some(&file));
     assert_eq!(names(&out.join("charts")), ["a.png"], "no temporary file is left");
@@ -157,10 +157,10 @@ fn a_directory_in_the_way_stays() {
     fs::create_dir_all(out.path().join("name/kept")).unwrap();
     fs::write(out.path().join("file"), "old").unwrap();
     assert_eq!(written(&mut keeping(out.path()), &artifact("name")), "name-2");
-    assert!(refused(&mut overwriting(out.path()), "name").contains("in the way"));
+    assert!(refused(&mut overwriting(out.path()), "name").contains("a directory of this name"));
     assert!(out.path().join("name/kept").is_dir());
     for mut output in [keeping(out.path()), overwriting(out.path())] {
-        assert!(refused(&mut output, "file/below").contains("no directory"));
+        assert!(refused(&mut output, "file/below").contains("not a directory"));
     }
     assert_eq!(read(out.path().join("file")), "old");
 }

@@ -1,4 +1,5 @@
-//! `cellblock man`: the manual page, with a section for each command.
+//! `cellblock man` and `cellblock completions`: texts that are generated from the command line's
+//! description.
 
 use std::io::Write as _;
 
@@ -6,9 +7,13 @@ use anyhow::Result;
 use clap::CommandFactory as _;
 use clap_mangen::Man;
 
-use crate::args::Cli;
+use crate::{
+    args::{Cli, CompletionsArgs},
+    exit,
+    render::text::print_bytes,
+};
 
-/// Runs the command.
+/// Prints the manual page, with a section for each command.
 pub fn man() -> Result<u8> {
     let mut page = Vec::new();
     let command = Cli::command();
@@ -20,13 +25,14 @@ pub fn man() -> Result<u8> {
         man.render_description_section(&mut page)?;
         man.render_options_section(&mut page)?;
     }
-    print(&page)
+    print_bytes(&page)?;
+    Ok(exit::SUCCESS)
 }
 
-/// Prints what was made whole in memory.
-pub fn print(bytes: &[u8]) -> Result<u8> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(bytes)?;
-    stdout.flush()?;
-    Ok(0)
+/// Prints a completion script.
+pub fn completions(args: &CompletionsArgs) -> Result<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "cellblock", &mut script);
+    print_bytes(&script)?;
+    Ok(exit::SUCCESS)
 }

@@ -1,5 +1,5 @@
-//! Writing artifacts: inside the output directory, whole or not at all, and never in the place of a
-//! file that was there before.
+//! The output directory: artifacts are written inside it, completely or not at all, and never
+//! replace a file that existed before.
 
 use std::{
     collections::BTreeMap,
@@ -16,94 +16,95 @@ use cap_std::{
 use cap_tempfile::TempFile;
 use cellblock_exec::{Artifact, workspace::artifact_path};
 
-/// The longest name of a file, in bytes: `NAME_MAX` of Linux.
+/// Maximum length of a file name in bytes: `NAME_MAX` of Linux.
 const MAX_NAME: usize = 255;
 
-/// The highest number that a name gets.
+/// Maximum number that is added to a name.
 const MAX_NUMBER: u32 = 10_000;
 
-/// The longest end of a name that a number goes before, in bytes. What is longer is no extension.
+/// Maximum length in bytes of an extension, which a number is put before. A longer one is part of
+/// the name.
 const MAX_EXTENSION: usize = 20;
 
 /// The output directory of a run.
 ///
-/// The names in it come from programs that nobody trusts, and other files in it may be dear to
-/// their owner. So each path is checked, and each directory on the way must be a real one and no
-/// link. A file gets its name in one step, whole. If the name is taken, the file gets a number,
-/// unless this run wrote what is there and nobody has changed it since.
+/// The names of artifacts come from untrusted programs, and the directory may have other files that
+/// matter to their owner. So each path is checked, and each directory on the way must be a real
+/// one, not a link. A complete file gets its name in one step. If the name exists, the file gets a
+/// number, unless this run wrote the existing file and nobody has changed it since.
 #[derive(Debug)]
-pub struct Output {
+pub struct OutputDirectory {
     directory: PathBuf,
-    /// Whether files that were there before are replaced.
+    /// True if files that existed before are replaced.
     overwrite: bool,
-    /// What this run wrote, by the paths of the artifacts.
-    written: BTreeMap<String, Own>,
+    /// Files that this run wrote, by the paths of the artifacts.
+    written: BTreeMap<String, WrittenFile>,
 }
 
 /// A file that this run wrote.
 #[derive(Debug)]
-struct Own {
+struct WrittenFile {
     name: String,
-    stamp: Stamp,
+    version: FileVersion,
     file: PathBuf,
 }
 
-/// What tells a file from another one of its name, and from itself with another content: device,
-/// inode, size, and the time of the last change of its content.
-type Stamp = (u64, u64, u64, i64, i64);
+/// Distinguishes a file from another one of the same name, and from itself with other content:
+/// device, inode, size, and the time of the last change of the content.
+type FileVersion = (u64, u64, u64, i64, i64);
 
-/// What became of an artifact that could be written, as far as cellblock is concerned.
+/// The outcome of writing an artifact.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Stored {
-    /// It is in a file.
-    File {
-        /// Its path.
+pub enum WriteOutcome {
+    /// The artifact was written.
+    Written {
+        /// Path of the file.
         file: PathBuf,
-        /// The same below the output directory.
+        /// Path of the file below the output directory.
         path: String,
-        /// Whether the name has a number because another file has the artifact's own.
+        /// True if the name has a number because a file with the artifact's own name existed.
         is_numbered: bool,
     },
-    /// It cannot have this name here, for a reason.
+    /// The artifact cannot have its name here, for this reason.
     Refused(String),
 }
 
-impl Output {
-    /// An output directory, which is made when there is something to write.
+impl OutputDirectory {
+    /// Returns an output directory, which is created with the first artifact.
     pub fn new(directory: PathBuf, overwrite: bool) -> Self {
         Self { directory, overwrite, written: BTreeMap::new() }
     }
 
-    /// Writes an artifact. A link that has its name is not followed.
+    /// Writes an artifact. Does not follow a link that has its name.
     ///
     /// # Errors
-    /// When the file cannot be written for a reason that is not its name.
-    pub fn write(&mut self, artifact: &Artifact) -> io::Result<Stored> {
+    /// If the file cannot be written for a reason other than its name.
+    pub fn write(&mut self, artifact: &Artifact) -> io::Result<WriteOutcome> {
         let path = match artifact_path(artifact.path.as_bytes()) {
             Ok(path) => path,
-            Err(refused) => return Ok(Stored::Refused(refused.reason)),
+            Err(refused) => return Ok(WriteOutcome::Refused(refused.reason)),
         };
         fs::create_dir_all(&self.directory)?;
         let directory = Dir::open_ambient_dir(&self.directory, ambient_authority())?;
         match self.write_in(directory, &path, &artifact.content) {
-            Err(error) => about_name(&error).map(Stored::Refused).ok_or(error),
-            stored => stored,
+            Err(error) => refusal(&error).map(WriteOutcome::Refused).ok_or(error),
+            outcome => outcome,
         }
     }
 
-    /// The file that an artifact of this path was written to.
+    /// Returns the file that the artifact of this path was written to.
     pub fn file(&self, path: &str) -> Option<&PathBuf> {
         self.written.get(path).map(|own| &own.file)
     }
 
-    /// Writes a file whose path is sound.
-    fn write_in(&mut self, directory: Dir, path: &str, content: &[u8]) -> io::Result<Stored> {
+    /// Writes a file whose path is valid.
+    fn write_in(&mut self, directory: Dir, path: &str, content: &[u8]) -> io::Result<WriteOutcome> {
         let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let parent = enter(directory, parents)?;
+        let parent = open_or_create(directory, parents)?;
         let own = self
             .written
             .get(path)
-            .filter(|own| stamp(&parent, &own.name).is_ok_and(|now| now == own.stamp));
+            .filter(|own| version(&parent, &own.name).is_ok_and(|now| now == own.version));
         let name = match own {
             Some(own) => replace(&parent, &own.name, content)?,
             None if self.overwrite => replace(&parent, name, content)?,
@@ -111,33 +112,34 @@ impl Output {
         };
         let below = if parents.is_empty() { name.clone() } else { format!("{parents}/{name}") };
         let file = self.directory.join(&below);
-        let own = Own { stamp: stamp(&parent, &name)?, name, file: file.clone() };
+        let version = version(&parent, &name)?;
+        let own = WrittenFile { version, name, file: file.clone() };
         self.written.insert(path.to_owned(), own);
-        Ok(Stored::File { file, is_numbered: below != path, path: below })
+        Ok(WriteOutcome::Written { file, is_numbered: below != path, path: below })
     }
 }
 
-/// Opens a directory below another one. What is missing of it is made.
-fn enter(mut directory: Dir, path: &str) -> io::Result<Dir> {
+/// Opens a directory below another one, and creates it if it is missing.
+fn open_or_create(mut directory: Dir, path: &str) -> io::Result<Dir> {
     for component in path.split('/').filter(|component| !component.is_empty()) {
         match directory.create_dir(component) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
         if !directory.symlink_metadata(component)?.is_dir() {
-            let message = format!("`{component}` is in the way there, and it is no directory");
+            let message = format!("`{component}` exists there and is not a directory");
             return Err(io::Error::new(io::ErrorKind::NotADirectory, message));
         }
-        // Should a link take its place here, it still cannot lead out of `directory`.
+        // If a link replaces it now, it still cannot lead out of `directory`.
         directory = directory.open_dir(component)?;
     }
     Ok(directory)
 }
 
-/// Puts a file in the place of what has the name; a directory stays. Returns the name.
+/// Writes a file under the name, and replaces an existing one, but no directory. Returns the name.
 fn replace(parent: &Dir, name: &str, content: &[u8]) -> io::Result<String> {
     if parent.symlink_metadata(name).is_ok_and(|metadata| metadata.is_dir()) {
-        let message = "a directory of that name is in the way there";
+        let message = "a directory of this name exists there";
         return Err(io::Error::new(io::ErrorKind::IsADirectory, message));
     }
     let mut file = TempFile::new(parent)?;
@@ -146,29 +148,29 @@ fn replace(parent: &Dir, name: &str, content: &[u8]) -> io::Result<String> {
     Ok(name.to_owned())
 }
 
-/// Makes a new file under the name or, when that is taken, under the first free one with a number.
-/// Returns its name.
+/// Creates a new file under the name or, if that exists, under the first free one with a number.
+/// Returns the name.
 fn create(parent: &Dir, name: &str, content: &[u8]) -> io::Result<String> {
-    let staged = Staged::new(parent, content)?;
+    let staged = StagedFile::new(parent, content)?;
     for number in 1..=MAX_NUMBER {
         let name = if number == 1 { name.to_owned() } else { numbered(name, number) };
-        match staged.appear_as(&name, content) {
+        match staged.link_as(&name, content) {
             Ok(()) => return Ok(name),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
-    let message = format!("there are {MAX_NUMBER} files of that name there; remove some");
+    let message = format!("{MAX_NUMBER} files of this name exist there; remove some");
     Err(io::Error::new(io::ErrorKind::AlreadyExists, message))
 }
 
-/// A whole file under a name that nobody else knows.
-struct Staged<'d> {
+/// A complete file under a random name, which is removed when this is dropped.
+struct StagedFile<'d> {
     parent: &'d Dir,
     name: String,
 }
 
-impl<'d> Staged<'d> {
+impl<'d> StagedFile<'d> {
     fn new(parent: &'d Dir, content: &[u8]) -> io::Result<Self> {
         let mut file = TempFile::new(parent)?;
         file.write_all(content)?;
@@ -177,11 +179,11 @@ impl<'d> Staged<'d> {
         Ok(Self { parent, name })
     }
 
-    /// Gives the file its name. Looking first and renaming then would leave time for somebody else
-    /// to use the name; a link is made only where there is nothing.
-    fn appear_as(&self, name: &str, content: &[u8]) -> io::Result<()> {
+    /// Gives the file its name by a hard link, which fails if the name exists. A check before a
+    /// rename would leave time for another program to create a file of this name.
+    fn link_as(&self, name: &str, content: &[u8]) -> io::Result<()> {
         match self.parent.hard_link(&self.name, self.parent, name) {
-            // FAT and some network file systems have no links.
+            // FAT and some network file systems have no hard links.
             Err(error)
                 if matches!(
                     error.kind(),
@@ -195,23 +197,24 @@ impl<'d> Staged<'d> {
     }
 }
 
-impl Drop for Staged<'_> {
+impl Drop for StagedFile<'_> {
     fn drop(&mut self) {
-        // One that cannot be removed is left; there is nobody to tell.
+        // The artifact itself is written; a file that remains does no harm.
         let _ = self.parent.remove_file(&self.name);
     }
 }
 
-/// Makes a new file and writes to it under its own name.
+/// Creates a new file and writes to it under its final name.
 fn write_new(parent: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
     let mut file = parent.open_with(name, OpenOptions::new().write(true).create_new(true))?;
     file.write_all(content).inspect_err(|_| {
-        // Half a file is none.
+        // No incomplete file remains.
         let _ = parent.remove_file(name);
     })
 }
 
-/// The name with a number before its extension: `figure-1-2.png`, `archive-2.tar.gz`, `.envrc-2`.
+/// Returns the name with a number before its extension: `figure-1-2.png`, `archive-2.tar.gz`,
+/// `.envrc-2`.
 fn numbered(name: &str, number: u32) -> String {
     let dot = name.rfind('.').unwrap_or_default();
     let tar = name[..dot].strip_suffix(".tar").map_or(0, str::len);
@@ -224,27 +227,27 @@ fn numbered(name: &str, number: u32) -> String {
     format!("{}{end}", &name[..name.floor_char_boundary(room)])
 }
 
-fn stamp(parent: &Dir, name: &str) -> io::Result<Stamp> {
+fn version(parent: &Dir, name: &str) -> io::Result<FileVersion> {
     let found = parent.symlink_metadata(name)?;
     Ok((found.dev(), found.ino(), found.len(), found.mtime(), found.mtime_nsec()))
 }
 
-/// The reason for which a name cannot be used in the directory; `None` for other failures.
-fn about_name(error: &io::Error) -> Option<String> {
+/// Returns the reason why a name is not possible in the directory; `None` for other failures.
+fn refusal(error: &io::Error) -> Option<String> {
     /// `EILSEQ`: a name that the file system cannot encode.
     const ILLEGAL_SEQUENCE: i32 = 84;
     match error.kind() {
         io::ErrorKind::NotADirectory
         | io::ErrorKind::IsADirectory
         | io::ErrorKind::AlreadyExists => Some(error.to_string()),
-        io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => Some(takes_no(error)),
-        _ if error.raw_os_error() == Some(ILLEGAL_SEQUENCE) => Some(takes_no(error)),
+        io::ErrorKind::InvalidFilename | io::ErrorKind::InvalidInput => Some(invalid_name(error)),
+        _ if error.raw_os_error() == Some(ILLEGAL_SEQUENCE) => Some(invalid_name(error)),
         _ => None,
     }
 }
 
-fn takes_no(error: &io::Error) -> String {
-    format!("the file system there takes no such name ({error}); rename it")
+fn invalid_name(error: &io::Error) -> String {
+    format!("invalid name in the file system there ({error}); rename it")
 }
 
 #[cfg(test)]

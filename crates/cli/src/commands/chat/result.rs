@@ -1,117 +1,124 @@
-//! How a chat ended: the closing line, the JSON, and the exit status.
+//! The end of a chat: the closing line, the JSON, and the exit status.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use anyhow::Result;
-use cellblock_agents::{BudgetExhausted, ChatResult, Cost, ModelError, StopReason};
+use cellblock_agents::{
+    BudgetExhausted, ChatResult, Cost, ModelError, StopReason, sanitize::Sanitizer,
+};
+use cellblock_exec::with_causes;
 use serde::Serialize;
 
-use super::follow::{Follower, Form};
+use super::{
+    console::{ChatConsole, OutputForm},
+    plan::PlanResults,
+};
 use crate::{
-    failure,
-    render::{BAD, GOOD, sanitize::Sanitizer, screen::Message},
+    exit, failure,
+    render::{
+        screen::Message,
+        text::{BAD, GOOD, print_json},
+    },
 };
 
-/// A chat went nowhere.
-const WENT_NOWHERE: u8 = 1;
-/// The time is over.
-const OUT_OF_TIME: u8 = 124;
-
-/// The one object of `--json`.
+/// The object that `--json` prints.
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Output<'o> {
-    /// Of a chat.
-    One {
+enum JsonResult<'r> {
+    Chat {
         #[serde(flatten)]
-        result: &'o ChatResult,
+        result: &'r ChatResult,
         exit_code: u8,
     },
-    /// Of a sequence.
-    Several { chats: &'o [ChatResult], exit_code: u8 },
+    Sequence {
+        chats: &'r [ChatResult],
+        exit_code: u8,
+    },
 }
 
-/// Tells how chats ended; gives the exit status.
+/// Shows how the chats ended, and returns the exit status. `recording_error` is the failure to
+/// complete the recording.
 ///
 /// # Errors
-/// When standard output cannot be written.
-pub fn end(
-    mut results: Vec<ChatResult>,
-    not_run: usize,
-    follower: &Follower,
-    unrecorded: Option<ModelError>,
+/// If standard output cannot be written.
+pub fn finish(
+    results: PlanResults,
+    console: &ChatConsole,
+    recording_error: Option<ModelError>,
     json: bool,
 ) -> Result<u8> {
-    // The first chat that did not come to its end is why others did not run.
-    let mut exit_code = results.iter().map(code).find(|code| *code != 0).unwrap_or(0);
-    if follower.form == Form::Transcript {
+    let PlanResults { mut results, not_run } = results;
+    // The first chat that did not end as planned is the reason why others did not run.
+    let mut exit_code =
+        results.iter().map(code).find(|code| *code != exit::SUCCESS).unwrap_or(exit::SUCCESS);
+    if console.form == OutputForm::Transcript {
         let text = summaries(&results);
         if !text.is_empty() {
-            follower.screen.send(Message::Text(text));
+            console.screen.send(Message::Text(text));
         }
-        let colour = if exit_code == 0 { GOOD } else { BAD };
-        let (start, rest) = closing(&results, not_run, &follower.artifacts.summary());
-        follower.screen.line(colour, &start, &rest);
+        let colour = if exit_code == exit::SUCCESS { GOOD } else { BAD };
+        let (label, rest) = closing(&results, not_run, &console.artifacts.summary());
+        console.screen.line(colour, &label, &rest);
     }
-    follower.screen.finish()?;
-    // The transcript has said why: who sees it on the same screen is not told again.
-    let told = follower.form == Form::Transcript
+    console.screen.finish()?;
+    // The transcript has the reason. Do not print it twice on the same terminal.
+    let is_shown = console.form == OutputForm::Transcript
         && std::io::stdout().is_terminal()
         && std::io::stderr().is_terminal();
     for result in &results {
-        if let (StopReason::Failed { message, causes, .. }, false) = (&result.stop, told) {
+        if let (StopReason::Failed { message, causes, .. }, false) = (&result.stop, is_shown) {
             failure::print(message, causes.iter().cloned(), None);
         }
     }
-    if let Some(error) = follower.artifacts.failure() {
+    if let Some(error) = console.artifacts.failure() {
         failure::print(&error.message, error.causes.iter().cloned(), None);
-        exit_code = failure::FAILED;
+        exit_code = exit::INTERNAL;
     }
-    if let Some(error) = unrecorded {
-        failure::print(&cellblock_exec::with_causes(&error), std::iter::empty(), None);
-        exit_code = failure::FAILED;
+    if let Some(error) = recording_error {
+        failure::print(&with_causes(&error), std::iter::empty(), None);
+        exit_code = exit::INTERNAL;
     }
     if json {
-        results.iter_mut().for_each(|result| name_files(result, follower));
-        print(&match results.as_slice() {
-            [result] if not_run == 0 => Output::One { result, exit_code },
-            chats => Output::Several { chats, exit_code },
+        results.iter_mut().for_each(|result| add_files(result, console));
+        print_json(&match results.as_slice() {
+            [result] if not_run == 0 => JsonResult::Chat { result, exit_code },
+            chats => JsonResult::Sequence { chats, exit_code },
         })?;
     }
     Ok(exit_code)
 }
 
-/// Puts the files that artifacts were written to into the result.
-fn name_files(result: &mut ChatResult, follower: &Follower) {
+/// Adds the files that artifacts were written to.
+fn add_files(result: &mut ChatResult, console: &ChatConsole) {
     for message in &mut result.history {
         for artifact in &mut message.artifacts {
-            artifact.file = follower.file(&result.id, &message.name, &artifact.path);
+            artifact.file = console.file(&result.id, &message.name, &artifact.path);
         }
     }
 }
 
-/// The exit status of a chat.
+/// Returns the exit status of a chat.
 fn code(result: &ChatResult) -> u8 {
     match &result.stop {
-        // The last answer that it could have was none.
+        // The only answer that the turns allowed is empty.
         StopReason::MaxTurns { .. }
             if result.history.last().is_some_and(|last| last.is_empty()) =>
         {
-            WENT_NOWHERE
+            exit::FAILED
         }
-        stop if stop.is_success() => 0,
-        StopReason::EmptyMessages { .. } | StopReason::SameFailure { .. } => WENT_NOWHERE,
-        StopReason::Budget(BudgetExhausted::Time { .. }) => OUT_OF_TIME,
-        StopReason::Budget(_) => failure::REFUSED,
-        StopReason::Cancelled => failure::INTERRUPTED,
-        _ => failure::FAILED,
+        stop if stop.is_success() => exit::SUCCESS,
+        StopReason::EmptyMessages { .. } | StopReason::SameFailure { .. } => exit::FAILED,
+        StopReason::Budget(BudgetExhausted::Time { .. }) => exit::TIMEOUT,
+        StopReason::Budget(_) => exit::REFUSED,
+        StopReason::Cancelled => exit::INTERRUPTED,
+        _ => exit::INTERNAL,
     }
 }
 
-/// The summaries that the transcript does not have as the last message.
+/// Returns the summaries that differ from the last message, which the transcript has already.
 fn summaries(results: &[ChatResult]) -> String {
     let mut text = String::new();
-    for (at, result) in results.iter().enumerate() {
+    for (index, result) in results.iter().enumerate() {
         let last = result
             .history
             .last()
@@ -121,14 +128,18 @@ fn summaries(results: &[ChatResult]) -> String {
         if summary.is_empty() || summary == last.trim() {
             continue;
         }
-        let of = if results.len() > 1 { format!(" OF CHAT {}", at + 1) } else { String::new() };
+        let of = match results.len() {
+            0 | 1 => String::new(),
+            _ => format!(" OF CHAT {}", index + 1),
+        };
         let summary = Sanitizer::default().push(summary.as_bytes());
         text.push_str(&format!("\n>>>>>>>> SUMMARY{of}:\n\n{summary}\n"));
     }
     text
 }
 
-/// What was said, spent and made, such as `4 messages: 591 tokens, $0.0001; 2 files in out`, in two parts.
+/// Returns the closing line in two parts, such as `4 messages:` and `591 tokens, $0.0001; 2 files
+/// in out`.
 fn closing(results: &[ChatResult], not_run: usize, files: &str) -> (String, String) {
     let count = |number: usize, what: &str| {
         format!("{number} {what}{}", if number == 1 { "" } else { "s" })
@@ -158,10 +169,10 @@ fn closing(results: &[ChatResult], not_run: usize, files: &str) -> (String, Stri
     }
 }
 
-/// Prints the JSON of a chat that could not begin.
+/// Prints the JSON of a chat that could not start.
 ///
 /// # Errors
-/// When standard output cannot be written.
+/// If standard output cannot be written.
 pub fn print_failure(error: &anyhow::Error) -> Result<()> {
     let result = ChatResult {
         id: String::new(),
@@ -176,14 +187,7 @@ pub fn print_failure(error: &anyhow::Error) -> Result<()> {
             partial: None,
         },
     };
-    print(&Output::One { result: &result, exit_code: failure::code(error) })
-}
-
-fn print(output: &Output<'_>) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    serde_json::to_writer(&mut stdout, output)?;
-    writeln!(stdout)?;
-    Ok(())
+    print_json(&JsonResult::Chat { result: &result, exit_code: failure::code(error) })
 }
 
 #[cfg(test)]
@@ -203,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn exit_statuses_tell_ends_apart() {
+    fn each_stop_reason_has_its_exit_status() {
         let agent = || "user".to_owned();
         for (stop, expected) in [
             (StopReason::MaxTurns { turns: 2 }, 0),
@@ -219,13 +223,13 @@ mod tests {
         ] {
             assert_eq!(code(&ended(stop.clone(), &["Yes."], "")), expected, "{stop}");
         }
-        let most = || StopReason::MaxTurns { turns: 1 };
-        assert_eq!(code(&ended(most(), &["Why?", " "], "")), 1, "no answer at all");
-        assert_eq!(code(&ended(most(), &[" ", "Because."], "")), 0);
+        let max_turns = || StopReason::MaxTurns { turns: 1 };
+        assert_eq!(code(&ended(max_turns(), &["Why?", " "], "")), 1, "no answer at all");
+        assert_eq!(code(&ended(max_turns(), &[" ", "Because."], "")), 0);
     }
 
     #[test]
-    fn the_closing_line_has_only_what_there_is() {
+    fn the_closing_line_has_no_empty_parts() {
         let result = ended(StopReason::NoSpeaker, &["a", "b"], "");
         let line = |not_run, files| {
             let (start, rest) = closing(std::slice::from_ref(&result), not_run, files);
@@ -238,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summary_is_shown_where_it_is_news() {
+    fn a_summary_is_shown_if_it_differs_from_the_last_message() {
         let stop = || StopReason::NoSpeaker;
         let last = ended(stop(), &["Why?", "So. TERMINATE"], "So. ");
         assert_eq!(summaries(&[last.clone(), ended(stop(), &["Why?"], "")]), "");

@@ -1,6 +1,6 @@
-//! How many pixels a picture has, by its first bytes.
+//! The width of a picture, read from its first bytes.
 
-/// The width of a PNG picture in pixels; `None` for anything else.
+/// Returns the width of a PNG picture in pixels; `None` for anything else.
 pub fn png_width(bytes: &[u8]) -> Option<u32> {
     let header = bytes.get(..24)?;
     if !header.starts_with(b"\x89PNG\r\n\x1a\n") || &header[12..16] != b"IHDR" {
@@ -9,7 +9,7 @@ pub fn png_width(bytes: &[u8]) -> Option<u32> {
     header[16..20].try_into().ok().map(u32::from_be_bytes)
 }
 
-/// The width of a PNG, JPEG, GIF or WebP picture in pixels; `None` for anything else.
+/// Returns the width of a PNG, JPEG, GIF or WebP picture in pixels; `None` for anything else.
 pub fn width(bytes: &[u8]) -> Option<u32> {
     png_width(bytes)
         .or_else(|| gif_width(bytes))
@@ -23,7 +23,7 @@ fn gif_width(bytes: &[u8]) -> Option<u32> {
     is_gif.then(|| u16::from_le_bytes([header[6], header[7]]).into())
 }
 
-/// Of the three forms of WebP: lossy, lossless, and extended.
+/// Reads all three forms of WebP: lossy, lossless and extended.
 fn webp_width(bytes: &[u8]) -> Option<u32> {
     let header = bytes.get(..30)?;
     if !header.starts_with(b"RIFF") || &header[8..12] != b"WEBP" {
@@ -38,7 +38,7 @@ fn webp_width(bytes: &[u8]) -> Option<u32> {
     }
 }
 
-/// From the first of the segments that begin a frame (SOF).
+/// Reads the first segment that begins a frame (SOF).
 fn jpeg_width(bytes: &[u8]) -> Option<u32> {
     if !bytes.starts_with(&[0xff, 0xd8, 0xff]) {
         return None;
@@ -49,14 +49,14 @@ fn jpeg_width(bytes: &[u8]) -> Option<u32> {
         let length = usize::from(u16::from_be_bytes([segment[2], segment[3]]));
         match segment[1] {
             _ if segment[0] != 0xff => return None,
-            // Bytes that fill up.
+            // Padding.
             0xff => at += 1,
             0xc4 | 0xc8 | 0xcc => at += 2 + length,
             0xc0..=0xcf => {
                 let size = bytes.get(at + 7..at + 9)?;
                 return Some(u16::from_be_bytes([size[0], size[1]]).into());
             }
-            // The picture itself, or its end: no frame came before.
+            // The data of the picture, or its end, without a frame before it.
             0xd8..=0xda => return None,
             _ => at += 2 + length,
         }
@@ -91,7 +91,7 @@ mod tests {
             (b"", None),
         ] {
             assert_eq!(width(bytes), expected, "{bytes:?}");
-            // Wherever it is cut off, it is read or not, and nothing else happens.
+            // A truncated picture has the same width or none.
             for end in 0..bytes.len() {
                 let read = width(&bytes[..end]);
                 assert!(read.is_none() || read == expected, "{end} of {bytes:?}");

@@ -1,11 +1,12 @@
-//! Text that a person is to judge: nothing of it is hidden, and nothing moves anything else.
+//! Shows text that a person has to approve with all its hidden characters.
 //!
-//! [`sanitize`](crate::render::sanitize) leaves out what would harm a terminal, which is right for what is only told. Of what a
-//! person agrees to nothing may be left out: Python goes on after the end of an escape sequence, JavaScript begins a new line at
-//! U+2028, and letters without a width tell two names apart that look the same.
+//! [`sanitize`](cellblock_agents::sanitize) removes characters that would harm a terminal, which is
+//! right for output. Text to approve must be shown completely: Python continues after an escape
+//! sequence that a terminal would swallow, JavaScript starts a new line at U+2028, and characters
+//! without width make two different names look the same.
 
-/// A line as it is, but for characters that cannot be seen or that move others, which are written as `\u{..}`.
-pub fn written_out(line: &str) -> String {
+/// Returns the line with hidden characters written as `\u{..}`.
+pub fn escape_hidden(line: &str) -> String {
     let mut text = String::with_capacity(line.len());
     for c in line.chars() {
         if is_hidden(c) {
@@ -17,13 +18,14 @@ pub fn written_out(line: &str) -> String {
     text
 }
 
-/// Whether there is something in a text, besides the ends of its lines, that [`written_out`] writes out.
+/// True if [`escape_hidden`] would change a line of the text.
 pub fn has_hidden(text: &str) -> bool {
     text.chars().any(|c| c != '\n' && is_hidden(c))
 }
 
-/// Control characters, all white space but the space and the tab, and what Unicode says is to be ignored where it is not known:
-/// marks of direction, letters without a width, variation selectors, tags.
+/// True for control characters, white space other than space and tab, and characters with the
+/// Unicode property `Default_Ignorable_Code_Point`: marks of direction, characters without width,
+/// variation selectors, tags.
 fn is_hidden(c: char) -> bool {
     if matches!(c, ' ' | '\t') {
         return false;
@@ -54,15 +56,16 @@ fn is_hidden(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use cellblock_agents::sanitize::Sanitizer;
+
     use super::*;
-    use crate::render::sanitize::Sanitizer;
 
     #[test]
-    fn nothing_is_left_out() {
+    fn no_character_is_removed() {
         for c in ('\0'..='\u{10ffff}').filter(|c| *c != '\n') {
             let line = format!("a{c}b");
-            let shown = written_out(&line);
-            // What shows it to the person takes nothing away.
+            let shown = escape_hidden(&line);
+            // The sanitizer, which shows it to the person, removes nothing from it.
             assert_eq!(Sanitizer::default().push(shown.as_bytes()), shown, "{c:?}");
             assert_eq!(shown == line, !has_hidden(&line), "{c:?}");
             assert!(
@@ -73,12 +76,12 @@ mod tests {
     }
 
     #[test]
-    fn text_stays_as_it_is() {
+    fn visible_text_is_unchanged() {
         for text in ["\tprint('héllo, 世界 🦀')", "가격 = 3 # \\u{1b}", "x = a | b"] {
-            assert_eq!(written_out(text), text);
+            assert_eq!(escape_hidden(text), text);
         }
         assert_eq!(
-            written_out("a\u{200b}b\u{202e}c\u{a0}d\r"),
+            escape_hidden("a\u{200b}b\u{202e}c\u{a0}d\r"),
             "a\\u{200b}b\\u{202e}c\\u{a0}d\\u{d}"
         );
     }

@@ -6,52 +6,61 @@ use cellblock_answer::packages::InstallMode;
 use cellblock_docker::HostMount;
 use cellblock_exec::{HostRule, Isolation, PackageName};
 
-/// A time such as `30s`, `500ms`, `1m 30s`, or a number of seconds such as `2.5`.
+/// Parses a time such as `30s`, `500ms`, `1m 30s`, or a number of seconds such as `2.5`.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let parsed = match text.parse::<f64>() {
         Ok(seconds) => Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string()),
         Err(_) => humantime::parse_duration(text).map_err(|error| error.to_string()),
     };
     match parsed {
-        Ok(Duration::ZERO) => Err("0 leaves no time to run; write a time such as 30s".into()),
+        Ok(Duration::ZERO) => Err("must be more than 0, for example 30s".into()),
         Ok(duration) => Ok(duration),
         Err(why) => Err(format!("{why}; write a time such as 30s, 500ms or 2m")),
     }
 }
 
-/// A size such as `512m`, `1.5g` or `4096`, in bytes; `k`, `m` and `g` are powers of 1,024.
+/// Parses a size such as `512m`, `1.5g` or `4096` into bytes; `k`, `m` and `g` are powers of 1,024.
 pub fn size(text: &str) -> Result<u64, String> {
     match parse_size::Config::new().with_binary().parse_size(text) {
-        Ok(0) => Err("0 leaves no room; write a size such as 512m".into()),
+        Ok(0) => Err("must be more than 0, for example 512m".into()),
         Ok(bytes) => Ok(bytes),
         Err(error) => Err(format!("{error}; write a size such as 512m, 1g or 65536")),
     }
 }
 
-/// The install mode of this name.
+/// Parses an amount of US dollars, such as `0.5` or `$2`.
+pub fn dollars(text: &str) -> Result<f64, String> {
+    let number = text.strip_prefix('$').unwrap_or(text);
+    match number.parse::<f64>() {
+        Ok(dollars) if dollars.is_finite() && dollars > 0.0 => Ok(dollars),
+        _ => Err("write an amount of more than 0, such as 0.50".into()),
+    }
+}
+
+/// Parses an install mode.
 pub fn install_mode(text: &str) -> Result<InstallMode, String> {
     text.parse::<InstallMode>().map_err(|_| "write never, known, ask or any".into())
 }
 
-/// A package by its name.
+/// Parses the name of a package.
 pub fn package(text: &str) -> Result<PackageName, String> {
     text.parse::<PackageName>().map_err(|error| error.to_string())
 }
 
-/// Ports of a host that is granted without one: HTTP and HTTPS.
-const USUAL_PORTS: [u16; 2] = [80, 443];
+/// Ports of a host that is granted without a port: HTTP and HTTPS.
+const DEFAULT_PORTS: [u16; 2] = [80, 443];
 
-/// A host that a session may reach, by what stands on the command line.
+/// A granted host: one rule for each of its ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host(pub Vec<HostRule>);
 
-/// A host such as `example.org:443`; without a port, the usual ones of the web.
+/// Parses a host such as `example.org:443`; without a port, the host gets [`DEFAULT_PORTS`].
 pub fn host(text: &str) -> Result<Host, String> {
     let rule = |host: &str, port| HostRule { host: host.to_owned(), port: Some(port) };
     match text.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && !host.contains(':') => match port.parse() {
             Ok(0) | Err(_) => {
-                Err(format!("{port:?} is no port; write HOST:PORT, as in example.org:443"))
+                Err(format!("`{port}` is not a port; write HOST:PORT, as in example.org:443"))
             }
             Ok(port) => Ok(Host(vec![rule(host, port)])),
         },
@@ -59,11 +68,11 @@ pub fn host(text: &str) -> Result<Host, String> {
             Err("write a name or an IPv4 address, as in example.org or 192.0.2.1:8080".into())
         }
         None if text.is_empty() => Err("write HOST or HOST:PORT".into()),
-        None => Ok(Host(USUAL_PORTS.iter().map(|port| rule(text, *port)).collect())),
+        None => Ok(Host(DEFAULT_PORTS.iter().map(|port| rule(text, *port)).collect())),
     }
 }
 
-/// A level of isolation by its name.
+/// Parses a level of isolation.
 pub fn isolation(text: &str) -> Result<Isolation, String> {
     let levels = [
         Isolation::Wasm,
@@ -78,7 +87,8 @@ pub fn isolation(text: &str) -> Result<Isolation, String> {
         .ok_or_else(|| "write wasm, container, namespaces, landlock or none".into())
 }
 
-/// A directory of the host for a container: `HOST_DIR:CELL_DIR`, and `:rw` if sessions may write to it.
+/// Parses a directory of the host for a container: `HOST_DIR:CELL_DIR`, with `:rw` at the end if
+/// sessions may write to it.
 pub fn mount(text: &str) -> Result<HostMount, String> {
     let (paths, writable) = match text.strip_suffix(":rw") {
         Some(paths) => (paths, true),
@@ -88,16 +98,8 @@ pub fn mount(text: &str) -> Result<HostMount, String> {
         Some((host, cell)) if host.starts_with('/') && cell.starts_with('/') => {
             Ok(HostMount { host: host.into(), cell: cell.into(), writable })
         }
-        _ => {
-            Err("write /host/directory:/cell/directory, and :rw at its end if it may be written to"
-                .into())
-        }
+        _ => Err("write /host/dir:/cell/dir, with :rw at the end if programs may write".into()),
     }
-}
-
-/// A number of bytes for people, such as `20.3 KiB`.
-pub fn bytes(bytes: u64) -> String {
-    indicatif::BinaryBytes(bytes).to_string()
 }
 
 #[cfg(test)]
@@ -171,6 +173,14 @@ mod tests {
         }
         for text in ["0", "-1", "", "much", "1e40"] {
             assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn amounts() {
+        assert_eq!((dollars("0.5"), dollars("$2")), (Ok(0.5), Ok(2.0)));
+        for text in ["", "0", "-1", "nan", "inf", "much", "2 $"] {
+            assert!(dollars(text).is_err(), "{text}");
         }
     }
 }

@@ -1,10 +1,12 @@
 //! Outcomes in words.
 
-use cellblock_answer::language::is_program;
-use cellblock_answer::run::{BlockReport, RunReport};
+use cellblock_answer::{
+    language::is_program,
+    run::{BlockReport, RunReport},
+};
 use cellblock_exec::{Limit, Outcome};
 
-/// What became of a block, and what could be done about it; `None` for success.
+/// Returns an outcome in words, with the option that could help; `None` for success.
 pub fn words(outcome: &Outcome) -> Option<String> {
     Some(match outcome {
         Outcome::Exited { code: 0 } => return None,
@@ -19,20 +21,20 @@ pub fn words(outcome: &Outcome) -> Option<String> {
     })
 }
 
-/// The limit that was reached, with the option that raises it.
+/// Returns a limit in words, with the option that raises it.
 fn limit_words(limit: Limit) -> &'static str {
     match limit {
-        Limit::Wall => "out of wall time; --timeout gives more",
-        Limit::Cpu => "out of processor time",
-        Limit::Memory => "out of memory; --memory gives more",
-        Limit::Output => "it writes without end; --output-limit allows more",
-        Limit::Disk => "the disk quota is used up; --disk gives more",
-        Limit::Files => "it makes too many files",
-        Limit::Processes => "it starts too many processes",
+        Limit::Wall => "out of wall time (see --timeout)",
+        Limit::Cpu => "out of processor time (see --cpu and --fuel)",
+        Limit::Memory => "out of memory (see --memory)",
+        Limit::Output => "too much output (see --output-limit)",
+        Limit::Disk => "out of disk space (see --disk)",
+        Limit::Files => "too many files (see --files)",
+        Limit::Processes => "too many processes (see --processes)",
     }
 }
 
-/// The signals that crashes end with, by their numbers on Linux (signal(7)).
+/// Returns the name of a signal that a crash ends with, by its number on Linux (signal(7)).
 fn signal_name(signal: i32) -> String {
     let name = match signal {
         4 => "illegal instruction (SIGILL)",
@@ -46,12 +48,12 @@ fn signal_name(signal: i32) -> String {
     name.into()
 }
 
-/// Whether a block is there to be read and not to be run.
+/// True for a block with data, which does not run.
 pub fn is_data(block: &BlockReport) -> bool {
     block.language.as_ref().is_some_and(|language| !is_program(language))
 }
 
-/// How many blocks came to which end, such as `3 blocks: 1 succeeded, 1 failed, 1 skipped`.
+/// Counts blocks by outcome, for example `3 blocks: 1 succeeded, 1 failed, 1 skipped`.
 pub fn summary(report: &RunReport) -> String {
     let count =
         |is: fn(&BlockReport) -> bool| report.blocks.iter().filter(|block| is(block)).count();
@@ -71,10 +73,6 @@ pub fn summary(report: &RunReport) -> String {
     .filter(|(number, _)| *number > 0)
     .map(|(number, what)| format!("{number} {what}"))
     .collect();
-    let blocks = if report.blocks.len() == 1 {
-        "1 block".into()
-    } else {
-        format!("{} blocks", report.blocks.len())
-    };
-    format!("{blocks}: {}", parts.join(", "))
+    let plural = if report.blocks.len() == 1 { "" } else { "s" };
+    format!("{} block{plural}: {}", report.blocks.len(), parts.join(", "))
 }
