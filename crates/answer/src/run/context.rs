@@ -33,8 +33,8 @@ pub struct RunOptions {
     /// Functions of the host that the programs may call. A block that runs again after an
     /// installation gets the answers to its earlier calls; nothing is called twice. Default: none.
     pub host: Option<Arc<dyn HostTools>>,
-    /// Ends the run early: the running block is [`Cancelled`](cellblock_exec::Outcome::Cancelled), the rest
-    /// [`Skipped`](cellblock_exec::Outcome::Skipped).
+    /// Ends the run early: the running block is
+    /// [`Cancelled`](cellblock_exec::Outcome::Cancelled), the rest `Skipped`.
     pub cancel: CancellationToken,
 }
 
