@@ -3,7 +3,7 @@
 # name, so that it can tell a late answer from the one that it waits for.
 
 # The maximum length of a message with a question: its two lengths, its name and the question.
-_MAX_QUESTION = 4 + 4 + 4 + _MOST_BYTES + 1
+_MAX_QUESTION = 4 + 4 + 4 + _MAX_BYTES + 1
 
 
 class _HostLine:
