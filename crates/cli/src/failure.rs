@@ -13,9 +13,9 @@ use crate::exit;
 pub struct CommandError {
     /// The exit status.
     pub code: u8,
-    /// What failed, in lower case.
+    /// The failure, in lower case.
     pub message: String,
-    /// What to do next.
+    /// The next step.
     pub hint: String,
 }
 

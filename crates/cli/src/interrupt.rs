@@ -22,7 +22,7 @@ pub fn cancel_on_ctrl_c(token: &CancellationToken) {
 /// Awaits `work`, or drops it when the token is cancelled.
 ///
 /// # Errors
-/// Those of the work, or [`Interrupted`].
+/// Errors of the work, or [`Interrupted`].
 pub async fn until_cancelled<T, E>(
     token: &CancellationToken,
     work: impl Future<Output = Result<T, E>>,
