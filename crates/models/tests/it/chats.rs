@@ -1,4 +1,4 @@
-//! Chats whose models answer over HTTP: cases 37 to 42 of AutoGen's conformance cases, with a
+//! Chats whose models answer over HTTP: cases 37 to 42 of the conformance cases of AutoGen, with a
 //! server on loopback.
 
 use std::{
