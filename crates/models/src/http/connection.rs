@@ -5,13 +5,14 @@ use std::{
     net::IpAddr,
     num::NonZeroU32,
     sync::{Arc, OnceLock},
-    time::Duration,
 };
 
 use cellblock_agents::ModelError;
-use parking_lot::Mutex;
+use governor::{
+    DefaultDirectRateLimiter, Quota, RateLimiter,
+    clock::{Clock, DefaultClock},
+};
 use reqwest::{Client, Url, redirect};
-use tokio::time::{Instant, sleep_until};
 
 use super::transport::Transport;
 
@@ -24,7 +25,7 @@ pub struct Connection(Arc<Inner>);
 
 struct Inner {
     transport: Transport,
-    rate_limit: Option<RateLimit>,
+    rate_limit: Option<DefaultDirectRateLimiter>,
     /// For other machines: with certificates and the system's proxy.
     remote: OnceLock<Client>,
     /// For servers on this machine. Loading certificates would take longer than the call, and a
@@ -35,7 +36,11 @@ struct Inner {
 impl Connection {
     /// Creates connections with these bounds.
     pub fn new(transport: Transport) -> Self {
-        let rate_limit = transport.requests_per_minute.map(RateLimit::new);
+        let rate_limit = transport.requests_per_minute.map(|rate| {
+            // One request at a time, spread evenly: a burst at the beginning of a minute is what
+            // providers refuse.
+            RateLimiter::direct(Quota::per_minute(rate).allow_burst(NonZeroU32::MIN))
+        });
         let (remote, loopback) = (OnceLock::new(), OnceLock::new());
         Self(Arc::new(Inner { transport, rate_limit, remote, loopback }))
     }
@@ -47,8 +52,11 @@ impl Connection {
 
     /// Waits until the rate limit allows another request.
     pub(crate) async fn wait_for_turn(&self) {
-        if let Some(limit) = &self.0.rate_limit {
-            limit.wait_for_turn().await;
+        let Some(limit) = &self.0.rate_limit else { return };
+        let clock = DefaultClock::default();
+        // A turn is taken only when it has come, so a cancelled call takes none.
+        while let Err(early) = limit.check() {
+            tokio::time::sleep(early.wait_time_from(clock.now())).await;
         }
     }
 
@@ -76,40 +84,6 @@ impl Default for Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Connection").field(&self.0.transport).finish()
-    }
-}
-
-/// Spreads requests evenly: a burst at the beginning of a minute is what providers refuse.
-struct RateLimit {
-    /// The minimum time between two requests.
-    interval: Duration,
-    /// The time from which the next request may begin; `None` before the first one.
-    next: Mutex<Option<Instant>>,
-}
-
-impl RateLimit {
-    fn new(per_minute: NonZeroU32) -> Self {
-        Self { interval: Duration::from_secs(60) / per_minute.get(), next: Mutex::new(None) }
-    }
-
-    async fn wait_for_turn(&self) {
-        // A turn is taken only when it has come, so a cancelled call takes none.
-        while let Err(next) = self.try_take_turn() {
-            sleep_until(next).await;
-        }
-    }
-
-    /// Takes a turn, or returns the time of the next one.
-    fn try_take_turn(&self) -> Result<(), Instant> {
-        let mut next = self.next.lock();
-        let now = Instant::now();
-        match *next {
-            Some(next) if next > now => Err(next),
-            _ => {
-                *next = Some(now + self.interval);
-                Ok(())
-            }
-        }
     }
 }
 

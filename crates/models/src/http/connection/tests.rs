@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use super::*;
 
 #[test]
@@ -40,7 +42,10 @@ async fn turns_are_spread_and_clones_share_them() {
 
 #[tokio::test]
 async fn a_cancelled_wait_takes_no_turn() {
-    let limit = RateLimit::new(NonZeroU32::new(600).unwrap());
+    let limit = Connection::new(Transport {
+        requests_per_minute: NonZeroU32::new(600),
+        ..Transport::default()
+    });
     limit.wait_for_turn().await;
     let start = Instant::now();
     for _ in 0..10 {
