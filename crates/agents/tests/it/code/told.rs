@@ -19,7 +19,7 @@ async fn each_of_several_blocks_is_reported() {
         answer(&message).await,
         "exitcode: 0 (execution succeeded)\nCode output: \n[block 0, python: exit code 0]\none\n\n\
          [block 1, python: exit code 0]\n\n[block 2, text: not run]\n\n\
-         note: a text block is there to be read; it was not run\nfiles: a.txt"
+         note: a text block is data; it was not run\nfiles: a.txt"
     );
 }
 
