@@ -68,7 +68,7 @@ async fn names_of_version_control_are_told_and_not_kept() {
     let result = answer_with(code(), &of(".git")).await;
     let told = last(&result);
     assert!(told.starts_with("exitcode: 0") && told.contains("\nran\n"), "{told}");
-    assert!(told.contains("\nnote: .git was not taken: version control"), "{told}");
+    assert!(told.contains("\nnote: .git was refused: version control"), "{told}");
     assert!(result.history[1].artifacts.is_empty(), "{result:?}");
     // Control: a valid name.
     let kept = answer_with(code(), &of("git")).await;
