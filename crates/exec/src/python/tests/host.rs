@@ -186,14 +186,10 @@ fn each_block_has_what_it_was_granted_and_asks_only_when_it_is_used() {
         "asked l\nasked c[\"echo\",{\"text\":\"a\"}]\nasked c[\"echo\",{\"text\":\"b\"}]"
     );
     assert_eq!(printed[2], "asked l\n['fail']");
-    assert_eq!(
-        printed[3],
-        "asked l\n[] False <host.tools: this block may call no function of the host>"
-    );
+    assert_eq!(printed[3], "asked l\n[] False <host.tools: this block cannot call host functions>");
     assert!(
-        stderr.contains(
-            "AttributeError: host.tools has no function 'fail': this block may call no function"
-        ),
+        stderr
+            .contains("AttributeError: host.tools has no function 'fail': this block cannot call"),
         "{stderr}"
     );
     assert_eq!(printed[4], "asked l\nasked c[\"echo\",{\"text\":\"c\"}]\n{'text': 'c'}");
