@@ -174,7 +174,7 @@ fn address(host: &str, tls: Option<PathBuf>) -> Result<Address> {
              DOCKER_HOST=unix:///tmp/docker.sock"
         ))),
         _ => Err(Error::Unsupported(format!(
-            "`{host}`: unix:// and tcp:// only are supported; set DOCKER_HOST to one of them"
+            "`{host}`: only unix:// and tcp:// are supported; set DOCKER_HOST to one of them"
         ))),
     }
 }
