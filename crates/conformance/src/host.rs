@@ -370,7 +370,7 @@ pub async fn threads_may_call(executor: &dyn Executor) {
     if executor.capabilities().state {
         let said = succeed(session.as_mut(), "thread.join()\nprint(said)").await;
         assert!(
-            said.contains("the block has ended") && said.contains("no Python block runs now"),
+            said.contains("the block has ended") && said.contains("no Python block is running"),
             "{said}"
         );
     }

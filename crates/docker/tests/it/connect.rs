@@ -117,7 +117,7 @@ fn contexts_are_followed() {
 
     fs::write(directory.path().join("config.json"), "{").unwrap();
     let error = with_causes(&endpoints(&here).unwrap_err());
-    assert!(error.contains("cannot understand") && error.contains("config.json"), "{error}");
+    assert!(error.contains("cannot parse") && error.contains("config.json"), "{error}");
 }
 
 #[test]

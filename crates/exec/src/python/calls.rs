@@ -146,7 +146,7 @@ fn encode(value: &(impl Serialize + ?Sized), what: &str) -> Result<Vec<u8>, Stri
         Err(error) if error.is_io() => {
             Err(format!("{what} longer than {MAX_HOST_CALL_BYTES} bytes as JSON"))
         }
-        Err(error) => Err(format!("{what} no JSON: {error}")),
+        Err(error) => Err(format!("{what} not valid JSON: {error}")),
     }
 }
 

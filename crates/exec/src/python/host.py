@@ -204,7 +204,7 @@ def _call(name, arguments):
         )
         question = b"c" + text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise TypeError(f"{name}(): the arguments are no JSON: {error}") from None
+        raise TypeError(f"{name}(): the arguments are not valid JSON: {error}") from None
     if len(question) > _MAX_BYTES:
         raise ToolError(
             f"{name}(): the arguments are longer than {_MAX_BYTES} bytes as JSON; pass less at once"

@@ -82,20 +82,20 @@ fn what_cannot_be_called_is_told_before_the_host_is_asked() {
         ),
         (
             "tools.echo({1, 2})",
-            "TypeError: echo(): the arguments are no JSON: Object of type set is not JSON \
+            "TypeError: echo(): the arguments are not valid JSON: Object of type set is not JSON \
                 serializable",
         ),
         (
             "tools.echo(float('nan'))",
-            "TypeError: echo(): the arguments are no JSON: Out of range float values are not JSON",
+            "TypeError: echo(): the arguments are not valid JSON: Out of range float values",
         ),
         (
             "tools.echo('\\ud800')",
-            "TypeError: echo(): the arguments are no JSON: 'utf-8' codec can't encode",
+            "TypeError: echo(): the arguments are not valid JSON: 'utf-8' codec can't encode",
         ),
         (
             "x = []; x.append(x); tools.echo(x)",
-            "TypeError: echo(): the arguments are no JSON: Circular reference",
+            "TypeError: echo(): the arguments are not valid JSON: Circular reference",
         ),
         (
             "tools.echo('x' * (8 << 20))",
