@@ -197,7 +197,7 @@ impl Cell for LocalCell {
             Ok(Ok(None)) => Ok(()),
             Ok(Ok(Some(remaining))) => lost(remaining.into()),
             Ok(Err(_)) => lost("the launcher of local cells has ended".into()),
-            Err(_) => lost("it does not end".into()),
+            Err(_) => lost("it did not end in time".into()),
         }
     }
 }

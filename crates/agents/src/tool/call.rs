@@ -100,7 +100,7 @@ async fn checked_call(
             Ok(Verdict::Edited(_)) => return Err(refusal("")),
             Ok(Verdict::Refused { why }) => return Err(refusal(&why)),
             Ok(Verdict::Corrected { text }) => return Err(text),
-            Err(error) => return Err(refusal(&format!("nobody could be asked: {error}"))),
+            Err(error) => return Err(refusal(&format!("no person could be asked: {error}"))),
         }
     }
     let timeout = tool.timeout();
