@@ -140,7 +140,9 @@ impl Human for Nobody {
     }
 
     async fn approve(&self, _proposal: &Proposal) -> io::Result<Decision> {
-        Ok(Decision::Skip { why: "it needs a person's approval, and nobody is there".to_owned() })
+        Ok(Decision::Skip {
+            why: "it needs a person's approval, and no person is available".to_owned(),
+        })
     }
 }
 
@@ -211,12 +213,8 @@ impl ChannelHuman {
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> HumanRequest,
     ) -> io::Result<T> {
-        let closed = |_| {
-            io::Error::new(
-                io::ErrorKind::BrokenPipe,
-                "nobody answers at the other end of the channel",
-            )
-        };
+        let closed =
+            |_| io::Error::new(io::ErrorKind::BrokenPipe, "the other end of the channel is closed");
         let (answer, receiver) = oneshot::channel();
         self.requests.send(request(answer)).map_err(|_| closed(()))?;
         receiver.await.map_err(|_| closed(()))

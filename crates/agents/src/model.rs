@@ -208,7 +208,7 @@ pub enum ModelError {
         message: String,
     },
     /// Too many requests, or no remaining credit (status 429), after all repetitions.
-    #[error("{provider} limits the rate: {message}{}", note_on_retry(.retry_after))]
+    #[error("rate limit of {provider} reached: {message}{}", note_on_retry(.retry_after))]
     RateLimited {
         /// The provider.
         provider: String,
@@ -292,7 +292,7 @@ fn note_on_retry(after: &Option<Duration>) -> String {
     after.map_or_else(String::new, |after| {
         // Rounded up: a request that comes too early is refused again.
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-        format!(" (it says to try again in {seconds} s)")
+        format!(" (retry in {seconds} s)")
     })
 }
 

@@ -198,7 +198,7 @@ fn check_order(steps: &[Step]) -> Result<()> {
     for (place, step) in steps.iter().enumerate() {
         if let Some(missing) = step.after.iter().find(|needed| **needed >= steps.len()) {
             return Err(Error::Invalid(format!(
-                "chat {place} waits for chat {missing}, and there are {}",
+                "chat {place} waits for chat {missing}, but the sequence has only {}",
                 steps.len()
             )));
         }
@@ -210,8 +210,8 @@ fn check_order(steps: &[Step]) -> Result<()> {
     }
     match ended.iter().position(|ended| !ended) {
         None => Ok(()),
-        Some(place) => {
-            Err(Error::Invalid(format!("chat {place} waits for chats that wait for it")))
-        }
+        Some(place) => Err(Error::Invalid(format!(
+            "chat {place} can never start: the chats that it waits for wait for each other"
+        ))),
     }
 }

@@ -215,7 +215,7 @@ impl Transcript {
             // The next event may be of a chat at another depth.
             let depth = self.lines.set_depth(self.order.depth(&open.chat));
             self.lines.push("\n");
-            self.mark("THE ANSWER BROKE OFF. WHAT STANDS ABOVE DOES NOT COUNT");
+            self.mark("THE ANSWER BROKE OFF. IGNORE THE TEXT ABOVE");
             self.lines.push(&format!("\n{RULE}\n"));
             self.lines.set_depth(depth);
         }

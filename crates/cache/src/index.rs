@@ -88,8 +88,7 @@ impl Index {
     pub fn read(object: &Path) -> Result<Self> {
         let path = object.join(INDEX);
         let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
-        serde_json::from_slice(&text)
-            .map_err(|source| storage_error("understand", &path, source.into()))
+        serde_json::from_slice(&text).map_err(|source| storage_error("parse", &path, source.into()))
     }
 
     /// Checks that the files of the object are what the index says. Returns true if stamps have

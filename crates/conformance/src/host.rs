@@ -196,8 +196,8 @@ pub async fn nothing_is_granted_by_default(executor: &dyn Executor) {
     let mut session = open(executor).await;
     let denied = "from host import tools, ToolError\nprint(len(tools), tools)\n\
                   try:\n    tools.add(1, 2)\nexcept AttributeError as error:\n    print(error)";
-    let none = "0 <host.tools: this block may call no function of the host>\n\
-                host.tools has no function 'add': this block may call no function of the host\n";
+    let none = "0 <host.tools: this block cannot call host functions>\n\
+                host.tools has no function 'add': this block cannot call host functions\n";
     assert_eq!(succeed(session.as_mut(), denied).await, none);
     // The control: the same with a grant.
     let code = format!("{denied}\nprint(tools.add(1, 2))\nadd = tools.add");
@@ -370,7 +370,7 @@ pub async fn threads_may_call(executor: &dyn Executor) {
     if executor.capabilities().state {
         let said = succeed(session.as_mut(), "thread.join()\nprint(said)").await;
         assert!(
-            said.contains("the block has ended") && said.contains("no Python block runs now"),
+            said.contains("the block has ended") && said.contains("no Python block is running"),
             "{said}"
         );
     }

@@ -65,7 +65,7 @@ pub async fn build_default_image(engine: &Engine, progress: &dyn Progress) -> Re
 }
 
 fn failed(why: impl Into<String>) -> Error {
-    Error::Start { what: format!("the making of image {DEFAULT_IMAGE}"), source: why.into().into() }
+    Error::Start { what: format!("the build of image {DEFAULT_IMAGE}"), source: why.into().into() }
 }
 
 /// Makes the image from Debian's packages.
@@ -185,6 +185,6 @@ async fn install(engine: &Engine, root: &str, recipe: &str) -> Result<()> {
         ContainerConfig { labels: Some(HashMap::from(labels)), ..ContainerConfig::default() };
     let committed = engine.patient().commit_container(options, config).await;
     committed
-        .map_err(|error| start_error(format!("the making of image {DEFAULT_IMAGE}"), &error))?;
+        .map_err(|error| start_error(format!("the build of image {DEFAULT_IMAGE}"), &error))?;
     finished.container.remove().await
 }

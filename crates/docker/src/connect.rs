@@ -174,7 +174,7 @@ fn address(host: &str, tls: Option<PathBuf>) -> Result<Address> {
              DOCKER_HOST=unix:///tmp/docker.sock"
         ))),
         _ => Err(Error::Unsupported(format!(
-            "`{host}`: unix:// and tcp:// only are supported; set DOCKER_HOST to one of them"
+            "`{host}`: only unix:// and tcp:// are supported; set DOCKER_HOST to one of them"
         ))),
     }
 }
@@ -241,5 +241,5 @@ fn read<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(storage("read", error.into())),
     };
-    serde_json::from_slice(&text).map(Some).map_err(|error| storage("understand", error.into()))
+    serde_json::from_slice(&text).map(Some).map_err(|error| storage("parse", error.into()))
 }

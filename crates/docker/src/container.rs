@@ -165,7 +165,7 @@ impl Container {
             Ok(Ok(state)) => state.removed.clone().unwrap_or(Ok(())).map_err(lost),
             // The runtime shuts down; the guard does the rest.
             Ok(Err(_)) => Ok(()),
-            Err(_) => Err(lost("the engine takes too long".to_owned())),
+            Err(_) => Err(lost("the engine did not answer in time".to_owned())),
         }
     }
 }

@@ -150,7 +150,7 @@ fn client(endpoint: &Endpoint) -> Result<Docker> {
         #[cfg(not(feature = "tls"))]
         Address::Tls { address, .. } => {
             return Err(Error::Unsupported(format!(
-                "the engine at {address} wants TLS, and this program is built without it; build \
+                "the engine at {address} requires TLS, and this program is built without it; build \
                  it with the feature `tls`, or reach the engine through a socket"
             )));
         }
@@ -168,7 +168,7 @@ fn not_reached(endpoint: &Endpoint, error: ApiError) -> Error {
         other => with_causes(other),
     };
     let hint = if text.contains("HTTPS server") {
-        "; it wants TLS: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
+        "; it requires TLS: set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"
     } else {
         ""
     };

@@ -66,7 +66,7 @@ pub async fn run(
         match engine.patient().wait_container(&container.id, Some(options)).next().await {
             Some(Ok(response)) => Ok(response.status_code),
             Some(Err(ApiError::DockerContainerWaitError { code, .. })) => Ok(code),
-            Some(Err(error)) => Err(start_error("a container to its end", &error)),
+            Some(Err(error)) => Err(start_error("a job in a container", &error)),
             None => Err(unfinished("the engine was stopped")),
         }
     };
@@ -77,7 +77,7 @@ pub async fn run(
 }
 
 fn unfinished(why: &str) -> Error {
-    Error::Start { what: "a container to its end".to_owned(), source: why.into() }
+    Error::Start { what: "a job in a container".to_owned(), source: why.into() }
 }
 
 fn keep_end(kept: &mut Vec<u8>, bytes: &[u8]) {

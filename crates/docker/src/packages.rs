@@ -173,7 +173,7 @@ pub async fn layer(
         return Err(failed(pip::reason(&finished.stderr_text(), finished.code)));
     }
     let output: InstallOutput = serde_json::from_slice(&finished.stdout)
-        .map_err(|error| failed(format!("pip ended before it was done ({error})")))?;
+        .map_err(|error| failed(format!("pip ended before it finished ({error})")))?;
     commit(engine, &finished.container, &hash, &output.packages).await.map_err(failed)?;
     finished.container.remove().await?;
     Ok(PackageLayer {

@@ -51,7 +51,7 @@ impl ArrivingFiles {
                     {
                         self.path = Some(path);
                     }
-                    Ok(path) => self.refuse(path, "one artifact too many".to_owned()),
+                    Ok(path) => self.refuse(path, "more artifacts than the maximum".to_owned()),
                     Err(refused) => self.refuse(refused.path, refused.reason),
                 }
             }
@@ -60,7 +60,7 @@ impl ArrivingFiles {
                 let size = (self.content.len() + data.len()) as u64;
                 if size > MAX_ARTIFACT_BYTES || self.total + size > self.max_bytes {
                     let path = self.drop_arriving().unwrap_or_default();
-                    self.refuse(path, "it is larger than it may be".to_owned());
+                    self.refuse(path, "it is larger than the maximum".to_owned());
                 } else {
                     self.content.extend_from_slice(data);
                 }
@@ -90,7 +90,7 @@ impl ArrivingFiles {
     /// Ends all files when no more messages can come. The file that is arriving is not whole.
     pub fn cut_off(&mut self) {
         if let Some(path) = self.drop_arriving() {
-            self.refuse(path, "it did not arrive whole".to_owned());
+            self.refuse(path, "it arrived incomplete".to_owned());
         }
     }
 

@@ -62,7 +62,7 @@ pub async fn replace(cell: &mut dyn Cell, error: io::Error) -> (DriverLoss, Opti
                     Error::Lost { what, source: format!("{why}; {source}").into() }
                 }
                 _ if error.kind() == ErrorKind::InvalidData => Error::Lost {
-                    what: "the cell sent what its driver does not send".to_owned(),
+                    what: "the cell sent an invalid message".to_owned(),
                     source: error.into(),
                 },
                 restart => restart,

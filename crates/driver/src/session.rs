@@ -147,12 +147,12 @@ fn check_written(path: &str, done: Done) -> Result<()> {
     let Some(errno) = done.errno else { return Ok(()) };
     let why = match (errno, done.full) {
         (ENOSPC, Some(FullQuota::Files)) => {
-            format!("{path} is one file more than the session may have; raise its limit on files")
+            format!("`{path}` exceeds the session's limit on files; raise it")
         }
         (EFBIG | ENOSPC | EDQUOT, _) => {
-            format!("{path} does not fit into the session's disk limit; raise it")
+            format!("`{path}` exceeds the session's disk limit; raise it")
         }
-        _ => format!("{path} cannot be put there: {}", io::Error::from_raw_os_error(errno)),
+        _ => format!("cannot write `{path}`: {}", io::Error::from_raw_os_error(errno)),
     };
     Err(Error::Invalid { what: "workspace file", why })
 }

@@ -45,7 +45,7 @@ impl Auto {
     pub fn new(candidates: Vec<Candidate>) -> Result<Self> {
         let Some(strictest) = candidates.first().map(|candidate| candidate.isolation) else {
             return Err(Error::Unsupported(
-                "no executor is left to choose from; allow a weaker isolation".to_owned(),
+                "no executor remains to choose from; allow a weaker isolation".to_owned(),
             ));
         };
         let mut languages: Vec<Language> = Vec::new();

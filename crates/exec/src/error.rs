@@ -34,7 +34,7 @@ pub enum Error {
         source: Cause,
     },
     /// A file of ours could not be read or written.
-    #[error("cannot {doing} {path}")]
+    #[error("cannot {doing} `{path}`")]
     Storage {
         /// The attempted action, as a verb.
         doing: &'static str,

@@ -143,13 +143,13 @@ impl Capabilities {
         for limit in spec.limits.asked() {
             if !self.limits.contains(&limit) {
                 return Err(Error::Unsupported(format!(
-                    "the {executor} executor cannot enforce a limit on {limit} here; ask for none"
+                    "the {executor} executor cannot enforce a limit on {limit} here; do not set it"
                 )));
             }
             if spec.strict_limits && self.watched.contains(&limit) {
                 return Err(Error::Unsupported(format!(
                     "the {executor} executor can only watch the limit on {limit} here, not \
-                     enforce it; take another executor, or do without strict limits"
+                     enforce it; use another executor, or turn strict limits off"
                 )));
             }
         }

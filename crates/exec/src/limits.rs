@@ -62,12 +62,7 @@ impl Limits {
     /// # Errors
     /// [`Error::Invalid`] for a deadline of zero.
     pub fn check(&self) -> Result<()> {
-        let invalid = |what| {
-            Err(Error::Invalid {
-                what,
-                why: "a block needs some time; give more than 0".to_owned(),
-            })
-        };
+        let invalid = |what| Err(Error::Invalid { what, why: "it must be more than 0".to_owned() });
         if self.wall.is_zero() {
             return invalid("wall limit");
         }

@@ -191,14 +191,13 @@ impl Cell for LocalCell {
     async fn close(mut self: Box<Self>) -> Result<()> {
         self.ended = true;
         let ended = self.launcher.end_cell(self.number);
-        let lost = |source| {
-            Err(Error::Lost { what: "a cell, when it was to be closed".to_owned(), source })
-        };
+        let lost =
+            |source| Err(Error::Lost { what: "a cell that was to be closed".to_owned(), source });
         match tokio::time::timeout(CLOSE_TIMEOUT, ended).await {
             Ok(Ok(None)) => Ok(()),
             Ok(Ok(Some(remaining))) => lost(remaining.into()),
             Ok(Err(_)) => lost("the launcher of local cells has ended".into()),
-            Err(_) => lost("it does not end".into()),
+            Err(_) => lost("it did not end in time".into()),
         }
     }
 }

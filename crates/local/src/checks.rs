@@ -44,7 +44,7 @@ async fn check_machine() -> Vec<Check> {
     }
     checks.extend(limits(launcher.facts()));
     let found = level.map_or("none".to_owned(), |level| level.to_string());
-    let hint = "see above; only --isolation none, which must be named, runs here".to_owned();
+    let hint = "see above; here programs run only with `--isolation none`".to_owned();
     checks.push(check("level", level.is_some(), found, level.is_none().then_some(hint)));
     checks.extend(interpreters(level.unwrap_or(Isolation::None)));
     checks

@@ -59,11 +59,7 @@ pub async fn choose(launcher: &Arc<Launcher>, wanted: Option<Isolation>) -> Resu
         let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
         problems.push(format!("{isolation}: {problem}{hint}"));
     }
-    let advice = if wanted.is_none() {
-        "; isolation `none`, if it is named, runs programs without any"
-    } else {
-        ""
-    };
+    let advice = if wanted.is_none() { "; isolation `none` runs programs without any" } else { "" };
     Err(Error::Unsupported(format!(
         "no isolation for programs works here ({}){advice}",
         problems.join("; ")

@@ -31,7 +31,7 @@ pub fn read(objects: &Objects, name: &str) -> Result<Environment> {
     let path = path(objects, name)?;
     match fs::read(&path) {
         Ok(text) => serde_json::from_slice(&text)
-            .map_err(|source| storage_error("understand", &path, source.into())),
+            .map_err(|source| storage_error("parse", &path, source.into())),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Environment::default()),
         Err(source) => Err(storage_error("read", &path, source)),
     }

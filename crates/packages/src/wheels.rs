@@ -92,8 +92,7 @@ pub fn install<'i>(
         let directory = objects.get_or_make_shared(&key, make).await?;
         let path = directory.join(SET);
         let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
-        serde_json::from_slice(&text)
-            .map_err(|source| storage_error("understand", &path, source.into()))
+        serde_json::from_slice(&text).map_err(|source| storage_error("parse", &path, source.into()))
     })
 }
 

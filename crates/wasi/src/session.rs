@@ -304,9 +304,9 @@ impl Session for WasiSession {
             what: "workspace file",
             why: match errno {
                 Errno::Nospc => {
-                    format!("{path} does not fit into the session's disk or file limit; raise it")
+                    format!("`{path}` exceeds the session's disk or file limit; raise it")
                 }
-                errno => format!("{path} cannot be put there ({errno:?})"),
+                errno => format!("cannot write `{path}` ({errno:?})"),
             },
         })
     }

@@ -150,7 +150,7 @@ fn notes(report: &RunReport, artifacts: &[Artifact], refusals: &[String]) -> Str
         let causes = error.causes.iter().map(|cause| format!(": {cause}")).collect::<String>();
         lines.push(format!("note: the sandbox failed: {}{causes}", error.message));
         lines.push(
-            "note: the next code gets a new one, without variables and imports of earlier blocks"
+            "note: the next block gets a new sandbox, without earlier variables and imports"
                 .to_owned(),
         );
     }
@@ -159,8 +159,7 @@ fn notes(report: &RunReport, artifacts: &[Artifact], refusals: &[String]) -> Str
     let refused = report.blocks.iter().flat_map(|block| &block.refused);
     // A program chose the name: it must not look like a line of this message.
     lines.extend(
-        refused
-            .map(|file| one_line(&format!("note: {} was not taken: {}", file.path, file.reason))),
+        refused.map(|file| one_line(&format!("note: {} was refused: {}", file.path, file.reason))),
     );
     if report.blocks.iter().any(|block| block.state_lost) {
         lines.push(

@@ -121,7 +121,7 @@ impl Observer for RunObserver {
                 self.context.journal.record_human_input(&self.agent, &text);
                 text
             }
-            Err(error) => format!("nobody could be asked: {error}"),
+            Err(error) => format!("no person could be asked: {error}"),
         };
         if !why.is_empty() {
             self.refusals.lock().push(format!("{} was not installed: {why}", names.join(", ")));

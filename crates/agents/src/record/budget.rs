@@ -77,7 +77,7 @@ impl fmt::Display for BudgetExhausted {
             BudgetExhausted::Tokens { limit, spent } => {
                 write!(f, "the budget of {limit} tokens is spent ({spent})")
             }
-            BudgetExhausted::Time { limit } => write!(f, "the time of {limit} s is over"),
+            BudgetExhausted::Time { limit } => write!(f, "the time limit of {limit} s is reached"),
         }
     }
 }

@@ -179,11 +179,9 @@ pub fn check_new_log(path: &Path) -> Result<()> {
 /// Keeps two processes from continuing one chat at the same time.
 fn lock(file: &File, path: &Path) -> Result<()> {
     match file.try_lock() {
-        Err(TryLockError::WouldBlock) => Err(Error::log(
-            LogOperation::Write,
-            path,
-            "another process continues this chat at the moment",
-        )),
+        Err(TryLockError::WouldBlock) => {
+            Err(Error::log(LogOperation::Write, path, "another process is continuing this chat"))
+        }
         // A file system without locks has none to offer.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
     }

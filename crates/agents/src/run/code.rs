@@ -117,7 +117,7 @@ async fn run_blocks(
     let calls = tools.map_or(0, |tools| tools.calls());
     if calls > MAX_RECORDED_CALLS {
         let more = calls - MAX_RECORDED_CALLS;
-        let note = format!("\nnote: {more} more calls of tools are not in the record");
+        let note = format!("\nnote: {more} more tool calls are not in the record");
         message.content = append(message.content, &note);
     }
     Ok((message, work))

@@ -10,11 +10,11 @@ use crate::{
 };
 
 const CODE: &str = "exitcode: 1 (execution failed)\nCode output: \n\
-    note: the chat was interrupted while this code ran. It may have had its effect in part, and \
-    was not run again. Variables and imports are lost; files of earlier blocks are there.";
+    note: the chat was interrupted while this code ran. It may have had part of its effect, and \
+    was not run again. Variables and imports are lost; files of earlier blocks are kept.";
 
-const NESTED: &str = "The chats that were to find an answer to this were interrupted. \
-    They may have had their effect in part, and were not held again.";
+const NESTED: &str = "The chats that were to answer this were interrupted. \
+    They may have had part of their effect, and were not run again.";
 
 /// Work that was running when the chat stopped, with the calls that code had started.
 pub struct InterruptedWork {

@@ -36,8 +36,8 @@ pub async fn ask_model(view: View<'_>) -> Result<Option<AgentAnswer>> {
         Error::Model { agent: agent.name.clone(), source }
     })?;
     let notice = match answer.finish {
-        FinishReason::Length => Some("was cut off at the limit on its length"),
-        FinishReason::Filtered => Some("was held back by the provider"),
+        FinishReason::Length => Some("was cut off at its length limit"),
+        FinishReason::Filtered => Some("was withheld by the provider"),
         _ => None,
     };
     if let Some(notice) = notice {

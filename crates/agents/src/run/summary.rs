@@ -25,7 +25,8 @@ pub async fn summarize(
             let own = || chat.agents.iter().rev().find_map(|agent| agent.model.clone());
             let Some(model) = model.clone().or_else(own) else {
                 context.notice(
-                    "there is no model to sum the chat up; its last message stands in".to_owned(),
+                    "there is no model to summarize the chat; its last message is used instead"
+                        .to_owned(),
                 );
                 return last_message(history);
             };
@@ -34,7 +35,7 @@ pub async fn summarize(
                 Ok(summary) => summary,
                 Err(why) => {
                     context.notice(format!(
-                        "the chat could not be summed up ({why}); its last message stands in"
+                        "the chat could not be summarized ({why}); its last message is used instead"
                     ));
                     last_message(history)
                 }

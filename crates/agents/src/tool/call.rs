@@ -79,7 +79,7 @@ async fn checked_call(
 ) -> Result<Value, String> {
     if let Some(bytes) = excessive_bytes(&call.arguments) {
         return Err(format!(
-            "the arguments have {bytes} bytes; a call takes {MAX_ARGUMENT_BYTES} at most."
+            "the arguments have {bytes} bytes; the maximum is {MAX_ARGUMENT_BYTES}"
         ));
     }
     let Some(tool) = rules.tools.iter().find(|tool| tool.spec().name == call.name) else {
@@ -100,7 +100,7 @@ async fn checked_call(
             Ok(Verdict::Edited(_)) => return Err(refusal("")),
             Ok(Verdict::Refused { why }) => return Err(refusal(&why)),
             Ok(Verdict::Corrected { text }) => return Err(text),
-            Err(error) => return Err(refusal(&format!("nobody could be asked: {error}"))),
+            Err(error) => return Err(refusal(&format!("no person could be asked: {error}"))),
         }
     }
     let timeout = tool.timeout();
@@ -108,7 +108,7 @@ async fn checked_call(
     match tokio::time::timeout(timeout, answer).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(_)) => Err(format!("the tool `{}` panicked", call.name)),
-        Err(_) => Err(format!("the tool `{}` gave no answer within {timeout:?}", call.name)),
+        Err(_) => Err(format!("the tool `{}` did not answer within {timeout:?}", call.name)),
     }
 }
 

@@ -172,7 +172,7 @@ impl Tool for FunctionTool {
     async fn call(&self, arguments: Value, caller: &Caller) -> Result<Value, String> {
         let faults = self.schema()?.faults(&arguments);
         if !faults.is_empty() {
-            return Err(format!("the arguments do not fit: {}", faults.join("; ")));
+            return Err(format!("the arguments do not match the schema: {}", faults.join("; ")));
         }
         (self.function)(arguments, caller.clone()).await
     }

@@ -97,7 +97,7 @@ fn a_text_that_is_void_or_changed_says_so() {
         withdrawn,
         said("id", "assistant", "user", "Whole."),
     ]);
-    let void = "\n\n>>>>>>>> THE ANSWER BROKE OFF. WHAT STANDS ABOVE DOES NOT COUNT\n\n";
+    let void = "\n\n>>>>>>>> THE ANSWER BROKE OFF. IGNORE THE TEXT ABOVE\n\n";
     let expected = format!(
         "assistant (to user):\n\nHalf an ans{void}{RULE}\n\
          assistant (to user):\n\nWhole.\n\n{RULE}\n"

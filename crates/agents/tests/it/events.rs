@@ -112,8 +112,8 @@ async fn text_that_breaks_off_is_withdrawn() {
 #[tokio::test]
 async fn an_answer_that_was_cut_off_is_noticed() {
     for (finish, words) in [
-        (FinishReason::Length, Some("limit on its length")),
-        (FinishReason::Filtered, Some("held back")),
+        (FinishReason::Length, Some("its length limit")),
+        (FinishReason::Filtered, Some("withheld")),
         (FinishReason::Stop, None),
     ] {
         let model =

@@ -165,7 +165,7 @@ async fn code_is_approved_edited_skipped_or_corrected() {
     // Nobody is present: nothing runs.
     let (answer, ran, _) =
         decided(Approval::Human(Arc::new(cellblock_agents::Nobody)), vec![Decision::Approve]).await;
-    assert!(answer.contains("nobody is there") && ran.is_empty(), "{answer}");
+    assert!(answer.contains("no person is available") && ran.is_empty(), "{answer}");
 }
 
 #[tokio::test]
@@ -301,7 +301,7 @@ async fn a_person_who_is_gone_ends_the_chat() {
             panic!("{}", result.stop)
         };
         assert_eq!(message, "the person behind `user` cannot be asked");
-        assert!(causes[0].contains("nobody answers"), "{causes:?}");
+        assert!(causes[0].contains("the other end of the channel is closed"), "{causes:?}");
         assert_eq!(texts(&result), ["hi"]);
     }
 }

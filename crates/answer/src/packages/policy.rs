@@ -126,7 +126,7 @@ impl FromStr for InstallMode {
             .find(|mode| mode.to_string() == text)
             .ok_or_else(|| Error::Invalid {
                 what: "install mode",
-                why: format!("{text:?} is none of `never`, `known`, `ask` and `any`"),
+                why: format!("{text:?} is not one of `never`, `known`, `ask` and `any`"),
             })
     }
 }

@@ -60,8 +60,8 @@ fn plan(run: &RunContext<'_>, block: &CodeBlock) -> Plan {
         return Plan::Refuse(Outcome::Denied { what: refused.to_string() });
     }
     let Some(language) = block.language.clone() else {
-        let what = "the block has no language and none could be told from its code; write one \
-            after the fence, as in ```python";
+        let what = "the block has no language tag, and its language could not be inferred from its \
+            code; write a tag after the fence, as in ```python";
         return Plan::Refuse(Outcome::Unsupported { what: what.into() });
     };
     if !is_program(&language) {
@@ -97,7 +97,7 @@ fn unsupported_here(run: &RunContext<'_>, language: &Language) -> String {
         .collect();
     let hint = match others.as_slice() {
         [] => format!(
-            "no other executor at hand runs {language}; run the block yourself, or ask for {here}"
+            "no other available executor runs {language}; run the block yourself, or ask for {here}"
         ),
         others => format!("use the executor {}", others.join(" or ")),
     };
@@ -113,15 +113,13 @@ async fn save(
     report.outcome = Outcome::Skipped;
     let language = block.language.as_ref().map(Language::as_str).unwrap_or_default();
     let Some(path) = block.filename.clone() else {
-        report.notes.push(format!("{} is there to be read; it was not run", a_block(language)));
+        report.notes.push(format!("{} is data; it was not run", a_block(language)));
         return Ok(());
     };
     let content = Arc::new(block.code.clone().into_bytes());
     match session.write_file(InputFile { path: path.clone(), content: content.clone() }).await {
         Ok(()) => {
-            report
-                .notes
-                .push(format!("{} is there to be read; it was saved as {path}", a_block(language)));
+            report.notes.push(format!("{} is data; it was saved as {path}", a_block(language)));
             match artifact_path(path.as_bytes()) {
                 Ok(path) => report.artifacts.push(Artifact::new(path, content)),
                 Err(refused) => report.refused.push(refused),
@@ -239,7 +237,7 @@ async fn attempt(
             match install(run, session, std::slice::from_ref(&package)).await? {
                 Installation::Done(new) if new.is_empty() => {
                     report.notes.push(format!(
-                        "{package} is installed already and does not bring what is missing"
+                        "{package} is already installed and does not provide what is missing"
                     ));
                 }
                 Installation::Done(new) => {

@@ -40,7 +40,7 @@ pub fn missing_packages(
                     None => {
                         let package = distribution(&module);
                         if package.is_none() {
-                            wanted.notes.push(format!("no package brings the module `{module}`"));
+                            wanted.notes.push(format!("no package provides the module `{module}`"));
                         }
                         (module, package)
                     }
@@ -54,7 +54,7 @@ pub fn missing_packages(
                 let package = distribution_of_command(&command);
                 if package.is_none() {
                     wanted.notes.push(format!(
-                        "the command `{command}` is not there, and no package is known to bring it"
+                        "the command `{command}` was not found, and no known package provides it"
                     ));
                 }
                 (command, package)

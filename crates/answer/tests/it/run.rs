@@ -169,8 +169,8 @@ async fn a_block_that_cannot_run_is_named_with_what_could_run_it() {
     let Outcome::Unsupported { what } = &report.blocks[0].outcome else { panic!("{report:?}") };
     assert_eq!(
         what,
-        "ruby: the double executor runs python; no other executor at hand runs ruby; run the \
-            block yourself, or ask for python"
+        "ruby: the double executor runs python; no other available executor runs ruby; \
+            run the block yourself, or ask for python"
     );
     assert_eq!(report.exit_code, 126);
 
@@ -224,7 +224,7 @@ async fn data_is_saved_and_not_run() {
     blocks[0].filename = None;
     let report = run(&Double::default(), &blocks[..2], &RunOptions::default()).await;
     assert!(report.blocks[0].artifacts.is_empty() && report.exit_code == 0, "{report:?}");
-    assert_eq!(report.blocks[0].notes, ["a json block is there to be read; it was not run"]);
+    assert_eq!(report.blocks[0].notes, ["a json block is data; it was not run"]);
 }
 
 #[tokio::test]

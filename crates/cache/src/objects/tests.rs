@@ -188,12 +188,8 @@ async fn damage_is_seen_and_repaired() {
         ("a directory for a file", directory_for_file, "cannot read"),
         ("a link to another file", link_to_other, "not what was stored"),
         ("a missing index", |object| fs::remove_file(object.join(INDEX)).unwrap(), "cannot read"),
-        (
-            "an empty index",
-            |object| fs::write(object.join(INDEX), "").unwrap(),
-            "cannot understand",
-        ),
-        ("a cut index", cut_index, "cannot understand"),
+        ("an empty index", |object| fs::write(object.join(INDEX), "").unwrap(), "cannot parse"),
+        ("a cut index", cut_index, "cannot parse"),
     ];
     for (what, damage, said) in damages {
         let (_directory, objects) = cache();

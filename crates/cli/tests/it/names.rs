@@ -80,7 +80,7 @@ fn a_name_never_decides_how_a_chat_ends() {
     assert_eq!(message["artifacts"][0]["file"], "cellblock-out/a:b.csv", "{json}");
     let content = message["content"].as_str().unwrap();
     assert!(content.starts_with("exitcode: 0"), "{content}");
-    assert!(content.contains("\nnote: two\\u{a}lines.txt was not taken: "), "{content}");
+    assert!(content.contains("\nnote: two\\u{a}lines.txt was refused: "), "{content}");
 
     let events = run(&["--events"]);
     let is_finished = |event: &Value| event["event"] == "block_finished";

@@ -268,7 +268,7 @@ fn a_question_ends_when_the_chat_runs_out_of_time() {
     chat.wait_for(PROMPT);
     let (code, shown) = chat.end();
     assert_eq!(code, Some(124), "{shown}");
-    assert!(shown.contains("the time of 2 s is over"), "{shown}");
+    assert!(shown.contains("the time limit of 2 s is reached"), "{shown}");
 }
 
 #[test]

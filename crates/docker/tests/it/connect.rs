@@ -52,7 +52,7 @@ fn docker_host_is_parsed() {
         ("https://far", true, Ok(tls("/home/me/.docker"))),
         ("https://far", false, Err("DOCKER_TLS_VERIFY")),
         ("ssh://far", false, Err("ssh -nNT -L")),
-        ("npipe:////./pipe/docker", false, Err("unix:// and tcp:// only")),
+        ("npipe:////./pipe/docker", false, Err("only unix:// and tcp://")),
         ("unix://relative", false, Err("absolute path")),
         ("tcp://", false, Err("names no host")),
     ];
@@ -117,7 +117,7 @@ fn contexts_are_followed() {
 
     fs::write(directory.path().join("config.json"), "{").unwrap();
     let error = with_causes(&endpoints(&here).unwrap_err());
-    assert!(error.contains("cannot understand") && error.contains("config.json"), "{error}");
+    assert!(error.contains("cannot parse") && error.contains("config.json"), "{error}");
 }
 
 #[test]
@@ -241,7 +241,7 @@ async fn tls_that_is_not_built_in_is_reported() {
         ..DockerEnvironment::default()
     };
     let error = with_causes(&Engine::connect_in(&here).await.unwrap_err());
-    assert!(error.contains("wants TLS") && error.contains("feature `tls`"), "{error}");
+    assert!(error.contains("requires TLS") && error.contains("feature `tls`"), "{error}");
 }
 
 /// Podman has the same API, but does not support all that a session needs.

@@ -20,13 +20,13 @@ def _ask(question):
     if os.getpid() != _line.pid:
         # Two processes on one line would read each other's answers.
         raise ToolError(
-            "functions of the host can be called by the process that runs the block, not by one "
+            "host functions can be called only by the process that runs the block, not by one "
             "that it started"
         )
     with _line.lock:
         if _line.busy:
             raise ToolError(
-                "a function of the host cannot be called while this thread waits for another one"
+                "a host function cannot be called while this thread waits for another one"
             )
         _line.busy = True
         try:
@@ -35,7 +35,7 @@ def _ask(question):
             # A signal handler may raise an OSError of its own, such as a TimeoutError.
             if isinstance(error, OSError) and error.errno not in (_EBADF, _EPIPE):
                 raise
-            raise ToolError("the line to the host is broken") from None
+            raise ToolError("the connection to the host is broken") from None
         finally:
             _line.busy = False
 
@@ -80,7 +80,7 @@ def _take_questions(worker):
 def _forward_question(worker, name, question):
     run = _cell.run
     if run is None or run.worker is not worker:
-        why = b"no Python block runs now: only while one does can functions of the host be called"
+        why = b"no Python block is running; host functions can be called only while one is"
         _answer(worker, name, _FAILURE + why)
         return
     # A worker waits for one answer at a time: one that asks again has given up its earlier

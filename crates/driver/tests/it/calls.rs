@@ -130,13 +130,13 @@ async fn a_worker_that_breaks_its_line_has_none() {
                 .await;
         assert_eq!(
             result.stdout.text(),
-            "the line to the host is broken\n",
+            "the connection to the host is broken\n",
             "{code}: {}",
             result.stderr.text()
         );
         // Everything else still works, and a fresh worker has a line.
         let result = run(&mut session, &tools, "print(kept, refused())", 20).await;
-        assert_eq!(result.stdout.text(), "3 the line to the host is broken\n");
+        assert_eq!(result.stdout.text(), "3 the connection to the host is broken\n");
         assert!(!result.state_lost);
         run(&mut session, &tools, "os._exit(1)", 20).await;
         assert_eq!(run(&mut session, &tools, "print(refused())", 20).await.stdout.text(), "1\n");
@@ -184,9 +184,7 @@ async fn an_interrupted_call_is_given_up() {
                 print(tools.echo(10 + n))";
     let result = run(&mut session, &tools, code, 30).await;
     let expected = (10..13).map(|n| {
-        format!(
-            "a function of the host cannot be called while this thread waits for another one\n{n}\n"
-        )
+        format!("a host function cannot be called while this thread waits for another one\n{n}\n")
     });
     assert_eq!(result.stdout.text(), expected.collect::<String>(), "{}", result.stderr.text());
     assert_eq!((tools.waiting.load(Ordering::SeqCst), tools.called.load(Ordering::SeqCst)), (3, 6));

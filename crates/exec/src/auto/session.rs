@@ -206,7 +206,7 @@ impl AutoSession {
         self.python = Some(index);
         self.notes.push(format!("moved to {name}: {why}"));
         for (number, past) in history.iter().enumerate() {
-            let which = format!("block {} of the {blocks} before", number + 1);
+            let which = format!("earlier block {} of {blocks}", number + 1);
             if let Some(why) = self.run_again(index, past).await? {
                 self.notes.push(format!("{which} {why}: variables are lost"));
                 self.lost = true;
@@ -215,7 +215,7 @@ impl AutoSession {
         }
         if blocks > 0 && !self.lost {
             self.notes.push(format!(
-                "the {blocks} Python blocks before were run again there, their output dropped"
+                "the earlier Python blocks ({blocks}) ran again there; their output was discarded"
             ));
         }
         self.history = history;
@@ -227,7 +227,7 @@ impl AutoSession {
     async fn run_again(&mut self, index: usize, past: &PastBlock) -> Result<Option<&'static str>> {
         if past.host.as_ref().is_some_and(|host| !host.is_complete()) {
             return Ok(Some(
-                "called functions of the host with more data than is kept, and was not run again",
+                "called host functions with more data than is recorded, so it did not run again",
             ));
         }
         let mut request = past.request.clone();
@@ -237,11 +237,9 @@ impl AutoSession {
         }
         let result = self.run_at(index, request).await?;
         if past.host.as_ref().is_some_and(|host| !host.is_faithful()) {
-            return Ok(Some(
-                "was run again there and called other functions of the host than before",
-            ));
+            return Ok(Some("ran again there and called other host functions than before"));
         }
-        Ok((!result.outcome.is_success()).then_some("was run again there and failed"))
+        Ok((!result.outcome.is_success()).then_some("ran again there and failed"))
     }
 
     /// Returns the size of the blocks and calls that can still be kept, in bytes.

@@ -60,7 +60,7 @@ impl HostCalls {
             )),
             Some(b'l') => encode(self.offered(), "the list of functions is"),
             Some(b'c') => self.call(question).await,
-            _ => Err("this is no question that the host knows".to_owned()),
+            _ => Err("the host does not know this kind of question".to_owned()),
         };
         answer.unwrap_or_else(|why| {
             let mut answer = vec![b'e'];
@@ -76,7 +76,7 @@ impl HostCalls {
 
     async fn call(&self, question: Vec<u8>) -> Result<Vec<u8>, String> {
         let Some(tools) = &self.tools else {
-            return Err("this block may call no function of the host".to_owned());
+            return Err("this block cannot call host functions".to_owned());
         };
         let call = match question.len() {
             ..MIN_LONG_BYTES => read(&question),
@@ -146,7 +146,7 @@ fn encode(value: &(impl Serialize + ?Sized), what: &str) -> Result<Vec<u8>, Stri
         Err(error) if error.is_io() => {
             Err(format!("{what} longer than {MAX_HOST_CALL_BYTES} bytes as JSON"))
         }
-        Err(error) => Err(format!("{what} no JSON: {error}")),
+        Err(error) => Err(format!("{what} not valid JSON: {error}")),
     }
 }
 

@@ -69,7 +69,7 @@ class Tools:
     def __repr__(self):
         functions = list(_offered().values())
         if not functions:
-            return "<host.tools: this block may call no function of the host>"
+            return "<host.tools: this block cannot call host functions>"
         return "<host.tools:" + "".join(f"\n  {function._line()}" for function in functions) + ">"
 
 
@@ -192,7 +192,7 @@ def _forget_offers():
 def _unknown(name):
     offers = _offered()
     if not offers:
-        return f"host.tools has no function {name!r}: this block may call no function of the host"
+        return f"host.tools has no function {name!r}: this block cannot call host functions"
     return f"host.tools has no function {name!r}; there are: {', '.join(offers)}"
 
 
@@ -204,7 +204,7 @@ def _call(name, arguments):
         )
         question = b"c" + text.encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise TypeError(f"{name}(): the arguments are no JSON: {error}") from None
+        raise TypeError(f"{name}(): the arguments are not valid JSON: {error}") from None
     if len(question) > _MAX_BYTES:
         raise ToolError(
             f"{name}(): the arguments are longer than {_MAX_BYTES} bytes as JSON; pass less at once"

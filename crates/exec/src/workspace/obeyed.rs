@@ -75,7 +75,7 @@ const OBEYED: [ObeyedNames; 12] = [
         files: &["sitecustomize.py", "usercustomize.py"],
         endings: &[".pth"],
         directories: &[],
-        by: "Python runs it at its start, from a directory that it takes modules from",
+        by: "Python runs it at its start, from a directory that it imports modules from",
     },
     ObeyedNames {
         files: &["conftest.py"],
@@ -182,13 +182,13 @@ pub fn refusal(path: &str) -> Option<(&str, String)> {
         let folded = fold(component);
         if let Some(name) = VERSION_CONTROL.iter().find(|name| is_name(&folded, name)) {
             let reason = format!(
-                "version control takes it for `{name}` and runs commands that its files name; give \
+                "version control treats it as `{name}` and runs commands that its files name; give \
                  it another name"
             );
             return Some((&path[..end], reason));
         }
         if end == path.len() && folded == HEAD {
-            let reason = "git takes a directory with a file `HEAD` for a repository and runs \
+            let reason = "git treats a directory with a file `HEAD` as a repository and runs \
                           commands that files beside it name; give it another name, such as \
                           `HEAD.txt`";
             return Some((path, reason.to_owned()));

@@ -80,7 +80,7 @@ async fn python_moves_to_where_a_package_can_be_installed() {
             .starts_with("moved to weak: requests cannot be installed in a stricter one"),
         "{result:?}"
     );
-    assert!(result.notes[1].contains("1 Python blocks before were run again"), "{result:?}");
+    assert!(result.notes[1].contains("the earlier Python blocks (1) ran again"), "{result:?}");
     // It stays there, and the note is not repeated.
     let result = run(&mut session, Language::PYTHON, "print x").await;
     assert_eq!((result.executor.as_str(), result.notes.len()), ("weak", 0));
@@ -213,7 +213,7 @@ async fn a_move_calls_no_function_of_the_host_again() {
         "{result:?}"
     );
     assert!(
-        !result.state_lost && result.notes[1].contains("3 Python blocks before were run again"),
+        !result.state_lost && result.notes[1].contains("the earlier Python blocks (3) ran again"),
         "{result:?}"
     );
 }
@@ -225,12 +225,12 @@ async fn a_block_that_calls_something_else_when_it_runs_again_is_told() {
         (
             "call a count {\"place\": \"HERE\"}",
             1,
-            "block 2 of the 3 before was run again there and called other functions",
+            "earlier block 2 of 3 ran again there and called other host functions",
         ),
         (
             too_much.as_str(),
             3,
-            "block 2 of the 3 before called functions of the host with more data than is kept",
+            "earlier block 2 of 3 called host functions with more data than is recorded",
         ),
     ] {
         let (strict, weak) = pair();

@@ -123,7 +123,7 @@ impl CacheStore {
     fn warn(&self, error: &impl fmt::Display) {
         if !self.warned.swap(true, Ordering::Relaxed) {
             let path = self.path.display();
-            tracing::warn!(%path, %error, "the cache of model answers fails; models answer");
+            tracing::warn!(%path, %error, "the cache of model answers failed; calling the models");
         }
     }
 }

@@ -18,9 +18,7 @@ pub fn endpoint(base: &str, path: &str, query: &[(String, String)]) -> Result<Ur
         return Err(wrong("it must begin with http:// or https://"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong(
-            "give the key as the key, not in the address, which is shown in messages",
-        ));
+        return Err(wrong("pass the key separately: the address appears in messages"));
     }
     url.set_fragment(None);
     let path = format!("{}/{path}", url.path().trim_end_matches('/'));

@@ -87,7 +87,7 @@ impl<'a> Call<'a> {
                     KeyPlace::XApiKey => (HeaderName::from_static("x-api-key"), sensitive(key)),
                 };
                 let value = value.ok_or_else(|| {
-                    self.invalid("the key contains characters that no key has; copy it again")
+                    self.invalid("the key contains invalid characters; copy it again")
                 })?;
                 headers.insert(name, value);
             }

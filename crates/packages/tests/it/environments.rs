@@ -97,7 +97,7 @@ async fn bad_names_and_damaged_files_are_refused() {
     for text in ["", "{", r#"{"requirements": ["-r x"], "objects": []}"#] {
         fs::write(objects.root.join("environments/damaged.json"), text).unwrap();
         let error = environments::read(&objects, "damaged").unwrap_err().to_string();
-        assert!(error.contains("cannot understand") && error.contains("damaged.json"), "{error}");
+        assert!(error.contains("cannot parse") && error.contains("damaged.json"), "{error}");
         assert!(
             environments::install(&objects, "damaged", &python, &list("humanize"), &Silent)
                 .await

@@ -183,8 +183,7 @@ fn image_id(recipe: &ExtendedRecipe) -> Result<String> {
 fn read(objects: &Objects, name: &str) -> Result<ExtendedRecipe> {
     let path = path(objects, name);
     let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
-    serde_json::from_slice(&text)
-        .map_err(|source| storage_error("understand", &path, source.into()))
+    serde_json::from_slice(&text).map_err(|source| storage_error("parse", &path, source.into()))
 }
 
 fn directory(objects: &Objects) -> PathBuf {

@@ -74,8 +74,7 @@ pub async fn make(directory: &Path, manifest: &Manifest, progress: &dyn Progress
 pub fn facts(directory: &Path) -> Result<GuestFacts> {
     let path = directory.join(FACTS);
     let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
-    serde_json::from_slice(&text)
-        .map_err(|source| storage_error("understand", &path, source.into()))
+    serde_json::from_slice(&text).map_err(|source| storage_error("parse", &path, source.into()))
 }
 
 /// Reads the names and versions of the packages that are linked into the guest.

@@ -89,8 +89,7 @@ pub async fn install(
         .await?;
     let path = directory.join(SET);
     let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
-    serde_json::from_slice(&text)
-        .map_err(|source| storage_error("understand", &path, source.into()))
+    serde_json::from_slice(&text).map_err(|source| storage_error("parse", &path, source.into()))
 }
 
 /// Writes the list of the sets of a frozen session.
@@ -106,8 +105,7 @@ pub fn write_list(directory: &Path, sets: &[PackageSet]) -> Result<()> {
 pub fn read_list(directory: &Path) -> Result<Vec<PackageSet>> {
     let path = directory.join(LIST);
     let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
-    serde_json::from_slice(&text)
-        .map_err(|source| storage_error("understand", &path, source.into()))
+    serde_json::from_slice(&text).map_err(|source| storage_error("parse", &path, source.into()))
 }
 
 /// Resolves, downloads and unpacks packages below `work`; returns the directory.

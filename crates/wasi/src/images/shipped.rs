@@ -124,7 +124,7 @@ pub fn find(name: &str) -> Result<(Manifest, &'static str)> {
     manifest::find(name).ok_or_else(|| {
         let known: Vec<&str> = manifest::shipped().into_iter().map(|(name, _)| name).collect();
         let why = format!(
-            "there is no image called {name}; shipped: {}; see `cellblock image list`",
+            "there is no image `{name}`; shipped: {}; see `cellblock image list`",
             known.join(", ")
         );
         Error::Invalid { what: "image", why }

@@ -57,7 +57,7 @@ pub fn read(
     let path = directory.join(STATE);
     let bytes = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
     let mut state: SnapshotState = postcard::from_bytes(&bytes)
-        .map_err(|error| storage_error("understand", &path, std::io::Error::other(error)))?;
+        .map_err(|error| storage_error("parse", &path, std::io::Error::other(error)))?;
     if state.guest != guest {
         let why = format!("it was made with the guest {}, this executor runs {guest}", state.guest);
         return Err(Error::Invalid { what: "frozen session", why });

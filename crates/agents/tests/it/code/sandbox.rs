@@ -73,7 +73,7 @@ async fn a_lost_sandbox_is_told_and_the_chat_goes_on() {
         "{}",
         said[3]
     );
-    assert!(said[3].contains("without variables and imports"), "{}", said[3]);
+    assert!(said[3].contains("without earlier variables and imports"), "{}", said[3]);
     assert!(said[3].contains("[block 2, python: not run]"), "{}", said[3]);
     // A new session with the files of both messages, including the one in which the sandbox failed.
     assert_eq!(said[5], "exitcode: 0 (execution succeeded)\nCode output: 0\n12");

@@ -19,7 +19,7 @@ async fn each_of_several_blocks_is_reported() {
         answer(&message).await,
         "exitcode: 0 (execution succeeded)\nCode output: \n[block 0, python: exit code 0]\none\n\n\
          [block 1, python: exit code 0]\n\n[block 2, text: not run]\n\n\
-         note: a text block is there to be read; it was not run\nfiles: a.txt"
+         note: a text block is data; it was not run\nfiles: a.txt"
     );
 }
 
@@ -68,7 +68,7 @@ async fn names_of_version_control_are_told_and_not_kept() {
     let result = answer_with(code(), &of(".git")).await;
     let told = last(&result);
     assert!(told.starts_with("exitcode: 0") && told.contains("\nran\n"), "{told}");
-    assert!(told.contains("\nnote: .git was not taken: version control"), "{told}");
+    assert!(told.contains("\nnote: .git was refused: version control"), "{told}");
     assert!(result.history[1].artifacts.is_empty(), "{result:?}");
     // Control: a valid name.
     let kept = answer_with(code(), &of("git")).await;

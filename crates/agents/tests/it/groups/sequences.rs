@@ -335,7 +335,7 @@ async fn summaries_by_a_model_by_a_function_or_none() {
             notices.push(text);
         }
     }
-    assert!(notices[0].contains("could not be summed up"), "{notices:?}");
+    assert!(notices[0].contains("could not be summarized"), "{notices:?}");
     assert_eq!(
         with(Summary::Reflection { prompt: None, model: None }).run("hi").await.unwrap().summary,
         "the last word"

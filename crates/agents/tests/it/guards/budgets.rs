@@ -92,7 +92,7 @@ async fn time_ends_a_model_call() {
     let start = Instant::now();
     let result = chat.run("hi").await.unwrap();
     assert_eq!(result.stop, StopReason::Budget(BudgetExhausted::Time { limit: 0.05 }));
-    assert_eq!(result.stop.to_string(), "Budget: the time of 0.05 s is over");
+    assert_eq!(result.stop.to_string(), "Budget: the time limit of 0.05 s is reached");
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     assert_eq!(texts(&result), ["hi"]);
 }

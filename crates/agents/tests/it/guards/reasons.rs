@@ -107,9 +107,9 @@ fn a_limit_on_the_rate_says_when_to_come_back() {
         message: "slow down".into(),
         retry_after,
     };
-    assert_eq!(limited(None).to_string(), "p limits the rate: slow down");
+    assert_eq!(limited(None).to_string(), "rate limit of p reached: slow down");
     let error = limited(Some(Duration::from_millis(20_100))).to_string();
-    assert_eq!(error, "p limits the rate: slow down (it says to try again in 21 s)");
+    assert_eq!(error, "rate limit of p reached: slow down (retry in 21 s)");
 }
 
 #[tokio::test]

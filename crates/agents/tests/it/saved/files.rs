@@ -94,7 +94,7 @@ async fn two_do_not_go_on_with_the_same_chat() {
     while model.calls() == 0 {
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
-    assert!(refused(&second).await.contains("another process continues this chat at the moment"));
+    assert!(refused(&second).await.contains("another process is continuing this chat"));
     chat.cancel.cancel();
     assert_eq!(running.await.unwrap().stop, StopReason::Cancelled);
     // Control: after its end, another one may.

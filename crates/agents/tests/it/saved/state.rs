@@ -162,7 +162,7 @@ async fn nested_chats_are_not_held_twice() {
     let fake = Fake::default();
     let result = chat(&fake).resume().await.unwrap();
     assert!(fake.ran().is_empty());
-    assert!(last(&result).contains("not held again"), "{:?}", texts(&result));
+    assert!(last(&result).contains("were not run again"), "{:?}", texts(&result));
 }
 
 /// Cleared history stays cleared, and named files of blocks are restored.

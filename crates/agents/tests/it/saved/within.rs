@@ -134,7 +134,7 @@ async fn thousands_of_calls_do_not_fill_the_log() {
         (1000, 1000)
     );
     // All of them have ended when the message is saved.
-    let cut = cut_behind(&path, "more calls of tools are not in the record");
+    let cut = cut_behind(&path, "more tool calls are not in the record");
     std::fs::write(&path, cut).unwrap();
     let result = pair_of(&path).resume().await.unwrap();
     assert_eq!(result.tool_calls.len(), 1000);

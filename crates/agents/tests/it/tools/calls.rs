@@ -101,13 +101,15 @@ async fn arguments_that_do_not_fit() {
         (r#"{"words":1,"kind":"text"}"#, "/words"),
         (r#"{"words":"x","kind":"sound"}"#, "/kind"),
         (r#"{"words":"x","kind":"text","most":1000}"#, "/most"),
-        ("[]", "the arguments do not fit"),
-        ("null", "the arguments do not fit"),
+        ("[]", "the arguments do not match the schema"),
+        ("null", "the arguments do not match the schema"),
         ("", "kind"),
     ] {
         let (told, is_error) = answer(search(), "search", arguments).await;
         assert!(
-            is_error && told.starts_with("Error: the arguments do not fit") && told.contains(words),
+            is_error
+                && told.starts_with("Error: the arguments do not match the schema")
+                && told.contains(words),
             "{arguments}: {told}"
         );
     }
@@ -135,7 +137,7 @@ async fn unknown_tools_and_bad_json() {
 async fn arguments_of_ten_megabytes() {
     let of = |bytes: usize| serde_json::json!({"text": "x".repeat(bytes)}).to_string();
     let (told, is_error) = answer(length(), "length", &of(10 << 20)).await;
-    assert!(is_error && told.contains("a call takes 8388608 at most"), "{told}");
+    assert!(is_error && told.contains("the maximum is 8388608"), "{told}");
     assert_eq!(answer(length(), "length", &of(7 << 20)).await, ((7 << 20).to_string(), false));
     // An unknown tool, too. Neither the history nor the next request is that large.
     for name in ["length", "nothing"] {
@@ -143,7 +145,7 @@ async fn arguments_of_ten_megabytes() {
         let result = chat.run("hi").await.unwrap();
         let told = &result.history[2].tool_results[0].content;
         assert!(
-            told.contains("the arguments have 10485771 bytes; a call takes 8388608 at most"),
+            told.contains("the arguments have 10485771 bytes; the maximum is 8388608"),
             "{told}"
         );
         assert!(serde_json::to_string(&result).unwrap().len() < 10_000);
@@ -191,7 +193,7 @@ async fn a_call_has_its_time() {
     let (told, is_error) = answer(slow, "slow", "null").await;
     assert_eq!(
         (told.as_str(), is_error),
-        ("Error: the tool `slow` gave no answer within 50ms", true)
+        ("Error: the tool `slow` did not answer within 50ms", true)
     );
     assert!(start.elapsed() < Duration::from_secs(30));
 }

@@ -51,7 +51,7 @@ async fn code_calls_tools_and_each_call_is_recorded() {
     // Arguments that do not fit the schema are the program's error, and recorded.
     let result = run_from_code(Approval::Never, length(), "call length {\"text\":1}").await;
     assert!(
-        result.history[2].text().contains("host.ToolError: the arguments do not fit"),
+        result.history[2].text().contains("host.ToolError: the arguments do not match the schema"),
         "{}",
         result.history[2].text()
     );
@@ -103,9 +103,7 @@ async fn a_thousand_calls_are_recorded_and_the_rest_counted() {
     let program = "call length {\"text\":\"a\"}\n".repeat(1200);
     let result = run_from_code(Approval::Never, length(), &program).await;
     assert_eq!(result.tool_calls.len(), 1000);
-    assert!(
-        result.history[2].text().ends_with("note: 200 more calls of tools are not in the record")
-    );
+    assert!(result.history[2].text().ends_with("note: 200 more tool calls are not in the record"));
 }
 
 /// A call that runs when the code is ended may have had its effect: it is recorded.

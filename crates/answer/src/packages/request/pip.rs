@@ -47,7 +47,7 @@ const IGNORED_WITH_VALUE: &[&str] = &[
 const REFUSED: &[(&[&str], &str)] = &[
     (
         &["-r", "--requirement", "--requirements", "-c", "--constraint"],
-        "files of requirements are not read; name the packages",
+        "requirements files are not read; name the packages",
     ),
     (
         &[
@@ -61,7 +61,7 @@ const REFUSED: &[(&[&str], &str)] = &[
             "--no-index",
             "--trusted-host",
         ],
-        "packages come from the configured index alone; leave the option out",
+        "packages come only from the configured index; leave the option out",
     ),
     (
         &["-e", "--editable"],
@@ -69,7 +69,7 @@ const REFUSED: &[(&[&str], &str)] = &[
     ),
     (
         &["-t", "--target", "--prefix", "--root", "--python"],
-        "where packages go is not the program's choice; leave the option out",
+        "the program cannot choose where packages are installed; leave the option out",
     ),
     (&["--pre"], "for a pre-release write its version, as in `name==2.0rc1`"),
 ];

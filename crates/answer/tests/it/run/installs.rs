@@ -114,7 +114,7 @@ async fn an_installation_that_changes_nothing_brings_no_retry() {
     assert_eq!((report.blocks[0].attempts.len(), report.blocks[1].attempts.len()), (0, 1));
     assert_eq!(
         report.blocks[1].notes,
-        ["emoji is installed already and does not bring what is missing"]
+        ["emoji is already installed and does not provide what is missing"]
     );
 }
 
@@ -217,7 +217,7 @@ async fn modules_of_the_standard_library_are_not_installed() {
     let executor = Double::default();
     let report = run(&executor, &python(&["import tkinter"]), &policy(InstallMode::Any)).await;
     assert_eq!((report.exit_code, asked(&executor).len()), (1, 0));
-    assert_eq!(report.blocks[0].notes, ["no package brings the module `tkinter`"]);
+    assert_eq!(report.blocks[0].notes, ["no package provides the module `tkinter`"]);
 }
 
 #[tokio::test]

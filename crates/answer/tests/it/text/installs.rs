@@ -238,7 +238,7 @@ fn requests_for_more_than_packages_are_refused() {
         ("$(cat list)", "shell syntax"),
         ("\"${x}\"", "shell syntax"),
         ("'x; python_version < \"3\"'", "markers"),
-        ("--target=/tmp x", "not the program's choice"),
+        ("--target=/tmp x", "cannot choose where"),
         ("--pre x", "pre-release"),
         ("--no-such-option x", "`--no-such-option` is not supported"),
         ("x -- -r", "options"),

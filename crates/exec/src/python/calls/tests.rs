@@ -58,8 +58,8 @@ async fn questions_are_answered_and_nonsense_is_refused() {
         (r#"c["echo",{}"#, 'e', "the arguments cannot be read"),
         (r#"c["echo",{"a":NaN}]"#, 'e', "the arguments cannot be read"),
         ("c", 'e', "the arguments cannot be read"),
-        ("", 'e', "no question"),
-        ("\u{0}", 'e', "no question"),
+        ("", 'e', "does not know"),
+        ("\u{0}", 'e', "does not know"),
         (deep.as_str(), 'e', "the arguments cannot be read: recursion limit"),
         (many.as_str(), 'e', "more than 100000 lists"),
         (values.as_str(), 'e', "more than 100000 lists"),
@@ -108,5 +108,5 @@ async fn without_a_grant_nothing_can_be_called() {
     let calls = HostCalls::default();
     assert_eq!(calls.answer(b"l".to_vec()).await, b"v[]");
     let answer = text(&calls.answer(br#"c["echo",{}]"#.to_vec()).await);
-    assert_eq!(answer, ('e', "this block may call no function of the host".to_owned()));
+    assert_eq!(answer, ('e', "this block cannot call host functions".to_owned()));
 }

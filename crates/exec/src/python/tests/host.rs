@@ -82,20 +82,20 @@ fn what_cannot_be_called_is_told_before_the_host_is_asked() {
         ),
         (
             "tools.echo({1, 2})",
-            "TypeError: echo(): the arguments are no JSON: Object of type set is not JSON \
+            "TypeError: echo(): the arguments are not valid JSON: Object of type set is not JSON \
                 serializable",
         ),
         (
             "tools.echo(float('nan'))",
-            "TypeError: echo(): the arguments are no JSON: Out of range float values are not JSON",
+            "TypeError: echo(): the arguments are not valid JSON: Out of range float values",
         ),
         (
             "tools.echo('\\ud800')",
-            "TypeError: echo(): the arguments are no JSON: 'utf-8' codec can't encode",
+            "TypeError: echo(): the arguments are not valid JSON: 'utf-8' codec can't encode",
         ),
         (
             "x = []; x.append(x); tools.echo(x)",
-            "TypeError: echo(): the arguments are no JSON: Circular reference",
+            "TypeError: echo(): the arguments are not valid JSON: Circular reference",
         ),
         (
             "tools.echo('x' * (8 << 20))",
@@ -186,14 +186,10 @@ fn each_block_has_what_it_was_granted_and_asks_only_when_it_is_used() {
         "asked l\nasked c[\"echo\",{\"text\":\"a\"}]\nasked c[\"echo\",{\"text\":\"b\"}]"
     );
     assert_eq!(printed[2], "asked l\n['fail']");
-    assert_eq!(
-        printed[3],
-        "asked l\n[] False <host.tools: this block may call no function of the host>"
-    );
+    assert_eq!(printed[3], "asked l\n[] False <host.tools: this block cannot call host functions>");
     assert!(
-        stderr.contains(
-            "AttributeError: host.tools has no function 'fail': this block may call no function"
-        ),
+        stderr
+            .contains("AttributeError: host.tools has no function 'fail': this block cannot call"),
         "{stderr}"
     );
     assert_eq!(printed[4], "asked l\nasked c[\"echo\",{\"text\":\"c\"}]\n{'text': 'c'}");

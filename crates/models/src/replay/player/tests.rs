@@ -98,7 +98,7 @@ async fn failures_and_tool_calls_are_replayed() {
     };
     let request = asked("", "x");
     let error = replay.complete(&request, Some(&sink)).await.unwrap_err();
-    assert_eq!(error.to_string(), "p limits the rate: slow down (it says to try again in 3 s)");
+    assert_eq!(error.to_string(), "rate limit of p reached: slow down (retry in 3 s)");
     let error = replay.complete(&request, Some(&sink)).await.unwrap_err();
     assert!(matches!(error, ModelError::Interrupted { .. }));
     assert_eq!(*heard.lock(), "half an ans");
