@@ -21,6 +21,11 @@ impl Stat {
     pub fn field(&self, number: usize) -> Option<u64> {
         self.0.get(number - 3)?.parse().ok()
     }
+
+    /// True if the process has ended, and its parent has not waited for it yet.
+    fn is_zombie(&self) -> bool {
+        self.0.first().is_some_and(|state| matches!(state.as_str(), "Z" | "X"))
+    }
 }
 
 /// Returns when a process started, in ticks since the machine did.
@@ -33,12 +38,17 @@ pub fn parent(pid: i32) -> Option<i32> {
     i32::try_from(Stat::read(pid)?.field(4)?).ok()
 }
 
-/// True if the process with this number that started at this time is gone.
+/// True if the process with this number that started at this time has ended. One that its parent
+/// has not waited for yet has ended, too: a busy host may wait for it much later.
 pub fn is_gone(pid: i32, start: u64) -> bool {
-    match kill(Pid::from_raw(pid), None) {
-        Err(Errno::ESRCH) => true,
-        _ => started(pid).is_some_and(|now| now != start),
+    if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
+        return true;
     }
+    // A process that `/proc` hides may be alive.
+    let stat = Stat::read(pid);
+    stat.is_some_and(|stat| {
+        stat.is_zombie() || stat.field(22).is_some_and(|started| started != start)
+    })
 }
 
 /// Returns the children of a process, of all of its threads.
@@ -90,5 +100,25 @@ mod tests {
         assert_eq!(parent(own).unwrap(), nix::unistd::getppid().as_raw());
         assert!(!is_gone(own, started(own).unwrap()));
         assert!(is_gone(own, 1));
+    }
+
+    #[test]
+    fn a_process_that_nobody_has_waited_for_is_gone() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = child.id() as i32;
+        let start = started(pid).unwrap();
+        assert!(!is_gone(pid, start));
+        child.kill().unwrap();
+        // Until the signal has arrived. Nobody waits for the child meanwhile.
+        for _ in 0..2000 {
+            if is_gone(pid, start) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert!(is_gone(pid, start));
+        assert_eq!(started(pid), Some(start), "it is still to be seen");
+        child.wait().unwrap();
+        assert!(is_gone(pid, start));
     }
 }
