@@ -78,7 +78,7 @@ pub fn relays(network: &Network) -> Result<Relays> {
 fn named(names: &mut Vec<(String, Ipv4Addr)>, host: &str) -> Result<Ipv4Addr> {
     let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     if host.is_empty() || host.len() > 253 || !host.chars().all(valid) {
-        return Err(Error::Invalid { what: "host", why: format!("`{host}` is not a host name") });
+        return Err(Error::Invalid { what: "host", why: format!("{host:?} is not a host name") });
     }
     if let Some((_, address)) = names.iter().find(|(name, _)| name == host) {
         return Ok(*address);

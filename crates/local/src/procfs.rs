@@ -22,9 +22,9 @@ impl Stat {
         self.0.get(number - 3)?.parse().ok()
     }
 
-    /// True if the process has ended, and its parent has not waited for it yet.
-    fn is_zombie(&self) -> bool {
-        self.0.first().is_some_and(|state| matches!(state.as_str(), "Z" | "X"))
+    /// Returns the state, a letter of proc(5).
+    fn state(&self) -> Option<&str> {
+        self.0.first().map(String::as_str)
     }
 }
 
@@ -38,17 +38,18 @@ pub fn parent(pid: i32) -> Option<i32> {
     i32::try_from(Stat::read(pid)?.field(4)?).ok()
 }
 
-/// True if the process with this number that started at this time has ended. One that its parent
-/// has not waited for yet has ended, too: a busy host may wait for it much later.
+/// True if the process with this number that started at this time is gone: it has ended, and its
+/// parent has waited for it.
 pub fn is_gone(pid: i32, start: u64) -> bool {
-    if kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
-        return true;
+    match kill(Pid::from_raw(pid), None) {
+        Err(Errno::ESRCH) => true,
+        _ => started(pid).is_some_and(|now| now != start),
     }
-    // A process that `/proc` hides may be alive.
-    let stat = Stat::read(pid);
-    stat.is_some_and(|stat| {
-        stat.is_zombie() || stat.field(22).is_some_and(|started| started != start)
-    })
+}
+
+/// True if a process has ended, and its parent has not waited for it yet.
+pub fn is_zombie(pid: i32) -> bool {
+    Stat::read(pid).is_some_and(|stat| stat.state() == Some("Z"))
 }
 
 /// Returns the children of a process, of all of its threads.
@@ -103,22 +104,21 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_nobody_has_waited_for_is_gone() {
+    fn a_process_is_gone_once_its_parent_has_waited() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pid = child.id() as i32;
         let start = started(pid).unwrap();
-        assert!(!is_gone(pid, start));
+        assert!(!is_zombie(pid) && !is_gone(pid, start));
         child.kill().unwrap();
         // Until the signal has arrived. Nobody waits for the child meanwhile.
         for _ in 0..2000 {
-            if is_gone(pid, start) {
+            if is_zombie(pid) {
                 break;
             }
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        assert!(is_gone(pid, start));
-        assert_eq!(started(pid), Some(start), "it is still to be seen");
+        assert!(is_zombie(pid) && !is_gone(pid, start));
         child.wait().unwrap();
-        assert!(is_gone(pid, start));
+        assert!(!is_zombie(pid) && is_gone(pid, start));
     }
 }

@@ -29,9 +29,22 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// directories in `temporary`.
 pub fn fork_removal(facts: &HostFacts, temporary: &Path) -> nix::Result<Pid> {
     sys::fork(CloneFlags::empty(), || {
-        remove(facts, temporary, procfs::is_gone);
+        remove(facts, temporary, has_ended);
         0
     })
+}
+
+/// True if a keeper is gone. Its host waits for it as soon as its launcher has ended, too, but a
+/// busy host may be slow: what it leaves meanwhile would stay until the launcher after this one.
+fn has_ended(pid: i32, started: u64) -> bool {
+    let begin = Instant::now();
+    while !procfs::is_gone(pid, started) {
+        if !procfs::is_zombie(pid) || begin.elapsed() > KILL_TIMEOUT {
+            return false;
+        }
+        std::thread::sleep(POLL_INTERVAL);
+    }
+    true
 }
 
 /// Removes the remains of this process's own launcher, which is gone.
