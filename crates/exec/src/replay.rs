@@ -27,6 +27,9 @@ const CALL_OVERHEAD: usize = 100;
 /// the oldest answer comes first, and each answer is used once per run. [`NewCalls`] says what
 /// happens to all other calls.
 ///
+/// A call that had no answer yet when the run ended may have had its effect: a later run does not
+/// make it again either, and gets an error.
+///
 /// A block whose calls exceed the bound has no record: it cannot be replayed in part, so every call
 /// of a later run is refused.
 ///
@@ -60,7 +63,7 @@ struct State {
 }
 
 /// A function's name, and its arguments as JSON with sorted keys.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct CallKey {
     name: String,
     arguments: String,
@@ -70,7 +73,8 @@ struct CallKey {
 /// values.
 #[derive(Default)]
 struct Answers {
-    texts: Vec<Result<String, String>>,
+    /// `None` for a call without an answer (yet).
+    texts: Vec<Option<Result<String, String>>>,
     /// The number of answers that this run has had.
     used: usize,
 }
@@ -115,9 +119,14 @@ impl HostReplay {
         {
             answers.used += 1;
             return Some(match answer {
-                Ok(json) => serde_json::from_str(json)
+                Some(Ok(json)) => serde_json::from_str(json)
                     .map_err(|error| format!("cannot read the recorded answer: {error}")),
-                Err(why) => Err(why.clone()),
+                Some(Err(why)) => Err(why.clone()),
+                None => Err(format!(
+                    "`{}` is not called again: the block made this call before, and ended before \
+                     the answer came",
+                    key.name
+                )),
             });
         }
         let why = match new_calls {
@@ -129,20 +138,41 @@ impl HostReplay {
         Some(Err(format!("`{}` is not called: the block runs again, and {why}", key.name)))
     }
 
-    fn record(&self, key: CallKey, answer: &Result<Value, String>) {
+    /// Records that a call starts. Returns its place among equal calls.
+    fn record_start(&self, key: &CallKey) -> usize {
+        let mut state = self.state.lock();
+        if !state.reserve(CALL_OVERHEAD + key.name.len() + key.arguments.len(), self.max_bytes) {
+            return 0;
+        }
+        let answers = state.answers.entry(key.clone()).or_default();
+        answers.texts.push(None);
+        answers.used += 1;
+        answers.texts.len() - 1
+    }
+
+    fn record_answer(&self, key: &CallKey, place: usize, answer: &Result<Value, String>) {
         let answer = answer.as_ref().map(Value::to_string).map_err(Clone::clone);
         let (Ok(text) | Err(text)) = &answer;
-        let bytes = CALL_OVERHEAD + key.name.len() + key.arguments.len() + text.len();
         let mut state = self.state.lock();
-        if state.is_too_large || state.bytes + bytes > self.max_bytes {
-            state.is_too_large = true;
-            (state.answers, state.bytes) = (HashMap::new(), 0);
-            return;
+        if state.reserve(text.len(), self.max_bytes)
+            && let Some(entry) =
+                state.answers.get_mut(key).and_then(|answers| answers.texts.get_mut(place))
+        {
+            *entry = Some(answer);
         }
-        state.bytes += bytes;
-        let answers = state.answers.entry(key).or_default();
-        answers.texts.push(answer);
-        answers.used += 1;
+    }
+}
+
+impl State {
+    /// Counts more bytes. Drops the record and returns false if they exceed the bound.
+    fn reserve(&mut self, bytes: usize, max_bytes: usize) -> bool {
+        if self.is_too_large || self.bytes + bytes > max_bytes {
+            self.is_too_large = true;
+            (self.answers, self.bytes) = (HashMap::new(), 0);
+            return false;
+        }
+        self.bytes += bytes;
+        true
     }
 }
 
@@ -165,8 +195,9 @@ impl HostTools for HostReplay {
         if let Some(answer) = self.replay(&key) {
             return answer;
         }
+        let place = self.record_start(&key);
         let answer = self.tools.call(name, arguments).await;
-        self.record(key, &answer);
+        self.record_answer(&key, place, &answer);
         answer
     }
 }

@@ -68,3 +68,69 @@ async fn calls_beyond_the_bound_are_not_replayed_in_part() {
     assert!(refused.contains("too large"), "{refused}");
     assert_eq!(*counter.0.lock(), 2);
 }
+
+/// Never answers, and counts its calls.
+#[derive(Debug, Default)]
+struct Silent(Mutex<u64>);
+
+#[async_trait]
+impl HostTools for Silent {
+    fn functions(&self) -> Vec<HostFunction> {
+        Vec::new()
+    }
+
+    async fn call(&self, _name: &str, _arguments: Map<String, Value>) -> Result<Value, String> {
+        *self.0.lock() += 1;
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_ended_without_an_answer_is_not_made_again() {
+    let silent = Arc::new(Silent::default());
+    let replay = HostReplay::new(silent.clone(), MAX_REPLAY_BYTES);
+    for _ in 0..2 {
+        let pay = call(&replay, "pay", json!({"usd": 1}));
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(1), pay).await.is_err());
+    }
+    replay.rerun(NewCalls::Forward);
+    for _ in 0..2 {
+        let refused = call(&replay, "pay", json!({"usd": 1})).await.unwrap_err();
+        assert!(refused.contains("ended before the answer came"), "{refused}");
+    }
+    assert_eq!(*silent.0.lock(), 2);
+    // The control: a third call is a new one.
+    let pay = call(&replay, "pay", json!({"usd": 1}));
+    assert!(tokio::time::timeout(std::time::Duration::from_millis(1), pay).await.is_err());
+    assert_eq!(*silent.0.lock(), 3);
+}
+
+/// Answers with its argument `x`.
+#[derive(Debug)]
+struct Echo;
+
+#[async_trait]
+impl HostTools for Echo {
+    fn functions(&self) -> Vec<HostFunction> {
+        Vec::new()
+    }
+
+    async fn call(&self, _name: &str, arguments: Map<String, Value>) -> Result<Value, String> {
+        Ok(arguments["x"].clone())
+    }
+}
+
+#[tokio::test]
+async fn numbers_are_replayed_exactly() {
+    let replay = HostReplay::new(Arc::new(Echo), MAX_REPLAY_BYTES);
+    // A fast parser reads the first one with another last digit.
+    let numbers = [0.361_915_767_085_922_77, 0.1 + 0.2, 1e-310, f64::MAX, -0.0];
+    for run in 0..2 {
+        for number in numbers {
+            let answer = call(&replay, "echo", json!({ "x": number })).await.unwrap();
+            assert_eq!(answer.as_f64().unwrap().to_bits(), number.to_bits(), "run {run}");
+        }
+        replay.rerun(NewCalls::Refuse);
+    }
+    assert!(!replay.is_faithful(), "the last run made no call");
+}
