@@ -245,6 +245,7 @@ async fn take_turn(
         context,
         speaker,
         history: &history,
+        sent: &state.history,
         visible: &history[agent.sees_from..],
         code_done: state.code_done,
     };

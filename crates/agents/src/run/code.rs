@@ -143,7 +143,7 @@ fn tools_for_code(view: View<'_>, code: &CodeExecution) -> Option<Arc<ToolsForCo
 async fn open_session(view: View<'_>, code: &CodeExecution) -> Result<Box<dyn Session>> {
     let agent = view.agent();
     let mut spec = code.session.clone();
-    let files = files_made(view.history, &agent.name);
+    let files = files_made(view.sent, &agent.name);
     spec.files.retain(|file| files.iter().all(|newer| newer.path != file.path));
     spec.files.extend(files);
     code.executor

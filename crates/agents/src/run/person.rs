@@ -73,7 +73,8 @@ pub async fn ask_person(view: View<'_>, state: &mut AgentState) -> Result<Option
     state.auto_replies = 0;
     // An instruction to the group is a message like any other.
     let clear_history = clear_history(view.chat, &text);
-    let message = words_instead_of_calls(&agent.name, text, &last.tool_calls);
+    let calls = view.sent.last().map(|last| last.tool_calls.as_slice()).unwrap_or_default();
+    let message = words_instead_of_calls(&agent.name, text, calls);
     Ok(Some(AgentAnswer { clear_history, ..AgentAnswer::say(message) }))
 }
 

@@ -19,6 +19,8 @@ pub struct View<'v> {
     pub speaker: usize,
     /// All messages so far. The last one is as the agent's hooks have changed it.
     pub history: &'v [Message],
+    /// The same messages as they were sent: tool calls to answer and files are those of the chat.
+    pub sent: &'v [Message],
     /// The messages that the agent sees: the end of the history.
     pub visible: &'v [Message],
     /// The number of messages whose code has run, or must no longer run.

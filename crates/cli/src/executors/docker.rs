@@ -24,7 +24,7 @@ pub const ROW: Row = Row {
     ],
     languages: languages_of_cells,
     start: |choices, progress| Box::pin(start(choices, progress)),
-    checks: || Box::pin(cellblock_docker::checks()),
+    checks: cellblock_docker::checks,
     images: Some(&EngineImages),
 };
 

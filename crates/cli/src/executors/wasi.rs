@@ -16,7 +16,7 @@ pub const ROW: Row = Row {
     options: &[ExecutorOption::Image, ExecutorOption::Fuel],
     languages: || vec![Language::PYTHON],
     start: |choices, progress| Box::pin(start(choices, progress)),
-    checks: || Box::pin(cellblock_wasi::checks()),
+    checks: cellblock_wasi::checks,
     images: Some(&StoredImages),
 };
 
