@@ -232,33 +232,7 @@ async fn attempt(
             ));
             return Ok(());
         }
-        let mut changed = false;
-        for package in packages {
-            match install(run, session, std::slice::from_ref(&package)).await? {
-                Installation::Done(new) if new.is_empty() => {
-                    report.notes.push(format!(
-                        "{package} is already installed and does not provide what is missing"
-                    ));
-                }
-                Installation::Done(new) => {
-                    changed = true;
-                    if let Some(attempt) = report.attempts.last_mut() {
-                        attempt.installed.extend(new.clone());
-                    }
-                    report.installed.extend(new);
-                }
-                Installation::Denied(why)
-                | Installation::Unsupported(why)
-                | Installation::Failed(why) => {
-                    report.notes.push(why);
-                }
-                Installation::Cancelled => {
-                    report.outcome = Outcome::Cancelled;
-                    return Ok(());
-                }
-            }
-        }
-        if !changed {
+        if !install_missing(run, session, packages, report).await? {
             return Ok(());
         }
         // Another attempt follows, so the output so far belongs to this one.
@@ -268,6 +242,41 @@ async fn attempt(
         }
     }
     Ok(())
+}
+
+/// Installs the packages that the last attempt missed. Returns true if the code should run again:
+/// something new was installed, and nobody cancelled.
+async fn install_missing(
+    run: &mut RunContext<'_>,
+    session: &mut dyn Session,
+    packages: Vec<Requirement>,
+    report: &mut BlockReport,
+) -> Result<bool> {
+    let mut changed = false;
+    for package in packages {
+        match install(run, session, std::slice::from_ref(&package)).await? {
+            Installation::Done(new) if new.is_empty() => {
+                report.notes.push(format!(
+                    "{package} is already installed and does not provide what is missing"
+                ));
+            }
+            Installation::Done(new) => {
+                changed = true;
+                if let Some(attempt) = report.attempts.last_mut() {
+                    attempt.installed.extend(new.clone());
+                }
+                report.installed.extend(new);
+            }
+            Installation::Denied(why)
+            | Installation::Unsupported(why)
+            | Installation::Failed(why) => report.notes.push(why),
+            Installation::Cancelled => {
+                report.outcome = Outcome::Cancelled;
+                return Ok(false);
+            }
+        }
+    }
+    Ok(changed)
 }
 
 fn request(
