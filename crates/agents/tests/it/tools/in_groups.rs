@@ -3,7 +3,9 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use cellblock_agents::scripted::ScriptedAnswer;
-use cellblock_agents::{Agent, Chat, ModelMessage, ScriptedHuman, Speakers};
+use cellblock_agents::{
+    Agent, ChangeMessage, Chat, Message, ModelMessage, ScriptedHuman, Speakers,
+};
 
 use super::*;
 use crate::{
@@ -76,24 +78,29 @@ async fn who_has_the_tool_makes_the_call() {
 }
 
 /// A person's words in place of a tool answer the call, so that the model's conversation stays
-/// valid.
+/// valid. A hook that hides the call from the person's agent does not change that.
 #[tokio::test]
 async fn a_person_in_place_of_a_tool() {
-    let (tool, calls) = dangerous();
-    let model = script([ScriptedAnswer::call("launch", "null"), "As you like.".into()]);
-    let assistant =
-        Agent { tools: vec![Arc::new(tool)], ..Agent::assistant("assistant", model.clone()) };
-    let human = Arc::new(ScriptedHuman::new(["Do not launch!", "exit"]));
-    let user = Agent { human, ..Agent::user_proxy("user") };
-    let result = Chat::between(user, assistant).run("hi").await.unwrap();
-    assert_eq!(calls.load(Ordering::SeqCst), 0);
-    assert_eq!(result.history[2].tool_results[0].content, "USER INTERRUPTED");
-    let [_, _, ModelMessage::Tool(told), ModelMessage::User { content, .. }] =
-        &model.requests()[1].messages[..]
-    else {
-        panic!("{:?}", model.requests()[1].messages)
-    };
-    assert_eq!((told.content.as_str(), &*content.text()), ("USER INTERRUPTED", "Do not launch!"));
+    let hides = |message: Message| Message { tool_calls: Vec::new(), ..message };
+    for hooks in [Vec::new(), vec![Arc::new(hides) as ChangeMessage]] {
+        let (tool, calls) = dangerous();
+        let model = script([ScriptedAnswer::call("launch", "null"), "As you like.".into()]);
+        let assistant =
+            Agent { tools: vec![Arc::new(tool)], ..Agent::assistant("assistant", model.clone()) };
+        let human = Arc::new(ScriptedHuman::new(["Do not launch!", "exit"]));
+        let mut user = Agent { human, ..Agent::user_proxy("user") };
+        user.hooks.last_received = hooks;
+        let result = Chat::between(user, assistant).run("hi").await.unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), 0);
+        assert_eq!(result.history[2].tool_results[0].content, "USER INTERRUPTED");
+        let [_, _, ModelMessage::Tool(told), ModelMessage::User { content, .. }] =
+            &model.requests()[1].messages[..]
+        else {
+            panic!("{:?}", model.requests()[1].messages)
+        };
+        let told = (told.content.as_str(), &*content.text());
+        assert_eq!(told, ("USER INTERRUPTED", "Do not launch!"));
+    }
 }
 
 /// A call without a result, because another way gave the answer, is closed for the model.
