@@ -46,14 +46,20 @@ pub async fn make(
     config.enable_incremental_compilation(counter.clone()).map_err(failed)?;
     let compiler = Engine::new(&config).map_err(failed)?;
     let mut work = tokio::task::spawn_blocking(move || compiler.precompile_module(&module));
+    let mut is_linking = false;
     let code = loop {
         tokio::select! {
             result = &mut work => {
                 break result.map_err(|error| failed(error.into()))?.map_err(failed)?;
             }
-            () = tokio::time::sleep(Duration::from_millis(200)) => {
-                let compiled = counter.compiled.load(Ordering::Relaxed).min(functions);
-                progress.advance(compiled, functions);
+            () = tokio::time::sleep(Duration::from_millis(200)), if !is_linking => {
+                let compiled = counter.compiled.load(Ordering::Relaxed);
+                if compiled < functions {
+                    progress.advance(compiled, functions);
+                } else {
+                    progress.step("linking");
+                    is_linking = true;
+                }
             }
         }
     };
