@@ -55,7 +55,9 @@ pub async fn run_code(
         cellblock.executor = code.executor.name(),
         cellblock.blocks = blocks.len(),
     );
-    let (mut message, work) = run_blocks(view, code, session, &blocks).instrument(span).await?;
+    // Boxed, so that turns without code do not carry its state.
+    let running = Box::pin(run_blocks(view, code, session, &blocks));
+    let (mut message, work) = running.instrument(span).await?;
     if is_edited {
         // The author of the code has to know what ran, and the history has to contain it.
         message.content = append(message.content, &edited_note(&blocks, code.max_output_bytes));

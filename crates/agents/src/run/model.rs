@@ -27,7 +27,9 @@ pub async fn ask_model(view: View<'_>) -> Result<Option<AgentAnswer>> {
     let request = model_request(view, model.sees_images());
     let streamed = Arc::new(AtomicBool::new(false));
     let on_text = context.events.is_some().then(|| text_sink(view, streamed.clone()));
-    let answer = context.ask(model.as_ref(), &agent.name, &request, on_text.as_ref()).await;
+    // Boxed, so that turns without a model do not carry its state.
+    let asking = Box::pin(context.ask(model.as_ref(), &agent.name, &request, on_text.as_ref()));
+    let answer = asking.await;
     let streamed = streamed.load(Ordering::Relaxed);
     let answer = answer.map_err(|source| {
         if streamed {

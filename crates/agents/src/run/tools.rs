@@ -40,7 +40,8 @@ pub async fn call_tools(view: View<'_>) -> Result<Option<AgentAnswer>> {
         human: person_of(chat, [agent, caller_agent]),
         from_code: false,
     };
-    let results = make_calls(calls, rules, &caller).await;
+    // Boxed, so that turns without calls do not carry their state.
+    let results = Box::pin(make_calls(calls, rules, &caller)).await;
     let records =
         calls.iter().zip(&results).map(|(call, result)| record_of(name, call, result, false));
     context.journal.record_tool_calls(records.collect())?;
