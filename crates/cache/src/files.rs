@@ -1,6 +1,20 @@
-//! Walking the files of an object or of an installed package.
+//! Reading a file of an object, and walking the files of an object or of an installed package.
 
 use std::{fs, io, path::Path};
+
+use cellblock_exec::Result;
+use serde::de::DeserializeOwned;
+
+use crate::error::storage_error;
+
+/// Reads a value from a JSON file of ours.
+///
+/// # Errors
+/// The file cannot be read, or is not the JSON of such a value.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read(path).map_err(|source| storage_error("read", path, source))?;
+    serde_json::from_slice(&text).map_err(|source| storage_error("parse", path, source.into()))
+}
 
 /// Visits all files below `directory`, sorted by name within each directory. `visit` gets the path
 /// relative to `directory`, written with `/`, and the path itself.

@@ -13,7 +13,11 @@ use std::{
 use cellblock_exec::Result;
 use serde::{Deserialize, Serialize};
 
-use crate::{error::storage_error, files::visit_files, stamp::Stamp};
+use crate::{
+    error::storage_error,
+    files::{read_json, visit_files},
+    stamp::Stamp,
+};
 
 /// The name of an object's index in its directory.
 pub const INDEX: &str = "object.json";
@@ -86,9 +90,7 @@ impl IndexedFile {
 impl Index {
     /// Reads the index of the object in the directory `object`.
     pub fn read(object: &Path) -> Result<Self> {
-        let path = object.join(INDEX);
-        let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
-        serde_json::from_slice(&text).map_err(|source| storage_error("parse", &path, source.into()))
+        read_json(&object.join(INDEX))
     }
 
     /// Checks that the files of the object are what the index says. Returns true if stamps have

@@ -18,7 +18,7 @@ mod temporary;
 
 pub use directory::user_directory;
 pub use error::storage_error;
-pub use files::visit_files;
+pub use files::{read_json, visit_files};
 pub use index::Rehash;
 pub use objects::{HeldObject, ObjectLock, Objects, object_id};
 pub use stamp::Stamp;

@@ -10,7 +10,7 @@ mod tests;
 
 use std::{fs, path::Path, time::Duration};
 
-use cellblock_cache::{Objects, object_id, storage_error};
+use cellblock_cache::{Objects, object_id, read_json, storage_error};
 use cellblock_exec::{BoxFuture, Error, InstallReport, Progress, Requirement, Result};
 use serde::{Deserialize, Serialize};
 use tokio::process::Command;
@@ -90,9 +90,7 @@ pub fn install<'i>(
             write().map_err(|source| storage_error("write", &into.join(SET), source))
         };
         let directory = objects.get_or_make_shared(&key, make).await?;
-        let path = directory.join(SET);
-        let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
-        serde_json::from_slice(&text).map_err(|source| storage_error("parse", &path, source.into()))
+        read_json(&directory.join(SET))
     })
 }
 

@@ -46,23 +46,24 @@ pub async fn make(
     config.enable_incremental_compilation(counter.clone()).map_err(failed)?;
     let compiler = Engine::new(&config).map_err(failed)?;
     let mut work = tokio::task::spawn_blocking(move || compiler.precompile_module(&module));
-    let mut is_linking = false;
-    let code = loop {
-        tokio::select! {
-            result = &mut work => {
-                break result.map_err(|error| failed(error.into()))?.map_err(failed)?;
+    let all_compiled = async {
+        loop {
+            let compiled = counter.compiled.load(Ordering::Relaxed);
+            if compiled >= functions {
+                break;
             }
-            () = tokio::time::sleep(Duration::from_millis(200)), if !is_linking => {
-                let compiled = counter.compiled.load(Ordering::Relaxed);
-                if compiled < functions {
-                    progress.advance(compiled, functions);
-                } else {
-                    progress.step("linking");
-                    is_linking = true;
-                }
-            }
+            progress.advance(compiled, functions);
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     };
+    let finished = tokio::select! {
+        finished = &mut work => finished,
+        () = all_compiled => {
+            progress.step("linking");
+            work.await
+        }
+    };
+    let code = finished.map_err(|error| failed(error.into()))?.map_err(failed)?;
     let path = directory.join(CODE);
     fs::write(&path, code).map_err(|source| storage_error("write", &path, source))
 }

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use cellblock_cache::{Objects, Rehash, object_id, storage_error};
+use cellblock_cache::{Objects, Rehash, object_id, read_json, storage_error};
 use cellblock_exec::{Error, Progress, Requirement, Result};
 use serde::{Deserialize, Serialize};
 
@@ -181,9 +181,7 @@ fn image_id(recipe: &ExtendedRecipe) -> Result<String> {
 }
 
 fn read(objects: &Objects, name: &str) -> Result<ExtendedRecipe> {
-    let path = path(objects, name);
-    let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
-    serde_json::from_slice(&text).map_err(|source| storage_error("parse", &path, source.into()))
+    read_json(&path(objects, name))
 }
 
 fn directory(objects: &Objects) -> PathBuf {

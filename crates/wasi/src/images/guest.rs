@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cellblock_cache::{object_id, storage_error};
+use cellblock_cache::{object_id, read_json, storage_error};
 use cellblock_exec::{Error, Progress, Result};
 use cellblock_packages::{UnpackProgress, WheelRequest, WheelTarget, install_wheels};
 use serde::{Deserialize, Serialize};
@@ -72,9 +72,7 @@ pub async fn make(directory: &Path, manifest: &Manifest, progress: &dyn Progress
 
 /// Reads the properties of the guest in `directory`.
 pub fn facts(directory: &Path) -> Result<GuestFacts> {
-    let path = directory.join(FACTS);
-    let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
-    serde_json::from_slice(&text).map_err(|source| storage_error("parse", &path, source.into()))
+    read_json(&directory.join(FACTS))
 }
 
 /// Reads the names and versions of the packages that are linked into the guest.

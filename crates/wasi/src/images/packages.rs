@@ -11,7 +11,7 @@ use std::{
     path::Path,
 };
 
-use cellblock_cache::{object_id, storage_error, visit_files};
+use cellblock_cache::{object_id, read_json, storage_error, visit_files};
 use cellblock_exec::{Requirement, Result};
 use cellblock_packages::{
     InstalledPackage, WheelRequest, WheelTarget, install_wheels, installed_packages,
@@ -87,9 +87,7 @@ pub async fn install(
             store(into, &target, &provided, &id, &asked)
         })
         .await?;
-    let path = directory.join(SET);
-    let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
-    serde_json::from_slice(&text).map_err(|source| storage_error("parse", &path, source.into()))
+    read_json(&directory.join(SET))
 }
 
 /// Writes the list of the sets of a frozen session.
@@ -103,9 +101,7 @@ pub fn write_list(directory: &Path, sets: &[PackageSet]) -> Result<()> {
 
 /// Reads a list that [`write_list`] wrote.
 pub fn read_list(directory: &Path) -> Result<Vec<PackageSet>> {
-    let path = directory.join(LIST);
-    let text = fs::read(&path).map_err(|source| storage_error("read", &path, source))?;
-    serde_json::from_slice(&text).map_err(|source| storage_error("parse", &path, source.into()))
+    read_json(&directory.join(LIST))
 }
 
 /// Resolves, downloads and unpacks packages below `work`; returns the directory.
