@@ -11,7 +11,7 @@ use tracing::Instrument as _;
 use super::{
     guard::LoopGuard,
     interrupted::{InterruptedWork, interrupted_answer},
-    reply::{reply, with_hooks},
+    reply::{apply_hooks, reply},
     select::next_speaker,
     summary::summarize,
     turn::{Action, AgentAnswer, AgentState, ClearHistory, View, WorkOutcome},
@@ -222,11 +222,12 @@ async fn take_turn(
     state: &mut ChatState,
 ) -> Result<Option<(usize, AgentAnswer)>> {
     if let Some(interrupted) = state.interrupted.take()
-        && let Some((speaker, answer)) = interrupted_answer(chat, &state.history, &interrupted)
+        && let Some((speaker, mut answer)) = interrupted_answer(chat, &state.history, &interrupted)
     {
         let agent = &mut state.agents[speaker];
         agent.auto_replies = agent.auto_replies.saturating_add(1);
-        return Ok(Some((speaker, with_hooks(&chat.agents[speaker], answer))));
+        apply_hooks(&chat.agents[speaker], &mut answer);
+        return Ok(Some((speaker, answer)));
     }
     let speaker = next_speaker(chat, context, &state.history, &mut state.random).await?;
     let Some(speaker) = speaker else { return Ok(None) };
@@ -249,7 +250,7 @@ async fn take_turn(
         visible: &history[agent.sees_from..],
         code_done: state.code_done,
     };
-    let answer = reply(view, agent).instrument(span).await?;
+    let answer = reply(&view, agent).instrument(span).await?;
     Ok(Some((speaker, answer)))
 }
 

@@ -25,7 +25,7 @@ use crate::{
 /// Runs the newest code since the agent last spoke, if it runs code and there is some. The code
 /// counts as done as soon as it was looked at, whatever the outcome.
 pub async fn run_code(
-    view: View<'_>,
+    view: &View<'_>,
     session: &mut Option<Box<dyn Session>>,
 ) -> Result<Option<AgentAnswer>> {
     let agent = view.agent();
@@ -66,7 +66,7 @@ pub async fn run_code(
 }
 
 /// The blocks of the newest message with code that has not run, after the agent's own last message.
-fn newest_code(view: View<'_>) -> Option<Vec<CodeBlock>> {
+fn newest_code(view: &View<'_>) -> Option<Vec<CodeBlock>> {
     let new = &view.history[view.code_done.min(view.history.len())..];
     new.iter()
         .rev()
@@ -76,7 +76,7 @@ fn newest_code(view: View<'_>) -> Option<Vec<CodeBlock>> {
 }
 
 async fn run_blocks(
-    view: View<'_>,
+    view: &View<'_>,
     code: &CodeExecution,
     session: &mut Option<Box<dyn Session>>,
     blocks: &[CodeBlock],
@@ -125,7 +125,7 @@ async fn run_blocks(
     Ok((message, work))
 }
 
-fn tools_for_code(view: View<'_>, code: &CodeExecution) -> Option<Arc<ToolsForCode>> {
+fn tools_for_code(view: &View<'_>, code: &CodeExecution) -> Option<Arc<ToolsForCode>> {
     if code.tools.is_empty() {
         return None;
     }
@@ -142,7 +142,7 @@ fn tools_for_code(view: View<'_>, code: &CodeExecution) -> Option<Arc<ToolsForCo
 
 /// Opens the agent's session. It has the files of an earlier session: the chat was resumed, or the
 /// sandbox failed.
-async fn open_session(view: View<'_>, code: &CodeExecution) -> Result<Box<dyn Session>> {
+async fn open_session(view: &View<'_>, code: &CodeExecution) -> Result<Box<dyn Session>> {
     let agent = view.agent();
     let mut spec = code.session.clone();
     let files = files_made(view.sent, &agent.name);

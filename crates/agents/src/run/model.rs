@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Asks the model of the agent, if it has one and the budget allows it.
-pub async fn ask_model(view: View<'_>) -> Result<Option<AgentAnswer>> {
+pub async fn ask_model(view: &View<'_>) -> Result<Option<AgentAnswer>> {
     let (agent, context) = (view.agent(), view.context);
     let Some(model) = &agent.model else { return Ok(None) };
     if let Some(exhausted) = context.exhausted() {
@@ -53,7 +53,7 @@ pub async fn ask_model(view: View<'_>) -> Result<Option<AgentAnswer>> {
 }
 
 /// A sink that emits the pieces of a message and notes in `streamed` that there was one.
-fn text_sink(view: View<'_>, streamed: Arc<AtomicBool>) -> TextSink {
+fn text_sink(view: &View<'_>, streamed: Arc<AtomicBool>) -> TextSink {
     let context = view.context.clone();
     let (from, to) = (view.agent().name.clone(), view.peer().to_owned());
     Arc::new(move |text: &str| {

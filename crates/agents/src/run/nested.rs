@@ -15,7 +15,7 @@ use crate::{
 ///
 /// # Errors
 /// If one of the chats fails. One that reaches a limit has partial results.
-pub async fn hold_nested_chats(view: View<'_>) -> Result<Option<AgentAnswer>> {
+pub async fn hold_nested_chats(view: &View<'_>) -> Result<Option<AgentAnswer>> {
     let agent = view.agent();
     let Some(nested) = agent.nested.iter().find(|nested| fires(&nested.trigger, view.history))
     else {
@@ -35,7 +35,7 @@ fn fires(trigger: &Trigger, history: &[Message]) -> bool {
     }
 }
 
-async fn summary_of(view: View<'_>, nested: &NestedChats) -> Result<Option<String>> {
+async fn summary_of(view: &View<'_>, nested: &NestedChats) -> Result<Option<String>> {
     let agent = view.agent();
     let Some(last) = view.visible.last() else { return Ok(None) };
     // Within its own chats the agent answers in all other ways.

@@ -16,7 +16,7 @@ const INTERRUPTED: &str = "USER INTERRUPTED";
 
 /// Ends the chat if the agent's rules say so, after a question to the person if there is one.
 /// Counts the automatic reply that follows otherwise.
-pub async fn ask_person(view: View<'_>, state: &mut AgentState) -> Result<Option<AgentAnswer>> {
+pub async fn ask_person(view: &View<'_>, state: &mut AgentState) -> Result<Option<AgentAnswer>> {
     let agent = view.agent();
     let Some(last) = view.last() else { return Ok(None) };
     let is_termination = (agent.is_termination)(view.history);

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// Creates the request that lets an agent's model answer.
-pub fn model_request(view: View<'_>, sees_images: bool) -> ModelRequest {
+pub fn model_request(view: &View<'_>, sees_images: bool) -> ModelRequest {
     let (chat, agent) = (view.chat, view.agent());
     let mut messages = Vec::with_capacity(view.visible.len() + 1);
     if chat.introductions {

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Returns the answer of the first way that has one.
-pub async fn reply(view: View<'_>, state: &mut AgentState) -> Result<AgentAnswer> {
+pub async fn reply(view: &View<'_>, state: &mut AgentState) -> Result<AgentAnswer> {
     let agent = view.agent();
     for way in &agent.replies {
         let answer = match way {
@@ -31,15 +31,16 @@ pub async fn reply(view: View<'_>, state: &mut AgentState) -> Result<AgentAnswer
                 Some(AgentAnswer::say(Message::new(agent.name.as_str(), text)))
             }
         };
-        if let Some(answer) = answer {
-            return Ok(with_hooks(agent, answer));
+        if let Some(mut answer) = answer {
+            apply_hooks(agent, &mut answer);
+            return Ok(answer);
         }
     }
     Ok(AgentAnswer::stop(StopReason::NoReply { agent: agent.name.clone() }))
 }
 
-async fn custom(view: View<'_>, function: &dyn CustomReply) -> Result<Option<AgentAnswer>> {
-    let View { context, visible: messages, .. } = view;
+async fn custom(view: &View<'_>, function: &dyn CustomReply) -> Result<Option<AgentAnswer>> {
+    let View { context, visible: messages, .. } = *view;
     let turn = Turn { agent: view.agent(), peer: view.peer(), messages, context };
     let message = function.reply(&turn).await?;
     let name = || view.agent().name.clone();
@@ -47,12 +48,10 @@ async fn custom(view: View<'_>, function: &dyn CustomReply) -> Result<Option<Age
 }
 
 /// Applies the agent's [`before_send`](crate::Hooks::before_send) hooks.
-pub fn with_hooks(agent: &Agent, answer: AgentAnswer) -> AgentAnswer {
-    let action = match answer.action {
-        Action::Say(message) => {
-            Action::Say(agent.hooks.before_send.iter().fold(message, |message, hook| hook(message)))
+pub fn apply_hooks(agent: &Agent, answer: &mut AgentAnswer) {
+    if let Action::Say(message) = &mut answer.action {
+        for hook in &agent.hooks.before_send {
+            *message = hook(std::mem::take(message));
         }
-        stop => stop,
-    };
-    AgentAnswer { action, ..answer }
+    }
 }

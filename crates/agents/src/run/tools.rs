@@ -16,8 +16,8 @@ use crate::{
 
 /// Makes the tool calls of the last message. The agent that answers makes them for the one that
 /// asked.
-pub async fn call_tools(view: View<'_>) -> Result<Option<AgentAnswer>> {
-    let View { chat, context, .. } = view;
+pub async fn call_tools(view: &View<'_>) -> Result<Option<AgentAnswer>> {
+    let View { chat, context, .. } = *view;
     let Some(last) = view.last().filter(|last| !last.tool_calls.is_empty()) else {
         return Ok(None);
     };
